@@ -1,0 +1,150 @@
+//! What can go wrong with a request, in terms of vaults, keys and mounts.
+//!
+//! One enum for everything a [`crate::bridge::Bridge`] may answer. `http::respond` alone turns it into
+//! a status. No variant holds a secret value.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::protocol::Fault;
+
+/// Why a request was not done.
+#[derive(Debug, Clone, Error)]
+pub enum BridgeError {
+    /// No secret is mounted under the name.
+    #[error("no secret named '{name}' has been mounted")]
+    UnknownMount {
+        /// The name asked for.
+        name: String,
+    },
+    /// No vault has the name.
+    #[error("no secret vault with the name '{name}' has been registered")]
+    UnknownVault {
+        /// The name asked for.
+        name: String,
+    },
+    /// The vault has no such secret.
+    #[error("the vault '{vault}' has no secret named '{key}'")]
+    NotFound {
+        /// Friendly name.
+        vault: String,
+        /// The key.
+        key: String,
+    },
+    /// The value has no such member, or is no table.
+    #[error("the secret '{key}' in the vault '{vault}' has no member '{member}'")]
+    NoMember {
+        /// Friendly name.
+        vault: String,
+        /// The key.
+        key: String,
+        /// The member asked for.
+        member: String,
+    },
+    /// The vault cannot hold a secret of that name, or of that name or value safely.
+    #[error("the vault '{vault}' cannot hold this: {reason}")]
+    Refused {
+        /// Friendly name.
+        vault: String,
+        /// What it cannot hold and why.
+        reason: String,
+    },
+    /// The vault is served for reading only.
+    #[error("the vault '{vault}' is served for reading only")]
+    ReadOnly {
+        /// Friendly name.
+        vault: String,
+    },
+    /// The vault is locked and could not be unlocked.
+    #[error("the vault '{vault}' is locked: {reason}")]
+    Locked {
+        /// Friendly name.
+        vault: String,
+        /// Why, e.g. that the password was refused.
+        reason: String,
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
+    /// The queue is full.
+    #[error("too many requests are waiting for a worker")]
+    Saturated,
+    /// No worker is ready yet, or any more.
+    #[error("not ready: {reason}")]
+    NotReady {
+        /// Why.
+        reason: String,
+    },
+    /// The deadline passed. Nothing was written, unless `outcome_unknown`.
+    #[error("the deadline passed{}", if *.outcome_unknown { "; whether the write took place is unknown" } else { "" })]
+    Deadline {
+        /// A write had begun.
+        outcome_unknown: bool,
+    },
+    /// A worker died or broke the protocol. Nothing was written, unless `outcome_unknown`.
+    #[error("a worker failed: {reason}{}", if *.outcome_unknown { "; whether the write took place is unknown" } else { "" })]
+    Worker {
+        /// What happened to it.
+        reason: String,
+        /// A write had begun.
+        outcome_unknown: bool,
+    },
+    /// The vault's module answered with an error.
+    #[error("the vault '{vault}' failed: {} ({})", .fault.message, .fault.id)]
+    Vault {
+        /// Friendly name.
+        vault: String,
+        /// What PowerShell said.
+        fault: Box<Fault>,
+    },
+    /// The embedded vault's file could not be read or written.
+    #[error("the local vault '{vault}' failed: {reason}")]
+    Local {
+        /// Friendly name.
+        vault: String,
+        /// What failed, with the file's path.
+        reason: String,
+    },
+}
+
+impl BridgeError {
+    /// A short word for logs, metrics and error bodies. Stable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BridgeError::UnknownMount { .. } => "unknown_mount",
+            BridgeError::UnknownVault { .. } => "unknown_vault",
+            BridgeError::NotFound { .. } => "secret_not_found",
+            BridgeError::NoMember { .. } => "no_such_member",
+            BridgeError::Refused { .. } => "refused",
+            BridgeError::ReadOnly { .. } => "read_only",
+            BridgeError::Locked { .. } => "locked",
+            BridgeError::Saturated => "saturated",
+            BridgeError::NotReady { .. } => "not_ready",
+            BridgeError::Deadline { .. } => "deadline",
+            BridgeError::Worker { .. } => "worker_failed",
+            BridgeError::Vault { .. } => "vault_failed",
+            BridgeError::Local { .. } => "local_vault_failed",
+        }
+    }
+
+    /// What the administrator can do about it, in a sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            BridgeError::UnknownMount { .. } => "name it under [secrets] in the configuration, or mount it",
+            BridgeError::UnknownVault { .. } => "the server's start lists the vaults that it knows",
+            BridgeError::NotFound { .. } => "the key is right in spelling? names are compared without case",
+            BridgeError::NoMember { .. } => "the secret must be a table with that member",
+            BridgeError::Refused { .. } => "docs/types.md lists what each vault can hold",
+            BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
+            BridgeError::Locked { .. } => "check the vault's unlock password in the configuration",
+            BridgeError::Saturated => "try again shortly; a larger pool or a cache_ttl takes more load",
+            BridgeError::NotReady { .. } => "try again shortly; /health tells what is missing",
+            BridgeError::Deadline { outcome_unknown: true } => "read the secret before you write it again",
+            BridgeError::Deadline { .. } => "the vault is slow or hangs; the server's log names it",
+            BridgeError::Worker { outcome_unknown: true, .. } => "read the secret before you write it again",
+            BridgeError::Worker { .. } => "the server has replaced the worker; the log says what it did",
+            BridgeError::Vault { .. } => "the message is the vault module's own",
+            BridgeError::Local { .. } => "check the file's mode, and the room on its disk",
+        }
+    }
+}

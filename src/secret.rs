@@ -1,0 +1,286 @@
+//! The one type that holds a secret's plain text.
+//!
+//! A [`SecretValue`] is one of the five types that SecretManagement knows. Its `Debug` shows the type
+//! and nothing else, it has no `Display`, and its buffers are wiped when dropped. What `serde` or a
+//! socket copied on the way is not: the claim is modest on purpose.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A piece of secret text, wiped on drop. `Debug` prints `Text(…)`.
+#[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text(String);
+
+/// Secret bytes, wiped on drop. On the wire they are base64.
+#[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Bytes(Vec<u8>);
+
+/// A secret as a vault holds it, in one of SecretManagement's five types.
+///
+/// The serde form is the tagged value of the worker protocol: `{"t":"string","v":"…"}`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", content = "v", rename_all = "lowercase", deny_unknown_fields)]
+pub enum SecretValue {
+    /// A .NET string.
+    String(Text),
+    /// A `SecureString`, in plain text while it is on our side.
+    SecureString(Text),
+    /// A byte array.
+    Bytes(Bytes),
+    /// A `Hashtable`. Members are string, SecureString, byte[], PSCredential or, where a vault allows
+    /// it, another table. Keys are strings; a vault compares them without case.
+    Hashtable(BTreeMap<String, SecretValue>),
+    /// A `PSCredential`.
+    Credential(Credential),
+}
+
+/// User name and password of a `PSCredential`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// The user name; not secret by itself, but not logged either.
+    pub user: String,
+    /// The password.
+    pub password: Text,
+}
+
+/// SecretManagement's own name for a value's type, as `Get-SecretInfo` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretType {
+    /// Not told by the vault.
+    Unknown,
+    /// `byte[]`.
+    ByteArray,
+    /// `string`.
+    String,
+    /// `SecureString`.
+    SecureString,
+    /// `PSCredential`.
+    PSCredential,
+    /// `Hashtable`.
+    Hashtable,
+}
+
+// === impl Text ===
+
+impl Text {
+    /// Takes the text over.
+    pub fn new(text: impl Into<String>) -> Text {
+        Text(text.into())
+    }
+
+    /// The plain text. Name it only where it must leave: a vault call or a response body.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Text(…)")
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text(text.to_owned())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Text {
+        Text(text)
+    }
+}
+
+// === impl Bytes ===
+
+impl Bytes {
+    /// Takes the bytes over.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Bytes {
+        Bytes(bytes.into())
+    }
+
+    /// The plain bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bytes(…)")
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = BASE64.encode(&self.0);
+        let out = serializer.serialize_str(&text);
+        text.zeroize();
+        out
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        // The decoder's error quotes a byte of the input, so it is not passed on.
+        BASE64.decode(text.expose()).map(Bytes).map_err(|_| D::Error::custom("bytes are not base64"))
+    }
+}
+
+// === impl SecretValue ===
+
+impl SecretValue {
+    /// A plain string value.
+    pub fn string(text: impl Into<String>) -> SecretValue {
+        SecretValue::String(Text::new(text))
+    }
+
+    /// The type's name as SecretManagement has it.
+    pub fn kind(&self) -> SecretType {
+        match self {
+            SecretValue::String(_) => SecretType::String,
+            SecretValue::SecureString(_) => SecretType::SecureString,
+            SecretValue::Bytes(_) => SecretType::ByteArray,
+            SecretValue::Hashtable(_) => SecretType::Hashtable,
+            SecretValue::Credential(_) => SecretType::PSCredential,
+        }
+    }
+
+    /// The text of a string or SecureString.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            SecretValue::String(text) | SecretValue::SecureString(text) => Some(text.expose()),
+            _ => None,
+        }
+    }
+
+    /// A member of a table, its name compared without case as a Hashtable does.
+    pub fn member(&self, name: &str) -> Option<&SecretValue> {
+        let SecretValue::Hashtable(members) = self else { return None };
+        members.get(name).or_else(|| {
+            let folded = fold(name);
+            members.iter().find(|(key, _)| fold(key) == folded).map(|(_, value)| value)
+        })
+    }
+
+    /// Every piece of plain text inside, for redaction: passwords, members, strings.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            SecretValue::String(text) | SecretValue::SecureString(text) => vec![text.expose()],
+            SecretValue::Bytes(_) => Vec::new(),
+            SecretValue::Hashtable(members) => members.values().flat_map(SecretValue::texts).collect(),
+            SecretValue::Credential(credential) => vec![credential.password.expose()],
+        }
+    }
+
+    /// The value as a client sees it in JSON: text as a string, bytes in base64, a table as an object,
+    /// a credential as `{"UserName","Password"}`. This is where a secret leaves the program.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::{Value, json};
+        match self {
+            SecretValue::String(text) | SecretValue::SecureString(text) => {
+                Value::String(text.expose().to_owned())
+            }
+            SecretValue::Bytes(bytes) => Value::String(BASE64.encode(bytes.expose())),
+            SecretValue::Hashtable(members) => {
+                Value::Object(members.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+            SecretValue::Credential(credential) => {
+                json!({ "UserName": credential.user, "Password": credential.password.expose() })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(…)", self.kind())
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
+}
+
+impl fmt::Display for SecretType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A name as vaults and PowerShell compare it: without case, in the invariant culture. This is the
+/// simple upper-case mapping, one character to one, which is what .NET's ordinal comparison uses.
+pub fn fold(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            let mut upper = c.to_uppercase();
+            match (upper.next(), upper.next()) {
+                (Some(one), None) => one,
+                _ => c,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CANARY: &str = "canary-5f2d";
+
+    fn one_of_each() -> Vec<SecretValue> {
+        let text = || SecretValue::string(CANARY);
+        let credential = Credential { user: "u".into(), password: CANARY.into() };
+        vec![
+            text(),
+            SecretValue::SecureString(CANARY.into()),
+            SecretValue::Bytes(Bytes::new(CANARY)),
+            SecretValue::Hashtable([("a".to_owned(), text())].into()),
+            SecretValue::Credential(credential),
+        ]
+    }
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        for value in one_of_each() {
+            assert!(!format!("{value:?} {value:#?}").contains(CANARY));
+        }
+    }
+
+    #[test]
+    fn every_type_survives_the_wire() {
+        for value in one_of_each() {
+            let line = serde_json::to_string(&value).expect("encodes");
+            assert_eq!(serde_json::from_str::<SecretValue>(&line).expect("decodes"), value);
+        }
+    }
+
+    #[test]
+    fn members_are_found_without_case_the_exact_one_first() {
+        let table = SecretValue::Hashtable(
+            [("pass".to_owned(), SecretValue::string("low")), ("Pass".to_owned(), SecretValue::string("up"))]
+                .into(),
+        );
+        assert_eq!(table.member("pass").and_then(SecretValue::as_text), Some("low"));
+        assert_eq!(table.member("Pass").and_then(SecretValue::as_text), Some("up"));
+        assert!(table.member("PASS").is_some());
+    }
+
+    #[test]
+    fn folding_is_one_character_to_one() {
+        assert_eq!(fold("Straße"), "STRAßE");
+        assert_eq!(fold("k1"), fold("K1"));
+    }
+}
