@@ -1,32 +1,226 @@
 //! The bridge: mounts, cache and vaults behind one handle.
+//!
+//! This is the library's front. The HTTP routes, the command line and script mode all go through it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::Instant;
+use thiserror::Error;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
 
+use crate::cache::{Cache, Found, Loaded, Ticket, Wanted};
+use crate::config;
 use crate::error::BridgeError;
-use crate::plan::Plan;
+use crate::local::{LocalError, LocalVault};
+use crate::mount::{Mounts, project};
+use crate::plan::{Expose, Plan, Projection, SecretSource, Vault, VaultKind};
+use crate::pool::lanes::{Lane, Mode};
+use crate::pool::{Pool, Progress, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
-use crate::secret::SecretValue;
+use crate::pwsh::{self, Folder, PwshError};
+use crate::registry;
+use crate::secret::{SecretValue, Text, fold};
+use crate::store::{Authentication, Discipline, Store};
+use crate::vault::set_up::{WorkerSetUp, unregister};
+use crate::vault::{Entry, Outcome, Vaults, Verb};
+use crate::worker::process::{Environment, PwshLauncher};
+use crate::worker::{LaunchError, Launcher};
 
-/// A running bridge. Cheap to clone.
+/// How often the files of stores are looked at for foreign changes.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// A running bridge. Cheap to clone; [`Bridge::stop`] ends it.
 #[derive(Clone)]
-pub struct Bridge(Arc<()>);
+pub struct Bridge(Arc<Inner>);
 
-/// How the bridge is.
+struct Inner {
+    plan: Arc<Plan>,
+    vaults: Arc<Vaults>,
+    mounts: Mounts,
+    cache: Arc<Cache>,
+    found: Vec<FoundVault>,
+    stopping: CancellationToken,
+    /// Removed when the last handle goes, after the workers.
+    _folder: Option<Arc<Folder>>,
+}
+
+/// What a start needs beside the plan.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--pwsh`.
+    pub pwsh: Option<PathBuf>,
+}
+
+/// A vault that the user had registered.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundVault {
+    /// Its name.
+    pub name: String,
+    /// Its extension module.
+    pub module: String,
+    /// It is served.
+    pub exposed: bool,
+}
+
+/// Why a bridge did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No pwsh, and the plan needs one.
+    #[error(transparent)]
+    Pwsh(#[from] PwshError),
+    /// A vault's password could not be had.
+    #[error("the unlock password of the vault '{vault}': {source}")]
+    Password {
+        /// The vault.
+        vault: String,
+        /// Why.
+        #[source]
+        source: config::ConfigError,
+    },
+    /// A vault to expose is not registered.
+    #[error("--expose-vault {name}: the user has no such vault registered{}", known(.known))]
+    NoSuchVault {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// An embedded vault did not open.
+    #[error("the local vault '{vault}': {source}")]
+    Local {
+        /// The vault.
+        vault: String,
+        /// Why.
+        #[source]
+        source: LocalError,
+    },
+    /// The private folder could not be made.
+    #[error("the private folder for worker files: {0}")]
+    Folder(std::io::Error),
+    /// The workers did not come up.
+    #[error("the workers did not come up: {0}")]
+    Workers(#[from] LaunchError),
+}
+
+/// How the bridge is. Names vaults, never keys or values.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
     /// Requests can be served.
     pub ready: bool,
+    /// Requests that wait for a worker.
+    pub waiting: usize,
+    /// Workers started again after one broke.
+    pub restarts: u64,
+    /// Look-ups answered from the cache.
+    pub cache_hits: u64,
+    /// Look-ups that were not.
+    pub cache_misses: u64,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+    /// The vaults.
+    pub vaults: Vec<VaultHealth>,
+}
+
+/// How a vault is.
+#[derive(Debug, Clone, Serialize)]
+pub struct VaultHealth {
+    /// Its friendly name.
+    pub name: String,
+    /// `ok`, or `locked_out`.
+    pub state: &'static str,
+    /// Why, if it is not ok.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Changes to its store by somebody else.
+    pub foreign_changes: u64,
 }
 
 impl Bridge {
+    /// Starts what the plan needs, and waits until it is ready. `progress` is told how many workers are up.
+    /// Dropping the future kills what was started.
+    pub async fn start(
+        mut plan: Plan,
+        options: &Options,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Bridge, StartError> {
+        let found = import(&mut plan)?;
+        if !plan.needs_pwsh() {
+            return Bridge::assemble(plan, found, None, progress).await;
+        }
+        let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
+        let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
+        let environment = Environment {
+            removed: plan.secret_variables(),
+            module_path: plan.pwsh.module_path.clone(),
+            ..Environment::default()
+        };
+        let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
+        Bridge::assemble(plan, found, Some((Arc::new(launcher), Some(folder))), progress).await
+    }
+
+    /// As [`Bridge::start`], with workers from any launcher and no look at the user's registry.
+    pub async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
+        Bridge::assemble(plan, Vec::new(), Some((launcher, None)), |_, _| {}).await
+    }
+
+    async fn assemble(
+        plan: Plan,
+        found: Vec<FoundVault>,
+        workers: Option<(Arc<dyn Launcher>, Option<Arc<Folder>>)>,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Bridge, StartError> {
+        let cache = Arc::new(Cache::default());
+        let touched = cache.clone();
+        let vaults = Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
+        for vault in &plan.vaults {
+            let (password, local) = (password(vault)?, open_local(vault)?);
+            vaults.add(vault.clone(), password, local);
+        }
+        let mut folder = None;
+        if let Some((launcher, its_folder)) = workers {
+            folder = its_folder;
+            let set_up = WorkerSetUp { vaults: vaults.clone(), init: plan.init.clone() };
+            let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
+            let started = wait_for(&pool, plan.pool.min, progress).await;
+            if let Err(error) = started {
+                pool.stop(Instant::now(), |_, _| Box::pin(async {})).await;
+                return Err(error.into());
+            }
+            for store in vaults.stores() {
+                if store.authentication() == Authentication::None {
+                    pool.add_own_worker(store.id.clone());
+                }
+            }
+            vaults.use_pool(pool);
+        }
+        let inner = Inner {
+            mounts: Mounts::new(plan.mounts.clone()),
+            plan: Arc::new(plan),
+            vaults,
+            cache,
+            found,
+            stopping: CancellationToken::new(),
+            _folder: folder,
+        };
+        let bridge = Bridge(Arc::new(inner));
+        tokio::spawn(watch(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        Ok(bridge)
+    }
+
     /// Reads a mounted secret, projected as the mount says.
     pub async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
-        let _ = (mount, deadline);
-        Err(BridgeError::Saturated)
+        let mount = self.mount(mount)?;
+        let entry = self.0.vaults.get(&mount.vault)?;
+        let ttl = mount.cache_ttl.unwrap_or(entry.plan.cache_ttl);
+        let value = self.load(&entry, &mount.key, false, ttl, deadline).await?;
+        project(&value, &mount.projection).map_err(|member| BridgeError::NoMember {
+            vault: mount.vault.clone(),
+            key: mount.key.clone(),
+            member,
+        })
     }
 
     /// Writes a mounted secret. With a member projection the other members are kept.
@@ -37,20 +231,28 @@ impl Bridge {
         metadata: Option<Metadata>,
         deadline: Instant,
     ) -> Result<(), BridgeError> {
-        let _ = (mount, value, metadata, deadline);
-        Err(BridgeError::Saturated)
+        let mount = self.mount(mount)?;
+        let entry = self.0.vaults.get(&mount.vault)?;
+        let member = match &mount.projection {
+            Projection::Member(member) => Some(member.clone()),
+            Projection::Whole | Projection::Members(_) => None,
+        };
+        let verb = Verb::Set { key: mount.key.clone(), value: Arc::new(value), metadata, member };
+        self.0.vaults.perform(&entry, verb, deadline).await.map(drop)
     }
 
     /// Removes a mounted secret's key from its vault.
     pub async fn remove_mounted(&self, mount: &str, deadline: Instant) -> Result<(), BridgeError> {
-        let _ = (mount, deadline);
-        Err(BridgeError::Saturated)
+        let mount = self.mount(mount)?;
+        self.remove(&mount.vault, &mount.key, deadline).await
     }
 
-    /// Reads a key of a vault.
+    /// Reads a key of a vault, with its exact type where the vault tells it cheaply.
     pub async fn get(&self, vault: &str, key: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
-        let _ = (vault, key, deadline);
-        Err(BridgeError::Saturated)
+        let entry = self.0.vaults.get(vault)?;
+        let detail = entry.store.discipline == Discipline::SecretStore;
+        let value = self.load(&entry, key, detail, entry.plan.cache_ttl, deadline).await?;
+        Ok((*value).clone())
     }
 
     /// Writes a key of a vault. Without metadata the present metadata is kept.
@@ -62,34 +264,246 @@ impl Bridge {
         metadata: Option<Metadata>,
         deadline: Instant,
     ) -> Result<(), BridgeError> {
-        let _ = (vault, key, value, metadata, deadline);
-        Err(BridgeError::Saturated)
+        let entry = self.0.vaults.get(vault)?;
+        let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member: None };
+        self.0.vaults.perform(&entry, verb, deadline).await.map(drop)
     }
 
     /// Removes a key of a vault.
     pub async fn remove(&self, vault: &str, key: &str, deadline: Instant) -> Result<(), BridgeError> {
-        let _ = (vault, key, deadline);
-        Err(BridgeError::Saturated)
+        let entry = self.0.vaults.get(vault)?;
+        self.0.vaults.perform(&entry, Verb::Remove { key: key.to_owned() }, deadline).await.map(drop)
     }
 
     /// Lists a vault: names, types and metadata; never values.
     pub async fn list(&self, vault: &str, deadline: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
-        let _ = (vault, deadline);
-        Err(BridgeError::Saturated)
+        let entry = self.0.vaults.get(vault)?;
+        match self.0.vaults.perform(&entry, Verb::List, deadline).await? {
+            Outcome::List(secrets) => Ok(secrets),
+            Outcome::Value(_) | Outcome::Done => Ok(Vec::new()),
+        }
     }
 
     /// The plan that it serves.
     pub fn plan(&self) -> Arc<Plan> {
-        Arc::default()
+        self.0.plan.clone()
+    }
+
+    /// The vaults that the user had registered.
+    pub fn found(&self) -> &[FoundVault] {
+        &self.0.found
     }
 
     /// How it is, without calling a vault.
     pub fn health(&self) -> Health {
-        Health { ready: false }
+        let pool = self.0.vaults.pool();
+        let workers = pool.map(Pool::workers).unwrap_or_default();
+        let has_worker = pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
+        let (cache_hits, cache_misses) = self.0.cache.counts();
+        Health {
+            ready: has_worker && !self.0.stopping.is_cancelled(),
+            waiting: pool.map_or(0, Pool::waiting),
+            restarts: pool.map_or(0, Pool::restarts),
+            cache_hits,
+            cache_misses,
+            workers,
+            vaults: self.0.vaults.all().iter().map(|entry| vault_health(entry)).collect(),
+        }
     }
 
-    /// Drains, unregisters what was registered, ends the workers.
+    /// Takes no more vault work, waits for what is under way, unregisters what was registered, and ends the
+    /// workers; what is not done within `drain` is killed.
     pub async fn stop(&self, drain: Duration) {
-        let _ = drain;
+        self.0.stopping.cancel();
+        let Some(pool) = self.0.vaults.pool() else { return };
+        let registered: Vec<_> = self.0.vaults.all();
+        pool.stop(Instant::now() + drain, move |worker, until| {
+            Box::pin(async move {
+                for entry in registered {
+                    if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
+                        unregister(worker, &entry, extension, until).await;
+                    }
+                }
+            })
+        })
+        .await;
     }
+
+    fn mount(&self, name: &str) -> Result<Arc<crate::plan::Mount>, BridgeError> {
+        self.0.mounts.get(name).ok_or_else(|| BridgeError::UnknownMount { name: name.to_owned() })
+    }
+
+    async fn load(
+        &self,
+        entry: &Arc<Entry>,
+        key: &str,
+        detail: bool,
+        ttl: Duration,
+        deadline: Instant,
+    ) -> Loaded {
+        loop {
+            let wanted = Wanted { store: &entry.store.id, name: key, detail, kept: !ttl.is_zero() };
+            let mut outcome = match self.0.cache.find(wanted, Instant::now()) {
+                Found::Fresh(value) => return Ok(value),
+                Found::Loading(outcome) => outcome,
+                Found::Miss(ticket) => {
+                    let outcome = ticket.subscribe();
+                    tokio::spawn(self.clone().fly(entry.clone(), key.to_owned(), detail, ttl, deadline, ticket));
+                    outcome
+                }
+            };
+            let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+            match waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })? {
+                Ok(loaded) => match loaded.clone() {
+                    // The load had an earlier deadline than this caller.
+                    Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
+                    Some(loaded) => return loaded,
+                    None => {}
+                },
+                // The load was given up.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// A load, in a task of its own so that a caller who hangs up does not end it for the others.
+    async fn fly(
+        self,
+        entry: Arc<Entry>,
+        key: String,
+        detail: bool,
+        ttl: Duration,
+        deadline: Instant,
+        ticket: Ticket,
+    ) {
+        let outcome = self.0.vaults.perform(&entry, Verb::Get { key, detail }, deadline).await;
+        let loaded = outcome.and_then(|outcome| match outcome {
+            Outcome::Value(reply) => Ok(Arc::new(reply.value)),
+            Outcome::List(_) | Outcome::Done => {
+                Err(BridgeError::Worker { reason: "no value came".into(), outcome_unknown: false })
+            }
+        });
+        self.0.cache.finish(ticket, loaded, ttl, Instant::now());
+    }
+}
+
+impl std::fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bridge").field("vaults", &self.0.plan.vaults.len()).finish_non_exhaustive()
+    }
+}
+
+/// Adds the user's vaults that the plan exposes, and names all that were found.
+fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
+    if !plan.auto_import.enabled && plan.auto_import.expose.is_empty() {
+        return Ok(Vec::new());
+    }
+    let registry = registry::look();
+    if let Some(problem) = &registry.problem {
+        tracing::warn!(file = %registry.path.display(), "the user's vault registry could not be read: {problem}");
+    }
+    for Expose { vault, .. } in &plan.auto_import.expose {
+        let is_it = |found: &Vault| fold(&found.name) == fold(vault);
+        if !registry.vaults.iter().any(is_it) && !plan.vaults.iter().any(is_it) {
+            let known = registry.vaults.iter().map(|vault| vault.name.clone()).collect();
+            return Err(StartError::NoSuchVault { name: vault.clone(), known });
+        }
+    }
+    let mut found = Vec::new();
+    for mut vault in registry.vaults {
+        let exposed = plan.auto_import.expose.iter().find(|expose| fold(&expose.vault) == fold(&vault.name)).cloned();
+        let module = vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
+        found.push(FoundVault { name: vault.name.clone(), module, exposed: exposed.is_some() });
+        // A vault of the plan goes before one of the registry that has the same name.
+        if let (Some(expose), None) = (exposed, plan.vault(&vault.name)) {
+            vault.exposed = true;
+            vault.read_only = !expose.writable;
+            plan.vaults.push(vault);
+        }
+    }
+    Ok(found)
+}
+
+fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
+    let source = match &vault.kind {
+        VaultKind::Extension(extension) => extension.unlock.as_ref(),
+        VaultKind::Custom(custom) => custom.unlock.as_ref(),
+        VaultKind::Local { .. } => None,
+    };
+    let resolve = |source: &SecretSource| {
+        config::resolve(source).map_err(|source| StartError::Password { vault: vault.name.clone(), source })
+    };
+    source.map(resolve).transpose()
+}
+
+fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
+    let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
+    let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
+    let opened = LocalVault::open(&folder);
+    opened.map(|local| Some(Arc::new(local))).map_err(|source| StartError::Local { vault: vault.name.clone(), source })
+}
+
+async fn wait_for(pool: &Pool, min: usize, mut progress: impl FnMut(usize, usize)) -> Result<(), LaunchError> {
+    let mut news = pool.progress();
+    let ready = pool.ready();
+    tokio::pin!(ready);
+    loop {
+        let Progress { up, .. } = news.borrow_and_update().clone();
+        progress(up, min);
+        tokio::select! {
+            outcome = &mut ready => {
+                progress(pool.progress().borrow().up, min);
+                return outcome;
+            }
+            Ok(()) = news.changed() => {}
+        }
+    }
+}
+
+/// Looks at the stores' files for changes by others, and lets the cache forget what is over.
+async fn watch(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
+    let mut tick = interval(WATCH);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(inner) = bridge.upgrade() else { return };
+        inner.cache.expire(Instant::now());
+        let Some(pool) = inner.vaults.pool() else { continue };
+        for store in inner.vaults.stores() {
+            look_at(&inner, pool, &store).await;
+        }
+    }
+}
+
+async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
+    if !store.has_files() || !store.looks_changed() || pool.is_writing(&store.id) {
+        return;
+    }
+    // Looked at again while nobody of ours writes.
+    let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
+    let _permit = tokio::select! {
+        permit = pool.lane(lane) => permit,
+        () = inner.stopping.cancelled() => return,
+    };
+    if store.foreign_change() {
+        tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
+        inner.cache.touched_all(&store.id);
+    }
+}
+
+fn vault_health(entry: &Entry) -> VaultHealth {
+    let lockout = entry.store.lockout(Instant::now());
+    VaultHealth {
+        name: entry.plan.name.clone(),
+        state: if lockout.is_some() { "locked_out" } else { "ok" },
+        reason: lockout.map(|lockout| lockout.reason),
+        foreign_changes: entry.store.foreign_changes(),
+    }
+}
+
+fn known(names: &[String]) -> String {
+    if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }

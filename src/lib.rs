@@ -7,7 +7,19 @@
 //! ```
 
 pub mod bridge;
+pub mod cache;
+pub mod config;
 pub mod error;
+pub mod local;
+pub mod mount;
 pub mod plan;
+pub mod platform;
+pub mod pool;
+pub mod private_file;
 pub mod protocol;
+pub mod pwsh;
+pub mod registry;
 pub mod secret;
+pub mod store;
+pub mod vault;
+pub mod worker;

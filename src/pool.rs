@@ -1,0 +1,255 @@
+//! Persistent workers behind a bounded queue.
+//!
+//! [`Pool`] is a handle; each worker lives in a slot, a task that pulls from the queue ([`lanes`]), runs
+//! what it pulled and decides by [`state`] what comes next. A slot owns its worker: dropping the slot
+//! kills the process group. Workers hold no truth; any of them may die at any moment.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::BridgeError;
+use crate::plan;
+use crate::worker::{BoxFuture, LaunchError, Launcher, Worker};
+use lanes::{Crew, Lane, Lanes, Refusal};
+
+pub mod lanes;
+mod slot;
+pub mod state;
+
+/// Something to do in a worker.
+pub trait Task: Send {
+    /// Does it. The verdict says whether the worker may go on; a broken worker never does.
+    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict>;
+    /// Whether nobody waits for it any more, so that it may be dropped unbegun.
+    fn is_dead(&self) -> bool;
+}
+
+/// A lane held for a task.
+pub type Permit = lanes::Permit<Box<dyn Task>>;
+
+/// What becomes of a worker after a task.
+pub enum Verdict {
+    /// It goes on.
+    Keep,
+    /// It is killed, and a fresh one first does what is left over.
+    Replace(Option<Rest>),
+}
+
+/// What a fresh worker does first.
+pub struct Rest {
+    /// The task.
+    pub task: Box<dyn Task>,
+    /// The lane, held all the while.
+    pub permit: Option<Permit>,
+}
+
+/// Sets a fresh worker up: init scripts, vaults.
+pub trait SetUp: Send + Sync + 'static {
+    /// Prepares a worker for its crew. `held` is a lane that the caller holds already; others are taken
+    /// from `lanes`.
+    fn prepare<'a>(
+        &'a self,
+        worker: &'a mut Worker,
+        crew: &'a Crew,
+        held: Option<&'a Lane>,
+        lanes: &'a Lanes<Box<dyn Task>>,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), LaunchError>>;
+}
+
+/// Workers behind a queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lanes: Lanes<Box<dyn Task>>,
+    launcher: Arc<dyn Launcher>,
+    set_up: Arc<dyn SetUp>,
+    sizes: plan::Pool,
+    slots: Mutex<JoinSet<Option<Worker>>>,
+    /// Slots of the shared crew.
+    size: AtomicUsize,
+    idle: AtomicUsize,
+    numbers: AtomicU64,
+    restarts: AtomicU64,
+    status: Mutex<Vec<WorkerStatus>>,
+    own_crews: Mutex<Vec<Crew>>,
+    progress: watch::Sender<Progress>,
+    halt: CancellationToken,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Workers that are ready or busy.
+    pub up: usize,
+    /// The last failure to start one, and how many in a row its slot has had.
+    pub failure: Option<(LaunchError, u32)>,
+}
+
+/// A worker as health shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkerStatus {
+    /// Its slot.
+    pub slot: usize,
+    /// The state's word.
+    pub state: &'static str,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Calls so far.
+    pub calls: u64,
+    /// Resident bytes, where the system tells.
+    pub memory: Option<u64>,
+}
+
+impl Pool {
+    /// Starts `min` workers, in parallel. Returns at once; [`Pool::ready`] waits.
+    pub fn start(launcher: Arc<dyn Launcher>, set_up: Arc<dyn SetUp>, sizes: plan::Pool) -> Pool {
+        let pool = Pool {
+            shared: Arc::new(Shared {
+                lanes: Lanes::new(sizes.queue),
+                launcher,
+                set_up,
+                slots: Mutex::new(JoinSet::new()),
+                size: AtomicUsize::new(0),
+                idle: AtomicUsize::new(0),
+                numbers: AtomicU64::new(0),
+                restarts: AtomicU64::new(0),
+                status: Mutex::new(Vec::new()),
+                own_crews: Mutex::new(Vec::new()),
+                progress: watch::Sender::new(Progress::default()),
+                halt: CancellationToken::new(),
+                sizes,
+            }),
+        };
+        for _ in 0..pool.shared.sizes.min {
+            pool.add_slot();
+        }
+        pool
+    }
+
+    /// Progress of the start, to show and to wait for.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// Waits until `min` workers are up. Fails at the first failure that no retry mends, at the third of
+    /// any other kind, or when the start limit has passed.
+    pub async fn ready(&self) -> Result<(), LaunchError> {
+        let mut progress = self.progress();
+        let until = Instant::now() + self.shared.sizes.start_limit;
+        loop {
+            let now = progress.borrow_and_update().clone();
+            if now.up >= self.shared.sizes.min {
+                return Ok(());
+            }
+            if let Some((error, attempts)) = now.failure {
+                let hopeless = !matches!(error, LaunchError::Broken(_) | LaunchError::Spawn(_));
+                if hopeless || attempts >= 3 {
+                    return Err(error);
+                }
+            }
+            match timeout_at(until, progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(LaunchError::Spawn("the pool has stopped".into())),
+                Err(_) => return Err(crate::worker::Broken::TimedOut.into()),
+            }
+        }
+    }
+
+    /// Queues a task.
+    pub fn submit(&self, task: Box<dyn Task>, crew: Crew, lane: Option<Lane>) -> Result<(), BridgeError> {
+        let shared_crew = crew == Crew::Shared;
+        self.shared.lanes.push(task, crew, lane, |task| task.is_dead()).map_err(|refusal| match refusal {
+            Refusal::Full => BridgeError::Saturated,
+            Refusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
+        })?;
+        let no_one_idle = self.shared.idle.load(Ordering::Relaxed) == 0;
+        if shared_crew && no_one_idle && self.shared.size.load(Ordering::Relaxed) < self.shared.sizes.max {
+            self.add_slot();
+        }
+        Ok(())
+    }
+
+    /// Waits for a lane, for a caller that runs in a worker.
+    pub async fn lane(&self, lane: Lane) -> Permit {
+        self.shared.lanes.acquire(lane).await
+    }
+
+    /// Whether a writer holds the store's lane.
+    pub fn is_writing(&self, store: &crate::store::StoreId) -> bool {
+        self.shared.lanes.is_exclusive(store)
+    }
+
+    /// Makes sure that a store has a worker of its own.
+    pub fn add_own_worker(&self, store: crate::store::StoreId) {
+        let crew = Crew::Own(store);
+        let mut crews = self.shared.own_crews.lock().unwrap_or_else(PoisonError::into_inner);
+        if !crews.contains(&crew) {
+            crews.push(crew.clone());
+            slot::spawn(&self.shared, crew);
+        }
+    }
+
+    /// Tasks that wait.
+    pub fn waiting(&self) -> usize {
+        self.shared.lanes.waiting()
+    }
+
+    /// Workers started again after one broke.
+    pub fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+
+    /// The workers, by slot.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let mut all = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for status in &mut all {
+            status.memory = status.pid.and_then(crate::platform::resident_memory);
+        }
+        all
+    }
+
+    /// Takes no more tasks, waits until those taken are done, has one worker say `farewell`, and ends all.
+    /// What is not done by `until` is killed.
+    pub async fn stop(
+        &self,
+        until: Instant,
+        farewell: impl for<'a> FnOnce(&'a mut Worker, Instant) -> BoxFuture<'a, ()>,
+    ) {
+        self.shared.lanes.close();
+        let mut slots = std::mem::take(&mut *self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut workers = Vec::new();
+        while let Ok(Some(ended)) = timeout_at(until, slots.join_next()).await {
+            workers.extend(ended.ok().flatten());
+        }
+        self.shared.halt.cancel();
+        self.shared.lanes.clear();
+        slots.shutdown().await;
+        // The drain may have used up all the time; the goodbye gets a little of its own.
+        let until = until.max(Instant::now() + Duration::from_secs(3));
+        if let Some(worker) = workers.iter_mut().find(|worker| worker.broken().is_none()) {
+            farewell(worker, until).await;
+        }
+        let ends = workers.into_iter().map(|worker| worker.shut_down(until));
+        let mut ends: JoinSet<()> = ends.collect();
+        while ends.join_next().await.is_some() {}
+    }
+
+    fn add_slot(&self) {
+        self.shared.size.fetch_add(1, Ordering::Relaxed);
+        slot::spawn(&self.shared, Crew::Shared);
+    }
+}
+
+#[cfg(test)]
+mod tests;

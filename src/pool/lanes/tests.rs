@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+
+fn lane(store: &str, mode: Mode) -> Option<Lane> {
+    Some(Lane { store: store.into(), mode })
+}
+
+fn alive(_: &u32) -> bool {
+    false
+}
+
+async fn pulled(lanes: &Lanes<u32>) -> Option<(u32, Option<Permit<u32>>)> {
+    timeout(Duration::from_millis(10), lanes.pull(&Crew::Shared, alive)).await.ok().flatten()
+}
+
+fn filled(tasks: &[(u32, Option<Lane>)]) -> Lanes<u32> {
+    let lanes = Lanes::new(16);
+    for (task, lane) in tasks {
+        lanes.push(*task, Crew::Shared, lane.clone(), alive).unwrap();
+    }
+    lanes
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_go_together_and_a_writer_goes_alone() {
+    use Mode::{Exclusive, Shared};
+    let lanes =
+        filled(&[(1, lane("s", Shared)), (2, lane("s", Shared)), (3, lane("s", Exclusive)), (4, lane("s", Shared))]);
+    let first = pulled(&lanes).await.unwrap();
+    let second = pulled(&lanes).await.unwrap();
+    assert_eq!((first.0, second.0), (1, 2));
+    assert!(pulled(&lanes).await.is_none(), "the writer waits, and the reader behind it too");
+    drop((first, second));
+    let writer = pulled(&lanes).await.unwrap();
+    assert_eq!(writer.0, 3);
+    assert!(lanes.is_exclusive(&"s".into()));
+    assert!(pulled(&lanes).await.is_none());
+    drop(writer);
+    assert_eq!(pulled(&lanes).await.unwrap().0, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_lane_does_not_hold_up_another() {
+    let a = || lane("a", Mode::Exclusive);
+    let lanes = filled(&[(1, a()), (2, a()), (3, lane("b", Mode::Exclusive)), (4, None)]);
+    let held = [pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap()];
+    assert_eq!([held[0].0, held[1].0, held[2].0], [1, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_with_a_worker_gets_its_lane_before_tasks_that_have_none() {
+    let lanes = filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]);
+    let writer = pulled(&lanes).await.unwrap();
+    let script = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.acquire(Lane { store: "s".into(), mode: Mode::Exclusive }).await }
+    });
+    tokio::task::yield_now().await;
+    drop(writer);
+    // Task 2 came first, but the one worker it could have may be the script's own.
+    let permit = timeout(Duration::from_secs(1), script).await.unwrap().unwrap();
+    assert!(pulled(&lanes).await.is_none());
+    drop(permit);
+    assert_eq!(pulled(&lanes).await.unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_given_up_is_free_again() {
+    let lanes = filled(&[(1, lane("s", Mode::Shared))]);
+    let reader = pulled(&lanes).await.unwrap();
+    let give_up = lanes.acquire(Lane { store: "s".into(), mode: Mode::Exclusive });
+    assert!(timeout(Duration::from_millis(5), give_up).await.is_err());
+    lanes.push(2, Crew::Shared, lane("s", Mode::Shared), alive).unwrap();
+    assert_eq!(pulled(&lanes).await.unwrap().0, 2);
+    drop(reader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_and_the_dead_make_room() {
+    let lanes = Lanes::new(2);
+    lanes.push(1, Crew::Shared, None, alive).unwrap();
+    lanes.push(2, Crew::Shared, None, alive).unwrap();
+    assert_eq!(lanes.push(3, Crew::Shared, None, alive), Err(Refusal::Full));
+    assert_eq!(lanes.push(3, Crew::Shared, None, |task| *task == 1), Ok(()));
+    assert_eq!(pulled(&lanes).await.unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_with_a_worker_of_its_own_is_served_by_no_other() {
+    let lanes = Lanes::new(4);
+    let own = Crew::Own("s".into());
+    lanes.push(1, own.clone(), None, alive).unwrap();
+    assert!(pulled(&lanes).await.is_none());
+    assert_eq!(lanes.pull(&own, alive).await.unwrap().0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_queue_serves_what_waits_and_then_ends() {
+    let lanes = filled(&[(1, None)]);
+    lanes.close();
+    assert_eq!(lanes.push(2, Crew::Shared, None, alive), Err(Refusal::Closed));
+    assert_eq!(lanes.pull(&Crew::Shared, alive).await.unwrap().0, 1);
+    assert!(lanes.pull(&Crew::Shared, alive).await.is_none());
+}

@@ -1,0 +1,268 @@
+//! One slot of the pool: launch, pull, run, replace.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::lanes::{Crew, Lane};
+use super::state::{Event, State};
+use super::{Permit, Rest, Shared, Task, Verdict, WorkerStatus};
+use crate::platform;
+use crate::worker::{Broken, LaunchError, Worker};
+
+/// How often an idle worker's age and memory are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A worker beyond `min` that had nothing to do for so long ends.
+const SPARE: Duration = Duration::from_secs(300);
+
+/// Starts a slot for a crew.
+pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
+    let index = {
+        let mut status = shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = status.len();
+        status.push(WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, memory: None });
+        slot
+    };
+    let slot = Slot { shared: shared.clone(), crew, index, worker: None, rest: None, successor: None, no_successor_before: None };
+    shared.slots.lock().unwrap_or_else(PoisonError::into_inner).spawn(slot.run());
+}
+
+struct Slot {
+    shared: Arc<Shared>,
+    crew: Crew,
+    index: usize,
+    worker: Option<Worker>,
+    /// What the next worker does first.
+    rest: Option<Rest>,
+    /// The worker that takes over from one that has served its time.
+    successor: Option<JoinHandle<Result<Worker, LaunchError>>>,
+    /// After a successor that did not come up.
+    no_successor_before: Option<Instant>,
+}
+
+impl Slot {
+    /// Runs until the pool stops; gives its worker back if it is well.
+    async fn run(mut self) -> Option<Worker> {
+        let halt = self.shared.halt.clone();
+        let mut state = State::new();
+        let mut task = None;
+        while state != State::Stopped {
+            // A worker that is not up, and that nothing waits for, need not come up to stop.
+            let needless = matches!(state, State::Starting { .. } | State::BackingOff { .. }) && self.rest.is_none();
+            let shared = self.shared.clone();
+            let crew = self.crew.clone();
+            let event = tokio::select! { biased;
+                () = halt.cancelled() => Event::Stop,
+                () = shared.lanes.finished(&crew), if needless => Event::Stop,
+                event = self.step(state, &mut task) => event,
+            };
+            let next = state.after(event, Instant::now());
+            self.note(state, next, event);
+            state = next;
+        }
+        self.shared.forget(&self.crew);
+        self.worker.take()
+    }
+
+    async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+        match state {
+            State::Starting { attempt } => self.start(attempt, task).await,
+            State::Ready { .. } if task.is_some() => Event::Took,
+            State::Ready { .. } => self.wait(task).await,
+            State::Busy => match task.take() {
+                Some((task, permit)) => self.work(task, permit).await,
+                None => Event::Done,
+            },
+            State::BackingOff { until, .. } => {
+                sleep_until(until).await;
+                Event::Elapsed
+            }
+            State::Stopped => Event::Stop,
+        }
+    }
+
+    async fn start(&mut self, attempt: u32, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+        self.worker = None;
+        let held = self.rest.as_ref().and_then(|rest| rest.permit.as_ref()).map(|permit| permit.lane().clone());
+        match launch(self.shared.clone(), self.crew.clone(), held).await {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                *task = self.rest.take().map(|rest| (rest.task, rest.permit));
+                Event::Up
+            }
+            Err(error) => {
+                tracing::error!(slot = self.index, attempt, "a worker did not come up: {error}");
+                self.shared.progress.send_modify(|progress| progress.failure = Some((error, attempt + 1)));
+                Event::Failed
+            }
+        }
+    }
+
+    /// Waits for a task, for the worker to break, or for its time to be over.
+    async fn wait(&mut self, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+        self.consider_successor();
+        let Some(worker) = &mut self.worker else { return Event::Broke };
+        let _idle = Idle::new(&self.shared, &self.crew);
+        let pulled = self.shared.lanes.pull(&self.crew, |task| task.is_dead());
+        let spare_since = Instant::now();
+        tokio::pin!(pulled);
+        loop {
+            tokio::select! { biased;
+                broken = worker.idle() => {
+                    tracing::warn!(slot = self.index, worker = worker.number(), "an idle worker broke: {broken}");
+                    return Event::Broke;
+                }
+                taken = successor(&mut self.successor) => {
+                    self.successor = None;
+                    match taken {
+                        Some(fresh) => {
+                            let old = std::mem::replace(worker, fresh);
+                            tokio::spawn(old.shut_down(Instant::now() + Duration::from_secs(5)));
+                        }
+                        None => self.no_successor_before = Some(Instant::now() + SPARE),
+                    }
+                    return Event::Done;
+                }
+                pulled = &mut pulled => match pulled {
+                    Some(next) => {
+                        *task = Some(next);
+                        return Event::Took;
+                    }
+                    None => return Event::Stop,
+                },
+                () = sleep(LOOK) => {
+                    if self.shared.is_spare(&self.crew) && spare_since.elapsed() >= SPARE {
+                        return Event::Stop;
+                    }
+                    if self.successor.is_none() && self.no_successor_before.is_none() && served_its_time(&self.shared.sizes, worker) {
+                        return Event::Done;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn work(&mut self, task: Box<dyn Task>, permit: Option<Permit>) -> Event {
+        let Some(worker) = &mut self.worker else { return Event::Broke };
+        let verdict = task.run(worker, permit).await;
+        let broken = worker.broken().or_else(|| worker.is_noisy().then_some(Broken::Noise));
+        if let Some(broken) = broken {
+            tracing::warn!(slot = self.index, worker = worker.number(), pid = worker.pid(), "a worker broke: {broken}");
+        }
+        match verdict {
+            Verdict::Keep if broken.is_none() => Event::Done,
+            Verdict::Keep => self.replace(None),
+            Verdict::Replace(rest) => self.replace(rest),
+        }
+    }
+
+    fn replace(&mut self, rest: Option<Rest>) -> Event {
+        self.worker = None;
+        self.rest = rest;
+        self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+        Event::Broke
+    }
+
+    /// Launches the successor of a worker that has served its time; the old one goes on meanwhile.
+    fn consider_successor(&mut self) {
+        // A store that has one worker of its own must never have two.
+        if self.successor.is_none()
+            && self.crew == Crew::Shared
+            && self.no_successor_before.is_none_or(|until| Instant::now() >= until)
+            && self.worker.as_ref().is_some_and(|worker| served_its_time(&self.shared.sizes, worker))
+        {
+            self.successor = Some(tokio::spawn(launch(self.shared.clone(), self.crew.clone(), None)));
+        }
+    }
+
+    fn note(&self, before: State, now: State, event: Event) {
+        let is_up = |state: State| matches!(state, State::Ready { .. } | State::Busy);
+        if is_up(before) != is_up(now) && self.crew == Crew::Shared {
+            self.shared.progress.send_modify(|progress| {
+                if is_up(now) {
+                    progress.up += 1;
+                    progress.failure = None;
+                } else {
+                    progress.up -= 1;
+                }
+            });
+        }
+        if event == Event::Broke || event == Event::Failed {
+            tracing::debug!(slot = self.index, state = now.word(), "worker state");
+        }
+        let mut all = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = all.get_mut(self.index) {
+            status.state = now.word();
+            status.pid = self.worker.as_ref().and_then(Worker::pid);
+            status.calls = self.worker.as_ref().map_or(0, Worker::calls);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(successor) = self.successor.take() {
+            successor.abort();
+        }
+    }
+}
+
+impl Shared {
+    fn is_spare(&self, crew: &Crew) -> bool {
+        *crew == Crew::Shared && self.size.load(Ordering::Relaxed) > self.sizes.min
+    }
+
+    fn forget(&self, crew: &Crew) {
+        if *crew == Crew::Shared {
+            self.size.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts a slot as idle while it waits.
+struct Idle<'a>(Option<&'a std::sync::atomic::AtomicUsize>);
+
+impl<'a> Idle<'a> {
+    fn new(shared: &'a Arc<Shared>, crew: &Crew) -> Idle<'a> {
+        let counter = (*crew == Crew::Shared).then_some(&shared.idle);
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        Idle(counter)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.0 {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn launch(shared: Arc<Shared>, crew: Crew, held: Option<Lane>) -> Result<Worker, LaunchError> {
+    let until = Instant::now() + shared.sizes.start_limit;
+    let number = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut worker = Worker::start(&*shared.launcher, number, until).await?;
+    shared.set_up.prepare(&mut worker, &crew, held.as_ref(), &shared.lanes, until).await?;
+    Ok(worker)
+}
+
+/// The successor once it is up; pends where there is none. `None` if it did not come up.
+async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>) -> Option<Worker> {
+    match launch {
+        Some(handle) => handle.await.ok().and_then(Result::ok),
+        None => std::future::pending().await,
+    }
+}
+
+fn served_its_time(sizes: &crate::plan::Pool, worker: &Worker) -> bool {
+    let too_large = || {
+        worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory)
+    };
+    worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age || too_large()
+}

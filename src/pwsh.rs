@@ -1,0 +1,213 @@
+//! pwsh: where it is, and the private folder that holds the worker's scripts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::platform;
+
+/// The worker's files, embedded.
+const FILES: &[(&str, &str)] = &[
+    ("worker.ps1", include_str!("pwsh/worker.ps1")),
+    ("SecretBridge.Worker.psm1", include_str!("pwsh/SecretBridge.Worker.psm1")),
+];
+
+/// Folder names of this program begin so; the pid and the start of the owner follow.
+const PREFIX: &str = "run-";
+
+/// Why there is no pwsh to use.
+#[derive(Debug, Clone, Error)]
+pub enum PwshError {
+    /// None on PATH.
+    #[error(
+        "no pwsh was found: --pwsh and SECRETBRIDGE_PWSH are not given and PATH has none \
+         (hint: install PowerShell 7.4 or later, https://aka.ms/powershell, or name it with --pwsh PATH)"
+    )]
+    NotFound,
+    /// The one named is no program.
+    #[error("{path} (from {source_of}) is no program that can be run: {reason}")]
+    NotUsable {
+        /// As given.
+        path: PathBuf,
+        /// Who named it.
+        source_of: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Finds pwsh: the command line's, the plan's, `SECRETBRIDGE_PWSH`, then PATH. One that is named and
+/// cannot be run is an error, not a reason to look further.
+pub fn find(argument: Option<&Path>, plan: Option<&Path>) -> Result<PathBuf, PwshError> {
+    let variable = std::env::var_os("SECRETBRIDGE_PWSH").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = argument
+        .map(|path| (path.to_path_buf(), "--pwsh"))
+        .or_else(|| plan.map(|path| (path.to_path_buf(), "the configuration")))
+        .or_else(|| variable.map(|path| (path, "SECRETBRIDGE_PWSH")));
+    match named {
+        Some((path, source_of)) => which::which(&path).map_err(|error| PwshError::NotUsable {
+            path,
+            source_of,
+            reason: error.to_string(),
+        }),
+        None => which::which("pwsh").map_err(|_| PwshError::NotFound),
+    }
+}
+
+/// The private folder of one running server: mode 0700, removed on drop. Holds the worker's scripts and
+/// the workers' registries, which contain VaultParameters in plain text; so it is in memory where the
+/// system has such a place.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder, and sweeps those of owners that are gone.
+    pub fn create() -> io::Result<Folder> {
+        Folder::create_in(&platform::runtime_folder().join(format!("secretbridge-{}", user())))
+    }
+
+    fn create_in(base: &Path) -> io::Result<Folder> {
+        private_folder(base)?;
+        sweep(base);
+        let owner = std::process::id();
+        let name = format!("{PREFIX}{owner}-{}-", platform::started(owner).unwrap_or(0));
+        // The random tail tells two servers of one process apart.
+        let path = tempfile::Builder::new().prefix(&name).tempdir_in(base)?.keep();
+        let folder = Folder { path };
+        for (name, text) in FILES {
+            fs::write(folder.path.join(name), text)?;
+        }
+        Ok(folder)
+    }
+
+    /// The script that a worker runs.
+    pub fn worker_script(&self) -> PathBuf {
+        self.path.join(FILES[0].0)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A fresh folder for a worker's registry.
+    pub fn new_registry(&self, number: u64) -> io::Result<PathBuf> {
+        let path = self.path.join(format!("registry-{number}"));
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// Removes a worker's registry. What cannot be removed goes with the whole folder.
+    pub fn remove_registry(&self, path: &Path) {
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Workers may die while this runs and write a last time; the next start sweeps what is left.
+        if fs::remove_dir_all(&self.path).is_err() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes the folders in `base` whose owner is gone.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(owner) = name.to_str().and_then(owner) else { continue };
+        if platform::started(owner.0) != Some(owner.1) {
+            tracing::debug!(folder = %entry.path().display(), "sweeping the folder of a dead server");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn owner(name: &str) -> Option<(u32, u64)> {
+    let mut parts = name.strip_prefix(PREFIX)?.split('-');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(unix)]
+fn private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let found = fs::symlink_metadata(path)?;
+    // Somebody else may have made it first, in a folder that all may write to.
+    if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
+        return Err(io::Error::other(format!("{} is not a folder of this user", path.display())));
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn private_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+#[cfg(unix)]
+fn user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn user() -> u32 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_dead_owners_are_swept_and_those_of_the_living_kept() {
+        let base = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = format!("{PREFIX}{}-1-x", child.id());
+        child.wait().unwrap();
+        fs::create_dir(base.path().join(&dead)).unwrap();
+        fs::create_dir(base.path().join("of-somebody-else")).unwrap();
+        let first = Folder::create_in(base.path()).unwrap();
+        let second = Folder::create_in(base.path()).unwrap();
+        assert!(!base.path().join(&dead).exists());
+        assert!(base.path().join("of-somebody-else").exists());
+        assert!(first.worker_script().exists() && second.worker_script().exists());
+        let gone = first.path().to_path_buf();
+        drop(first);
+        assert!(!gone.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_is_the_users_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::create_in(&base.path().join("ours")).unwrap();
+        for path in [folder.path(), &base.path().join("ours")] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn a_named_program_that_cannot_be_run_is_an_error() {
+        let error = find(Some(Path::new("/nowhere/pwsh")), None).unwrap_err();
+        assert!(error.to_string().contains("--pwsh"), "{error}");
+    }
+
+    #[test]
+    fn the_scripts_never_name_the_variable_that_drains_the_channel() {
+        for (name, text) in FILES {
+            assert!(!text.to_ascii_lowercase().contains("$input"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The user's own vault registry, read and never written.
+//!
+//! SecretManagement keeps it as JSON: `Vaults` by name, each with `ModuleName`, `ModulePath` and
+//! `VaultParameters`. A registry that cannot be read is no reason not to start.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::plan::{Extension, Vault, VaultKind};
+use crate::platform;
+use crate::protocol::Parameters;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The file looked at.
+    pub path: PathBuf,
+    /// The vaults in it, by name.
+    pub vaults: Vec<Vault>,
+    /// Why there are none, if the file is there and unreadable.
+    pub problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Registry {
+    #[serde(rename = "Vaults", default)]
+    vaults: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    #[serde(rename = "ModuleName")]
+    module_name: String,
+    #[serde(rename = "ModulePath", default)]
+    module_path: Option<String>,
+    #[serde(rename = "VaultParameters", default)]
+    parameters: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Looks at the user's registry.
+pub fn look() -> Found {
+    let path = platform::vault_registry();
+    let mut found = Found { path, ..Found::default() };
+    match std::fs::read(&found.path) {
+        Ok(text) => match parse(&text) {
+            Ok(vaults) => found.vaults = vaults,
+            Err(problem) => found.problem = Some(problem),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => found.problem = Some(error.to_string()),
+    }
+    found
+}
+
+fn parse(text: &[u8]) -> Result<Vec<Vault>, String> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    // The parser's message quotes no more than a key; VaultParameters are secrets.
+    let registry: Registry =
+        serde_json::from_slice(text).map_err(|error| format!("it is no registry (line {})", error.line()))?;
+    let mut vaults = Vec::new();
+    for (name, value) in registry.vaults.unwrap_or_default() {
+        let Ok(registered) = serde_json::from_value::<Registered>(value) else {
+            tracing::warn!(vault = name, "the user's registry has an entry that cannot be read");
+            continue;
+        };
+        vaults.push(vault(name, registered));
+    }
+    vaults.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(vaults)
+}
+
+fn vault(name: String, registered: Registered) -> Vault {
+    // The path has no version and breaks when modules move (SecretManagement#217); the name then helps.
+    let module = registered
+        .module_path
+        .filter(|path| std::path::Path::new(path).exists())
+        .unwrap_or(registered.module_name);
+    let mut extension = Extension::new(name.clone(), module);
+    extension.parameters = Parameters(registered.parameters.unwrap_or_default());
+    extension.imported = true;
+    Vault::new(name, VaultKind::Extension(extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_read_as_the_module_writes_it() {
+        let text = br#"{"DefaultVaultName":"s","Vaults":{
+            "s":{"ModuleName":"Microsoft.PowerShell.SecretStore","ModulePath":"/no/such/path","Description":"",
+                 "VaultParameters":{},"SetSecretSupportsMetadata":true},
+            "az":{"ModuleName":"Az.KeyVault","VaultParameters":{"AZKVaultName":"real"}}}}"#;
+        let vaults = parse(text).unwrap();
+        assert_eq!(vaults.iter().map(|vault| vault.name.as_str()).collect::<Vec<_>>(), ["az", "s"]);
+        let az = vaults[0].extension().unwrap();
+        assert!(az.imported && az.is_az_key_vault());
+        assert_eq!(az.parameters.0["AZKVaultName"], "real");
+        assert_eq!(vaults[1].extension().unwrap().module, "Microsoft.PowerShell.SecretStore");
+    }
+
+    #[test]
+    fn a_corrupt_registry_is_a_problem_and_shows_nothing_of_itself() {
+        let problem = parse(br#"{"Vaults":{"v":{"VaultParameters":{"Token":"canary"#).unwrap_err();
+        assert!(!problem.contains("canary"));
+        assert!(parse(b"{}").unwrap().is_empty());
+        assert!(parse(br#"{"Vaults":{"bad":7}}"#).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,351 @@
+//! What is known of a store: the thing behind one or more registered vaults.
+//!
+//! All SecretStore vaults of one user are one store. Workers keep their own copy of it in memory, so the
+//! core counts its own writes (`generation`) and looks at the store's files (`Fingerprint`): a worker
+//! whose copy is older than either reads the file again before it is believed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::plan::{Extension, Vault, VaultKind};
+use crate::platform;
+use crate::secret::fold;
+
+/// Identity of a store; the key of its lane and of its cached values.
+pub type StoreId = Arc<str>;
+
+/// How a store takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discipline {
+    /// SecretStore: readers together, writers alone, copies refreshed.
+    SecretStore,
+    /// Any number of calls at once, in any worker.
+    Parallel,
+    /// One call at a time.
+    Serial,
+}
+
+/// The look of a store's files: size, time and inode of each; nothing for one that is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprint(Vec<Option<(u64, i128, u64)>>);
+
+/// How a SecretStore protects itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// Not looked at yet.
+    #[default]
+    Unknown,
+    /// By password: each process unlocks, and an unlock reads the file again.
+    Password,
+    /// By file modes alone: cannot be refreshed, so one worker alone uses it.
+    None,
+}
+
+/// A store and what the core knows of it.
+#[derive(Debug)]
+pub struct Store {
+    /// Its identity.
+    pub id: StoreId,
+    /// How it takes calls.
+    pub discipline: Discipline,
+    files: Vec<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    generation: u64,
+    /// The files as our own last write, or the last foreign change seen, left them.
+    expected: Option<Fingerprint>,
+    authentication: Authentication,
+    /// Seconds from an unlock; `None` is for ever.
+    timeout: Option<Duration>,
+    configured: bool,
+    lockout: Option<Lockout>,
+    foreign_changes: u64,
+}
+
+/// Unlocking failed, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lockout {
+    /// Failures with the files unchanged between them.
+    pub failures: u32,
+    /// No further try before this.
+    pub until: Instant,
+    /// What PowerShell said, by id.
+    pub reason: String,
+    files: Fingerprint,
+}
+
+/// Longest time between two tries to unlock.
+const MAX_LOCKOUT: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// The store behind a vault.
+    pub fn of(vault: &Vault) -> Store {
+        let (id, discipline, files) = match &vault.kind {
+            VaultKind::Extension(extension) => identity(extension),
+            VaultKind::Local { .. } => (format!("local:{}", fold(&vault.name)), Discipline::Parallel, Vec::new()),
+            VaultKind::Custom(_) => (format!("custom:{}", fold(&vault.name)), Discipline::Serial, Vec::new()),
+        };
+        Store { id: id.into(), discipline, files, state: Mutex::default() }
+    }
+
+    /// A store over any files, for tests.
+    #[cfg(test)]
+    pub fn over(id: &str, discipline: Discipline, files: Vec<PathBuf>) -> Store {
+        Store { id: id.into(), discipline, files, state: Mutex::default() }
+    }
+
+    /// The files now. A few system calls; short enough for an async thread.
+    pub fn files_now(&self) -> Fingerprint {
+        Fingerprint(self.files.iter().map(|path| look(path)).collect())
+    }
+
+    /// Whether it has files that another process may change.
+    pub fn has_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// The count of our own writes.
+    pub fn generation(&self) -> u64 {
+        self.state().generation
+    }
+
+    /// Notes a write of our own (or one whose outcome is unknown), which left the files so.
+    pub fn wrote(&self, files: Fingerprint) -> u64 {
+        let mut state = self.state();
+        state.generation += 1;
+        state.expected = Some(files);
+        state.generation
+    }
+
+    /// Compares the files with what we left. A difference is somebody else's write: counted once, and
+    /// every worker's copy is old from then on.
+    pub fn foreign_change(&self) -> bool {
+        if self.files.is_empty() {
+            return false;
+        }
+        let files = self.files_now();
+        let mut state = self.state();
+        match &state.expected {
+            Some(expected) if *expected == files => false,
+            None => {
+                state.expected = Some(files);
+                false
+            }
+            Some(_) => {
+                state.expected = Some(files);
+                state.generation += 1;
+                state.foreign_changes += 1;
+                true
+            }
+        }
+    }
+
+    /// Whether the files differ from what we left; a write of our own under way looks so too.
+    pub fn looks_changed(&self) -> bool {
+        let files = self.files_now();
+        self.state().expected.as_ref() != Some(&files)
+    }
+
+    /// Foreign changes seen so far.
+    pub fn foreign_changes(&self) -> u64 {
+        self.state().foreign_changes
+    }
+
+    /// How it protects itself, as last told.
+    pub fn authentication(&self) -> Authentication {
+        self.state().authentication
+    }
+
+    /// Notes what a worker told of the configuration.
+    pub fn told(&self, authentication: Option<&str>, password_timeout: Option<i64>) {
+        let mut state = self.state();
+        match authentication {
+            Some(word) if word.eq_ignore_ascii_case("none") => state.authentication = Authentication::None,
+            Some(_) => state.authentication = Authentication::Password,
+            None => {}
+        }
+        if let Some(seconds) = password_timeout {
+            state.timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
+        }
+    }
+
+    /// Whether a copy unlocked then should be unlocked again before use: well before the password times
+    /// out, which counts from the unlock and does not slide.
+    pub fn unlock_is_old(&self, unlocked: Instant, interval: Duration, now: Instant) -> bool {
+        let age = now.saturating_duration_since(unlocked);
+        let by_timeout = self.state().timeout.is_some_and(|timeout| age >= timeout.mul_f64(0.7));
+        let by_interval = !interval.is_zero() && age >= interval;
+        by_timeout || by_interval
+    }
+
+    /// Whether the configuration was compared and, where needed, written.
+    pub fn is_configured(&self) -> bool {
+        self.state().configured
+    }
+
+    /// Notes that it was.
+    pub fn set_configured(&self) {
+        self.state().configured = true;
+    }
+
+    /// The lock-out in force: two failures with the files unchanged between them, and its time not over.
+    pub fn lockout(&self, now: Instant) -> Option<Lockout> {
+        let files = self.files_now();
+        let mut state = self.state();
+        let lockout = state.lockout.clone()?;
+        if lockout.files != files {
+            // Whoever changed the file may have put the password right.
+            state.lockout = None;
+            return None;
+        }
+        (lockout.failures >= 2 && now < lockout.until).then_some(lockout)
+    }
+
+    /// Notes a failed unlock; `files` are those of before the try.
+    pub fn unlock_failed(&self, reason: &str, files: Fingerprint, now: Instant) -> Lockout {
+        let mut state = self.state();
+        let before = state.lockout.take().filter(|lockout| lockout.files == files);
+        let failures = before.map_or(1, |lockout| lockout.failures.saturating_add(1));
+        let wait = Duration::from_secs(1 << failures.saturating_sub(2).min(6)).min(MAX_LOCKOUT);
+        let lockout = Lockout { failures, until: now + wait, reason: reason.to_owned(), files };
+        if failures == 2 {
+            tracing::error!(store = %self.id, reason, "the store does not unlock; trying again less and less often");
+        }
+        state.lockout = Some(lockout.clone());
+        lockout
+    }
+
+    /// Notes that an unlock worked.
+    pub fn unlocked(&self) {
+        if self.state().lockout.take().is_some_and(|lockout| lockout.failures >= 2) {
+            tracing::info!(store = %self.id, "the store unlocks again");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way; a poisoned lock holds whole data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn identity(extension: &Extension) -> (String, Discipline, Vec<PathBuf>) {
+    if extension.is_secret_store() {
+        let folder = platform::secret_store();
+        let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
+        return ("secretstore".into(), Discipline::SecretStore, files);
+    }
+    let by_default = if extension.is_az_key_vault() { Discipline::Parallel } else { Discipline::Serial };
+    let discipline = match extension.parallel {
+        Some(true) => Discipline::Parallel,
+        Some(false) => Discipline::Serial,
+        None => by_default,
+    };
+    let azure_name = extension.parameters.0.iter().find(|(name, _)| fold(name) == "AZKVAULTNAME");
+    let id = match azure_name.and_then(|(_, value)| value.as_str()) {
+        Some(name) if extension.is_az_key_vault() => format!("azure:{}", fold(name)),
+        _ => format!("vault:{}", fold(&extension.registered)),
+    };
+    (id, discipline, Vec::new())
+}
+
+#[cfg(unix)]
+fn look(path: &Path) -> Option<(u64, i128, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    let nanoseconds = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+    Some((found.len(), nanoseconds, found.ino()))
+}
+
+#[cfg(not(unix))]
+fn look(path: &Path) -> Option<(u64, i128, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    let since = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((found.len(), i128::try_from(since.as_nanos()).ok()?, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::AZ_KEY_VAULT;
+
+    fn store(folder: &Path) -> Store {
+        Store::over("s", Discipline::SecretStore, vec![folder.join("storefile")])
+    }
+
+    fn extension(name: &str, module: &str) -> Vault {
+        Vault::new(name, VaultKind::Extension(Extension::new(name, module)))
+    }
+
+    #[test]
+    fn two_names_of_secret_store_are_one_store() {
+        let (a, b) = (extension("a", crate::plan::SECRET_STORE), extension("b", "/x/Microsoft.PowerShell.SecretStore"));
+        assert_eq!(Store::of(&a).id, Store::of(&b).id);
+        assert_ne!(Store::of(&extension("a", "My.Vault")).id, Store::of(&extension("b", "My.Vault")).id);
+    }
+
+    #[test]
+    fn azure_vaults_are_parallel_and_known_by_their_real_name() {
+        let mut vaults = [extension("a", AZ_KEY_VAULT), extension("b", AZ_KEY_VAULT)];
+        for (vault, name) in vaults.iter_mut().zip(["Real", "REAL"]) {
+            let VaultKind::Extension(extension) = &mut vault.kind else { unreachable!() };
+            extension.parameters.0.insert("AZKVaultName".into(), name.into());
+        }
+        let stores = vaults.each_ref().map(Store::of);
+        assert_eq!(stores[0].id, stores[1].id);
+        assert_eq!(stores[0].discipline, Discipline::Parallel);
+        assert_eq!(Store::of(&extension("c", "My.Vault")).discipline, Discipline::Serial);
+    }
+
+    #[test]
+    fn a_foreign_change_is_seen_once_and_our_own_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let file = folder.path().join("storefile");
+        assert!(!store.foreign_change());
+        std::fs::write(&file, "ours").unwrap();
+        store.wrote(store.files_now());
+        assert!(!store.foreign_change());
+        std::fs::write(&file, "somebody else's").unwrap();
+        let before = store.generation();
+        assert!(store.foreign_change());
+        assert!(!store.foreign_change());
+        assert_eq!((store.generation(), store.foreign_changes()), (before + 1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_failures_lock_out_with_back_off_until_the_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let now = Instant::now();
+        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
+        assert_eq!(store.lockout(now), None, "one failure may be a file in mid-write");
+        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
+        assert!(store.lockout(now).is_some());
+        assert_eq!(store.lockout(now + Duration::from_secs(1)), None, "then another try");
+        let third = store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
+        assert_eq!(third.until, now + Duration::from_secs(2));
+        std::fs::write(folder.path().join("storefile"), "changed").unwrap();
+        assert_eq!(store.lockout(now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unlock_is_renewed_before_the_password_times_out() {
+        let store = store(Path::new("/nowhere"));
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 10_000), "no timeout is known");
+        store.told(Some("Password"), Some(100));
+        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 69));
+        assert!(store.unlock_is_old(now, Duration::ZERO, now + second * 70));
+        assert!(store.unlock_is_old(now, second * 5, now + second * 5), "the plan's interval counts too");
+        store.told(None, Some(-1));
+        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 10_000));
+        store.told(None, Some(0));
+        assert!(store.unlock_is_old(now, Duration::ZERO, now), "one use each");
+    }
+}

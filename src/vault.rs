@@ -1,0 +1,268 @@
+//! Vaults: which there are, how workers are set up for them, and the verbs.
+//!
+//! [`Vaults`] turns a verb into a task for the pool or a call of the embedded vault. What is done inside
+//! a worker is in [`session`], the task around it in [`task`], the set-up of a fresh worker in [`set_up`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::BridgeError;
+use crate::local::LocalVault;
+use crate::plan::{Limits, Vault, VaultKind};
+use crate::pool::Pool;
+use crate::pool::lanes::{Crew, Lane, Mode};
+use crate::protocol::{GetReply, Metadata, SecretInfo};
+use crate::secret::{SecretValue, Text, fold};
+use crate::store::{Authentication, Discipline, Store, StoreId};
+use task::{Began, VaultTask};
+
+pub mod rules;
+pub mod session;
+pub mod set_up;
+mod task;
+
+/// A vault, ready for use.
+pub struct Entry {
+    /// As the plan has it.
+    pub plan: Vault,
+    /// The store behind it.
+    pub store: Arc<Store>,
+    /// The unlock password, resolved once at start.
+    pub password: Option<Text>,
+    /// The embedded vault, if it is one.
+    pub local: Option<Arc<LocalVault>>,
+}
+
+/// A verb with what it needs.
+#[derive(Debug, Clone)]
+pub enum Verb {
+    /// Read a value.
+    Get {
+        /// The key.
+        key: String,
+        /// With its exact type and metadata, which may cost another call.
+        detail: bool,
+    },
+    /// Write a value. Without metadata the present metadata is kept.
+    Set {
+        /// The key.
+        key: String,
+        /// The new value.
+        value: Arc<SecretValue>,
+        /// Metadata to write.
+        metadata: Option<Metadata>,
+        /// Only this member of a table; its siblings are kept.
+        member: Option<String>,
+    },
+    /// Remove a key.
+    Remove {
+        /// The key.
+        key: String,
+    },
+    /// List names, types and metadata.
+    List,
+    /// Unlock now.
+    Unlock,
+}
+
+/// What a verb gives.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Of a get.
+    Value(GetReply),
+    /// Of a list.
+    List(Vec<SecretInfo>),
+    /// Of the others.
+    Done,
+}
+
+/// The vaults of a bridge.
+pub struct Vaults {
+    table: RwLock<HashMap<String, Arc<Entry>>>,
+    stores: Mutex<HashMap<StoreId, Arc<Store>>>,
+    pool: OnceLock<Pool>,
+    limits: Limits,
+    /// Told of each key that a write changed or may have changed, before the write is acknowledged.
+    touched: Touched,
+}
+
+/// Told of each key that was changed, or may have been.
+pub type Touched = Arc<dyn Fn(&StoreId, &str) + Send + Sync>;
+
+impl Entry {
+    /// What an error about this vault says.
+    fn name(&self) -> &str {
+        &self.plan.name
+    }
+}
+
+impl Verb {
+    /// Whether it may change the vault.
+    pub fn writes(&self) -> bool {
+        matches!(self, Verb::Set { .. } | Verb::Remove { .. })
+    }
+
+    /// The key it is about.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Verb::Get { key, .. } | Verb::Set { key, .. } | Verb::Remove { key } => Some(key),
+            Verb::List | Verb::Unlock => None,
+        }
+    }
+}
+
+impl Vaults {
+    /// No vaults yet.
+    pub fn new(limits: Limits, touched: impl Fn(&StoreId, &str) + Send + Sync + 'static) -> Vaults {
+        Vaults {
+            table: RwLock::default(),
+            stores: Mutex::default(),
+            pool: OnceLock::new(),
+            limits,
+            touched: Arc::new(touched),
+        }
+    }
+
+    /// Puts the pool behind them.
+    pub fn use_pool(&self, pool: Pool) {
+        // Set once, at start; a second pool would be a second truth.
+        let _ = self.pool.set(pool);
+    }
+
+    /// The pool, where there is one.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.pool.get()
+    }
+
+    /// Adds a vault; `None` if its name is taken.
+    pub fn add(&self, plan: Vault, password: Option<Text>, local: Option<Arc<LocalVault>>) -> Option<Arc<Entry>> {
+        let store = Store::of(&plan);
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
+        drop(stores);
+        let folded = fold(&plan.name);
+        let entry = Arc::new(Entry { plan, store, password, local });
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        match table.entry(folded) {
+            std::collections::hash_map::Entry::Occupied(_) => None,
+            std::collections::hash_map::Entry::Vacant(place) => Some(place.insert(entry).clone()),
+        }
+    }
+
+    /// Takes a vault out.
+    pub fn forget(&self, name: &str) -> Option<Arc<Entry>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name))
+    }
+
+    /// The vault of that friendly name.
+    pub fn get(&self, name: &str) -> Result<Arc<Entry>, BridgeError> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.get(&fold(name)).cloned().ok_or_else(|| BridgeError::UnknownVault { name: name.to_owned() })
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<Entry>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = table.values().cloned().collect();
+        all.sort_by(|a, b| a.plan.name.cmp(&b.plan.name));
+        all
+    }
+
+    /// The stores behind them.
+    pub fn stores(&self) -> Vec<Arc<Store>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
+    /// begun.
+    pub async fn perform(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant) -> Result<Outcome, BridgeError> {
+        rules::check(entry, &verb)?;
+        if let Some(local) = &entry.local {
+            return self.in_local(entry, local.clone(), verb).await;
+        }
+        match self.in_worker(entry, &verb, deadline).await {
+            Err(BridgeError::Worker { outcome_unknown: false, .. }) => self.in_worker(entry, &verb, deadline).await,
+            outcome => outcome,
+        }
+    }
+
+    /// The lane that a verb needs in a store, if any.
+    pub fn lane(store: &Store, verb: &Verb) -> Option<Lane> {
+        let mode = match store.discipline {
+            Discipline::Parallel => return None,
+            Discipline::Serial => Mode::Exclusive,
+            Discipline::SecretStore if verb.writes() => Mode::Exclusive,
+            Discipline::SecretStore => Mode::Shared,
+        };
+        Some(Lane { store: store.id.clone(), mode })
+    }
+
+    async fn in_worker(&self, entry: &Arc<Entry>, verb: &Verb, deadline: Instant) -> Result<Outcome, BridgeError> {
+        let pool = self.pool.get().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })?;
+        let crew = if entry.store.authentication() == Authentication::None {
+            pool.add_own_worker(entry.store.id.clone());
+            Crew::Own(entry.store.id.clone())
+        } else {
+            Crew::Shared
+        };
+        let (reply, answer) = oneshot::channel();
+        let began = Began::default();
+        let task = VaultTask {
+            entry: entry.clone(),
+            verb: verb.clone(),
+            deadline,
+            grace: self.limits.write_grace,
+            began: began.clone(),
+            touched: self.touched.clone(),
+            fresh_worker: false,
+            reply,
+        };
+        pool.submit(Box::new(task), crew, Vaults::lane(&entry.store, verb))?;
+        let answered = timeout_at(deadline, answer).await;
+        if let Ok(Ok(outcome)) = answered {
+            return outcome;
+        }
+        let outcome_unknown = began.is_writing();
+        if let (true, Some(key)) = (outcome_unknown, verb.key()) {
+            (self.touched)(&entry.store.id, key);
+        }
+        Err(match answered {
+            // The task was dropped: its worker died with it, or the pool stopped.
+            Ok(_) => BridgeError::Worker { reason: "the task was dropped".into(), outcome_unknown },
+            Err(_) => BridgeError::Deadline { outcome_unknown },
+        })
+    }
+
+    async fn in_local(&self, entry: &Entry, local: Arc<LocalVault>, verb: Verb) -> Result<Outcome, BridgeError> {
+        let name = entry.name().to_owned();
+        let key = verb.key().map(str::to_owned);
+        let joined = tokio::task::spawn_blocking(move || in_file(&local, verb)).await;
+        if let Some(key) = &key {
+            (self.touched)(&entry.store.id, key);
+        }
+        match joined {
+            Ok(Ok(Some(outcome))) => Ok(outcome),
+            Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
+            Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
+            Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
+        }
+    }
+}
+
+fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::local::LocalError> {
+    Ok(match verb {
+        Verb::Get { key, .. } => {
+            local.get(&key)?.map(|(value, metadata)| Outcome::Value(GetReply { value, metadata }))
+        }
+        Verb::Set { key, value, metadata } => {
+            local.set(&key, (*value).clone(), metadata)?;
+            Some(Outcome::Done)
+        }
+        Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
+        Verb::List => Some(Outcome::List(local.list()?)),
+        Verb::Unlock => Some(Outcome::Done),
+    })
+}

@@ -1,0 +1,320 @@
+//! Verbs inside a worker: which calls they are, and when an answer is believed.
+//!
+//! A worker keeps its own copy of a SecretStore. Before a read its copy is refreshed if it is older than
+//! our own last write or than the files; before a write always. A not-found, a locked or a failed unlock
+//! that came while the files changed is asked again. The caller holds the store's lane.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Entry;
+use crate::error::BridgeError;
+use crate::mount::merge;
+use crate::protocol::{Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock};
+use crate::secret::SecretValue;
+use crate::store::{Authentication, Discipline, Fingerprint};
+use crate::worker::{Broken, CallError, Seen, Worker};
+
+/// How often a doubtful answer is asked again while the files go on changing.
+const DOUBTS: u32 = 8;
+
+/// The wait before it is asked again: about the time of one write.
+const MID_WRITE: Duration = Duration::from_millis(30);
+
+/// A worker doing verbs on a vault.
+pub struct Session<'a> {
+    /// The worker.
+    pub worker: &'a mut Worker,
+    /// The vault.
+    pub entry: &'a Entry,
+    /// The deadline.
+    pub until: Instant,
+    /// Extra time for a write that has begun.
+    pub grace: Duration,
+}
+
+/// Why a verb gave nothing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// PowerShell's error.
+    Fault(Box<Fault>),
+    /// The worker is broken. Nothing was written, if the verb had not begun to write.
+    Broken(Broken),
+    /// The store does not unlock.
+    Locked {
+        /// Why.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The worker's copy is old and cannot be refreshed: ask a fresh worker.
+    OldCopy,
+}
+
+impl Trouble {
+    /// As the caller sees it.
+    pub fn into_error(self, entry: &Entry, key: Option<&str>, writing: bool) -> BridgeError {
+        let vault = entry.plan.name.clone();
+        match self {
+            Trouble::Fault(fault) if is_not_found(&fault) => {
+                BridgeError::NotFound { vault, key: key.unwrap_or_default().to_owned() }
+            }
+            Trouble::Fault(fault) if is_locked(&fault) => {
+                let reason = "it needs a password".to_owned();
+                BridgeError::Locked { vault, reason, retry_after: Duration::from_secs(10) }
+            }
+            Trouble::Fault(fault) => BridgeError::Vault { vault, fault },
+            Trouble::Broken(Broken::TimedOut) => BridgeError::Deadline { outcome_unknown: writing },
+            Trouble::Broken(broken) => {
+                BridgeError::Worker { reason: broken.to_string(), outcome_unknown: writing }
+            }
+            Trouble::Locked { reason, retry_after } => BridgeError::Locked { vault, reason, retry_after },
+            Trouble::OldCopy => BridgeError::Worker {
+                reason: "the store changes faster than it can be read".into(),
+                outcome_unknown: false,
+            },
+        }
+    }
+}
+
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Trouble {
+        match error {
+            CallError::Fault(fault) => Trouble::Fault(fault),
+            CallError::Broken(broken) => Trouble::Broken(broken),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Reads a value.
+    pub async fn get(&mut self, key: &str, detail: bool) -> Result<GetReply, Trouble> {
+        let (vault, name) = (self.registered(), key.to_owned());
+        self.settled(false, |refresh| {
+            Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail })
+        })
+        .await
+    }
+
+    /// Lists names, types and metadata.
+    pub async fn list(&mut self) -> Result<Vec<SecretInfo>, Trouble> {
+        let vault = self.registered();
+        let reply: InfoReply = self
+            .settled(false, |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh }))
+            .await?;
+        Ok(reply.secrets)
+    }
+
+    /// What a write may destroy: the value and metadata now in a store that overwrites in two steps.
+    /// `None` where there is none, or where an overwrite is one step.
+    pub async fn before_write(&mut self, key: &str) -> Result<Option<GetReply>, Trouble> {
+        if self.entry.store.discipline != Discipline::SecretStore {
+            return Ok(None);
+        }
+        let (vault, name) = (self.registered(), key.to_owned());
+        let present = self
+            .settled(true, |refresh| {
+                Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
+            })
+            .await;
+        match present {
+            Ok(reply) => Ok(Some(reply)),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// The whole value that an update of one member makes, from the value now.
+    pub async fn merged(
+        &mut self,
+        key: &str,
+        member: &str,
+        value: &SecretValue,
+        before: Option<&GetReply>,
+    ) -> Result<SecretValue, Trouble> {
+        if let Some(before) = before {
+            return Ok(merge(Some(&before.value), member, value.clone()));
+        }
+        match self.get(key, false).await {
+            Ok(now) => Ok(merge(Some(&now.value), member, value.clone())),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(merge(None, member, value.clone())),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Writes a value; `before` is what [`Session::before_write`] gave, in the same lane. Metadata not
+    /// given is kept.
+    pub async fn set(
+        &mut self,
+        key: &str,
+        value: &SecretValue,
+        metadata: Option<&Metadata>,
+        before: Option<&GetReply>,
+    ) -> Result<(), Trouble> {
+        let known = metadata.or(before.map(|before| &before.metadata));
+        let op = Op::Set(Set {
+            vault: self.registered(),
+            name: key.to_owned(),
+            value: value.clone(),
+            metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
+            refresh: false,
+            keep_metadata: metadata.is_none() && self.entry.store.discipline != Discipline::SecretStore,
+        });
+        self.write(op).await
+    }
+
+    /// Removes a key. Call [`Session::before_write`] first, in the same lane.
+    pub async fn remove(&mut self, key: &str) -> Result<(), Trouble> {
+        let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
+        self.write(op).await
+    }
+
+    /// Unlocks with the password that the worker remembers, or with the vault's.
+    pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
+        let store = &self.entry.store;
+        self.heed_lockout()?;
+        let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
+        let password = self.entry.password.clone().map(SecretValue::SecureString);
+        let op = Op::Unlock(Unlock { vault: self.registered(), password });
+        match self.worker.call::<StoreReply>(op, self.until).await {
+            Ok(reply) => {
+                store.told(reply.authentication.as_deref(), reply.password_timeout);
+                store.unlocked();
+                self.saw(generation, files, Some(now));
+                Ok(reply)
+            }
+            Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => Err(self.refused(&fault, files)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Restores a value that a write destroyed: writes `before` again if the key is gone.
+    pub async fn restore(&mut self, key: &str, before: &GetReply) -> Result<bool, Trouble> {
+        if self.before_write(key).await?.is_some() {
+            return Ok(false);
+        }
+        self.set(key, &before.value, Some(&before.metadata), None).await?;
+        Ok(true)
+    }
+
+    async fn write(&mut self, op: Op) -> Result<(), Trouble> {
+        let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
+        let store = &self.entry.store;
+        // Whatever the outcome, the files may have changed: every other copy is old now.
+        let files = store.files_now();
+        let generation = store.wrote(files.clone());
+        if outcome.is_ok() {
+            let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
+            self.saw(generation, files, unlocked);
+        }
+        Ok(outcome.map(|Empty {}| ())?)
+    }
+
+    /// Calls until the answer can be believed.
+    async fn settled<T: serde::de::DeserializeOwned>(
+        &mut self,
+        always_refresh: bool,
+        op: impl Fn(bool) -> Op,
+    ) -> Result<T, Trouble> {
+        let store = self.entry.store.clone();
+        let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
+        let mut doubts = 0;
+        loop {
+            if refresh {
+                self.heed_lockout()?;
+            }
+            let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
+            let outcome = self.worker.call::<T>(op(refresh), self.until).await;
+            let refused = matches!(&outcome, Err(CallError::Fault(fault)) if is_refused_unlock(fault));
+            if refresh && !refused {
+                store.unlocked();
+                self.saw(generation, files.clone(), Some(now));
+            }
+            let fault = match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(CallError::Fault(fault)) => fault,
+                Err(error) => return Err(error.into()),
+            };
+            let moving = store.files_now() != files;
+            let locked = is_locked(&fault) && !refresh && self.can_refresh();
+            let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
+            doubts += 1;
+            if locked || (doubtful && moving && doubts < DOUBTS) {
+                if moving {
+                    sleep(MID_WRITE).await;
+                }
+                refresh = self.can_refresh();
+                continue;
+            }
+            return Err(if refused { self.refused(&fault, files) } else { Trouble::Fault(fault) });
+        }
+    }
+
+    /// Whether an unlock brings the worker's copy up to date.
+    fn can_refresh(&self) -> bool {
+        self.entry.password.is_some() && self.entry.store.authentication() != Authentication::None
+    }
+
+    /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.
+    fn is_old(&self) -> Result<bool, Trouble> {
+        let store = &self.entry.store;
+        let seen = self.worker.seen.get(&store.id);
+        let old_copy = store.discipline == Discipline::SecretStore
+            && seen.is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
+        if self.can_refresh() {
+            let interval = self.entry.plan.extension().map_or(Duration::ZERO, |extension| extension.unlock_interval);
+            let unlocked = seen.and_then(|seen| seen.unlocked);
+            return Ok(old_copy || unlocked.is_none_or(|at| store.unlock_is_old(at, interval, Instant::now())));
+        }
+        if old_copy && store.authentication() == Authentication::None {
+            return Err(Trouble::OldCopy);
+        }
+        Ok(false)
+    }
+
+    fn heed_lockout(&self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        match self.entry.store.lockout(now) {
+            Some(lockout) => Err(Trouble::Locked {
+                reason: lockout.reason,
+                retry_after: lockout.until.saturating_duration_since(now),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, fault: &Fault, files: Fingerprint) -> Trouble {
+        let now = Instant::now();
+        let reason = format!("the unlock password was refused ({})", fault.id);
+        let lockout = self.entry.store.unlock_failed(&reason, files, now);
+        Trouble::Locked { reason, retry_after: lockout.until.saturating_duration_since(now) }
+    }
+
+    fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
+        self.worker.seen.insert(self.entry.store.id.clone(), Seen { generation, files, unlocked });
+    }
+
+    fn registered(&self) -> String {
+        self.entry.plan.extension().map_or_else(|| self.entry.plan.name.clone(), |extension| extension.registered.clone())
+    }
+}
+
+/// The vault has no such secret.
+pub fn is_not_found(fault: &Fault) -> bool {
+    fault.id == "GetSecretNotFound" || fault.kind == "System.Management.Automation.ItemNotFoundException"
+}
+
+/// The vault wants a password.
+pub fn is_locked(fault: &Fault) -> bool {
+    let names_it = |text: &str| text.contains("PasswordRequiredException");
+    names_it(&fault.id)
+        || names_it(&fault.kind)
+        || fault.inner.iter().any(|inner| names_it(&inner.kind))
+        || fault.more.iter().any(is_locked)
+}
+
+/// The vault refused the password.
+pub fn is_refused_unlock(fault: &Fault) -> bool {
+    fault.id == "SecretStoreUnlockFailed" || fault.kind == "System.Security.Authentication.AuthenticationException"
+}

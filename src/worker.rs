@@ -1,0 +1,372 @@
+//! One pwsh process and the calls it answers.
+//!
+//! A worker does one thing at a time. A call that was not answered by its time, or answered wrongly,
+//! breaks the worker: its late answer could go to the next caller, and with secrets that is the wrong
+//! secret. A broken worker answers nothing more; whoever owns it kills it. Dropping a [`Worker`] kills its
+//! process group.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::protocol::{
+    AnswerLine, AskLine, CallLine, CoreLine, Empty, Fault, Hello, HelloReply, LogLevel, LogLine, Op,
+    PROTOCOL_VERSION,
+};
+use transport::{Message, Transport};
+
+pub mod process;
+pub mod transport;
+
+/// A boxed future, as the seams of this crate pass them.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Starts worker processes. The one seam between the pool and the operating system: tests put duplex
+/// pipes behind it.
+pub trait Launcher: Send + Sync + 'static {
+    /// Starts a process and connects to it; says nothing to it yet.
+    fn launch(&self, number: u64) -> BoxFuture<'_, Result<Link, LaunchError>>;
+}
+
+/// A connection to a started process.
+pub struct Link {
+    /// Its pipes.
+    pub transport: Transport,
+    /// The process itself.
+    pub process: Box<dyn Process>,
+    /// The folder for its private registry.
+    pub registry: String,
+}
+
+/// A started process.
+pub trait Process: Send + Sync {
+    /// Its id, while it runs.
+    fn id(&self) -> Option<u32>;
+    /// Kills its group. Returns at once; the reaping goes on behind.
+    fn kill(&mut self);
+    /// Waits until it has ended; cancel safe.
+    fn wait(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// Why a worker did not come up.
+#[derive(Debug, Clone, Error)]
+pub enum LaunchError {
+    /// The program did not start.
+    #[error("pwsh did not start: {0}")]
+    Spawn(String),
+    /// It started and failed before it said hello.
+    #[error("pwsh started and failed: {0}")]
+    Broken(#[from] Broken),
+    /// Another protocol version.
+    #[error("the worker speaks protocol {theirs}, this program speaks {PROTOCOL_VERSION}")]
+    Version {
+        /// The worker's version.
+        theirs: u32,
+    },
+    /// Too old a pwsh.
+    #[error("pwsh {version} is too old: 7.4 or later is needed")]
+    TooOld {
+        /// What it says it is.
+        version: String,
+    },
+    /// An init script or another set-up call failed.
+    #[error("{what} failed: {} ({})", .fault.message, .fault.id)]
+    SetUp {
+        /// Which step.
+        what: String,
+        /// What PowerShell said.
+        fault: Box<Fault>,
+    },
+}
+
+/// Why a worker is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Broken {
+    /// It did not answer in time.
+    #[error("it did not answer in time")]
+    TimedOut,
+    /// It ended, or closed its pipes.
+    #[error("it ended")]
+    Closed,
+    /// It sent a line beyond the limit.
+    #[error("it sent a line that is too long")]
+    TooLong,
+    /// It sent too many lines that are no protocol.
+    #[error("it sent noise")]
+    Noise,
+    /// It broke a rule of the protocol.
+    #[error("it broke the protocol: {0}")]
+    Protocol(&'static str),
+}
+
+/// Why a call gave nothing.
+#[derive(Debug, Clone, Error)]
+pub enum CallError {
+    /// PowerShell's error; the worker goes on.
+    #[error("{} ({})", .0.message, .0.id)]
+    Fault(Box<Fault>),
+    /// The worker is broken.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Answers what a worker asks while it runs a script block.
+pub trait Asks: Send {
+    /// Answers one question; may make further calls to the same worker.
+    fn answer<'a>(
+        &'a mut self,
+        what: &'a serde_json::value::RawValue,
+        worker: &'a mut Worker,
+    ) -> BoxFuture<'a, Result<Result<serde_json::Value, Fault>, Broken>>;
+}
+
+/// A connected worker that has said hello.
+pub struct Worker {
+    number: u64,
+    transport: Transport,
+    process: Box<dyn Process>,
+    next_id: u64,
+    calls: u64,
+    born: Instant,
+    broken: Option<Broken>,
+    hello: HelloReply,
+    /// What it last saw of each store, by store id. The vault layer keeps it.
+    pub seen: HashMap<Arc<str>, Seen>,
+}
+
+/// What a worker last saw of a store that it keeps in memory.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The store's count of our own writes.
+    pub generation: u64,
+    /// The store's files.
+    pub files: crate::store::Fingerprint,
+    /// When it last unlocked.
+    pub unlocked: Option<Instant>,
+}
+
+impl Worker {
+    /// Launches a process and exchanges hellos with it.
+    pub async fn start(
+        launcher: &dyn Launcher,
+        number: u64,
+        until: Instant,
+    ) -> Result<Worker, LaunchError> {
+        let link = timeout_at(until, launcher.launch(number)).await.map_err(|_| Broken::TimedOut)??;
+        let mut worker = Worker {
+            number,
+            transport: link.transport,
+            process: link.process,
+            next_id: 1,
+            calls: 0,
+            born: Instant::now(),
+            broken: None,
+            hello: HelloReply {
+                protocol: 0,
+                pwsh: String::new(),
+                pid: 0,
+                guarded: false,
+                secret_management: None,
+            },
+            seen: HashMap::new(),
+        };
+        let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
+        let reply = match worker.call::<HelloReply>(hello, until).await {
+            Ok(reply) => reply,
+            Err(CallError::Broken(broken)) => return Err(broken.into()),
+            Err(CallError::Fault(fault)) => {
+                return Err(LaunchError::SetUp { what: "the worker's start".into(), fault });
+            }
+        };
+        if reply.protocol != PROTOCOL_VERSION {
+            return Err(LaunchError::Version { theirs: reply.protocol });
+        }
+        if !is_recent(&reply.pwsh) {
+            return Err(LaunchError::TooOld { version: reply.pwsh });
+        }
+        worker.hello = reply;
+        Ok(worker)
+    }
+
+    /// Its number, unique in the pool's life.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What it said of itself.
+    pub fn hello(&self) -> &HelloReply {
+        &self.hello
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// When it was started.
+    pub fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Why it is of no more use, if it is not.
+    pub fn broken(&self) -> Option<Broken> {
+        self.broken
+    }
+
+    /// Whether it sent anything that is no protocol; such a worker ends after its call.
+    pub fn is_noisy(&self) -> bool {
+        self.transport.is_noisy()
+    }
+
+    /// Calls and waits for the answer. When `until` passes, or the worker answers wrongly, it is broken
+    /// from then on. Dropping the future breaks it too.
+    pub async fn call<T: DeserializeOwned>(&mut self, op: Op, until: Instant) -> Result<T, CallError> {
+        self.call_asking(op, until, None).await
+    }
+
+    /// As [`Worker::call`], with answers for what the worker asks meanwhile.
+    pub async fn call_asking<T: DeserializeOwned>(
+        &mut self,
+        op: Op,
+        until: Instant,
+        asks: Option<&mut dyn Asks>,
+    ) -> Result<T, CallError> {
+        if let Some(broken) = self.broken {
+            return Err(broken.into());
+        }
+        // Broken until the answer is here: a future dropped half-way leaves it so.
+        self.broken = Some(Broken::TimedOut);
+        self.calls += 1;
+        let id = self.next_id;
+        self.next_id += 1;
+        let reply = match self.exchange(id, op, until, asks).await {
+            Ok(reply) => reply,
+            Err(broken) => {
+                self.broken = Some(broken);
+                return Err(broken.into());
+            }
+        };
+        let outcome = match (reply.ok, reply.fault) {
+            (Some(ok), None) => serde_json::from_str(ok.get())
+                .map_err(|_| CallError::Broken(Broken::Protocol("a reply of the wrong shape"))),
+            (None, Some(fault)) => Err(CallError::Fault(Box::new(fault))),
+            _ => Err(CallError::Broken(Broken::Protocol("a reply with neither outcome nor fault"))),
+        };
+        self.broken = match &outcome {
+            Err(CallError::Broken(broken)) => Some(*broken),
+            _ => None,
+        };
+        outcome
+    }
+
+    async fn exchange(
+        &mut self,
+        id: u64,
+        op: Op,
+        until: Instant,
+        mut asks: Option<&mut dyn Asks>,
+    ) -> Result<crate::protocol::ReplyLine, Broken> {
+        let call = CoreLine::Call(CallLine { id, op });
+        in_time(until, self.transport.send(&call)).await?;
+        loop {
+            // Only the wait for the worker is timed: what is done for a question has a time of its own,
+            // and a write begun there must not be cut off by the script's.
+            match in_time(until, self.transport.receive()).await? {
+                Message::Reply(reply) if reply.id == id => return Ok(reply),
+                Message::Reply(_) => return Err(Broken::Protocol("an answer to another call")),
+                Message::Log(line) => self.log(&line),
+                Message::Ask(ask) => match asks.as_deref_mut() {
+                    Some(asks) => self.answer(ask, asks).await?,
+                    None => return Err(Broken::Protocol("a question outside a script block")),
+                },
+            }
+        }
+    }
+
+    async fn answer(&mut self, ask: AskLine, asks: &mut dyn Asks) -> Result<(), Broken> {
+        // The worker waits for us, so it takes calls again.
+        let outer = self.broken.take();
+        let outcome = asks.answer(&ask.what, self).await?;
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        self.broken = outer;
+        let (ok, fault) = match outcome {
+            Ok(ok) => (Some(ok), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        self.transport.send(&CoreLine::Answer(AnswerLine { seq: ask.seq, ok, fault })).await
+    }
+
+    /// Watches an idle worker: logs what it says and returns when it has broken. Cancel safe.
+    pub async fn idle(&mut self) -> Broken {
+        if let Some(broken) = self.broken {
+            return broken;
+        }
+        let broken = loop {
+            match self.transport.receive().await {
+                Ok(Message::Log(line)) => self.log(&line),
+                Ok(Message::Reply(_) | Message::Ask(_)) => {
+                    break Broken::Protocol("a line that nobody asked for");
+                }
+                Err(broken) => break broken,
+            }
+        };
+        self.broken = Some(broken);
+        broken
+    }
+
+    /// Asks it to end, waits until `until`, and kills what is left of its group.
+    pub async fn shut_down(mut self, until: Instant) {
+        let asked = self.call::<Empty>(Op::Shutdown(Empty {}), until).await;
+        if asked.is_ok() {
+            let _ = timeout_at(until, self.process.wait()).await;
+        }
+    }
+
+    fn log(&self, line: &LogLine) {
+        let (worker, message) = (self.number, line.message.as_str());
+        match line.level {
+            LogLevel::Error => tracing::error!(target: "worker", worker, "{message}"),
+            LogLevel::Warning => tracing::warn!(target: "worker", worker, "{message}"),
+            LogLevel::Information => tracing::info!(target: "worker", worker, "{message}"),
+            LogLevel::Verbose | LogLevel::Debug => tracing::debug!(target: "worker", worker, "{message}"),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("number", &self.number).field("broken", &self.broken).finish()
+    }
+}
+
+async fn in_time<T>(until: Instant, step: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+    timeout_at(until, step).await.unwrap_or(Err(Broken::TimedOut))
+}
+
+/// 7.4 or later. A preview (`7.4.0-preview.1`) counts.
+fn is_recent(version: &str) -> bool {
+    let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    (major, minor) >= (7, 4)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Starts pwsh: its own process group, a death signal, a clean environment.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+use super::transport::Transport;
+use super::{BoxFuture, LaunchError, Launcher, Link, Process};
+use crate::platform;
+use crate::pwsh::Folder;
+
+/// Longest piece of a worker's stderr that becomes one log line, in bytes.
+const MAX_LOG_LINE: u64 = 4096;
+
+/// Starts pwsh processes that run the embedded worker script.
+pub struct PwshLauncher {
+    program: PathBuf,
+    folder: Arc<Folder>,
+    environment: Environment,
+    spawner: std::sync::mpsc::Sender<SpawnRequest>,
+}
+
+/// What a worker's environment has beside or without the server's own.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Set.
+    pub set: HashMap<String, OsString>,
+    /// Taken out, because they hold secrets.
+    pub removed: Vec<String>,
+    /// Folders put before PSModulePath.
+    pub module_path: Vec<PathBuf>,
+}
+
+struct SpawnRequest {
+    command: Command,
+    runtime: tokio::runtime::Handle,
+    reply: oneshot::Sender<std::io::Result<Child>>,
+}
+
+impl PwshLauncher {
+    /// Starts the thread that spawns. The death signal of a child is tied to the thread that made it,
+    /// so that thread lives exactly as long as the launcher.
+    pub fn new(program: PathBuf, folder: Arc<Folder>, environment: Environment) -> std::io::Result<PwshLauncher> {
+        let (spawner, requests) = std::sync::mpsc::channel::<SpawnRequest>();
+        std::thread::Builder::new().name("spawner".into()).spawn(move || {
+            while let Ok(mut request) = requests.recv() {
+                let _runtime = request.runtime.enter();
+                let _ = request.reply.send(request.command.spawn());
+            }
+        })?;
+        Ok(PwshLauncher { program, folder, environment, spawner })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-NoLogo", "-NoProfile", "-NonInteractive", "-File"])
+            .arg(self.folder.worker_script())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .env("POWERSHELL_UPDATECHECK", "Off")
+            .env("POWERSHELL_TELEMETRY_OPTOUT", "1")
+            .env("DOTNET_CLI_TELEMETRY_OPTOUT", "1")
+            .env("NO_COLOR", "1")
+            .env("TERM", "dumb");
+        for name in &self.environment.removed {
+            command.env_remove(name);
+        }
+        if let Some(path) = module_path(&self.environment.module_path) {
+            command.env("PSModulePath", path);
+        }
+        for (name, value) in &self.environment.set {
+            command.env(name, value);
+        }
+        if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
+            && let Some(home) = platform::home()
+        {
+            command.env("HOME", home);
+        }
+        platform::isolate(&mut command);
+        command
+    }
+}
+
+impl Launcher for PwshLauncher {
+    fn launch(&self, number: u64) -> BoxFuture<'_, Result<Link, LaunchError>> {
+        Box::pin(async move {
+            let failed = |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
+            let registry = self.folder.new_registry(number).map_err(failed)?;
+            let (reply, spawned) = oneshot::channel();
+            let runtime = tokio::runtime::Handle::current();
+            let gone = || LaunchError::Spawn("the spawning thread is gone".into());
+            self.spawner.send(SpawnRequest { command: self.command(), runtime, reply }).map_err(|_| gone())?;
+            let mut child = spawned.await.map_err(|_| gone())?.map_err(failed)?;
+            let (Some(stdin), Some(stdout), Some(stderr)) =
+                (child.stdin.take(), child.stdout.take(), child.stderr.take())
+            else {
+                return Err(LaunchError::Spawn("no pipes".into()));
+            };
+            tokio::spawn(log_stderr(stderr, number));
+            let process = PwshProcess { child: Some(child), folder: self.folder.clone(), registry: registry.clone() };
+            Ok(Link {
+                transport: Transport::new(stdout, stdin),
+                process: Box::new(process),
+                registry: registry.to_string_lossy().into_owned(),
+            })
+        })
+    }
+}
+
+struct PwshProcess {
+    child: Option<Child>,
+    folder: Arc<Folder>,
+    registry: PathBuf,
+}
+
+impl Process for PwshProcess {
+    fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Some(id) = child.id() {
+            platform::kill_group(id);
+        }
+        let _ = child.start_kill();
+        self.folder.remove_registry(&self.registry);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { child.wait().await });
+        }
+    }
+
+    fn wait(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(child) = &mut self.child {
+                let _ = child.wait().await;
+            }
+        })
+    }
+}
+
+/// PSModulePath with folders before it. pwsh puts its own folders in only where the variable is unset or
+/// lacks them, so an unset one is left to it by naming only what is ours.
+fn module_path(before: &[PathBuf]) -> Option<OsString> {
+    if before.is_empty() {
+        return None;
+    }
+    let inherited = std::env::var_os("PSModulePath").unwrap_or_default();
+    let all = before.iter().cloned().chain(std::env::split_paths(&inherited));
+    std::env::join_paths(all).ok()
+}
+
+async fn log_stderr(stderr: impl tokio::io::AsyncRead + Unpin, worker: u64) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = tokio::io::AsyncReadExt::take(&mut reader, MAX_LOG_LINE);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                let text = text.trim_end();
+                if !text.is_empty() {
+                    tracing::info!(target: "worker", worker, "{text}");
+                }
+            }
+        }
+    }
+}
