@@ -8,6 +8,8 @@
 
 pub mod bridge;
 pub mod error;
+pub mod local;
 pub mod plan;
+pub mod private_file;
 pub mod protocol;
 pub mod secret;
