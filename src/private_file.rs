@@ -238,7 +238,8 @@ fn close_to_others(_path: &Path, _folder: &fs::Metadata) -> Result<(), PrivateFi
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

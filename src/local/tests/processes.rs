@@ -83,7 +83,10 @@ fn create(folder: &Path, name: &str) {
 }
 
 fn limit_file_size(bytes: u64) {
-    setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: Some(bytes) }).unwrap();
+    let at_most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Fsize, at_most(bytes)).unwrap();
+    // Dying of the limit would leave a core file.
+    setrlimit(Resource::Core, at_most(0)).unwrap();
 }
 
 fn write_beyond_the_limit(folder: &Path, signal: &str) {
