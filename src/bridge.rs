@@ -81,7 +81,7 @@ pub enum StartError {
         source: config::ConfigError,
     },
     /// A vault to expose is not registered.
-    #[error("--expose-vault {name}: the user has no such vault registered{}", known(.known))]
+    #[error("--expose-vault {name}: the user has no such vault registered{}", list_of(known))]
     NoSuchVault {
         /// As asked for.
         name: String,
@@ -174,7 +174,8 @@ impl Bridge {
     ) -> Result<Bridge, StartError> {
         let cache = Arc::new(Cache::default());
         let touched = cache.clone();
-        let vaults = Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
+        let vaults =
+            Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
             vaults.add(vault.clone(), password, local);
@@ -298,7 +299,8 @@ impl Bridge {
     pub fn health(&self) -> Health {
         let pool = self.0.vaults.pool();
         let workers = pool.map(Pool::workers).unwrap_or_default();
-        let has_worker = pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
+        let has_worker =
+            pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
         let (cache_hits, cache_misses) = self.0.cache.counts();
         Health {
             ready: has_worker && !self.0.stopping.is_cancelled(),
@@ -348,7 +350,14 @@ impl Bridge {
                 Found::Loading(outcome) => outcome,
                 Found::Miss(ticket) => {
                     let outcome = ticket.subscribe();
-                    tokio::spawn(self.clone().fly(entry.clone(), key.to_owned(), detail, ttl, deadline, ticket));
+                    tokio::spawn(self.clone().fly(
+                        entry.clone(),
+                        key.to_owned(),
+                        detail,
+                        ttl,
+                        deadline,
+                        ticket,
+                    ));
                     outcome
                 }
             };
@@ -411,8 +420,10 @@ fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
     }
     let mut found = Vec::new();
     for mut vault in registry.vaults {
-        let exposed = plan.auto_import.expose.iter().find(|expose| fold(&expose.vault) == fold(&vault.name)).cloned();
-        let module = vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
+        let exposed =
+            plan.auto_import.expose.iter().find(|expose| fold(&expose.vault) == fold(&vault.name)).cloned();
+        let module =
+            vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
         found.push(FoundVault { name: vault.name.clone(), module, exposed: exposed.is_some() });
         // A vault of the plan goes before one of the registry that has the same name.
         if let (Some(expose), None) = (exposed, plan.vault(&vault.name)) {
@@ -440,10 +451,16 @@ fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
     let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
     let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
     let opened = LocalVault::open(&folder);
-    opened.map(|local| Some(Arc::new(local))).map_err(|source| StartError::Local { vault: vault.name.clone(), source })
+    opened
+        .map(|local| Some(Arc::new(local)))
+        .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
 }
 
-async fn wait_for(pool: &Pool, min: usize, mut progress: impl FnMut(usize, usize)) -> Result<(), LaunchError> {
+async fn wait_for(
+    pool: &Pool,
+    min: usize,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(), LaunchError> {
     let mut news = pool.progress();
     let ready = pool.ready();
     tokio::pin!(ready);
@@ -504,6 +521,6 @@ fn vault_health(entry: &Entry) -> VaultHealth {
     }
 }
 
-fn known(names: &[String]) -> String {
+fn list_of(names: &[String]) -> String {
     if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }

@@ -202,9 +202,11 @@ impl State {
         }
         self.expire(now);
         while self.values > MAX_VALUES {
-            let first = self.keys.values_mut().filter(|key| key.value.is_some()).min_by_key(|key| {
-                key.value.as_ref().map(|kept| kept.until)
-            });
+            let first = self
+                .keys
+                .values_mut()
+                .filter(|key| key.value.is_some())
+                .min_by_key(|key| key.value.as_ref().map(|kept| kept.until));
             if let Some(key) = first {
                 key.value = None;
             }

@@ -227,7 +227,8 @@ impl Pool {
         farewell: impl for<'a> FnOnce(&'a mut Worker, Instant) -> BoxFuture<'a, ()>,
     ) {
         self.shared.lanes.close();
-        let mut slots = std::mem::take(&mut *self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut slots =
+            std::mem::take(&mut *self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner));
         let mut workers = Vec::new();
         while let Ok(Some(ended)) = timeout_at(until, slots.join_next()).await {
             workers.extend(ended.ok().flatten());

@@ -88,7 +88,9 @@ impl Store {
     pub fn of(vault: &Vault) -> Store {
         let (id, discipline, files) = match &vault.kind {
             VaultKind::Extension(extension) => identity(extension),
-            VaultKind::Local { .. } => (format!("local:{}", fold(&vault.name)), Discipline::Parallel, Vec::new()),
+            VaultKind::Local { .. } => {
+                (format!("local:{}", fold(&vault.name)), Discipline::Parallel, Vec::new())
+            }
             VaultKind::Custom(_) => (format!("custom:{}", fold(&vault.name)), Discipline::Serial, Vec::new()),
         };
         Store { id: id.into(), discipline, files, state: Mutex::default() }
@@ -284,7 +286,10 @@ mod tests {
 
     #[test]
     fn two_names_of_secret_store_are_one_store() {
-        let (a, b) = (extension("a", crate::plan::SECRET_STORE), extension("b", "/x/Microsoft.PowerShell.SecretStore"));
+        let (a, b) = (
+            extension("a", crate::plan::SECRET_STORE),
+            extension("b", "/x/Microsoft.PowerShell.SecretStore"),
+        );
         assert_eq!(Store::of(&a).id, Store::of(&b).id);
         assert_ne!(Store::of(&extension("a", "My.Vault")).id, Store::of(&extension("b", "My.Vault")).id);
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
 use crate::local::LocalVault;
-use crate::plan::{Limits, Vault, VaultKind};
+use crate::plan::{Limits, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
@@ -138,7 +138,12 @@ impl Vaults {
     }
 
     /// Adds a vault; `None` if its name is taken.
-    pub fn add(&self, plan: Vault, password: Option<Text>, local: Option<Arc<LocalVault>>) -> Option<Arc<Entry>> {
+    pub fn add(
+        &self,
+        plan: Vault,
+        password: Option<Text>,
+        local: Option<Arc<LocalVault>>,
+    ) -> Option<Arc<Entry>> {
         let store = Store::of(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
@@ -178,13 +183,20 @@ impl Vaults {
 
     /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
     /// begun.
-    pub async fn perform(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant) -> Result<Outcome, BridgeError> {
+    pub async fn perform(
+        &self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+    ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
         if let Some(local) = &entry.local {
             return self.in_local(entry, local.clone(), verb).await;
         }
         match self.in_worker(entry, &verb, deadline).await {
-            Err(BridgeError::Worker { outcome_unknown: false, .. }) => self.in_worker(entry, &verb, deadline).await,
+            Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
+                self.in_worker(entry, &verb, deadline).await
+            }
             outcome => outcome,
         }
     }
@@ -200,7 +212,12 @@ impl Vaults {
         Some(Lane { store: store.id.clone(), mode })
     }
 
-    async fn in_worker(&self, entry: &Arc<Entry>, verb: &Verb, deadline: Instant) -> Result<Outcome, BridgeError> {
+    async fn in_worker(
+        &self,
+        entry: &Arc<Entry>,
+        verb: &Verb,
+        deadline: Instant,
+    ) -> Result<Outcome, BridgeError> {
         let pool = self.pool.get().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })?;
         let crew = if entry.store.authentication() == Authentication::None {
             pool.add_own_worker(entry.store.id.clone());
@@ -236,7 +253,12 @@ impl Vaults {
         })
     }
 
-    async fn in_local(&self, entry: &Entry, local: Arc<LocalVault>, verb: Verb) -> Result<Outcome, BridgeError> {
+    async fn in_local(
+        &self,
+        entry: &Entry,
+        local: Arc<LocalVault>,
+        verb: Verb,
+    ) -> Result<Outcome, BridgeError> {
         let name = entry.name().to_owned();
         let key = verb.key().map(str::to_owned);
         let joined = tokio::task::spawn_blocking(move || in_file(&local, verb)).await;
@@ -257,8 +279,12 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
         Verb::Get { key, .. } => {
             local.get(&key)?.map(|(value, metadata)| Outcome::Value(GetReply { value, metadata }))
         }
-        Verb::Set { key, value, metadata } => {
-            local.set(&key, (*value).clone(), metadata)?;
+        Verb::Set { key, value, metadata, member } => {
+            let value = (*value).clone();
+            match member {
+                Some(member) => local.set_member(&key, &member, value, metadata)?,
+                None => local.set(&key, value, metadata)?,
+            }
             Some(Outcome::Done)
         }
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),

@@ -152,11 +152,7 @@ pub struct Seen {
 
 impl Worker {
     /// Launches a process and exchanges hellos with it.
-    pub async fn start(
-        launcher: &dyn Launcher,
-        number: u64,
-        until: Instant,
-    ) -> Result<Worker, LaunchError> {
+    pub async fn start(launcher: &dyn Launcher, number: u64, until: Instant) -> Result<Worker, LaunchError> {
         let link = timeout_at(until, launcher.launch(number)).await.map_err(|_| Broken::TimedOut)??;
         let mut worker = Worker {
             number,

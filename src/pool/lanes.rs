@@ -112,7 +112,9 @@ impl<T> Lanes<T> {
             return Err(Refusal::Closed);
         }
         if state.waiting() >= self.shared.capacity {
-            state.entries.retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
+            state
+                .entries
+                .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
             if state.waiting() >= self.shared.capacity {
                 return Err(Refusal::Full);
             }
@@ -132,7 +134,9 @@ impl<T> Lanes<T> {
             changed.as_mut().enable();
             {
                 let mut state = self.shared.state();
-                state.entries.retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
+                state
+                    .entries
+                    .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
                 let mine = |wants: &Wants<T>| matches!(wants, Wants::Worker { crew: of, .. } if of == crew);
                 if let Some(Entry { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
                     let permit = lane.map(|lane| Permit { lane, shared: self.shared.clone() });
@@ -160,7 +164,8 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mine = |wants: &Wants<T>| matches!(wants, Wants::Lane { ticket } if *ticket == waiting.ticket);
+            let mine =
+                |wants: &Wants<T>| matches!(wants, Wants::Lane { ticket } if *ticket == waiting.ticket);
             if self.shared.state().take(true, mine).is_some() {
                 return Permit { lane, shared: self.shared.clone() };
             }
@@ -176,9 +181,10 @@ impl<T> Lanes<T> {
 
     /// Drops the tasks that wait.
     pub fn clear(&self) {
-        let dropped: Vec<Entry<T>> = {
+        let dropped: VecDeque<Entry<T>> = {
             let mut state = self.shared.state();
-            let (gone, kept) = state.entries.drain(..).partition(|entry| matches!(entry.wants, Wants::Worker { .. }));
+            let (gone, kept) =
+                state.entries.drain(..).partition(|entry| matches!(entry.wants, Wants::Worker { .. }));
             state.entries = kept;
             gone
         };
@@ -194,7 +200,8 @@ impl<T> Lanes<T> {
             changed.as_mut().enable();
             {
                 let state = self.shared.state();
-                let waits = |entry: &Entry<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
+                let waits =
+                    |entry: &Entry<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
                 if state.closed && !state.entries.iter().any(waits) {
                     return;
                 }

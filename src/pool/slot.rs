@@ -27,7 +27,15 @@ pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
         status.push(WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, memory: None });
         slot
     };
-    let slot = Slot { shared: shared.clone(), crew, index, worker: None, rest: None, successor: None, no_successor_before: None };
+    let slot = Slot {
+        shared: shared.clone(),
+        crew,
+        index,
+        worker: None,
+        rest: None,
+        successor: None,
+        no_successor_before: None,
+    };
     shared.slots.lock().unwrap_or_else(PoisonError::into_inner).spawn(slot.run());
 }
 
@@ -52,7 +60,8 @@ impl Slot {
         let mut task = None;
         while state != State::Stopped {
             // A worker that is not up, and that nothing waits for, need not come up to stop.
-            let needless = matches!(state, State::Starting { .. } | State::BackingOff { .. }) && self.rest.is_none();
+            let needless =
+                matches!(state, State::Starting { .. } | State::BackingOff { .. }) && self.rest.is_none();
             let shared = self.shared.clone();
             let crew = self.crew.clone();
             let event = tokio::select! { biased;
@@ -87,7 +96,8 @@ impl Slot {
 
     async fn start(&mut self, attempt: u32, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
         self.worker = None;
-        let held = self.rest.as_ref().and_then(|rest| rest.permit.as_ref()).map(|permit| permit.lane().clone());
+        let held =
+            self.rest.as_ref().and_then(|rest| rest.permit.as_ref()).map(|permit| permit.lane().clone());
         match launch(self.shared.clone(), self.crew.clone(), held).await {
             Ok(worker) => {
                 self.worker = Some(worker);
@@ -151,7 +161,12 @@ impl Slot {
         let verdict = task.run(worker, permit).await;
         let broken = worker.broken().or_else(|| worker.is_noisy().then_some(Broken::Noise));
         if let Some(broken) = broken {
-            tracing::warn!(slot = self.index, worker = worker.number(), pid = worker.pid(), "a worker broke: {broken}");
+            tracing::warn!(
+                slot = self.index,
+                worker = worker.number(),
+                pid = worker.pid(),
+                "a worker broke: {broken}"
+            );
         }
         match verdict {
             Verdict::Keep if broken.is_none() => Event::Done,
@@ -261,8 +276,7 @@ async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>)
 }
 
 fn served_its_time(sizes: &crate::plan::Pool, worker: &Worker) -> bool {
-    let too_large = || {
-        worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory)
-    };
+    let too_large =
+        || worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory);
     worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age || too_large()
 }

@@ -126,11 +126,22 @@ mod tests {
         let table = [
             (
                 starting,
-                [State::Ready { proven: false, attempt: 2 }, wait(3, 800), starting, starting, starting, starting, stopped],
+                [
+                    State::Ready { proven: false, attempt: 2 },
+                    wait(3, 800),
+                    starting,
+                    starting,
+                    starting,
+                    starting,
+                    stopped,
+                ],
             ),
             (fresh, [fresh, fresh, State::Busy, fresh, wait(2, 400), fresh, stopped]),
             (proven, [proven, proven, State::Busy, proven, State::new(), proven, stopped]),
-            (State::Busy, [State::Busy, State::Busy, State::Busy, proven, State::new(), State::Busy, stopped]),
+            (
+                State::Busy,
+                [State::Busy, State::Busy, State::Busy, proven, State::new(), State::Busy, stopped],
+            ),
             (waiting, [waiting, waiting, waiting, waiting, waiting, State::Starting { attempt: 3 }, stopped]),
             (stopped, [stopped; 7]),
         ];
@@ -144,7 +155,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_back_off_is_bounded() {
         let now = Instant::now();
-        let State::BackingOff { until, .. } = (State::Starting { attempt: 40 }).after(Event::Failed, now) else {
+        let State::BackingOff { until, .. } = (State::Starting { attempt: 40 }).after(Event::Failed, now)
+        else {
             panic!("a failed start backs off");
         };
         assert_eq!(until, now + MAX_BACKOFF);

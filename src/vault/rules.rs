@@ -55,7 +55,8 @@ fn in_secret_store(key: &str, verb: &Verb) -> Option<String> {
 }
 
 fn in_azure(key: &str, verb: &Verb) -> Option<String> {
-    let fits = key.len() <= MAX_AZURE_NAME && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let fits =
+        key.len() <= MAX_AZURE_NAME && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if !fits {
         return Some("names in Azure Key Vault are 1 to 127 letters, digits and hyphens".to_owned());
     }

@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::Entry;
 use crate::error::BridgeError;
 use crate::mount::merge;
-use crate::protocol::{Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock};
+use crate::protocol::{
+    Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock,
+};
 use crate::secret::SecretValue;
 use crate::store::{Authentication, Discipline, Fingerprint};
 use crate::worker::{Broken, CallError, Seen, Worker};
@@ -261,11 +263,15 @@ impl Session<'_> {
         let store = &self.entry.store;
         let seen = self.worker.seen.get(&store.id);
         let old_copy = store.discipline == Discipline::SecretStore
-            && seen.is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
+            && seen
+                .is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
         if self.can_refresh() {
-            let interval = self.entry.plan.extension().map_or(Duration::ZERO, |extension| extension.unlock_interval);
+            let interval =
+                self.entry.plan.extension().map_or(Duration::ZERO, |extension| extension.unlock_interval);
             let unlocked = seen.and_then(|seen| seen.unlocked);
-            return Ok(old_copy || unlocked.is_none_or(|at| store.unlock_is_old(at, interval, Instant::now())));
+            return Ok(
+                old_copy || unlocked.is_none_or(|at| store.unlock_is_old(at, interval, Instant::now()))
+            );
         }
         if old_copy && store.authentication() == Authentication::None {
             return Err(Trouble::OldCopy);
@@ -296,7 +302,10 @@ impl Session<'_> {
     }
 
     fn registered(&self) -> String {
-        self.entry.plan.extension().map_or_else(|| self.entry.plan.name.clone(), |extension| extension.registered.clone())
+        self.entry
+            .plan
+            .extension()
+            .map_or_else(|| self.entry.plan.name.clone(), |extension| extension.registered.clone())
     }
 }
 
@@ -316,5 +325,6 @@ pub fn is_locked(fault: &Fault) -> bool {
 
 /// The vault refused the password.
 pub fn is_refused_unlock(fault: &Fault) -> bool {
-    fault.id == "SecretStoreUnlockFailed" || fault.kind == "System.Security.Authentication.AuthenticationException"
+    fault.id == "SecretStoreUnlockFailed"
+        || fault.kind == "System.Security.Authentication.AuthenticationException"
 }

@@ -10,7 +10,9 @@ use super::{Entry, Vaults};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
 use crate::pool::{SetUp, Task};
-use crate::protocol::{Configure, Empty, Get, GetReply, Init, Op, Parameters, Register, RegisterReply, StoreReply, VaultName};
+use crate::protocol::{
+    Configure, Empty, Get, GetReply, Init, Op, Parameters, Register, RegisterReply, StoreReply, VaultName,
+};
 use crate::secret::SecretValue;
 use crate::store::{Authentication, Discipline};
 use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Seen, Worker};
@@ -59,7 +61,9 @@ fn belongs(entry: &Entry, crew: &Crew) -> bool {
 
 async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
     let (what, init) = match script {
-        InitScript::Text(text) => ("the init script".to_owned(), Init { script: Some(text.clone()), file: None }),
+        InitScript::Text(text) => {
+            ("the init script".to_owned(), Init { script: Some(text.clone()), file: None })
+        }
         InitScript::File(path) => {
             let file = path.to_string_lossy().into_owned();
             (format!("the init script {file}"), Init { script: None, file: Some(file) })
@@ -80,7 +84,11 @@ pub async fn register(
         vault: extension.registered.clone(),
         module: extension.module.clone(),
         // SecretStore's are its configuration, which is no business of the registry.
-        parameters: if extension.is_secret_store() { Parameters::default() } else { extension.parameters.clone() },
+        parameters: if extension.is_secret_store() {
+            Parameters::default()
+        } else {
+            extension.parameters.clone()
+        },
     });
     named(format!("registering the vault '{}'", entry.plan.name), worker.call(op, until).await)
 }
@@ -117,7 +125,8 @@ async fn open(
     if extension.is_secret_store() && !store.is_configured() {
         configure(worker, entry, extension, until).await?;
     }
-    if extension.unlock_at_start && entry.password.is_some() && store.authentication() != Authentication::None {
+    if extension.unlock_at_start && entry.password.is_some() && store.authentication() != Authentication::None
+    {
         let mut session = Session { worker, entry, until, grace: Duration::ZERO };
         match session.unlock().await {
             Ok(_) | Err(Trouble::OldCopy) => {}
@@ -172,7 +181,12 @@ async fn configure(
 
 /// The first call of a module is many times slower than the next, so it is made before anybody waits. Only
 /// where it goes to no network: a made-up name of SecretStore.
-async fn warm_up(worker: &mut Worker, entry: &Entry, extension: &Extension, until: Instant) -> Result<(), LaunchError> {
+async fn warm_up(
+    worker: &mut Worker,
+    entry: &Entry,
+    extension: &Extension,
+    until: Instant,
+) -> Result<(), LaunchError> {
     if !extension.is_secret_store() || entry.store.authentication() == Authentication::Unknown {
         return Ok(());
     }

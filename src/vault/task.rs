@@ -57,7 +57,11 @@ impl Began {
 }
 
 impl Task for VaultTask {
-    fn run<'a>(mut self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+    fn run<'a>(
+        mut self: Box<Self>,
+        worker: &'a mut Worker,
+        permit: Option<Permit>,
+    ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let mut before = None;
             let outcome = self.perform(worker, &mut before).await;
@@ -89,8 +93,7 @@ impl Task for VaultTask {
 
 impl VaultTask {
     async fn perform(&self, worker: &mut Worker, before: &mut Option<GetReply>) -> Result<Outcome, Trouble> {
-        let mut session =
-            Session { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
+        let mut session = Session { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
         match &self.verb {
             Verb::Get { key, detail } => session.get(key, *detail).await.map(Outcome::Value),
             Verb::List => session.list().await.map(Outcome::List),
@@ -124,7 +127,9 @@ impl VaultTask {
     ) -> Result<Outcome, Trouble> {
         if let (Err(Trouble::Fault(_)), Some(before)) = (&set, before) {
             match session.restore(key, before).await {
-                Ok(true) => tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back"),
+                Ok(true) => {
+                    tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back")
+                }
                 Ok(false) => {}
                 Err(trouble) => {
                     tracing::error!(vault = %self.entry.plan.name, key, ?trouble, "a write failed half-way and the old value could not be put back yet");
@@ -158,7 +163,11 @@ impl VaultTask {
 }
 
 impl Task for Restore {
-    fn run<'a>(mut self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+    fn run<'a>(
+        mut self: Box<Self>,
+        worker: &'a mut Worker,
+        permit: Option<Permit>,
+    ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
             let until = Instant::now() + RESTORE_LIMIT;
@@ -169,7 +178,12 @@ impl Task for Restore {
                 Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
                 Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
                 Err(trouble) => {
-                    tracing::error!(vault, key, ?trouble, "a write was cut off and could not be looked at yet");
+                    tracing::error!(
+                        vault,
+                        key,
+                        ?trouble,
+                        "a write was cut off and could not be looked at yet"
+                    );
                     self.tries += 1;
                     if self.tries < RESTORE_TRIES {
                         return Verdict::Replace(Some(Rest { task: self, permit }));

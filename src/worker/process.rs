@@ -46,7 +46,11 @@ struct SpawnRequest {
 impl PwshLauncher {
     /// Starts the thread that spawns. The death signal of a child is tied to the thread that made it,
     /// so that thread lives exactly as long as the launcher.
-    pub fn new(program: PathBuf, folder: Arc<Folder>, environment: Environment) -> std::io::Result<PwshLauncher> {
+    pub fn new(
+        program: PathBuf,
+        folder: Arc<Folder>,
+        environment: Environment,
+    ) -> std::io::Result<PwshLauncher> {
         let (spawner, requests) = std::sync::mpsc::channel::<SpawnRequest>();
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             while let Ok(mut request) = requests.recv() {
@@ -93,12 +97,15 @@ impl PwshLauncher {
 impl Launcher for PwshLauncher {
     fn launch(&self, number: u64) -> BoxFuture<'_, Result<Link, LaunchError>> {
         Box::pin(async move {
-            let failed = |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
+            let failed =
+                |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
             let registry = self.folder.new_registry(number).map_err(failed)?;
             let (reply, spawned) = oneshot::channel();
             let runtime = tokio::runtime::Handle::current();
             let gone = || LaunchError::Spawn("the spawning thread is gone".into());
-            self.spawner.send(SpawnRequest { command: self.command(), runtime, reply }).map_err(|_| gone())?;
+            self.spawner
+                .send(SpawnRequest { command: self.command(), runtime, reply })
+                .map_err(|_| gone())?;
             let mut child = spawned.await.map_err(|_| gone())?.map_err(failed)?;
             let (Some(stdin), Some(stdout), Some(stderr)) =
                 (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -106,7 +113,8 @@ impl Launcher for PwshLauncher {
                 return Err(LaunchError::Spawn("no pipes".into()));
             };
             tokio::spawn(log_stderr(stderr, number));
-            let process = PwshProcess { child: Some(child), folder: self.folder.clone(), registry: registry.clone() };
+            let process =
+                PwshProcess { child: Some(child), folder: self.folder.clone(), registry: registry.clone() };
             Ok(Link {
                 transport: Transport::new(stdout, stdin),
                 process: Box::new(process),

@@ -108,7 +108,8 @@ async fn a_call_dropped_half_way_breaks_the_worker() {
 async fn another_protocol_version_or_an_old_pwsh_is_refused() {
     let old = Worker::start(&Scripted(|call: &Value| hello(call, "7.6.1", 0)), 1, soon()).await;
     assert!(matches!(old, Err(LaunchError::Version { theirs: 0 })));
-    let old = Worker::start(&Scripted(|call: &Value| hello(call, "7.3.9", PROTOCOL_VERSION)), 1, soon()).await;
+    let old =
+        Worker::start(&Scripted(|call: &Value| hello(call, "7.3.9", PROTOCOL_VERSION)), 1, soon()).await;
     assert!(matches!(old, Err(LaunchError::TooOld { .. })));
 }
 
@@ -149,9 +150,15 @@ async fn a_question_that_nobody_awaits_breaks_the_worker() {
 
 #[test]
 fn versions_from_7_4_are_recent_enough() {
-    for (version, recent) in
-        [("7.4.0", true), ("7.4.0-preview.2", true), ("7.10.1", true), ("8.0.0", true), ("7.3.9", false), ("5.1", false), ("", false)]
-    {
+    for (version, recent) in [
+        ("7.4.0", true),
+        ("7.4.0-preview.2", true),
+        ("7.10.1", true),
+        ("8.0.0", true),
+        ("7.3.9", false),
+        ("5.1", false),
+        ("", false),
+    ] {
         assert_eq!(is_recent(version), recent, "{version}");
     }
 }

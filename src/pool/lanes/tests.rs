@@ -27,8 +27,12 @@ fn filled(tasks: &[(u32, Option<Lane>)]) -> Lanes<u32> {
 #[tokio::test(start_paused = true)]
 async fn readers_go_together_and_a_writer_goes_alone() {
     use Mode::{Exclusive, Shared};
-    let lanes =
-        filled(&[(1, lane("s", Shared)), (2, lane("s", Shared)), (3, lane("s", Exclusive)), (4, lane("s", Shared))]);
+    let lanes = filled(&[
+        (1, lane("s", Shared)),
+        (2, lane("s", Shared)),
+        (3, lane("s", Exclusive)),
+        (4, lane("s", Shared)),
+    ]);
     let first = pulled(&lanes).await.unwrap();
     let second = pulled(&lanes).await.unwrap();
     assert_eq!((first.0, second.0), (1, 2));

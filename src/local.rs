@@ -1,0 +1,211 @@
+//! The local vault: an age-encrypted file and its key, for machines without PowerShell.
+//!
+//! A folder (0700) holds `vault.age` (all secrets in one file), `key.txt` (the age identity, 0600) and
+//! `vault.lock`. Promised:
+//!
+//! - **Nothing that was acknowledged is lost**, neither to a crash nor to another process. A write takes
+//!   the lock, reads the file again if it is not the one it knows, writes a new file beside it, syncs,
+//!   renames it over the old one and syncs the folder. A failed write leaves the old file.
+//! - **Reads are never stale**: each compares the file at the path with the one last read. They take no
+//!   lock, so a stuck writer holds up writers only, and those for a bounded time.
+//! - **Nothing is repaired by guessing**: a damaged file, a missing or exposed key, a vanished vault are
+//!   errors that name the file and what to do. A key is made only where there is no vault.
+//! - Plain text is held in buffers that are wiped. What the libraries copy on the way (up to 64 KiB of the
+//!   last block written) is not.
+//!
+//! The key lies beside its data: that protects a copy of `vault.age` alone, such as a backup without the
+//! key, but not from anyone who can read the folder.
+
+mod content;
+mod error;
+mod file;
+mod key;
+mod lock;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use error::LocalError;
+
+use crate::mount::merge;
+use crate::private_file::{create_private_dir, sync_dir};
+use crate::protocol::{Metadata, SecretInfo};
+use crate::secret::SecretValue;
+use content::Secrets;
+use file::Snapshot;
+use key::{Key, exists};
+use lock::{FolderLock, Gate, LOCK_WAIT};
+
+/// Begins the names of files that are about to be renamed into place.
+const STAGED_PREFIX: &str = ".vault-";
+
+/// An open local vault. Any number of threads and processes may use the same folder. Calls block on the
+/// disk; a read of an unchanged file costs one `stat`.
+pub struct LocalVault {
+    paths: Paths,
+    key: Key,
+    created: bool,
+    gate: Gate,
+    state: Mutex<Snapshot>,
+}
+
+/// Where the vault's files are.
+struct Paths {
+    folder: PathBuf,
+    vault: PathBuf,
+    key: PathBuf,
+    lock: PathBuf,
+}
+
+impl LocalVault {
+    /// Opens the vault in a folder; makes folder, key and an empty vault at first use.
+    pub fn open(folder: &Path) -> Result<LocalVault, LocalError> {
+        create_private_dir(folder)?;
+        let paths = Paths::of(folder);
+        // The vault first: it appears after its key, so a vault seen means that the key must be there.
+        let created = match exists(&paths.vault)? {
+            true => false,
+            false => first_use(&paths)?,
+        };
+        let key = Key::load(&paths)?;
+        let state = Mutex::new(Snapshot::load(&paths, &key)?);
+        Ok(LocalVault { paths, key, created, gate: Gate::default(), state })
+    }
+
+    /// Whether this call of [`LocalVault::open`] made the key.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+
+    /// The folder that holds vault, key and lock.
+    pub fn folder(&self) -> &Path {
+        &self.paths.folder
+    }
+
+    /// The value and metadata of a secret. Names are compared without case.
+    pub fn get(&self, name: &str) -> Result<Option<(SecretValue, Metadata)>, LocalError> {
+        let secrets = self.current()?;
+        Ok(secrets.get(name).map(|entry| (entry.value.clone(), entry.metadata.clone())))
+    }
+
+    /// Writes a secret; when this returns it is on disk. Without metadata the present metadata is kept.
+    /// An overwritten secret keeps the spelling of its name.
+    pub fn set(&self, name: &str, value: SecretValue, metadata: Option<Metadata>) -> Result<(), LocalError> {
+        content::check(name, &value)?;
+        self.change(|secrets| {
+            secrets.set(name, value, metadata);
+            true
+        })?;
+        Ok(())
+    }
+
+    /// Writes one member of a table and keeps its siblings; what is no table becomes one.
+    pub fn set_member(
+        &self,
+        name: &str,
+        member: &str,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+    ) -> Result<(), LocalError> {
+        content::check(name, &value)?;
+        self.change(|secrets| {
+            let whole = merge(secrets.get(name).map(|entry| &entry.value), member, value);
+            secrets.set(name, whole, metadata);
+            true
+        })?;
+        Ok(())
+    }
+
+    /// Removes a secret; false where there is none.
+    pub fn remove(&self, name: &str) -> Result<bool, LocalError> {
+        self.change(|secrets| secrets.remove(name))
+    }
+
+    /// Names, types and metadata, sorted by name without case.
+    pub fn list(&self) -> Result<Vec<SecretInfo>, LocalError> {
+        Ok(self.current()?.list())
+    }
+
+    /// The content of the file as it is now.
+    fn current(&self) -> Result<Arc<Secrets>, LocalError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.is_current(&self.paths)? {
+            *state = Snapshot::load(&self.paths, &self.key)?;
+        }
+        Ok(Arc::clone(&state.secrets))
+    }
+
+    /// Reads, edits and replaces the file under the lock. The edit says whether there is anything to write.
+    fn change(&self, edit: impl FnOnce(&mut Secrets) -> bool) -> Result<bool, LocalError> {
+        let _turn = self.gate.enter(&self.paths.lock, LOCK_WAIT)?;
+        let _lock = FolderLock::acquire(&self.paths.lock, LOCK_WAIT)?;
+        self.key.check_in_place(&self.paths)?;
+        let mut secrets = Secrets::clone(&*self.current()?);
+        if !edit(&mut secrets) {
+            return Ok(false);
+        }
+        let next = Snapshot::replace(&self.paths, &self.key, secrets)?;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        sync_dir(&self.paths.folder).map_err(LocalError::unconfirmed(&self.paths.vault))?;
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for LocalVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalVault").field("folder", &self.paths.folder).finish_non_exhaustive()
+    }
+}
+
+impl Paths {
+    fn of(folder: &Path) -> Paths {
+        Paths {
+            folder: folder.to_owned(),
+            vault: folder.join("vault.age"),
+            key: folder.join("key.txt"),
+            lock: folder.join("vault.lock"),
+        }
+    }
+}
+
+/// Makes what is missing, in an order in which a crash at any point leaves a folder that the next call
+/// completes: the key, then an empty vault. True if the key was made here.
+fn first_use(paths: &Paths) -> Result<bool, LocalError> {
+    let _lock = FolderLock::acquire(&paths.lock, LOCK_WAIT)?;
+    if exists(&paths.vault)? {
+        return Ok(false);
+    }
+    let created = !exists(&paths.key)?;
+    if created {
+        Key::create(paths)?;
+    }
+    Snapshot::replace(paths, &Key::load(paths)?, Secrets::default())?;
+    sync_dir(&paths.folder).map_err(LocalError::unconfirmed(&paths.vault))?;
+    Ok(created)
+}
+
+/// The platform's data folder for this program, or nothing where no home folder is known:
+/// `$XDG_DATA_HOME/secretbridge` or `~/.local/share/secretbridge`, on macOS
+/// `~/Library/Application Support/secretbridge`, on Windows `%LOCALAPPDATA%\secretbridge`.
+pub fn default_folder() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_DATA_HOME" };
+    folder_from(std::env::var_os(variable), std::env::home_dir())
+}
+
+fn folder_from(data: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let below_home = if cfg!(windows) {
+        "AppData\\Local"
+    } else if cfg!(target_os = "macos") {
+        "Library/Application Support"
+    } else {
+        ".local/share"
+    };
+    // A relative path would mean another vault in each working folder; the XDG rules say to ignore it.
+    let data = data.map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = home.filter(|path| path.is_absolute());
+    data.or_else(|| home.map(|home| home.join(below_home))).map(|folder| folder.join("secretbridge"))
+}

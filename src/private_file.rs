@@ -1,0 +1,353 @@
+//! Files and folders that only their owner may see: keys, tokens, unlock passwords.
+//!
+//! Promised: a file that [`read_private`] returns was, on Unix, a regular file that no other user could
+//! read or change; a file that [`write_private_new`] made is complete, on disk, and was never readable
+//! by anyone else. Symbolic links are followed, as mounted secrets often are links; what is checked is
+//! the file that was opened, so there is no gap between check and use. On other systems the modes are
+//! left to the system's own rules.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The largest private file that is read: far more than any key, token or password.
+pub const MAX_PRIVATE_FILE: u64 = 1024 * 1024;
+
+/// Why a private file or folder was not read or made. No variant holds content.
+#[derive(Debug, Error)]
+pub enum PrivateFileError {
+    /// The permission bits let others in.
+    #[error("{path} is open to other users (mode {mode:04o}); run: chmod {wanted:o} '{path}'", path = .path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// What they should be.
+        wanted: u32,
+    },
+    /// It belongs to another user.
+    #[error(
+        "{path} belongs to user {owner}, but this program runs as user {us}; run it as that user, \
+         or change the owner with chown",
+        path = .path.display()
+    )]
+    ForeignOwner {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Our effective user.
+        us: u32,
+    },
+    /// A folder, device or pipe where a file should be.
+    #[error("{path} is not a regular file", path = .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something else where a folder should be.
+    #[error("{path} is not a folder; move it away or name another folder", path = .path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Larger than [`MAX_PRIVATE_FILE`].
+    #[error("{path} is larger than {MAX_PRIVATE_FILE} bytes, which no key, token or password is", path = .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A new file was to be made and there is one.
+    #[error("{path} exists already", path = .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried: `read`, `create`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl PrivateFileError {
+    /// There is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, PrivateFileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Makes a folder that only its owner may enter (0700), parents included, or makes sure that the present
+/// one is such: bits for others are taken away where the folder is ours, another user's is refused.
+pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
+    let failed = |doing| move |source| PrivateFileError::Io { doing, path: path.to_owned(), source };
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
+    match make_private_dirs(path) {
+        // Of a file in the way, the check below says what it is.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create")(error)),
+        _ => {}
+    }
+    let folder = fs::metadata(path).map_err(failed("look at"))?;
+    if !folder.is_dir() {
+        return Err(PrivateFileError::NotAFolder { path: path.to_owned() });
+    }
+    close_to_others(path, &folder)?;
+    // A folder that a crash takes back takes its content with it.
+    missing.into_iter().try_for_each(|made| sync_dir(folder_of(made))).map_err(failed("sync the folder of"))
+}
+
+/// Reads a file that must be private: a regular file, owned by us or by root, without any permission for
+/// group or others.
+pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { doing: "read", path: path.to_owned(), source };
+    let file = open_without_waiting(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(PrivateFileError::NotAFile { path: path.to_owned() });
+    }
+    check_private(path, &about)?;
+    // All the room at once: a buffer that grows leaves unwiped copies behind.
+    let limit = about.len().saturating_add(1).min(MAX_PRIVATE_FILE + 1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize + 64));
+    file.take(MAX_PRIVATE_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_PRIVATE_FILE {
+        return Err(PrivateFileError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// Makes a private file (0600) that must not exist yet. It appears complete and synced, or not at all.
+pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { doing: "create", path: path.to_owned(), source };
+    let folder = folder_of(path);
+    let staged = stage(folder, ".private-", bytes).map_err(failed)?;
+    match staged.persist_noclobber(path) {
+        Ok(_) => sync_dir(folder).map_err(failed),
+        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(PrivateFileError::Exists { path: path.to_owned() })
+        }
+        Err(refused) => Err(failed(refused.error)),
+    }
+}
+
+/// A synced temporary file (0600) in `folder`, to be renamed into place; removed if it is dropped.
+pub(crate) fn stage(folder: &Path, prefix: &str, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut staged = tempfile::Builder::new().prefix(prefix).suffix(STAGED_SUFFIX).tempfile_in(folder)?;
+    staged.write_all(bytes)?;
+    staged.as_file().sync_all()?;
+    Ok(staged)
+}
+
+/// How the names of staged files end.
+pub(crate) const STAGED_SUFFIX: &str = ".tmp";
+
+/// Makes renames in a folder last through a crash.
+#[cfg(unix)]
+pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere a folder cannot be synced, and a rename is on disk when it returns or soon after.
+#[cfg(not(unix))]
+pub(crate) fn sync_dir(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn is_missing(folder: &Path) -> bool {
+    !folder.as_os_str().is_empty() && matches!(folder.try_exists(), Ok(false))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(unix)]
+fn make_private_dirs(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn make_private_dirs(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Opens for reading; a pipe at the path must not make us wait for its writer.
+#[cfg(unix)]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+#[cfg(unix)]
+fn check_private(path: &Path, about: &fs::Metadata) -> Result<(), PrivateFileError> {
+    use std::os::unix::fs::MetadataExt;
+    let us = rustix::process::geteuid().as_raw();
+    if about.uid() != us && about.uid() != 0 {
+        return Err(PrivateFileError::ForeignOwner { path: path.to_owned(), owner: about.uid(), us });
+    }
+    match about.mode() & 0o7777 {
+        mode if mode & 0o077 != 0 => {
+            Err(PrivateFileError::Exposed { path: path.to_owned(), mode, wanted: 0o600 })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_private(_path: &Path, _about: &fs::Metadata) -> Result<(), PrivateFileError> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn close_to_others(path: &Path, folder: &fs::Metadata) -> Result<(), PrivateFileError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let us = rustix::process::geteuid().as_raw();
+    if folder.uid() != us {
+        return Err(PrivateFileError::ForeignOwner { path: path.to_owned(), owner: folder.uid(), us });
+    }
+    let mode = folder.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|_| PrivateFileError::Exposed {
+        path: path.to_owned(),
+        mode,
+        wanted: 0o700,
+    })
+}
+
+#[cfg(not(unix))]
+fn close_to_others(_path: &Path, _folder: &fs::Metadata) -> Result<(), PrivateFileError> {
+    Ok(())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_new_file_is_private_complete_and_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        write_private_new(&path, b"one").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert!(matches!(write_private_new(&path, b"two"), Err(PrivateFileError::Exists { .. })));
+        assert_eq!(&**read_private(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_file_open_to_others_is_refused_with_the_command_that_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        write_private_new(&path, b"canary-77").unwrap();
+        for open in [0o640, 0o604, 0o620, 0o601] {
+            chmod(&path, open);
+            let error = read_private(&path).unwrap_err();
+            assert!(matches!(error, PrivateFileError::Exposed { .. }), "{open:o}");
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(&format!("chmod 600 '{}'", path.display())), "{text}");
+            assert!(!text.contains("canary"));
+        }
+        chmod(&path, 0o400);
+        assert_eq!(&**read_private(&path).unwrap(), b"canary-77");
+    }
+
+    #[test]
+    fn links_to_private_files_are_followed_and_judged_by_their_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("password"), dir.path().join("link"));
+        write_private_new(&path, b"p").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(&**read_private(&link).unwrap(), b"p");
+        chmod(&path, 0o644);
+        assert!(matches!(read_private(&link), Err(PrivateFileError::Exposed { .. })));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(read_private(&pipe), Err(PrivateFileError::NotAFile { .. })));
+        assert!(matches!(read_private(dir.path()), Err(PrivateFileError::NotAFile { .. })));
+        assert!(read_private(&dir.path().join("none")).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn the_largest_file_is_read_and_one_byte_more_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fits, large) = (dir.path().join("fits"), dir.path().join("large"));
+        write_private_new(&fits, &vec![7; MAX_PRIVATE_FILE as usize]).unwrap();
+        write_private_new(&large, &vec![7; MAX_PRIVATE_FILE as usize + 1]).unwrap();
+        assert_eq!(read_private(&fits).unwrap().len() as u64, MAX_PRIVATE_FILE);
+        assert!(matches!(read_private(&large), Err(PrivateFileError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_folder_is_made_private_with_its_parents_and_closed_where_it_was_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        create_private_dir(&folder).unwrap();
+        assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
+        chmod(&folder, 0o755);
+        create_private_dir(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        chmod(&folder, 0o500);
+        create_private_dir(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o500, "a stricter mode is the user's own choice");
+        write_private_new(&dir.path().join("file"), b"").unwrap();
+        let in_the_way = create_private_dir(&dir.path().join("file"));
+        assert!(matches!(in_the_way, Err(PrivateFileError::NotAFolder { .. })), "{in_the_way:?}");
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            // Only root can give files away; a user meets root's folder instead.
+            let denied = create_private_dir(Path::new("/"));
+            assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 0, .. })));
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
+        create_private_dir(&folder).unwrap();
+        write_private_new(&file, b"x").unwrap();
+        for path in [&folder, &file] {
+            std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+        }
+        let denied = create_private_dir(&folder);
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 12345, .. })));
+        let denied = read_private(&file);
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 12345, .. })));
+    }
+}
