@@ -173,8 +173,8 @@ impl Pool {
             Refusal::Full => BridgeError::Saturated,
             Refusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
         })?;
-        let no_one_idle = self.shared.idle.load(Ordering::Relaxed) == 0;
-        if shared_crew && no_one_idle && self.shared.size.load(Ordering::Relaxed) < self.shared.sizes.max {
+        let more_than_idle = self.waiting() > self.shared.idle.load(Ordering::Relaxed);
+        if shared_crew && more_than_idle && self.shared.size.load(Ordering::Relaxed) < self.shared.sizes.max {
             self.add_slot();
         }
         Ok(())

@@ -76,7 +76,10 @@ impl Folder {
         let owner = std::process::id();
         let name = format!("{PREFIX}{owner}-{}-", platform::started(owner).unwrap_or(0));
         // The random tail tells two servers of one process apart.
-        let path = tempfile::Builder::new().prefix(&name).tempdir_in(base)?.keep();
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let path = builder.prefix(&name).tempdir_in(base)?.keep();
         let folder = Folder { path };
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;

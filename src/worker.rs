@@ -20,6 +20,8 @@ use crate::protocol::{
 };
 use transport::{Message, Transport};
 
+#[cfg(test)]
+pub mod fake;
 pub mod process;
 pub mod transport;
 

@@ -1,1 +1,196 @@
+use std::sync::atomic::Ordering::SeqCst;
 
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::protocol::{Empty, Op, PingReply};
+use crate::worker::fake::{FakeLauncher, Reaction, ok};
+use crate::worker::{Broken, CallError};
+
+struct NoSetUp;
+
+impl SetUp for NoSetUp {
+    fn prepare<'a>(
+        &'a self,
+        _worker: &'a mut Worker,
+        _crew: &'a Crew,
+        _held: Option<&'a Lane>,
+        _lanes: &'a Lanes<Box<dyn Task>>,
+        _until: Instant,
+    ) -> BoxFuture<'a, Result<(), LaunchError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Pings its worker and tells the worker's number, or how it broke.
+struct Ping {
+    reply: oneshot::Sender<Result<u64, Broken>>,
+    rest: Option<Box<dyn Task>>,
+}
+
+impl Task for Ping {
+    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let until = Instant::now() + Duration::from_secs(5);
+            let outcome = match worker.call::<PingReply>(Op::Ping(Empty {}), until).await {
+                Ok(_) => Ok(worker.number()),
+                Err(CallError::Broken(broken)) => Err(broken),
+                Err(CallError::Fault(_)) => panic!("a ping has no fault"),
+            };
+            let broke = outcome.is_err();
+            let _ = self.reply.send(outcome);
+            let rest = self.rest.map(|task| Rest { task, permit });
+            if broke { Verdict::Replace(rest) } else { Verdict::Keep }
+        })
+    }
+
+    fn is_dead(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+fn sizes(workers: usize) -> plan::Pool {
+    plan::Pool { min: workers, max: workers, ..plan::Pool::default() }
+}
+
+fn start(
+    sizes: plan::Pool,
+    script: impl Fn(u64, &Value) -> Reaction + Send + Sync + 'static,
+) -> (Pool, Arc<FakeLauncher>) {
+    let launcher = Arc::new(FakeLauncher::new(script));
+    (Pool::start(launcher.clone(), Arc::new(NoSetUp), sizes), launcher)
+}
+
+fn well(_: u64, call: &Value) -> Reaction {
+    Reaction::Say(vec![ok(call, &json!({}))])
+}
+
+fn ping(pool: &Pool) -> oneshot::Receiver<Result<u64, Broken>> {
+    let (reply, answer) = oneshot::channel();
+    pool.submit(Box::new(Ping { reply, rest: None }), Crew::Shared, None).unwrap();
+    answer
+}
+
+async fn stopped(pool: &Pool) {
+    pool.stop(Instant::now() + Duration::from_secs(30), |_, _| Box::pin(async {})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_are_ready_before_the_pool_is() {
+    let (pool, launcher) = start(sizes(3), well);
+    pool.ready().await.unwrap();
+    assert_eq!(launcher.launched.load(SeqCst), 3);
+    ping(&pool).await.unwrap().unwrap();
+    stopped(&pool).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_dies_hangs_or_errs_is_replaced() {
+    for bad in ["die", "hang", "wrong id"] {
+        let (pool, launcher) = start(sizes(1), move |number, call| match (number, bad) {
+            (1, "die") => Reaction::Die,
+            (1, "hang") => Reaction::Hang,
+            (1, _) => Reaction::Say(vec![r#"{"reply":{"id":77,"ok":{}}}"#.into()]),
+            _ => well(number, call),
+        });
+        assert!(ping(&pool).await.unwrap().is_err(), "{bad}");
+        assert_eq!(ping(&pool).await.unwrap(), Ok(2), "{bad}");
+        assert_eq!((launcher.alive.load(SeqCst), pool.restarts()), (1, 1), "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_worker_first_does_what_is_left_over() {
+    let (pool, _) =
+        start(sizes(1), |number, call| if number == 1 { Reaction::Die } else { well(number, call) });
+    let ((reply, first), (rest_reply, rest)) = (oneshot::channel(), oneshot::channel());
+    let left_over = Ping { reply: rest_reply, rest: None };
+    let task = Ping { reply, rest: Some(Box::new(left_over)) };
+    let lane = Lane { store: "s".into(), mode: lanes::Mode::Exclusive };
+    pool.submit(Box::new(task), Crew::Shared, Some(lane.clone())).unwrap();
+    let (next_reply, next) = oneshot::channel();
+    pool.submit(Box::new(Ping { reply: next_reply, rest: None }), Crew::Shared, Some(lane)).unwrap();
+    assert_eq!(first.await.unwrap(), Err(Broken::Closed));
+    assert_eq!(rest.await.unwrap(), Ok(2));
+    assert_eq!(next.await.unwrap(), Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_grows_to_its_maximum_when_nobody_is_idle() {
+    let sizes = plan::Pool { min: 1, max: 2, ..plan::Pool::default() };
+    let (pool, launcher) = start(sizes, |number, call| {
+        let answer = vec![ok(call, &json!({}))];
+        if number == 1 { Reaction::Later(Duration::from_secs(2), answer) } else { Reaction::Say(answer) }
+    });
+    pool.ready().await.unwrap();
+    let answers = [ping(&pool), ping(&pool), ping(&pool)];
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(launcher.launched.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_replaced_before_it_leaves_when_its_time_is_over() {
+    let sizes = plan::Pool { max_calls: 3, ..sizes(1) };
+    let (pool, launcher) = start(sizes, well);
+    let mut numbers = Vec::new();
+    for _ in 0..12 {
+        numbers.push(ping(&pool).await.unwrap().unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(launcher.launched.load(SeqCst) > 2, "{numbers:?}");
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    stopped(&pool).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_does_not_come_up_is_tried_again_with_back_off_and_told() {
+    let (pool, launcher) = start(sizes(1), well);
+    pool.ready().await.unwrap();
+    drop(pool);
+    assert_eq!(launcher.launched.load(SeqCst), 1);
+    let hello = json!({ "protocol": 0, "pwsh": "7.6.1", "pid": 1 });
+    let old = Arc::new(FakeLauncher::with_hello(hello, well));
+    let pool = Pool::start(old.clone(), Arc::new(NoSetUp), sizes(1));
+    assert!(matches!(pool.ready().await, Err(LaunchError::Version { theirs: 0 })));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let launched = old.launched.load(SeqCst);
+    assert!((5..15).contains(&launched), "{launched} starts in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_answers_what_waits_and_then_says_farewell_once() {
+    let (pool, launcher) =
+        start(sizes(2), |_, call| Reaction::Later(Duration::from_secs(1), vec![ok(call, &json!({}))]));
+    pool.ready().await.unwrap();
+    let answers: Vec<_> = (0..6).map(|_| ping(&pool)).collect();
+    let farewells = Arc::new(AtomicUsize::new(0));
+    let counted = farewells.clone();
+    pool.stop(Instant::now() + Duration::from_secs(30), move |_, _| {
+        counted.fetch_add(1, SeqCst);
+        Box::pin(async {})
+    })
+    .await;
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!((farewells.load(SeqCst), launcher.alive.load(SeqCst)), (1, 0));
+    assert!(
+        pool.submit(Box::new(Ping { reply: oneshot::channel().0, rest: None }), Crew::Shared, None).is_err()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_kills_what_is_not_done_in_time() {
+    let (pool, launcher) = start(sizes(1), |_, _| Reaction::Hang);
+    pool.ready().await.unwrap();
+    let answer = ping(&pool);
+    tokio::task::yield_now().await;
+    pool.stop(Instant::now() + Duration::from_secs(1), |_, _| Box::pin(async {})).await;
+    assert!(answer.await.is_err());
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}

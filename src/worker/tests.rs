@@ -1,71 +1,26 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
+use super::fake::{FakeLauncher, Reaction, ok};
 use super::*;
 use crate::protocol::PingReply;
-
-/// A process that is not there.
-struct NoProcess;
-
-impl Process for NoProcess {
-    fn id(&self) -> Option<u32> {
-        None
-    }
-    fn kill(&mut self) {}
-    fn wait(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-}
-
-/// A worker whose far side answers each call with the lines that `script` gives for it.
-struct Scripted<F>(F);
-
-impl<F: Fn(&Value) -> Vec<String> + Send + Sync + Clone + 'static> Launcher for Scripted<F> {
-    fn launch(&self, _number: u64) -> BoxFuture<'_, Result<Link, LaunchError>> {
-        let script = self.0.clone();
-        Box::pin(async move {
-            let (ours, theirs) = tokio::io::duplex(1 << 16);
-            let (reader, writer) = tokio::io::split(ours);
-            tokio::spawn(async move {
-                let (reader, mut writer) = tokio::io::split(theirs);
-                let mut lines = BufReader::new(reader).lines();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    let line: Value = serde_json::from_str(&line).expect("the core sends JSON");
-                    for answer in script(&line["call"]) {
-                        if writer.write_all(format!("{answer}\n").as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-            let transport = Transport::new(reader, writer);
-            Ok(Link { transport, process: Box::new(NoProcess), registry: "/r".into() })
-        })
-    }
-}
-
-fn ok(call: &Value, outcome: &Value) -> String {
-    json!({ "reply": { "id": call["id"], "ok": outcome } }).to_string()
-}
-
-fn hello(call: &Value, pwsh: &str, protocol: u32) -> Vec<String> {
-    vec![ok(call, &json!({ "protocol": protocol, "pwsh": pwsh, "pid": 1 }))]
-}
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
 
 async fn started(
-    after: impl Fn(&Value) -> Vec<String> + Send + Sync + Clone + 'static,
+    after: impl Fn(&Value) -> Vec<String> + Send + Sync + 'static,
 ) -> Result<Worker, LaunchError> {
-    let script = move |call: &Value| match call["op"].get("hello") {
-        Some(_) => hello(call, "7.6.1", PROTOCOL_VERSION),
-        None => after(call),
-    };
-    Worker::start(&Scripted(script), 1, soon()).await
+    let script = move |_, call: &Value| Reaction::Say(after(call));
+    Worker::start(&FakeLauncher::new(script), 1, soon()).await
+}
+
+async fn greeting(pwsh: &'static str, protocol: u32) -> Result<Worker, LaunchError> {
+    let hello = json!({ "protocol": protocol, "pwsh": pwsh, "pid": 1 });
+    let launcher = FakeLauncher::with_hello(hello, |_, _: &Value| Reaction::Say(Vec::new()));
+    Worker::start(&launcher, 1, soon()).await
 }
 
 fn ping() -> Op {
@@ -106,11 +61,8 @@ async fn a_call_dropped_half_way_breaks_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn another_protocol_version_or_an_old_pwsh_is_refused() {
-    let old = Worker::start(&Scripted(|call: &Value| hello(call, "7.6.1", 0)), 1, soon()).await;
-    assert!(matches!(old, Err(LaunchError::Version { theirs: 0 })));
-    let old =
-        Worker::start(&Scripted(|call: &Value| hello(call, "7.3.9", PROTOCOL_VERSION)), 1, soon()).await;
-    assert!(matches!(old, Err(LaunchError::TooOld { .. })));
+    assert!(matches!(greeting("7.6.1", 0).await, Err(LaunchError::Version { theirs: 0 })));
+    assert!(matches!(greeting("7.3.9", PROTOCOL_VERSION).await, Err(LaunchError::TooOld { .. })));
 }
 
 #[tokio::test(start_paused = true)]
