@@ -362,15 +362,16 @@ impl Bridge {
                 }
             };
             let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            match waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })? {
-                Ok(loaded) => match loaded.clone() {
-                    // The load had an earlier deadline than this caller.
-                    Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
-                    Some(loaded) => return loaded,
-                    None => {}
-                },
+            let loaded = match waited {
+                Ok(loaded) => loaded.ok().and_then(|loaded| loaded.clone()),
+                Err(_) => return Err(BridgeError::Deadline { outcome_unknown: false }),
+            };
+            match loaded {
+                // The load had an earlier deadline than this caller.
+                Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
+                Some(loaded) => return loaded,
                 // The load was given up.
-                Err(_) => tokio::task::yield_now().await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
@@ -524,3 +525,6 @@ fn vault_health(entry: &Entry) -> VaultHealth {
 fn list_of(names: &[String]) -> String {
     if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests;
