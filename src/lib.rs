@@ -7,7 +7,11 @@
 //! ```
 
 pub mod bridge;
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod exit;
+pub mod logging;
 pub mod plan;
 pub mod protocol;
 pub mod secret;
