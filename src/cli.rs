@@ -10,6 +10,9 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::plan::{Bind, Expose};
 
+/// What is logged without a word.
+const LOG: &str = "info";
+
 const EXIT_CODES: &str = "\
 EXIT CODES:
    0  done, or stopped by a signal
@@ -69,7 +72,7 @@ pub struct Cli {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Global {
     /// What to log: a level (off, error, warn, info, debug, trace) or a filter such as `warn,secretbridge::pool=debug`.
-    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", value_name = "LEVEL|FILTER", default_value = "info")]
+    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", value_name = "LEVEL|FILTER", default_value = LOG)]
     #[arg(value_parser = log_filter)]
     pub log: String,
     /// How to write the log to standard error.
@@ -203,7 +206,9 @@ fn expose(text: &str) -> Result<Expose, String> {
 }
 
 fn log_filter(text: &str) -> Result<String, logging::LogError> {
-    logging::parse_filter(text).map(|_| text.to_owned())
+    // A variable that is set but empty is as one that is not set.
+    let filter = if text.trim().is_empty() { LOG } else { text };
+    logging::parse_filter(filter).map(|_| filter.to_owned())
 }
 
 fn concat_serve() -> String {

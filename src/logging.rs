@@ -40,7 +40,8 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
     let wrong = |reason: String| LogError::Filter { filter: filter.to_owned(), reason };
     // A single word would be taken for a target, which makes a misspelt level an empty log.
     let word = filter.trim();
-    if !word.contains(['=', ',', ':', '[']) && word.parse::<tracing::level_filters::LevelFilter>().is_err() {
+    let is_word = !word.contains(['=', ',', ':', '[']);
+    if word.is_empty() || is_word && word.parse::<tracing::level_filters::LevelFilter>().is_err() {
         return Err(wrong("the levels are off, error, warn, info, debug, trace".to_owned()));
     }
     EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))

@@ -112,7 +112,8 @@ impl<'t> Report<'t> {
         let offset = error.span().map_or(self.text.len(), |span| span.start);
         self.damaged.set(true);
         self.syntax.borrow_mut().push(self.position(offset).0);
-        self.add(offset, "", error.message(), None);
+        let message = error.message();
+        self.add(offset, "", message.strip_suffix(", expected nothing").unwrap_or(message), None);
     }
 
     /// The TOML has mistakes, so parts of the document may be missing: what is absent is no mistake.

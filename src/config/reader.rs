@@ -163,7 +163,15 @@ impl<'t> Node<'t> {
 
     /// The items of an array.
     pub fn items(&self) -> Option<Vec<Node<'t>>> {
-        let DeValue::Array(items) = self.value() else { return self.expected("a list") };
+        let items = match self.value() {
+            DeValue::Array(items) => items,
+            DeValue::Table(_) => {
+                let hint = format!("write [[{}]] for each", self.path);
+                self.refuse("expected a list, found a table", Some(&hint));
+                return None;
+            }
+            _ => return self.expected("a list"),
+        };
         let node = |(index, value): (usize, &'t Spanned<DeValue<'t>>)| Node {
             report: self.report,
             value,

@@ -24,7 +24,7 @@ impl Known {
     pub fn new(mounts: &[Mount], table: Option<&Node<'_>>, vaults: &vaults::Known) -> Known {
         let read_only = |mount: &Mount| vaults.read_only(&mount.vault).unwrap_or(false);
         let mut secrets: Vec<_> = mounts.iter().map(|mount| (mount.name.clone(), read_only(mount))).collect();
-        if let Some(Some(table)) = table.map(|node| node.value().as_table()) {
+        if let Some(table) = table.and_then(|node| node.value().as_table()) {
             secrets.extend(table.keys().map(|name| (name.get_ref().to_string(), false)));
         }
         Known { secrets }
@@ -115,19 +115,24 @@ fn action(table: &mut Table<'_>, method: Option<&str>, known: &Known) -> Option<
         "respond" => template(&node, &|place| known.secret(place)).map(Action::Respond),
         "update" => Some(Action::Update { secret: known.writable(&node)?, field: field? }),
         "remove" => Some(Action::Remove { secret: known.writable(&node)? }),
-        _ => by_method(&node, method?, field?, known),
+        _ => by_method(&node, method, field, known),
     }
 }
 
-fn by_method(node: &Node<'_>, method: &str, field: String, known: &Known) -> Option<Action> {
-    match method {
-        "GET" => {
-            let secret = Template::Secret(known.secret(node)?);
-            Some(Action::Respond(Template::Object(vec![(field, secret)])))
-        }
-        "POST" | "PUT" | "PATCH" => Some(Action::Update { secret: known.writable(node)?, field }),
-        "DELETE" => Some(Action::Remove { secret: known.writable(node)? }),
-        _ => {
+/// What `secret` alone means with each method.
+fn by_method(
+    node: &Node<'_>,
+    method: Option<&str>,
+    field: Option<String>,
+    known: &Known,
+) -> Option<Action> {
+    let changes = matches!(method, Some("POST" | "PUT" | "PATCH" | "DELETE"));
+    let secret = if changes { known.writable(node) } else { known.secret(node) };
+    match method? {
+        "GET" => Some(Action::Respond(Template::Object(vec![(field?, Template::Secret(secret?))]))),
+        "POST" | "PUT" | "PATCH" => Some(Action::Update { secret: secret?, field: field? }),
+        "DELETE" => Some(Action::Remove { secret: secret? }),
+        method => {
             node.refuse_key(format!("says nothing with {method}"), Some("write respond, update or remove"));
             None
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::problem::{quoted, suggest};
+use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
 use super::sections::{path, variable};
 use super::template::to_json;
@@ -39,7 +39,7 @@ pub(super) struct Known {
 impl Known {
     pub fn new(vaults: &[Vault], table: Option<&Node<'_>>, auto_import: &AutoImport) -> Known {
         let mut known: Vec<_> = vaults.iter().map(|vault| (vault.name.clone(), vault.read_only)).collect();
-        if let Some(Ok(table)) = table.map(|node| node.value().as_table().ok_or(())) {
+        if let Some(table) = table.and_then(|node| node.value().as_table()) {
             known.extend(table.keys().map(|name| (name.get_ref().to_string(), false)));
         }
         known.extend(auto_import.expose.iter().map(|expose| (expose.vault.clone(), !expose.writable)));
@@ -191,7 +191,7 @@ fn parameters(node: &Node<'_>) -> Option<Parameters> {
 
 fn check_store(node: &Node<'_>, store: &Extension, parameters: Option<&Node<'_>>, has_unlock: bool) {
     for (name, member) in parameters.and_then(Node::members).unwrap_or_default() {
-        if name.eq_ignore_ascii_case("Password") {
+        if nearest(name, STORE_PARAMETERS.into_iter().chain(["Password"])) == Some("Password") {
             member.refuse_key("a password does not belong in this file", Some(UNLOCK_HINT));
         } else if !STORE_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             let hint = suggest(name, "SecretStore knows", STORE_PARAMETERS);
