@@ -22,11 +22,12 @@ EXIT CODES:
 
 const SERVE_AFTER: &str = "\
 THE LOCAL VAULT:
-  Without a configuration, secrets are kept in a local vault: a file encrypted with age, and beside it
-  the file with its key, both readable by your account only (mode 0600).
-  The key protects copies of the data file alone: a backup, a synchronised folder, a disk image that
-  does not have the key file too. It does not protect from anyone who can read your account's files:
-  programs that run as you, and the administrator, can read both.
+  Without a configuration, secrets are kept in a local vault: a file encrypted with age,
+  and beside it the file with its key, both readable by your account only (mode 0600).
+  The key protects copies of the data file alone: a backup, a synchronised folder, a disk
+  image that does not have the key file too.
+  It does not protect from anyone who can read your account's files: programs that run as
+  you, and the administrator, can read both.
 
 EXAMPLES:
   secretbridge serve
@@ -70,9 +71,10 @@ pub struct Cli {
 
 /// Options that every command takes.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// What to log: a level (off, error, warn, info, debug, trace) or a filter such as `warn,secretbridge::pool=debug`.
-    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", value_name = "LEVEL|FILTER", default_value = LOG)]
+    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", hide_env_values = true, value_name = "LEVEL|FILTER", default_value = LOG)]
     #[arg(value_parser = log_filter)]
     pub log: String,
     /// How to write the log to standard error.
@@ -112,7 +114,7 @@ pub struct ServeArgs {
     /// The configuration file. Without one, a local vault is served.
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Listen here in place of where the file says: 127.0.0.1:8085, [::1]:0, *:8080 or unix:/path. May be repeated.
+    /// Listen here in place of where the file says: `127.0.0.1:8085`, `[::1]:0`, `*:8080` or `unix:/path`. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = parse_bind)]
     pub listen: Vec<Bind>,
     /// Serve a vault that you registered in PowerShell, for reading, or with :rw for writing too. May be repeated.

@@ -144,7 +144,10 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
 fn not_text(bytes: &[u8], at: usize) -> Problems {
     let (line, column) = problem::position(bytes, at);
     let message = "the file is not UTF-8".to_owned();
-    Problems { file: None, problems: vec![Problem { line, column, path: String::new(), message, hint: None }] }
+    Problems {
+        file: None,
+        problems: vec![Problem { line, column, path: String::new(), message, hint: None }],
+    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,9 @@ fn what_follows_the_script_is_the_scripts() {
 
 #[test]
 fn global_options_stand_before_or_after_the_command() {
-    for line in ["--pwsh /p --log debug --log-format json serve", "serve --pwsh /p --log debug --log-format json"] {
+    for line in
+        ["--pwsh /p --log debug --log-format json serve", "serve --pwsh /p --log debug --log-format json"]
+    {
         let global = cli(line).unwrap().global;
         let pwsh = Some(PathBuf::from("/p"));
         assert_eq!(global, Global { log: "debug".into(), log_format: LogFormat::Json, pwsh });

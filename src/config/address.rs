@@ -70,7 +70,10 @@ fn parse_socket(text: &str) -> Result<SocketAddr, AddressError> {
         "*" => Ok((Ipv6Addr::UNSPECIFIED, port).into()),
         "" => Err(refused("has no address", format!("write 127.0.0.1:{port}, or *:{port} for all"))),
         _ if host.eq_ignore_ascii_case("localhost") => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        _ => Err(refused("is not an IP address", format!("host names are not looked up; write *:{port} for all"))),
+        _ => Err(refused(
+            "is not an IP address",
+            format!("host names are not looked up; write *:{port} for all"),
+        )),
     }
 }
 

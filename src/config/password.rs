@@ -72,7 +72,8 @@ fn not_empty(text: Text, place: impl FnOnce() -> String) -> Result<Text, ConfigE
     if text.expose().is_empty() { Err(ConfigError::EmptyPassword { place: place() }) } else { Ok(text) }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;

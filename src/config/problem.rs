@@ -212,10 +212,8 @@ fn distance(from: &str, to: &str) -> usize {
         for column in 1..=to.len() {
             let replace = last[column - 1] + usize::from(from[row - 1] != to[column - 1]);
             next[column] = replace.min(last[column] + 1).min(next[column - 1] + 1);
-            let swapped = row > 1
-                && column > 1
-                && from[row - 1] == to[column - 2]
-                && from[row - 2] == to[column - 1];
+            let swapped =
+                row > 1 && column > 1 && from[row - 1] == to[column - 2] && from[row - 2] == to[column - 1];
             if swapped {
                 next[column] = next[column].min(before[column - 2] + 1);
             }

@@ -120,12 +120,7 @@ fn action(table: &mut Table<'_>, method: Option<&str>, known: &Known) -> Option<
 }
 
 /// What `secret` alone means with each method.
-fn by_method(
-    node: &Node<'_>,
-    method: Option<&str>,
-    field: Option<String>,
-    known: &Known,
-) -> Option<Action> {
+fn by_method(node: &Node<'_>, method: Option<&str>, field: Option<String>, known: &Known) -> Option<Action> {
     let changes = matches!(method, Some("POST" | "PUT" | "PATCH" | "DELETE"));
     let secret = if changes { known.writable(node) } else { known.secret(node) };
     match method? {

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use super::address::{Address, AddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
-use crate::plan::{
-    Access, AutoImport, Bind, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
-};
+use crate::plan::{Access, AutoImport, Bind, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls};
 use crate::secret::fold;
 
 /// No machine has use for more workers, connections or waiting requests than these.
@@ -114,7 +112,10 @@ fn refuse_twins(found: &[(Node<'_>, Listener)]) {
         if let Some((first, _)) = found[..index].iter().find(same)
             && let Some(name) = &listener.name
         {
-            node.refuse(format!("{} is already a listener's name, see line {}", quoted(name), first.line()), None);
+            node.refuse(
+                format!("{} is already a listener's name, see line {}", quoted(name), first.line()),
+                None,
+            );
         }
     }
 }
@@ -175,7 +176,9 @@ pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
             queue: table.read("queue", |node| node.count(1..=1_000_000)).unwrap_or(default.queue),
             max_calls: table.read("max_calls", |node| node.count(1..=MOST)).unwrap_or(default.max_calls),
             max_age: table.read("max_age", Node::some_duration).unwrap_or(default.max_age),
-            max_memory: table.read("max_memory", |node| node.size(LEAST_MEMORY)).unwrap_or(default.max_memory),
+            max_memory: table
+                .read("max_memory", |node| node.size(LEAST_MEMORY))
+                .unwrap_or(default.max_memory),
             start_limit: table.read("start_limit", Node::some_duration).unwrap_or(default.start_limit),
         }
     })
@@ -184,7 +187,8 @@ pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
 pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
     node.table(|table| {
         let default = Limits::default();
-        let max_body = table.read("max_body", |node| node.size(1).and_then(|size| usize::try_from(size).ok()));
+        let max_body =
+            table.read("max_body", |node| node.size(1).and_then(|size| usize::try_from(size).ok()));
         Limits {
             deadline: table.read("deadline", Node::some_duration).unwrap_or(default.deadline),
             write_grace: table.read("write_grace", Node::duration).unwrap_or(default.write_grace),
@@ -193,7 +197,9 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
             max_connections: table
                 .read("max_connections", |node| node.count(1..=1_000_000))
                 .unwrap_or(default.max_connections),
-            header_timeout: table.read("header_timeout", Node::some_duration).unwrap_or(default.header_timeout),
+            header_timeout: table
+                .read("header_timeout", Node::some_duration)
+                .unwrap_or(default.header_timeout),
         }
     })
 }

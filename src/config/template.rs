@@ -2,7 +2,7 @@
 //!
 //! A table whose only key is `secret`, with a string, stands for that secret. A table whose only key is
 //! `json`, with a string, stands for that JSON: it can say what TOML cannot, such as `null`, or a literal
-//! that looks like a secret's place.
+//! that looks like a secret's place. Values of vault parameters are read the same, without secrets.
 
 use serde_json::{Map, Number, Value};
 use toml::de::{DeInteger, DeValue};
@@ -11,7 +11,10 @@ use super::reader::Node;
 use crate::plan::Template;
 
 /// Reads a template. Parts without secrets are literals.
-pub(super) fn template<'t>(node: &Node<'t>, secret: &dyn Fn(&Node<'t>) -> Option<String>) -> Option<Template> {
+pub(super) fn template<'t>(
+    node: &Node<'t>,
+    secret: &dyn Fn(&Node<'t>) -> Option<String>,
+) -> Option<Template> {
     match node.value() {
         DeValue::Array(_) => {
             let items: Vec<_> = node.items()?.iter().map(|item| template(item, secret)).collect();
@@ -20,9 +23,7 @@ pub(super) fn template<'t>(node: &Node<'t>, secret: &dyn Fn(&Node<'t>) -> Option
         DeValue::Table(_) => {
             let members = node.members()?;
             match members.as_slice() {
-                [("secret", place)] if !place.value().is_table() => {
-                    secret(place).map(Template::Secret)
-                }
+                [("secret", place)] if !place.value().is_table() => secret(place).map(Template::Secret),
                 [("json", text)] if text.value().is_str() => json(text).map(Template::Literal),
                 members => {
                     let members: Vec<_> = members
@@ -45,11 +46,14 @@ pub(super) fn to_json(node: &Node<'_>) -> Option<Value> {
             items.into_iter().collect::<Option<_>>().map(Value::Array)
         }
         DeValue::Table(_) => {
-            let members: Vec<_> = node
-                .members()?
-                .iter()
-                .map(|(name, member)| Some(((*name).to_owned(), to_json(member)?)))
-                .collect();
+            let members = node.members()?;
+            if let [("json", text)] = members.as_slice()
+                && text.value().is_str()
+            {
+                return json(text);
+            }
+            let members: Vec<_> =
+                members.iter().map(|(name, member)| Some(((*name).to_owned(), to_json(member)?))).collect();
             members.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
         }
         _ => scalar(node),

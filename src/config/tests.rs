@@ -111,7 +111,10 @@ fn every_key_reaches_the_plan() {
     let files = plan.vault("files").unwrap().extension().unwrap();
     assert_eq!(files.module, base.join("./modules/My.Vault").to_str().unwrap());
     assert_eq!(files.unlock, Some(SecretSource::File(base.join("password.txt"))));
-    assert_eq!(plan.vault("the local one").unwrap().kind, VaultKind::Local { folder: Some(base.join("data")) });
+    assert_eq!(
+        plan.vault("the local one").unwrap().kind,
+        VaultKind::Local { folder: Some(base.join("data")) }
+    );
 }
 
 #[test]
@@ -183,12 +186,14 @@ fn a_redacted_plan_shows_no_parameter_and_a_given_password_never_shows() {
 #[test]
 fn the_reference_names_every_key_and_its_examples_are_right() {
     let reference = include_str!("../../docs/configuration.md");
-    let blocks: Vec<&str> = reference.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let blocks: Vec<&str> =
+        reference.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     for block in &blocks {
         read(block).unwrap_or_else(|problems| panic!("{problems}\n{block}"));
     }
     for key in known_keys() {
-        assert!(reference.contains(&format!("`{key}`")), "{key}");
+        let forms = [format!("`{key}`"), format!("`[{key}"), format!("`[[{key}")];
+        assert!(forms.iter().any(|form| reference.contains(form)), "{key}");
     }
 }
 
@@ -198,7 +203,8 @@ fn the_full_example_has_every_key() {
     let full = fs::read_to_string(path).unwrap();
     // One is the opposite of another, which the file has.
     for key in known_keys().iter().filter(|key| !["token_env", "open"].contains(&key.as_str())) {
-        let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
+        let words =
+            |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
         assert!(full.lines().any(words), "{key}");
     }
 }
@@ -221,7 +227,8 @@ fn known_keys() -> BTreeSet<String> {
 #[test]
 fn a_very_deep_document_is_no_danger() {
     let deep = 100_000;
-    for text in ["[".repeat(deep), format!("a = {}", "[".repeat(deep)), format!("a{} = 1", ".a".repeat(deep))] {
+    for text in ["[".repeat(deep), format!("a = {}", "[".repeat(deep)), format!("a{} = 1", ".a".repeat(deep))]
+    {
         let _ = read(&text);
     }
 }
@@ -241,7 +248,10 @@ fn absolute() -> impl Strategy<Value = PathBuf> {
 }
 
 fn time() -> impl Strategy<Value = Duration> {
-    prop_oneof![(1u64..100_000).prop_map(Duration::from_secs), (1u64..9_000_000).prop_map(Duration::from_millis)]
+    prop_oneof![
+        (1u64..100_000).prop_map(Duration::from_secs),
+        (1u64..9_000_000).prop_map(Duration::from_millis)
+    ]
 }
 
 fn ttl() -> impl Strategy<Value = Duration> {
@@ -285,20 +295,17 @@ fn template(secrets: Vec<String>) -> impl Strategy<Value = Template> {
                 let rest = rest.into_iter().filter(|(other, _)| *other != name).collect::<Vec<_>>();
                 Template::Object(rest.into_iter().chain([(name, first)]).collect())
             }),
-            (first, items).prop_map(|(first, rest)| {
-                Template::List(std::iter::once(first).chain(rest).collect())
-            }),
+            (first, items)
+                .prop_map(|(first, rest)| { Template::List(std::iter::once(first).chain(rest).collect()) }),
         ]
     });
     nested.boxed()
 }
 
 fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
-    let source = prop_oneof![
-        "[A-Z_]{1,9}".prop_map(SecretSource::Env),
-        absolute().prop_map(SecretSource::File),
-    ];
-    let parameters = prop::collection::btree_map("[a-z]{1,6}( [é\"])?", value(), 0..3);
+    let source =
+        prop_oneof!["[A-Z_]{1,9}".prop_map(SecretSource::Env), absolute().prop_map(SecretSource::File),];
+    let parameters = prop::collection::btree_map("[a-z]{1,6}( [é\"])?", literal(), 0..3);
     let module = prop_oneof![Just("Az.KeyVault".to_owned()), Just("/opt/My.Vault".to_owned())];
     let unlock = prop::option::of((source, ttl(), any::<bool>()));
     (module, parameters, unlock, any::<Option<bool>>(), any::<bool>()).prop_map(
@@ -334,8 +341,12 @@ fn mount(index: usize, vaults: Vec<Vault>) -> impl Strategy<Value = Mount> {
         text().prop_map(|name| Projection::Members(vec![name, "another one".to_owned()])),
     ];
     (text(), prop::sample::select(vaults), text(), projection, prop::option::of(ttl())).prop_map(
-        move |(name, vault, key, projection, cache_ttl)| {
-            Mount { name: format!("{name}{index}"), vault: vault.name, key, projection, cache_ttl }
+        move |(name, vault, key, projection, cache_ttl)| Mount {
+            name: format!("{name}{index}"),
+            vault: vault.name,
+            key,
+            projection,
+            cache_ttl,
         },
     )
 }
@@ -352,8 +363,10 @@ fn route(index: usize, plan: &Plan) -> impl Strategy<Value = Route> + use<> {
     }
     let method = prop::sample::select(vec!["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
     (method, "(/[a-z]{1,4}|/\\{name\\}){0,1}", proptest::strategy::Union::new(actions)).prop_map(
-        move |(method, path, action)| {
-            Route { method: method.to_owned(), path: format!("/route{index}{path}"), action }
+        move |(method, path, action)| Route {
+            method: method.to_owned(),
+            path: format!("/route{index}{path}"),
+            action,
         },
     )
 }
@@ -363,13 +376,14 @@ fn listeners() -> impl Strategy<Value = Vec<Listener>> {
     let tls = prop::option::of(prop_oneof![files, Just(Tls::SelfSigned)]);
     let one = (any::<std::net::IpAddr>(), tls, prop::option::of(text()), prop::option::of(absolute()));
     prop::collection::vec(one, 1..4).prop_map(|all| {
-        let listener = |(index, (ip, tls, name, socket)): (usize, (_, _, Option<String>, Option<PathBuf>))| {
-            let bind = match (socket, &tls) {
-                (Some(socket), None) => Bind::Unix(socket.join(index.to_string())),
-                _ => Bind::Tcp(std::net::SocketAddr::new(ip, 1000 + index as u16)),
+        let listener =
+            |(index, (ip, tls, name, socket)): (usize, (_, _, Option<String>, Option<PathBuf>))| {
+                let bind = match (socket, &tls) {
+                    (Some(socket), None) => Bind::Unix(socket.join(index.to_string())),
+                    _ => Bind::Tcp(std::net::SocketAddr::new(ip, 1000 + index as u16)),
+                };
+                Listener { bind, tls, name: name.map(|name| format!("{name}{index}")) }
             };
-            Listener { bind, tls, name: name.map(|name| format!("{name}{index}")) }
-        };
         all.into_iter().enumerate().map(listener).collect()
     })
 }
@@ -387,27 +401,45 @@ fn server() -> impl Strategy<Value = Plan> {
     ];
     let pwsh = (prop::option::of(absolute()), prop::collection::vec(absolute(), 0..3))
         .prop_map(|(path, module_path)| Pwsh { path, module_path });
-    let pool = (1usize..9, 0usize..9, 1usize..999, 1u64..9999, time(), (64u64 << 20)..(9 << 40), time()).prop_map(
-        |(min, more, queue, max_calls, max_age, max_memory, start_limit)| {
-            Pool { min, max: min + more, queue, max_calls, max_age, max_memory, start_limit }
-        },
-    );
+    let pool = (1usize..9, 0usize..9, 1usize..999, 1u64..9999, time(), (64u64 << 20)..(9 << 40), time())
+        .prop_map(|(min, more, queue, max_calls, max_age, max_memory, start_limit)| Pool {
+            min,
+            max: min + more,
+            queue,
+            max_calls,
+            max_age,
+            max_memory,
+            start_limit,
+        });
     let limits = (time(), ttl(), ttl(), 1usize..99_999_999, 1usize..9999, time()).prop_map(
-        |(deadline, write_grace, drain, max_body, max_connections, header_timeout)| {
-            Limits { deadline, write_grace, drain, max_body, max_connections, header_timeout }
+        |(deadline, write_grace, drain, max_body, max_connections, header_timeout)| Limits {
+            deadline,
+            write_grace,
+            drain,
+            max_body,
+            max_connections,
+            header_timeout,
         },
     );
     let pool = prop_oneof![Just(Pool::default()), pool];
     let expose = prop::collection::vec((text(), any::<bool>()), 0..3).prop_map(|all| {
-        let name = |(index, (name, writable)): (usize, (String, bool))| {
-            Expose { vault: format!("{name}:imported {index}"), writable }
+        let name = |(index, (name, writable)): (usize, (String, bool))| Expose {
+            vault: format!("{name}:imported {index}"),
+            writable,
         };
         AutoImport { enabled: true, expose: all.into_iter().enumerate().map(name).collect() }
     });
     let auto_import = prop_oneof![Just(AutoImport { enabled: false, expose: Vec::new() }), expose];
     (listeners(), access, prop::collection::vec(init, 0..3), pwsh, pool, limits, auto_import).prop_map(
-        |(listeners, access, init, pwsh, pool, limits, auto_import)| {
-            Plan { listeners, access, init, pwsh, pool, limits, auto_import, ..Plan::default() }
+        |(listeners, access, init, pwsh, pool, limits, auto_import)| Plan {
+            listeners,
+            access,
+            init,
+            pwsh,
+            pool,
+            limits,
+            auto_import,
+            ..Plan::default()
         },
     )
 }
@@ -416,11 +448,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let vaults = (1usize..4).prop_flat_map(|count| (0..count).map(vault).collect::<Vec<_>>());
     (server(), vaults)
         .prop_flat_map(|(server, vaults)| {
-            let mounts = (1usize..4)
-                .prop_flat_map(move |n| (0..n).map(|i| mount(i, vaults.clone())).collect::<Vec<_>>().prop_map({
+            let mounts = (1usize..4).prop_flat_map(move |n| {
+                (0..n).map(|i| mount(i, vaults.clone())).collect::<Vec<_>>().prop_map({
                     let vaults = vaults.clone();
                     move |mounts| (vaults.clone(), mounts)
-                }));
+                })
+            });
             mounts.prop_map(move |(vaults, mounts)| Plan { vaults, mounts, ..server.clone() })
         })
         .prop_flat_map(|plan| {

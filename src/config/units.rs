@@ -61,7 +61,7 @@ pub(super) fn parse_bytes(digits: &str, radix: u32) -> Result<u64, String> {
 
 /// Writes a size in the largest unit that divides it.
 pub(super) fn format_size(size: u64) -> String {
-    let unit = UNITS[..4].iter().find(|(_, factor)| size > 0 && size % factor == 0);
+    let unit = UNITS[..4].iter().find(|(_, factor)| size > 0 && size.is_multiple_of(*factor));
     match unit {
         Some((name, factor)) => format!("{}{name}", size / factor),
         None => format!("{size}B"),

@@ -9,9 +9,7 @@ use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
 use super::sections::{path, variable};
 use super::template::to_json;
-use crate::plan::{
-    AutoImport, Extension, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
-};
+use crate::plan::{AutoImport, Extension, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::secret::fold;
 

@@ -229,7 +229,9 @@ impl Writer {
             Some(SecretSource::Env(name)) => self.line("unlock", table([("env", string(name))].into_iter())),
             Some(SecretSource::File(file)) => self.line("unlock", table([("file", path(file))].into_iter())),
             Some(SecretSource::Value(_)) => {
-                self.comment("unlock: the password is not written here; name its place, { env = … } or { file = … }");
+                self.comment(
+                    "unlock: the password is not written here; name its place, { env = … } or { file = … }",
+                );
             }
             None => {}
         }
@@ -283,22 +285,8 @@ fn init_script(script: &InitScript) -> String {
 }
 
 fn parameters(parameters: &Parameters, redact: bool) -> String {
-    let show = |value: &Value| if redact { string(REDACTED) } else { parameter(value) };
+    let show = |value: &Value| if redact { string(REDACTED) } else { literal(value) };
     table(parameters.0.iter().map(|(name, value)| (name.as_str(), show(value))))
-}
-
-/// TOML has no null: a parameter that is null is left out, as an unset one.
-fn parameter(value: &Value) -> String {
-    match value {
-        Value::Array(items) => list(items.iter().filter(|item| !item.is_null()).map(parameter)),
-        Value::Object(members) => table(
-            members
-                .iter()
-                .filter(|(_, member)| !member.is_null())
-                .map(|(name, member)| (name.as_str(), parameter(member))),
-        ),
-        scalar => scalar_value(scalar),
-    }
 }
 
 fn template_value(template: &Template) -> String {
@@ -312,6 +300,7 @@ fn template_value(template: &Template) -> String {
     }
 }
 
+/// What TOML cannot say, or would read as something else, is written as JSON in a string.
 fn literal(value: &Value) -> String {
     match value {
         Value::Null => raw_json(value),
