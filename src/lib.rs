@@ -8,9 +8,12 @@
 
 pub mod bridge;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod error;
+pub mod exit;
 pub mod local;
+pub mod logging;
 pub mod mount;
 pub mod plan;
 pub mod platform;
@@ -20,6 +23,7 @@ pub mod protocol;
 pub mod pwsh;
 pub mod registry;
 pub mod secret;
+pub mod shutdown;
 pub mod store;
 pub mod vault;
 pub mod worker;
