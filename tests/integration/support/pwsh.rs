@@ -173,11 +173,14 @@ mod tests {
     fn a_fresh_process_reads_what_another_stored() {
         let pwsh = need_pwsh!();
         let home = tempfile::tempdir().expect("a temporary folder");
-        let open = "Import-Module Microsoft.PowerShell.SecretStore; \
-            Set-SecretStoreConfiguration -Authentication None -Interaction None -Confirm:$false; \
+        let password = "$password = ConvertTo-SecureString -String open -AsPlainText -Force; ";
+        let store = "Set-SecretStoreConfiguration -Password $password -Interaction None -Confirm:$false; \
             Register-SecretVault -Name store -ModuleName Microsoft.PowerShell.SecretStore; \
+            Unlock-SecretVault -Name store -Password $password; \
             Set-Secret -Name k -Secret v -Vault store";
-        pwsh.output_of(open, home.path());
-        assert_eq!(pwsh.output_of("Get-Secret -Name k -Vault store -AsPlainText", home.path()), "v");
+        let read = "Unlock-SecretVault -Name store -Password $password; \
+            Get-Secret -Name k -Vault store -AsPlainText";
+        pwsh.output_of(&(password.to_owned() + store), home.path());
+        assert_eq!(pwsh.output_of(&(password.to_owned() + read), home.path()), "v");
     }
 }
