@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -207,7 +208,7 @@ impl Bridge {
             _folder: folder,
         };
         let bridge = Bridge(Arc::new(inner));
-        tokio::spawn(watch(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        tokio::spawn(watch_stores(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
         Ok(bridge)
     }
 
@@ -361,11 +362,7 @@ impl Bridge {
                     outcome
                 }
             };
-            let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            let loaded = match waited {
-                Ok(loaded) => loaded.ok().and_then(|loaded| loaded.clone()),
-                Err(_) => return Err(BridgeError::Deadline { outcome_unknown: false }),
-            };
+            let loaded = loaded(&mut outcome, deadline).await?;
             match loaded {
                 // The load had an earlier deadline than this caller.
                 Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
@@ -457,6 +454,17 @@ fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
 }
 
+/// The outcome of a load; `None` if it was given up.
+async fn loaded(
+    outcome: &mut watch::Receiver<Option<Loaded>>,
+    deadline: Instant,
+) -> Result<Option<Loaded>, BridgeError> {
+    match timeout_at(deadline, outcome.wait_for(Option::is_some)).await {
+        Ok(loaded) => Ok(loaded.ok().and_then(|loaded| loaded.clone())),
+        Err(_) => Err(BridgeError::Deadline { outcome_unknown: false }),
+    }
+}
+
 async fn wait_for(
     pool: &Pool,
     min: usize,
@@ -479,7 +487,7 @@ async fn wait_for(
 }
 
 /// Looks at the stores' files for changes by others, and lets the cache forget what is over.
-async fn watch(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
+async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
     let mut tick = interval(WATCH);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
