@@ -25,6 +25,7 @@ use crate::pwsh::{self, Folder, PwshError};
 use crate::registry;
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store};
+use crate::vault::ledger::Acknowledged;
 use crate::vault::set_up::{WorkerSetUp, unregister};
 use crate::vault::{Entry, Outcome, Vaults, Verb};
 use crate::worker::process::{Environment, PwshLauncher};
@@ -106,7 +107,7 @@ pub enum StartError {
     Workers(#[from] LaunchError),
 }
 
-/// How the bridge is. Names vaults, never keys or values.
+/// How the bridge is. Never holds a value.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
     /// Requests can be served.
@@ -137,6 +138,9 @@ pub struct VaultHealth {
     pub reason: Option<String>,
     /// Changes to its store by somebody else.
     pub foreign_changes: u64,
+    /// Keys that we had written and somebody else erased, and that are not back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
 }
 
 impl Bridge {
@@ -510,13 +514,46 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     }
     // Looked at again while nobody of ours writes.
     let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
-    let _permit = tokio::select! {
+    let permit = tokio::select! {
         permit = pool.lane(lane) => permit,
         () = inner.stopping.cancelled() => return,
     };
-    if store.foreign_change() {
-        tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
-        inner.cache.touched_all(&store.id);
+    if !store.foreign_change() {
+        return;
+    }
+    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
+    inner.cache.touched_all(&store.id);
+    drop(permit);
+    if inner.vaults.ledger().has(&store.id) {
+        look_for_damage(inner, store).await;
+    }
+}
+
+/// Names the keys that we had written and that a foreign writer erased; writes them again where the plan
+/// says so.
+async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
+    let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
+    let deadline = || Instant::now() + inner.plan.limits.deadline;
+    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
+        Ok(Outcome::List(secrets)) => secrets,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
+            return;
+        }
+    };
+    let vanished = inner.vaults.ledger().vanished(&store.id, names.iter().map(|secret| secret.name.as_str()));
+    for Acknowledged { vault, key, value } in vanished {
+        store.note_vanished(&key);
+        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
+        let verb = Verb::Set { key: key.clone(), value, metadata, member: None };
+        match inner.vaults.perform(&entry, verb, deadline()).await {
+            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
+            Err(error) => {
+                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
+            }
+        }
     }
 }
 
@@ -527,6 +564,7 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         state: if lockout.is_some() { "locked_out" } else { "ok" },
         reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
+        vanished: entry.store.vanished(),
     }
 }
 

@@ -66,7 +66,11 @@ struct State {
     configured: bool,
     lockout: Option<Lockout>,
     foreign_changes: u64,
+    vanished: Vec<String>,
 }
+
+/// Most vanished keys that are remembered by name.
+const MAX_VANISHED: usize = 100;
 
 /// Unlocking failed, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +161,24 @@ impl Store {
     /// Foreign changes seen so far.
     pub fn foreign_changes(&self) -> u64 {
         self.state().foreign_changes
+    }
+
+    /// Notes a key of ours that somebody else erased.
+    pub fn note_vanished(&self, key: &str) {
+        let mut state = self.state();
+        if state.vanished.len() < MAX_VANISHED && !state.vanished.iter().any(|gone| gone == key) {
+            state.vanished.push(key.to_owned());
+        }
+    }
+
+    /// Notes that it is back.
+    pub fn note_repaired(&self, key: &str) {
+        self.state().vanished.retain(|gone| fold(gone) != fold(key));
+    }
+
+    /// Keys of ours that somebody else erased and that are not back.
+    pub fn vanished(&self) -> Vec<String> {
+        self.state().vanished.clone()
     }
 
     /// How it protects itself, as last told.
