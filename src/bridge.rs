@@ -34,7 +34,8 @@ use crate::worker::{LaunchError, Launcher};
 /// How often the files of stores are looked at for foreign changes.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A running bridge. Cheap to clone; [`Bridge::stop`] ends it.
+/// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
+/// without, its workers are killed.
 #[derive(Clone)]
 pub struct Bridge(Arc<Inner>);
 
@@ -188,7 +189,7 @@ impl Bridge {
         let mut folder = None;
         if let Some((launcher, its_folder)) = workers {
             folder = its_folder;
-            let set_up = WorkerSetUp { vaults: vaults.clone(), init: plan.init.clone() };
+            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone() };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
             let started = wait_for(&pool, plan.pool.min, progress).await;
             if let Err(error) = started {
@@ -395,6 +396,16 @@ impl Bridge {
             }
         });
         self.0.cache.finish(ticket, loaded, ttl, Instant::now());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Slots hold the pool that holds them; without a word they would go on for ever.
+        self.stopping.cancel();
+        if let Some(pool) = self.vaults.pool() {
+            pool.halt();
+        }
     }
 }
 

@@ -382,3 +382,14 @@ async fn a_stop_unregisters_and_answers_what_was_accepted() {
     assert_eq!(unregistered.load(SeqCst), 1);
     assert!(matches!(read(&bridge, "k").await, Err(BridgeError::NotReady { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_that_is_dropped_leaves_no_worker() {
+    let disk = Disk::with(&[]);
+    let launcher = Arc::new(FakeLauncher::new(move |worker, call| disk.serve(worker, call)));
+    let bridge = Bridge::start_with(plan(3), launcher.clone()).await.unwrap();
+    assert_eq!(launcher.alive.load(SeqCst), 3);
+    drop(bridge);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}
