@@ -8,6 +8,7 @@
 
 pub mod bridge;
 pub mod error;
+pub mod http;
 pub mod plan;
 pub mod protocol;
 pub mod secret;
