@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod exit;
+pub mod http;
 pub mod local;
 pub mod logging;
 pub mod mount;
