@@ -19,16 +19,14 @@
 //! - After shutdown has begun every request that was accepted is answered, within the drain limit, and
 //!   the answers carry `Connection: close`.
 
-mod audit;
 pub mod auth;
 mod body;
 pub mod form;
-mod json;
 mod listener;
 mod message;
+mod metrics;
 pub mod native;
 pub mod respond;
-pub mod route;
 mod server;
 mod stream;
 mod tls;
@@ -36,6 +34,6 @@ pub mod value;
 
 pub use listener::{Address, BindError, BindErrorKind, Door};
 pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
-//pub use native::{Native, Secrets};
+pub use native::Native;
 pub use server::Drained;
 pub use tls::TlsError;
