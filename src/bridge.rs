@@ -529,7 +529,8 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
         permit = pool.lane(lane) => permit,
         () = inner.stopping.cancelled() => return,
     };
-    if !store.foreign_change() {
+    store.foreign_change();
+    if !store.take_uninspected() {
         return;
     }
     tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");

@@ -66,6 +66,8 @@ struct State {
     configured: bool,
     lockout: Option<Lockout>,
     foreign_changes: u64,
+    /// A foreign change was seen and nobody has looked into it yet.
+    uninspected: bool,
     vanished: Vec<String>,
 }
 
@@ -129,8 +131,8 @@ impl Store {
         state.generation
     }
 
-    /// Compares the files with what we left. A difference is somebody else's write: counted once, and
-    /// every worker's copy is old from then on.
+    /// Compares the files with what we left, by a caller that holds the lane. A difference is somebody
+    /// else's write: counted once, and every worker's copy is old from then on.
     pub fn foreign_change(&self) -> bool {
         if self.files.is_empty() {
             return false;
@@ -147,15 +149,22 @@ impl Store {
                 state.expected = Some(files);
                 state.generation += 1;
                 state.foreign_changes += 1;
+                state.uninspected = true;
                 true
             }
         }
     }
 
+    /// Whether a foreign change waits to be looked into; tells it once.
+    pub fn take_uninspected(&self) -> bool {
+        std::mem::take(&mut self.state().uninspected)
+    }
+
     /// Whether the files differ from what we left; a write of our own under way looks so too.
     pub fn looks_changed(&self) -> bool {
         let files = self.files_now();
-        self.state().expected.as_ref() != Some(&files)
+        let state = self.state();
+        state.uninspected || state.expected.as_ref() != Some(&files)
     }
 
     /// Foreign changes seen so far.

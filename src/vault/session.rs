@@ -229,6 +229,8 @@ impl Session<'_> {
         op: impl Fn(bool) -> Op,
     ) -> Result<T, Trouble> {
         let store = self.entry.store.clone();
+        // Before our own write makes the files look like ours again.
+        store.foreign_change();
         let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
         let mut doubts = 0;
         loop {

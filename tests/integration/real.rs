@@ -152,7 +152,7 @@ fn four_writers_lose_nothing_whatever_the_authentication() {
         parameters = { Authentication = "None" }
         expose = true
     "#;
-    let stores = [with_store(pwsh, "pool = { min = 4, max = 4 }"), Builder::new().config(none).pwsh(pwsh)];
+    let stores = [with_store(pwsh, "[pool]\nmin = 4\nmax = 4"), Builder::new().config(none).pwsh(pwsh)];
     for (index, builder) in stores.into_iter().enumerate() {
         let mut server = builder.start();
         let clients = (0..4).map(|client| {

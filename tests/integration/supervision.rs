@@ -37,7 +37,7 @@ expose = true
 "#;
 
 fn serve(toml: &str, stand_in: &StandIn) -> Server {
-    Builder::new().config(toml).stand_in(stand_in).env("STORE_PASSWORD", "right").start()
+    Builder::new().config(toml).stand_in(stand_in).env("STORE_PASSWORD", "open sesame").start()
 }
 
 fn code(server: &Server, path: &str) -> (u16, String) {
@@ -233,7 +233,7 @@ fn passwords_reach_no_argument_and_no_environment_of_a_worker() {
     for pid in server.pids_of_workers() {
         for place in ["cmdline", "environ"] {
             let bytes = std::fs::read(format!("/proc/{pid}/{place}")).unwrap();
-            assert!(!String::from_utf8_lossy(&bytes).contains("STORE_PASSWORD=right"));
+            assert!(!String::from_utf8_lossy(&bytes).contains("STORE_PASSWORD=open"));
         }
     }
 }
