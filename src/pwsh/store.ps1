@@ -106,7 +106,7 @@ function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
     if ($null -eq $Password) {
         $Password = ConvertTo-BridgeSecureString ([Convert]::ToBase64String([System.Security.Cryptography.RandomNumberGenerator]::GetBytes(32)))
     }
-    $call = @{ Interaction = 'None' } + @{}
+    $call = @{ Interaction = 'None' }
     foreach ($name in $Wanted.Keys) { $call[$name] = $Wanted[$name] }
     Write-BridgeStoreConfiguration $call $Password $Secrets
     ConvertTo-BridgeStoreReply (Get-BridgeStoreConfiguration) $true

@@ -79,8 +79,10 @@ function ConvertFrom-BridgeTable([System.Collections.IDictionary] $Members, $Sec
     $table
 }
 
-# .NET builds it in one go; character by character takes a second for the longest.
+# .NET builds it in one go; character by character takes a second for the longest. A NUL would go in,
+# but SecretManagement reads SecureStrings back to the first NUL only.
 function ConvertTo-BridgeSecureString([string] $Text) {
+    if ($Text.Contains([char]0)) { throw (New-BridgeError 'ValueNotRepresentable' 'a SecureString with a NUL would be cut there') }
     if ($Text.Length -gt $script:MaxSecureString) {
         throw (New-BridgeError 'ValueNotRepresentable' "a SecureString holds at most $script:MaxSecureString characters")
     }
@@ -100,9 +102,9 @@ function ConvertFrom-BridgeSecureString([securestring] $Secure) {
 function ConvertTo-BridgeMetadata($Metadata) {
     $plain = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
     if ($null -eq $Metadata) { return $plain }
-    foreach ($key in $Metadata.Keys) {
-        $value = $Metadata[$key]
-        $plain[[object](Assert-BridgeText ([string]$key))] = if ($value -is [datetime] -or $value -is [datetimeoffset]) {
+    foreach ($entry in $Metadata.GetEnumerator()) {
+        $value = $entry.Value
+        $plain[[object](Assert-BridgeText ([string]$entry.Key))] = if ($value -is [datetime] -or $value -is [datetimeoffset]) {
             [ordered]@{ t = 'date'; v = $value.ToString('o', [cultureinfo]::InvariantCulture) }
         }
         elseif ($value -is [int] -or $value -is [long]) { [ordered]@{ t = 'int'; v = [long]$value } }

@@ -81,7 +81,8 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
     $call = @{ Name = $vault; ModuleName = $module.Source; AllowClobber = $true; Confirm = $false }
     $parameters = ConvertFrom-BridgeParameter $Fields['parameters'] $Secrets
     # SecretStore's are its configuration, and go the way of `configure`.
-    if ($parameters -and $parameters.Count -and $module.Name -ne $script:SecretStore) { $call['VaultParameters'] = $parameters }
+    # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.
+    if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) { $call['VaultParameters'] = $parameters }
     $null = Invoke-BridgeCmdlet $command $call $Secrets
     $metadata = Test-BridgeMetadataSupport $vault
     $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo }
@@ -116,8 +117,8 @@ function Test-BridgeMetadataSupport([string] $Vault) {
         $document = [System.Text.Json.JsonDocument]::Parse([System.IO.File]::ReadAllText($path))
         try { $registry = ConvertFrom-BridgeJson $document.RootElement }
         finally { $document.Dispose() }
-        foreach ($name in $registry['Vaults'].Keys) {
-            if ($name -eq $Vault) { return [bool]$registry['Vaults'][$name]['SetSecretSupportsMetadata'] }
+        foreach ($entry in $registry['Vaults'].GetEnumerator()) {
+            if ($entry.Key -eq $Vault) { return [bool]$entry.Value['SetSecretSupportsMetadata'] }
         }
     }
     catch { Write-BridgeLog 'warning' "the registry could not be read: $($_.Exception.GetType().FullName)" $null }
@@ -193,7 +194,7 @@ function Invoke-BridgeSet($Fields, $Secrets) {
     $metadata = Get-BridgeNextMetadata $Fields $vault $name $Secrets
     $call = @{ Name = $name; Vault = $vault; Confirm = $false }
     $call[$(if ($value -is [securestring]) { 'SecureStringSecret' } else { 'Secret' })] = $value
-    if ($null -ne $metadata -and $metadata.Count) { $call['Metadata'] = $metadata }
+    if ($null -ne $metadata -and $metadata.get_Count()) { $call['Metadata'] = $metadata }
     $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Set-Secret') $call $Secrets
     [ordered]@{}
 }
@@ -204,7 +205,7 @@ function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secre
     $known = $script:Vaults[$Vault]
     $supported = $null -eq $known -or $known.Metadata -or $known.SetInfo
     $own = $Fields['metadata']
-    if ($null -ne $own -and $own.Count) {
+    if ($null -ne $own -and $own.get_Count()) {
         # SecretManagement would write the secret, fail on the metadata, and remove the secret again,
         # the one of before included.
         if (-not $supported) {
@@ -216,7 +217,7 @@ function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secre
     foreach ($info in Find-BridgeInfo $Vault $Name $Secrets) {
         if ($null -eq $info.Metadata) { return }
         $present = @{}
-        foreach ($key in $info.Metadata.Keys) { $present[$key] = $info.Metadata[$key] }
+        foreach ($entry in $info.Metadata.GetEnumerator()) { $present[$entry.Key] = $entry.Value }
         return $present
     }
 }

@@ -73,8 +73,9 @@
     $PSStyle.OutputRendering = 'PlainText'
 
     Import-Module -Name ([System.IO.Path]::Combine($PSScriptRoot, 'SecretBridge.Worker.psm1')) -DisableNameChecking -Global
-    # This block belongs to the global session state, so what it dot-sources lands there.
-    $inGlobalScope = { . ([scriptblock]::Create($args[0])) }
-    Start-BridgeWorker @channel -GlobalScope $inGlobalScope
+    # It belongs to the global session state, so that init scripts land there and not in the module.
+    Initialize-BridgeWorker @channel -GlobalScope { . ([scriptblock]::Create($args[0])) }
 }
+# Not from inside the block: what is dot-sourced while its scope is open would land in that scope.
+Start-BridgeWorker
 exit $LASTEXITCODE
