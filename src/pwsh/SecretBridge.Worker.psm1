@@ -25,6 +25,8 @@ $script:Guarded = $false
 # Runs its argument, a script's text, in the global scope; worker.ps1 hands in one that really does.
 $script:GlobalScope = { . ([scriptblock]::Create($args[0])) }
 $script:AskCount = 0
+# Says whether `exit` has run: see Exit-BridgeWhenAsked.
+$script:ExitFlag = $null
 
 # Each takes the call's fields and the list of its secret texts, and gives the reply's `ok`.
 $script:Operations = @{
@@ -43,8 +45,7 @@ $script:Operations = @{
     shutdown = { param($Fields, $Secrets) [ordered]@{} }
 }
 
-# Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code.
-function Start-BridgeWorker {
+function Initialize-BridgeWorker {
     param(
         [Parameter(Mandatory)] [System.IO.Stream] $Source,
         [Parameter(Mandatory)] [System.IO.Stream] $Sink,
@@ -54,7 +55,12 @@ function Start-BridgeWorker {
     Open-BridgeWire $Source $Sink
     $script:Guarded = $Guarded
     if ($GlobalScope) { $script:GlobalScope = $GlobalScope }
-    $global:LASTEXITCODE = 0
+    $script:ExitFlag = Get-BridgeExitFlag
+}
+
+# Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code.
+function Start-BridgeWorker {
+    $code = 0
     try {
         while ($null -ne ($message = Read-BridgeMessage)) {
             if (-not $message.Contains('call')) { throw 'an answer came that nothing had asked for' }
@@ -64,8 +70,9 @@ function Start-BridgeWorker {
     catch {
         # Only the wire itself gets here: there is no call to answer any more.
         [Console]::Error.WriteLine("worker: the channel broke: $($_.Exception.GetType().FullName)")
-        $global:LASTEXITCODE = 70
+        $code = 70
     }
+    $global:LASTEXITCODE = $code
 }
 
 # Carries one call out and replies; gives the operation's name.
@@ -78,14 +85,37 @@ function Invoke-BridgeCall([System.Collections.IDictionary] $Call) {
         $operation = $script:Operations[$name]
         if ($null -eq $operation) { throw (New-BridgeError 'BadCall' "there is no operation '$name'") }
         $ok = & $operation $Call['op'][$name] $secrets
+        Exit-BridgeWhenAsked
         Write-BridgeLine @{ reply = [ordered]@{ id = $id; ok = $ok } }
     }
     catch {
+        Exit-BridgeWhenAsked
         Write-BridgeLine @{ reply = [ordered]@{ id = $id; fault = ConvertTo-BridgeFault $_ $secrets } }
     }
     # Errors hold on to what they were about, and that may be a secret.
     if ($global:Error.Count) { $global:Error.Clear() }
     $name
+}
+
+# `exit` in an extension ends its pipeline without an error: a read looks not found, a write done. The
+# host was only told to end after this script. So the telling is looked for, and the process ends
+# before such a reply goes out.
+function Exit-BridgeWhenAsked {
+    if ($null -ne $script:ExitFlag -and $script:ExitFlag[0].GetValue($script:ExitFlag[1])) { [Environment]::Exit(1) }
+}
+
+# The property in which the console host remembers it, and the host; nothing where there is none, since
+# neither is public.
+function Get-BridgeExitFlag {
+    try {
+        $hidden = [System.Reflection.BindingFlags]'Instance, Public, NonPublic'
+        $console = $Host.GetType().GetProperty('ExternalHost', $hidden).GetValue($Host)
+        foreach ($name in 'ShouldEndSession', 'ShouldExit') {
+            $flag = $console.GetType().GetProperty($name, $hidden)
+            if ($null -ne $flag -and $flag.PropertyType -eq [bool]) { return $flag, $console }
+        }
+    }
+    catch { [Console]::Error.WriteLine('worker: this host does not show when exit was asked for') }
 }
 
 # Asks the core and waits; calls that come before the answer are carried out at once. Gives the

@@ -28,10 +28,10 @@ function Join-BridgeError([System.Collections.IEnumerable] $Records) {
     $seen = [System.Collections.Generic.HashSet[object]]::new([System.Collections.Generic.ReferenceEqualityComparer]::Instance)
     $byRank = @(0..3 | & { process { , [System.Collections.Generic.List[object]]::new() } })
     foreach ($record in $Records) {
-        $error_ = if ($record -is [System.Management.Automation.ErrorRecord]) { $record } else { $record.ErrorRecord }
-        if ($seen.Add($error_.Exception)) { $byRank[(Get-BridgeRank $error_)].Add($error_) }
+        $item = if ($record -is [System.Management.Automation.ErrorRecord]) { $record } else { $record.ErrorRecord }
+        if ($seen.Add($item.Exception)) { $byRank[(Get-BridgeRank $item)].Add($item) }
     }
-    $sorted = @(foreach ($list in $byRank) { foreach ($error_ in $list) { $error_ } })
+    $sorted = @(foreach ($list in $byRank) { foreach ($item in $list) { $item } })
     $sorted[0].Exception.Data['SecretBridge.Errors'] = $sorted
     $sorted[0]
 }
@@ -90,10 +90,10 @@ function ConvertTo-BridgePlainFault([System.Management.Automation.ErrorRecord] $
 function Get-BridgePosition([System.Management.Automation.ErrorRecord] $Record) {
     $at = $Record.InvocationInfo
     if ($null -eq $at -or $at.ScriptLineNumber -lt 1) { return }
-    $script_ = [string]$at.ScriptName
-    if ($script_.StartsWith($PSScriptRoot, [StringComparison]::Ordinal)) { return }
+    $file = [string]$at.ScriptName
+    if ($file.StartsWith($PSScriptRoot, [StringComparison]::Ordinal)) { return }
     $position = [ordered]@{}
-    if ($script_) { $position['script'] = $script_ }
+    if ($file) { $position['script'] = $file }
     $position['line'] = $at.ScriptLineNumber
     $position['column'] = [Math]::Max($at.OffsetInLine, 1)
     $position

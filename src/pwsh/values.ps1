@@ -9,28 +9,27 @@ $script:MaxSecureString = 65536
 # A secret as a vault gave it, as `{t, v}`.
 function ConvertTo-BridgeValue($Value) {
     if ($null -eq $Value) { throw (New-BridgeError 'ValueTypeNotSupported' 'a value is null') }
-    # The type operators see through the wrapping that a pipeline leaves.
-    $base = $Value
-    if ($base -is [string]) { return [ordered]@{ t = 'string'; v = Assert-BridgeText $base } }
-    if ($base -is [securestring]) {
-        return [ordered]@{ t = 'securestring'; v = Assert-BridgeText (ConvertFrom-BridgeSecureString $base) }
+    # `-is` and casts see through the PSObject that a vault may have wrapped a value in.
+    if ($Value -is [string]) { return [ordered]@{ t = 'string'; v = Assert-BridgeText ([string]$Value) } }
+    if ($Value -is [securestring]) {
+        return [ordered]@{ t = 'securestring'; v = Assert-BridgeText (ConvertFrom-BridgeSecureString $Value) }
     }
-    if ($base -is [byte[]]) { return [ordered]@{ t = 'bytes'; v = [Convert]::ToBase64String($base) } }
-    if ($base -is [System.Collections.IDictionary]) {
+    if ($Value -is [byte[]]) { return [ordered]@{ t = 'bytes'; v = [Convert]::ToBase64String([byte[]]$Value) } }
+    if ($Value -is [System.Collections.IDictionary]) {
         $members = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
-        foreach ($entry in $base.GetEnumerator()) {
+        foreach ($entry in $Value.GetEnumerator()) {
             $members[[object](Assert-BridgeText ([string]$entry.Key))] = ConvertTo-BridgeValue $entry.Value
         }
         return [ordered]@{ t = 'hashtable'; v = $members }
     }
-    if ($base -is [pscredential]) {
-        $password = Assert-BridgeText (ConvertFrom-BridgeSecureString $base.Password)
-        return [ordered]@{ t = 'credential'; v = [ordered]@{ user = Assert-BridgeText $base.UserName; password = $password } }
+    if ($Value -is [pscredential]) {
+        $password = Assert-BridgeText (ConvertFrom-BridgeSecureString $Value.Password)
+        return [ordered]@{ t = 'credential'; v = [ordered]@{ user = Assert-BridgeText $Value.UserName; password = $password } }
     }
     # A byte array that came through a pipeline on its way: one byte, or a list of them.
-    $bytes = ConvertFrom-BridgeByteList $base
+    $bytes = ConvertFrom-BridgeByteList $Value
     if ($null -ne $bytes) { return [ordered]@{ t = 'bytes'; v = [Convert]::ToBase64String($bytes) } }
-    throw (New-BridgeError 'ValueTypeNotSupported' "a value is of type $($base.GetType().FullName)")
+    throw (New-BridgeError 'ValueTypeNotSupported' "a value is of type $($Value.GetType().FullName)")
 }
 
 function ConvertFrom-BridgeByteList($Value) {
@@ -80,8 +79,10 @@ function ConvertFrom-BridgeTable([System.Collections.IDictionary] $Members, $Sec
     $table
 }
 
-# .NET builds it in one go; character by character takes a second for the longest.
+# .NET builds it in one go; character by character takes a second for the longest. A NUL would go in,
+# but SecretManagement reads SecureStrings back to the first NUL only.
 function ConvertTo-BridgeSecureString([string] $Text) {
+    if ($Text.Contains([char]0)) { throw (New-BridgeError 'ValueNotRepresentable' 'a SecureString with a NUL would be cut there') }
     if ($Text.Length -gt $script:MaxSecureString) {
         throw (New-BridgeError 'ValueNotRepresentable' "a SecureString holds at most $script:MaxSecureString characters")
     }
@@ -101,9 +102,9 @@ function ConvertFrom-BridgeSecureString([securestring] $Secure) {
 function ConvertTo-BridgeMetadata($Metadata) {
     $plain = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
     if ($null -eq $Metadata) { return $plain }
-    foreach ($key in $Metadata.Keys) {
-        $value = $Metadata[$key]
-        $plain[[object](Assert-BridgeText ([string]$key))] = if ($value -is [datetime] -or $value -is [datetimeoffset]) {
+    foreach ($entry in $Metadata.GetEnumerator()) {
+        $value = $entry.Value
+        $plain[[object](Assert-BridgeText ([string]$entry.Key))] = if ($value -is [datetime] -or $value -is [datetimeoffset]) {
             [ordered]@{ t = 'date'; v = $value.ToString('o', [cultureinfo]::InvariantCulture) }
         }
         elseif ($value -is [int] -or $value -is [long]) { [ordered]@{ t = 'int'; v = [long]$value } }
@@ -119,7 +120,7 @@ function ConvertFrom-BridgeMetadata([System.Collections.IDictionary] $Plain) {
         $metadata[$entry.Key] = switch -CaseSensitive ($entry.Value['t']) {
             'string' { Assert-BridgeKind $value ([string]) }
             # What does not fit an int stays a long, for the vault to judge.
-            'int' { if ($value -is [long] -and $value -eq [int]($value -band 0x7fffffff)) { [int]$value } else { $value } }
+            'int' { $value }
             'date' {
                 $date = [datetime]::MinValue
                 $style = [System.Globalization.DateTimeStyles]::RoundtripKind

@@ -3,7 +3,6 @@
 
 $script:MaxLine = 64MB
 $script:BlockSize = 64KB
-$script:LogLength = 4000
 
 # Begin..Filled is what was read and not yet given out; no line feed lies before Scanned.
 $script:Source = $null

@@ -32,14 +32,14 @@
         # From 3 up, so that a private one never lands on a standard number.
         $source = $native::fcntl(0, $duplicateAndCloseOnExec, 3)
         $sink = $native::fcntl(1, $duplicateAndCloseOnExec, 3)
-        $null_ = [System.IO.File]::OpenHandle('/dev/null')
+        $nowhere = [System.IO.File]::OpenHandle('/dev/null')
         $moved = @(
             $source
             $sink
-            $native::dup2($null_.DangerousGetHandle().ToInt32(), 0)
+            $native::dup2($nowhere.DangerousGetHandle().ToInt32(), 0)
             $native::dup2(2, 1)
         )
-        $null_.Dispose()
+        $nowhere.Dispose()
         if ($moved -contains -1) { throw 'the descriptors could not be moved' }
         @{
             Guarded = $true
@@ -73,8 +73,9 @@
     $PSStyle.OutputRendering = 'PlainText'
 
     Import-Module -Name ([System.IO.Path]::Combine($PSScriptRoot, 'SecretBridge.Worker.psm1')) -DisableNameChecking -Global
-    # This block belongs to the global session state, so what it dot-sources lands there.
-    $inGlobalScope = { . ([scriptblock]::Create($args[0])) }
-    Start-BridgeWorker @channel -GlobalScope $inGlobalScope
+    # It belongs to the global session state, so that init scripts land there and not in the module.
+    Initialize-BridgeWorker @channel -GlobalScope { . ([scriptblock]::Create($args[0])) }
 }
+# Not from inside the block: what is dot-sourced while its scope is open would land in that scope.
+Start-BridgeWorker
 exit $LASTEXITCODE
