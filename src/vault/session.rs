@@ -234,6 +234,11 @@ impl Session<'_> {
         let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
         let mut doubts = 0;
         loop {
+            if refresh && self.worker.seen.get(&store.id).is_none_or(|seen| seen.unlocked.is_none()) {
+                // A worker remembers a password only once it has opened the store.
+                self.unlock().await?;
+                refresh = false;
+            }
             if refresh {
                 self.heed_lockout()?;
             }

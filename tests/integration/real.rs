@@ -268,9 +268,9 @@ fn a_killed_worker_is_replaced_and_its_vaults_open_again() {
     let server = with_store(pwsh, "[pool]\nmin = 2\nmax = 2").start();
     put(&server, "k", "v");
     for round in 0..3 {
-        for pid in server.pids_of_workers() {
-            crate::support::process::signal(pid, Signal::KILL);
-        }
+        // One of two: a read is tried again once, on another worker.
+        let pids = server.pids_of_workers();
+        crate::support::process::signal(pids[round % pids.len()], Signal::KILL);
         assert_eq!(value(&server, "k"), "v", "round {round}");
         put(&server, "k", "v");
     }
