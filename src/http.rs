@@ -29,13 +29,16 @@ mod message;
 pub mod native;
 pub mod respond;
 pub mod route;
+mod secrets;
 mod server;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod tls;
 pub mod value;
 
 pub use listener::{Address, BindError, BindErrorKind, Door};
 pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
-//pub use native::{Native, Secrets};
+pub use native::{Native, Secrets};
 pub use server::Drained;
 pub use tls::TlsError;

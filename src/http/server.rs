@@ -30,7 +30,7 @@ use super::stream::{Duplex, Guarded, Unread};
 use crate::plan::Limits;
 
 /// A request's head may be this long, in bytes; hyper answers 431 to a longer one.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 
 /// How long idle connections stay open once we are leaving: a request that was under way when shutdown
 /// began is answered, where closing at once would reset it.
@@ -214,7 +214,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 }
 
 fn start(shared: &Arc<Shared>, listener: usize, entry: &Entry, (stream, peer, seat): Admitted) {
-    let link = Link { peer, listener, name: entry.name.clone(), unread: Unread::default() };
+    let link = Link { peer, listener, name: entry.name.clone(), unread: Unread::marked() };
     let (inner, tls) = (shared.clone(), entry.tls.clone());
     shared.tasks.spawn(async move {
         let _seat = seat;
@@ -248,7 +248,8 @@ async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
             .timer(TokioTimer::new())
             // It runs between requests too, so an idle connection ends by it.
             .header_read_timeout(header_timeout)
-            .max_buf_size(MAX_HEAD)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(2 * MAX_HEAD)
             // A client may end its side after the request, and wait for the answer.
             .half_close(true)
             .serve_connection(io, service)
@@ -276,6 +277,7 @@ async fn exchange(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Full<bytes::Bytes>>, Infallible> {
     let (parts, incoming) = request.into_parts();
+    link.unread.clear();
     let head = Arc::new(shared.head(parts, &link));
     let handler = handle(shared.clone(), head.clone(), incoming, link.unread);
     let mut reply = match shared.tasks.spawn(handler).await {

@@ -1,8 +1,8 @@
 //! A connection's byte stream with two guards that hyper does not have.
 //!
 //! *Stall*: a client that does not take the answer in is cut off when no byte could be written for the
-//! time allowed. *Linger*: after an answer to a request whose body was not read to its end, the rest is
-//! read and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
+//! time allowed. *Linger*: after an answer to a request that was not read to its end, the rest is read
+//! and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
 //! answer that it was just sent.
 
 use std::io;
@@ -23,7 +23,7 @@ pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// Set when a request was answered before its body was read.
+/// Whether a request was answered before all of it was read.
 #[derive(Clone, Default)]
 pub(super) struct Unread(Arc<AtomicBool>);
 
@@ -41,8 +41,17 @@ pub(super) struct Guarded {
 // === impl Unread ===
 
 impl Unread {
+    /// How a connection begins: hyper answers a bad head by itself, wherever it stopped reading.
+    pub(super) fn marked() -> Unread {
+        Unread(Arc::new(AtomicBool::new(true)))
+    }
+
     pub(super) fn mark(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 
     fn is_marked(&self) -> bool {
@@ -166,10 +175,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unread_body_is_drained_for_a_moment_only() {
-        let unread = Unread::default();
-        unread.mark();
         let (ours, mut theirs) = duplex(4);
-        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), unread);
+        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::marked());
         let start = Instant::now();
         let sender = tokio::spawn(async move { theirs.write_all(&[0; 64]).await.map(|()| theirs) });
         guarded.shutdown().await.unwrap();

@@ -162,7 +162,7 @@ async fn malformed_heads_are_400_and_the_server_goes_on() {
 #[tokio::test]
 async fn an_oversized_head_is_431() {
     let server = start_with(limits());
-    let field = "x".repeat(MAX_HEAD);
+    let field = "x".repeat(10 * MAX_HEAD);
     let answer = server.talk(format!("GET / HTTP/1.1\r\nHost: h\r\nX: {field}\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
 }
