@@ -109,7 +109,7 @@ pub enum StartError {
 }
 
 /// How the bridge is. Never holds a value.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Health {
     /// Requests can be served.
     pub ready: bool,

@@ -19,21 +19,27 @@
 //! - After shutdown has begun every request that was accepted is answered, within the drain limit, and
 //!   the answers carry `Connection: close`.
 
+mod audit;
 pub mod auth;
 mod body;
 pub mod form;
+mod json;
 mod listener;
 mod message;
 mod metrics;
 pub mod native;
 pub mod respond;
+pub mod route;
+mod secrets;
 mod server;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod tls;
 pub mod value;
 
 pub use listener::{Address, BindError, BindErrorKind, Door};
 pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
-pub use native::Native;
+pub use native::{Native, Secrets};
 pub use server::Drained;
 pub use tls::TlsError;

@@ -14,10 +14,12 @@ use crate::cli::{Global, ServeArgs};
 use crate::config::{self, ConfigError};
 use crate::exit::Exit;
 use crate::http::auth::{Token, TokenError};
+use crate::http::route::RouteError;
 use crate::http::{BindError, Door, Drained, Native, Service};
 use crate::local;
 use crate::plan::{Access, Bind, Listener, Plan, Vault, VaultKind};
 use crate::platform;
+use crate::private_file::{PrivateFileError, create_private_dir};
 use crate::pwsh;
 use crate::shutdown::{Signals, Wish};
 use crate::worker::LaunchError;
@@ -49,6 +51,9 @@ pub enum ServeError {
     /// The bearer token.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The folder of the bearer token.
+    #[error(transparent)]
+    Folder(#[from] PrivateFileError),
     /// The token's environment variable.
     #[error("the bearer token: the environment variable '{0}' is not set, or not text")]
     NoToken(String),
@@ -57,6 +62,9 @@ pub enum ServeError {
         "no home folder is known (hint: set HOME, or name a place with --local-vault DIR and --token-file FILE)"
     )]
     NoHome,
+    /// The plan's routes.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
     /// Signals.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
@@ -68,6 +76,7 @@ impl ServeError {
         match self {
             ServeError::Config(_)
             | ServeError::Start(StartError::Password { .. } | StartError::NoSuchVault { .. })
+            | ServeError::Routes(_)
             | ServeError::NoToken(_) => Exit::Usage,
             ServeError::Start(StartError::Pwsh(_) | StartError::Workers(LaunchError::TooOld { .. })) => {
                 Exit::NoPwsh
@@ -93,7 +102,7 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), ServeEr
     };
     say.vaults(&bridge, arguments, global);
     say.addresses(&door, &token, arguments.config.is_none());
-    let front = Arc::new(Front::new(bridge.clone(), native(&bridge, &token)));
+    let front = Arc::new(Front::new(bridge.clone(), native(&bridge, &token.token)?));
     let (stop, mut stopping) = watch::channel(false);
     let shutdown = async move {
         let _ = stopping.wait_for(|stop| *stop).await;
@@ -125,7 +134,7 @@ async fn heed(
     front: &Front,
     arguments: &ServeArgs,
     options: &Options,
-    token: &Option<Token>,
+    token: &KeptToken,
 ) {
     let mut seen = arguments.config.as_deref().map(look);
     let mut tick = interval(LOOK);
@@ -150,7 +159,7 @@ async fn heed(
     }
 }
 
-async fn reload(front: &Front, arguments: &ServeArgs, options: &Options, token: &Option<Token>) {
+async fn reload(front: &Front, arguments: &ServeArgs, options: &Options, token: &KeptToken) {
     let old = front.bridge();
     let plan = match plan(arguments) {
         Ok(plan) => plan,
@@ -165,15 +174,19 @@ async fn reload(front: &Front, arguments: &ServeArgs, options: &Options, token: 
     {
         tracing::warn!("listeners, auth and limits take effect at the next start");
     }
-    match Bridge::start(plan, options, |_, _| {}).await {
-        Ok(bridge) => {
-            let service = native(&bridge, token);
+    let refused = |error: &dyn std::fmt::Display| {
+        tracing::error!("the changed configuration is not used, the old one stays in force: {error}");
+    };
+    let bridge = match Bridge::start(plan, options, |_, _| {}).await {
+        Ok(bridge) => bridge,
+        Err(error) => return refused(&error),
+    };
+    match native(&bridge, &token.token) {
+        Ok(service) => {
             front.replace(bridge, service).await;
             tracing::info!("the changed configuration is in force");
         }
-        Err(error) => {
-            tracing::error!("the changed configuration is not used, the old one stays in force: {error}")
-        }
+        Err(error) => refused(&error),
     }
 }
 
@@ -219,20 +232,33 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, ServeError> {
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }
 
-fn native(bridge: &Bridge, token: &Option<Token>) -> Arc<dyn Service> {
-    let local = bridge.plan().vault(LOCAL_VAULT).map(|vault| vault.name.clone());
-    Arc::new(Native::new(bridge.clone(), token.clone(), local))
+/// The bearer token, and the file it is kept in.
+struct KeptToken {
+    token: Option<Token>,
+    file: Option<PathBuf>,
 }
 
-fn token(access: &Access) -> Result<Option<Token>, ServeError> {
+fn native(bridge: &Bridge, token: &Option<Token>) -> Result<Arc<dyn Service>, RouteError> {
+    let local = bridge.plan().vault(LOCAL_VAULT).map(|vault| vault.name.clone());
+    Ok(Arc::new(Native::new(bridge.clone(), token.clone(), local)?))
+}
+
+fn token(access: &Access) -> Result<KeptToken, ServeError> {
+    let kept = |token, file| KeptToken { token: Some(token), file };
     match access {
-        Access::Open => Ok(None),
-        Access::TokenFile(path) => Ok(Some(Token::load(path)?)),
+        Access::Open => Ok(KeptToken { token: None, file: None }),
+        Access::TokenFile(path) => Ok(kept(Token::load(path)?, Some(path.clone()))),
         Access::TokenEnv(name) => {
             let text = std::env::var(name).map_err(|_| ServeError::NoToken(name.clone()))?;
-            Ok(Some(Token::from_text(text)?))
+            Ok(kept(Token::from_text(&text)?, None))
         }
-        Access::OwnToken => Ok(Some(Token::load_or_create(&own_token()?)?.0)),
+        Access::OwnToken => {
+            let path = own_token()?;
+            if let Some(folder) = path.parent() {
+                create_private_dir(folder)?;
+            }
+            Ok(kept(Token::load_or_create(&path)?.0, Some(path)))
+        }
     }
 }
 
@@ -312,9 +338,9 @@ impl Announcer {
         }
     }
 
-    fn addresses(&self, door: &Door, token: &Option<Token>, curl: bool) {
-        let file = token.as_ref().and_then(Token::file);
-        match (token, file) {
+    fn addresses(&self, door: &Door, token: &KeptToken, curl: bool) {
+        let file = token.file.as_deref();
+        match (&token.token, file) {
             (None, _) => {
                 self.line("no token is asked for: whoever can connect can read and write the secrets")
             }

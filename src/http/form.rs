@@ -1,176 +1,271 @@
-//! One field of a request's body, as a secret: urlencoded, multipart or JSON.
+//! The field of an update's body: a form, a multipart form or JSON.
+//!
+//! The media type decides, but clients often send a wrong one (`curl -d` always says that it sends a
+//! form), so a body that is one whole JSON object is read as that unless it is said to be multipart. No
+//! error repeats any part of a value.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use bytes::Bytes;
-use serde_json::Value;
+use futures_util::stream;
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+use multer::Multipart;
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
 
-use crate::secret::{SecretValue, fold};
+use super::json;
+use crate::secret::{SecretValue, Text, fold};
 
-/// Why a body gives no value. Never quotes it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FormError {
-    /// Not what its media type says.
-    #[error("the body is not {0}")]
-    Malformed(&'static str),
-    /// The field is not there.
-    #[error("the body has no field '{0}'")]
-    Missing(String),
-    /// The field's value cannot be a secret.
-    #[error("the field '{0}' is {1}, which no secret can be")]
-    Unfit(String, &'static str),
+/// Why a body does not hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BodyError {
+    /// Not UTF-8.
+    #[error("the body is not UTF-8 text")]
+    NotUtf8,
+    /// Said to be in another encoding.
+    #[error("the body is in an encoding other than UTF-8")]
+    Charset,
+    /// Not JSON.
+    #[error("the body is not valid JSON (line {line}, column {column})")]
+    Json {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+    },
+    /// JSON, but no object.
+    #[error("the JSON body is not an object")]
+    NotObject,
+    /// The field is missing.
+    #[error("the body has no field '{field}'")]
+    Missing {
+        /// The field.
+        field: String,
+    },
+    /// The field is null, or has a member that is.
+    #[error("the field '{field}' is or holds null, which no vault can keep")]
+    Null {
+        /// The field.
+        field: String,
+    },
+    /// The field is a list, or has a member that is.
+    #[error("the field '{field}' is or holds a list, which no vault can keep")]
+    List {
+        /// The field.
+        field: String,
+    },
+    /// Text that UTF-8 cannot hold.
+    #[error("the field '{field}' holds text that is not Unicode (a lone surrogate)")]
+    Unrepresentable {
+        /// The field.
+        field: String,
+    },
+    /// Objects in objects in objects.
+    #[error("the field '{field}' is nested too deeply")]
+    Deep {
+        /// The field.
+        field: String,
+    },
+    /// Two names of one table that a vault would take for one.
+    #[error("the field '{field}' has two members whose names differ in case only")]
+    TwoCases {
+        /// The field.
+        field: String,
+    },
+    /// A file in place of text.
+    #[error("the field '{field}' is a file upload")]
+    File {
+        /// The field.
+        field: String,
+    },
+    /// A multipart body that cannot be read.
+    #[error("the multipart body is malformed")]
+    Multipart,
+    /// A media type that holds no secret.
+    #[error("the body's media type is not one that can be written to a secret")]
+    Media,
+    /// Not one of the members that a written secret may have.
+    #[error("the body has a member other than Value, Type and Metadata")]
+    Member,
+    /// The body's name is not the path's.
+    #[error("the body's Name is not the name in the path")]
+    Name,
+    /// No such type.
+    #[error("the body's Type is not one of the five types of secrets")]
+    Type,
+    /// Value and type do not go together.
+    #[error("the body's Value does not go with its Type")]
+    Mismatch,
+    /// Metadata of a kind that vaults do not take.
+    #[error("the body's Metadata has a value that is neither text, nor a whole number, nor a date")]
+    Metadata,
 }
 
-/// The field of that name: the exact name first, then without case. Numbers and booleans become text, an
-/// object a table; text fields that stand twice are joined with a comma, as Pode does it.
-pub async fn field(content_type: Option<&str>, body: &Bytes, name: &str) -> Result<SecretValue, FormError> {
-    let content_type = content_type.unwrap_or_default();
-    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media.ends_with("/json") || media.ends_with("+json") {
-        return json(body, name);
-    }
-    if media == "multipart/form-data" {
-        return multipart(content_type, body, name).await;
-    }
-    // `Invoke-RestMethod` and `curl -d` call JSON text a form unless told otherwise.
-    if body.trim_ascii_start().first() == Some(&b'{') {
-        return json(body, name);
-    }
-    let pairs = pairs(body)?;
-    pick(&pairs, name).map(SecretValue::string).ok_or_else(|| FormError::Missing(name.to_owned()))
-}
+// === impl BodyError ===
 
-fn json(body: &[u8], name: &str) -> Result<SecretValue, FormError> {
-    // The parser's own message may quote the input.
-    let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(body) else {
-        return Err(FormError::Malformed("a JSON object in UTF-8"));
-    };
-    let folded = fold(name);
-    let found = fields
-        .get(name)
-        .or_else(|| fields.iter().find(|(key, _)| fold(key) == folded).map(|(_, value)| value));
-    from_json(found.ok_or_else(|| FormError::Missing(name.to_owned()))?)
-        .map_err(|what| FormError::Unfit(name.to_owned(), what))
-}
-
-/// A JSON value as a secret.
-pub fn from_json(value: &Value) -> Result<SecretValue, &'static str> {
-    Ok(match value {
-        Value::String(text) => SecretValue::string(text.clone()),
-        Value::Number(number) => SecretValue::string(number.to_string()),
-        // As PowerShell spells them.
-        Value::Bool(true) => SecretValue::string("True"),
-        Value::Bool(false) => SecretValue::string("False"),
-        Value::Object(members) => {
-            let members: Result<BTreeMap<_, _>, &str> = members
-                .iter()
-                .map(|(key, value)| from_json(value).map(|value| (key.clone(), value)))
-                .collect();
-            SecretValue::Hashtable(members?)
+impl BodyError {
+    /// What to send instead.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            BodyError::NotUtf8 | BodyError::Charset => "send UTF-8, or bytes as application/octet-stream",
+            BodyError::Missing { .. } => "send it as a form (Value=…) or as JSON ({\"Value\":\"…\"})",
+            BodyError::File { .. } => "send it as text: curl -F 'Value=<file', not 'Value=@file'",
+            BodyError::Multipart => "the Content-Type needs the boundary that the body uses",
+            BodyError::Media => {
+                "text/plain, application/octet-stream, application/json, or a form with the field Value; \
+                 curl sends text with -H 'Content-Type: text/plain' --data-binary"
+            }
+            BodyError::Member | BodyError::Name => {
+                "{\"Value\":…,\"Type\":…,\"Metadata\":{…}}; Type and Metadata may be missing"
+            }
+            BodyError::Type => "String, SecureString, ByteArray, Hashtable or PSCredential",
+            BodyError::Mismatch => {
+                "text for String and SecureString, base64 for ByteArray, {\"UserName\",\"Password\"} for \
+                 PSCredential, for Hashtable an object of texts and {\"Type\",\"Value\"}"
+            }
+            BodyError::Metadata => "a date is {\"Type\":\"DateTime\",\"Value\":\"2026-11-23T10:00:00Z\"}",
+            BodyError::Json { .. }
+            | BodyError::NotObject
+            | BodyError::Null { .. }
+            | BodyError::List { .. }
+            | BodyError::Unrepresentable { .. }
+            | BodyError::Deep { .. }
+            | BodyError::TwoCases { .. } => "a secret is text, a number, a boolean, or an object of these",
         }
-        Value::Null => return Err("null"),
-        Value::Array(_) => return Err("a list"),
-    })
+    }
 }
 
-/// The pairs of an urlencoded body. Bytes that are no UTF-8 are an error, not replaced.
-fn pairs(body: &[u8]) -> Result<Vec<(String, String)>, FormError> {
-    let decode = |part: &[u8]| {
-        let spaced: Vec<u8> = part.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-        let bytes: Vec<u8> = percent_encoding::percent_decode(&spaced).collect();
-        String::from_utf8(bytes).map_err(|_| FormError::Malformed("a form in UTF-8"))
+// === media types ===
+
+/// What a body is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    Form,
+    Multipart,
+    Text,
+    Octets,
+    /// Nothing said.
+    None,
+    Other,
+}
+
+/// The body's media type; an encoding other than UTF-8 is refused.
+pub(super) fn media(headers: &HeaderMap) -> Result<Media, BodyError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Media::None) };
+    let text = value.to_str().map_err(|_| BodyError::Media)?;
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let media = match essence.as_str() {
+        "" => Media::None,
+        "application/x-www-form-urlencoded" => Media::Form,
+        "multipart/form-data" => Media::Multipart,
+        "application/octet-stream" => Media::Octets,
+        "application/json" | "text/json" => Media::Json,
+        json if json.starts_with("application/") && json.ends_with("+json") => Media::Json,
+        text if text.starts_with("text/") => Media::Text,
+        _ => Media::Other,
     };
-    body.split(|byte| *byte == b'&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            Ok((decode(&pair[..at])?, decode(pair.get(at + 1..).unwrap_or_default())?))
-        })
-        .collect()
+    let foreign = |part: &str| {
+        let Some((name, set)) = part.split_once('=') else { return false };
+        let set = set.trim().trim_matches('"');
+        let ours = ["utf-8", "utf8", "us-ascii"].iter().any(|own| set.eq_ignore_ascii_case(own));
+        name.trim().eq_ignore_ascii_case("charset") && !ours
+    };
+    if media != Media::Octets && parts.any(foreign) {
+        return Err(BodyError::Charset);
+    }
+    Ok(media)
 }
 
-async fn multipart(content_type: &str, body: &Bytes, name: &str) -> Result<SecretValue, FormError> {
-    let malformed = || FormError::Malformed("multipart form data");
-    let boundary = multer::parse_boundary(content_type).map_err(|_| malformed())?;
-    let whole = body.clone();
-    let stream = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(whole) });
-    let mut parts = multer::Multipart::new(stream, boundary);
-    let mut pairs = Vec::new();
-    while let Some(part) = parts.next_field().await.map_err(|_| malformed())? {
-        let key = part.name().unwrap_or_default().to_owned();
-        let bytes = part.bytes().await.map_err(|_| malformed())?;
-        // A file that is no text is no field.
-        if let Ok(text) = String::from_utf8(bytes.to_vec()) {
-            pairs.push((key, text));
+pub(super) fn utf8(body: &[u8]) -> Result<&str, BodyError> {
+    let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
+    // Windows editors put a mark at the start of files, which is no part of their text.
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+// === the field ===
+
+/// The field of an update's body: exact name first, then without case.
+pub async fn field(headers: &HeaderMap, body: &Bytes, name: &str) -> Result<SecretValue, BodyError> {
+    match media(headers)? {
+        Media::Json => json_field(utf8(body)?, name),
+        Media::Multipart => multipart_field(headers, body, name).await,
+        _ => either_field(utf8(body)?, name),
+    }
+}
+
+fn json_field(text: &str, name: &str) -> Result<SecretValue, BodyError> {
+    let members = json::object(text)?;
+    let raw = json::find(&members, name).ok_or_else(|| BodyError::Missing { field: name.to_owned() })?;
+    json::value(raw, name)
+}
+
+/// JSON first, where it is one whole object: as a form, `{"Value":"a&Value=b"}` would have a field of
+/// that name too, with the wrong value.
+fn either_field(text: &str, name: &str) -> Result<SecretValue, BodyError> {
+    if !text.trim_start().starts_with('{') {
+        return form_field(text, name);
+    }
+    match json_field(text, name) {
+        Err(broken @ BodyError::Json { .. }) => form_field(text, name).map_err(|_| broken),
+        done => done,
+    }
+}
+
+/// A field of a form.
+pub(super) fn form_field(text: &str, name: &str) -> Result<SecretValue, BodyError> {
+    let mut fields = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        fields.push((decode(key)?, decode(value)?));
+    }
+    choose(fields, name)
+}
+
+fn decode(text: &str) -> Result<String, BodyError> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().map(String::from).map_err(|_| BodyError::NotUtf8)
+}
+
+/// Fields of the exact name, else of the name without case; several are joined with a comma, as Pode
+/// does.
+fn choose(fields: Vec<(String, String)>, name: &str) -> Result<SecretValue, BodyError> {
+    let exact = fields.iter().any(|(key, _)| key == name);
+    let folded = fold(name);
+    let chosen: Vec<String> = fields
+        .into_iter()
+        .filter(|(key, _)| if exact { key == name } else { fold(key) == folded })
+        .map(|(_, value)| value)
+        .collect();
+    if chosen.is_empty() {
+        return Err(BodyError::Missing { field: name.to_owned() });
+    }
+    Ok(SecretValue::String(Text::new(chosen.join(","))))
+}
+
+async fn multipart_field(headers: &HeaderMap, body: &Bytes, name: &str) -> Result<SecretValue, BodyError> {
+    let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(said).map_err(|_| BodyError::Multipart)?;
+    let whole = stream::iter([Ok::<_, Infallible>(body.clone())]);
+    let mut parts = Multipart::new(whole, boundary);
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(|_| BodyError::Multipart)? {
+        let Some(key) = part.name().map(str::to_owned) else { continue };
+        let ours = fold(&key) == fold(name);
+        if ours && part.file_name().is_some() {
+            return Err(BodyError::File { field: name.to_owned() });
+        }
+        // Parts that are not ours are read past, so that a broken rest is still seen.
+        let bytes = part.bytes().await.map_err(|_| BodyError::Multipart)?;
+        if ours {
+            let text = std::str::from_utf8(&bytes).map_err(|_| BodyError::NotUtf8)?;
+            fields.push((key, text.to_owned()));
         }
     }
-    pick(&pairs, name).map(SecretValue::string).ok_or_else(|| FormError::Missing(name.to_owned()))
-}
-
-fn pick(pairs: &[(String, String)], name: &str) -> Option<String> {
-    let folded = fold(name);
-    let all = |is: &dyn Fn(&str) -> bool| {
-        let values: Vec<&str> =
-            pairs.iter().filter(|(key, _)| is(key)).map(|(_, value)| value.as_str()).collect();
-        (!values.is_empty()).then(|| values.join(","))
-    };
-    all(&|key| key == name).or_else(|| all(&|key| fold(key) == folded))
+    choose(fields, name)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
-    const JSON: Option<&str> = Some("application/json; charset=utf-8");
-
-    async fn text(content_type: Option<&str>, body: &'static str) -> Result<String, FormError> {
-        let value = field(content_type, &Bytes::from_static(body.as_bytes()), "Value").await?;
-        Ok(value.as_text().unwrap_or("(no text)").to_owned())
-    }
-
-    #[tokio::test]
-    async fn a_field_is_found_in_every_kind_of_body() {
-        let multipart = "--b\r\nContent-Disposition: form-data; name=\"Value\"\r\n\r\na b\r\n--b--\r\n";
-        for (content_type, body, expected) in [
-            (FORM, "Value=a+b%26c", "a b&c"),
-            (FORM, "x=1&value=low", "low"),
-            (FORM, "value=low&Value=exact", "exact"),
-            (FORM, "Value=1&Value=2", "1,2"),
-            (FORM, "Value=", ""),
-            (FORM, "{\"Value\":\"sniffed\"}", "sniffed"),
-            (None, "Value=x", "x"),
-            (JSON, "{\"Value\":\"2026-11-23T10:00:00Z\"}", "2026-11-23T10:00:00Z"),
-            (JSON, "{\"value\":42}", "42"),
-            (JSON, "{\"Value\":true}", "True"),
-            (Some("multipart/form-data; boundary=b"), multipart, "a b"),
-        ] {
-            assert_eq!(text(content_type, body).await.as_deref(), Ok(expected), "{body}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_body_without_a_value_is_an_error_that_quotes_nothing() {
-        for (content_type, body) in [
-            (FORM, "Other=canary"),
-            (FORM, ""),
-            (FORM, "Value=%ff%fe"),
-            (JSON, "{\"Value\":null,\"x\":\"canary\"}"),
-            (JSON, "{\"Value\":[1]}"),
-            (JSON, "{\"Value\":\"canary"),
-            (JSON, "{\"Value\":\"\\ud800\"}"),
-            (JSON, "[\"canary\"]"),
-            (Some("multipart/form-data"), "canary"),
-        ] {
-            let error = text(content_type, body).await.unwrap_err();
-            assert!(!error.to_string().contains("canary"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_object_becomes_a_table_of_texts() {
-        let body = Bytes::from_static(br#"{"Value":{"user":"u","port":5432}}"#);
-        let value = field(JSON, &body, "Value").await.unwrap();
-        assert_eq!(value.member("port").and_then(SecretValue::as_text), Some("5432"));
-    }
-}
+mod tests;

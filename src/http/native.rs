@@ -1,367 +1,335 @@
-//! The native routes: those of the plan, and the fixed ones.
+//! The native service: routes answered by Rust from mounts and vaults.
 //!
-//! | route | methods | |
-//! | --- | --- | --- |
-//! | `/health`, `/ready` | GET | without a token little more than yes or no |
-//! | `/metrics` | GET | for Prometheus |
-//! | `/secrets`, `/secrets/{name}` | GET; GET PUT DELETE | the embedded local vault |
-//! | `/vaults` | GET | the vaults that are exposed |
-//! | `/vaults/{vault}/secrets[/{key}]` | GET; GET PUT DELETE | one of them |
-//!
-//! A path is matched before it is decoded, so an encoded slash is part of a name.
+//! The order of the checks is fixed: who calls, which route, which vault, may it be written, and only
+//! then the body. Without the token a caller learns nothing about routes but that `/health` and `/ready`
+//! are there. Each access to a secret leaves one audit line, and so does each refusal of a caller.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, ORIGIN};
-use hyper::{Method, StatusCode};
+use futures_util::future::join_all;
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
-use super::auth::Token;
+use super::audit::{self, Subject};
+use super::auth::{self, Caller, Token};
+use super::form;
 use super::message::{BoxFuture, DoorFault, Head, Reply, Request, Service};
-use super::{form, metrics, respond, value};
+use super::metrics;
+use super::respond::{self, Problem};
+use super::route::{Found, RouteError, Routes, Scope, Target};
+pub use super::secrets::Secrets;
+use super::value::{self, Format};
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
-use crate::plan::{Action, Template};
+use crate::plan::{Action, Plan, Template};
+use crate::protocol::SecretInfo;
+use crate::secret::{SecretValue, fold};
 
-/// Answers native routes from a bridge.
-pub struct Native {
-    bridge: Bridge,
+/// Media types of bare secrets.
+const TEXT: &str = "text/plain; charset=utf-8";
+const OCTETS: &str = "application/octet-stream";
+
+/// The media type of `/metrics`.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The service in front of a bridge.
+#[derive(Debug)]
+pub struct Native<S = Bridge> {
+    secrets: S,
     token: Option<Token>,
-    /// The vault behind `/secrets`.
-    local: Option<String>,
-    routes: matchit::Router<Route>,
+    default_vault: Option<String>,
+    routes: Routes,
 }
 
-/// What a path leads to.
-#[derive(Debug, Clone)]
-enum Route {
-    Health,
-    Ready,
-    Metrics,
-    LocalList,
-    LocalSecret,
-    Vaults,
-    VaultList,
-    VaultSecret,
-    /// Of the plan: actions by method.
-    Planned(Arc<Vec<(Method, Action)>>),
+/// One request that was let in.
+struct Call<'a> {
+    head: &'a Head,
+    caller: Caller,
+    found: Found<'a>,
 }
 
-/// Where a request goes, with the names in its path decoded.
-struct Found {
-    route: Route,
-    vault: String,
-    name: String,
-}
+// === impl Native ===
 
-const FIXED: [(&str, Route); 9] = [
-    ("/health", Route::Health),
-    ("/ready", Route::Ready),
-    ("/metrics", Route::Metrics),
-    ("/secrets", Route::LocalList),
-    ("/secrets/{*name}", Route::LocalSecret),
-    ("/vaults", Route::Vaults),
-    ("/vaults/{vault}/secrets", Route::VaultList),
-    ("/vaults/{vault}/secrets/{*name}", Route::VaultSecret),
-    ("/vaults/{vault}/secrets/", Route::VaultList),
-];
-
-impl Native {
-    /// Routes of the bridge's plan and the fixed ones. Without a token anyone who connects is served.
-    pub fn new(bridge: Bridge, token: Option<Token>, local: Option<String>) -> Native {
-        let mut routes = matchit::Router::new();
-        let mut planned: Vec<(String, Vec<(Method, Action)>)> = Vec::new();
-        for route in &bridge.plan().routes {
-            let Ok(method) = Method::from_bytes(route.method.as_bytes()) else { continue };
-            match planned.iter_mut().find(|(path, _)| *path == route.path) {
-                Some((_, actions)) => actions.push((method, route.action.clone())),
-                None => planned.push((route.path.clone(), vec![(method, route.action.clone())])),
-            }
-        }
-        let planned = planned.into_iter().map(|(path, actions)| (path, Route::Planned(Arc::new(actions))));
-        for (path, route) in FIXED.into_iter().map(|(path, route)| (path.to_owned(), route)).chain(planned) {
-            // The configuration refuses paths that collide; the first one stands.
-            let _ = routes.insert(path, route);
-        }
-        Native { bridge, token, local, routes }
+impl<S: Secrets> Native<S> {
+    /// A service for the bridge's plan. Without a token anyone who can connect may call.
+    ///
+    /// `default_vault` is the friendly name of the vault under `/secrets`. The routes are those of the
+    /// plan at this moment; a changed plan needs a new service.
+    pub fn new(
+        secrets: S,
+        token: Option<Token>,
+        default_vault: Option<String>,
+    ) -> Result<Native<S>, RouteError> {
+        let routes = Routes::build(&secrets.plan(), default_vault.is_some())?;
+        Ok(Native { secrets, token, default_vault, routes })
     }
 
-    fn find(&self, path: &str) -> Result<Found, Box<Reply>> {
-        let matched = self.routes.at(path).map_err(|_| Box::new(respond::no_route()))?;
-        let decoded = |name: &str| {
-            let text = matched.params.get(name).unwrap_or_default();
-            percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(
-                |_| {
-                    Box::new(respond::bad_input(
-                        "the path is not UTF-8",
-                        "encode names as UTF-8, then with percent signs",
-                    ))
-                },
-            )
+    /// Lets a request in. The caller is judged before the route, so that routes cannot be probed.
+    fn pass<'a>(&'a self, head: &'a Head) -> Result<Call<'a>, Problem> {
+        let found = self.routes.find(&head.method, &head.path);
+        let caller = match (auth::check(self.token.as_ref(), head), &found) {
+            (Ok(caller), _) => Some(caller),
+            (Err(_), Ok(found)) if found.target.is_public() => None,
+            (Err(problem), _) => return Err(problem),
         };
-        Ok(Found { route: matched.value.clone(), vault: decoded("vault")?, name: decoded("name")? })
+        Ok(Call { head, caller: caller.unwrap_or(Caller::Stranger), found: found? })
     }
 
-    fn authenticated(&self, head: &Head) -> bool {
-        self.token.as_ref().is_none_or(|token| token.admits(&head.headers))
-    }
-
-    async fn reply(&self, request: &Request, found: Found) -> Reply {
-        let head = &request.head;
-        let until = head.deadline;
-        match &found.route {
-            Route::Health => self.health(self.authenticated(head)),
-            Route::Ready => self.ready(),
-            Route::Metrics => {
-                let text = metrics::text(&self.bridge.health());
-                respond::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+    async fn run(&self, request: &Request) -> Result<Reply, Problem> {
+        let call = self.pass(&request.head)?;
+        let plan = self.secrets.plan();
+        match call.found.target {
+            Target::Health => Ok(self.health(call.caller)),
+            Target::Ready => self.ready(),
+            Target::Metrics => {
+                let text = metrics::text(&self.secrets.health());
+                Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
-            Route::Vaults => self.vaults(),
-            Route::LocalList | Route::LocalSecret => match &self.local {
-                Some(local) => self.secret(request, local, &found, until).await,
-                None => respond::no_route(),
-            },
-            Route::VaultList | Route::VaultSecret => {
-                let exposed = self.bridge.plan().vault(&found.vault).is_some_and(|vault| vault.exposed);
-                match exposed {
-                    true => self.secret(request, &found.vault, &found, until).await,
-                    // One that is there and not exposed looks like one that is not there.
-                    false => respond::error(&BridgeError::UnknownVault { name: found.vault.clone() }),
-                }
-            }
-            Route::Planned(actions) => {
-                let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
-                match actions.iter().find(|(of, _)| of == method) {
-                    Some((_, action)) => {
-                        self.act(request, action, until).await.unwrap_or_else(|error| respond::error(&error))
-                    }
-                    None => respond::method_not_allowed(&allowed(&found.route)),
-                }
+            Target::Vaults => Ok(vaults(&plan)),
+            Target::Action(action) => self.act(&call, &plan, action, request).await,
+            Target::List(scope) | Target::Get(scope) | Target::Put(scope) | Target::Delete(scope) => {
+                let vault = self.vault(&call, &plan, *scope);
+                let subject = Subject {
+                    vault: vault.as_deref().ok().or(call.found.vault.as_deref()),
+                    key: call.found.key.as_deref(),
+                    mount: None,
+                };
+                let done = match &vault {
+                    Ok(vault) => self.on_vault(&call, &plan, vault, request).await,
+                    Err(error) => Err(error.clone().into()),
+                };
+                call.note(subject, &done, done.as_ref().map_or(StatusCode::OK, |reply| reply.status));
+                done
             }
         }
     }
+}
 
-    async fn secret(&self, request: &Request, vault: &str, found: &Found, until: Instant) -> Reply {
-        let (head, bridge) = (&request.head, &self.bridge);
-        if found.name.is_empty() {
-            return bridge
-                .list(vault, until)
-                .await
-                .map_or_else(|error| respond::error(&error), |all| value::listed(&all));
+// === state ===
+
+impl<S: Secrets> Native<S> {
+    /// Strangers learn whether it serves; the rest is for callers.
+    fn health(&self, caller: Caller) -> Reply {
+        let health = self.secrets.health();
+        let mut shown = Map::new();
+        shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
+        shown.insert("ready".to_owned(), json!(health.ready));
+        if caller != Caller::Stranger
+            && let Ok(Value::Object(all)) = serde_json::to_value(&health)
+        {
+            shown.extend(all);
         }
-        let name = &found.name;
-        let outcome = match head.method {
-            Method::PUT => match value::brought(header(head, CONTENT_TYPE), &request.body).await {
-                Ok((value, metadata)) => bridge
-                    .set(vault, name, value, metadata, until)
-                    .await
-                    .map(|()| respond::empty(StatusCode::NO_CONTENT)),
-                Err(problem) => {
-                    return respond::bad_input(
-                        &problem,
-                        "send text/plain, application/octet-stream or JSON {\"Value\": …}",
-                    );
-                }
-            },
-            Method::DELETE => {
-                bridge.remove(vault, name, until).await.map(|()| respond::empty(StatusCode::NO_CONTENT))
-            }
-            _ => bridge
-                .get(vault, name, until)
-                .await
-                .map(|found| value::sent(name, &found, header(head, ACCEPT))),
-        };
-        outcome.unwrap_or_else(|error| respond::error(&error))
+        respond::json(StatusCode::OK, &shown)
     }
 
-    async fn act(&self, request: &Request, action: &Action, until: Instant) -> Result<Reply, BridgeError> {
+    fn ready(&self) -> Result<Reply, Problem> {
+        if self.secrets.health().ready {
+            return Ok(respond::json(StatusCode::OK, &json!({ "ready": true })));
+        }
+        Err(BridgeError::NotReady { reason: "the server is starting or stopping".to_owned() }.into())
+    }
+}
+
+fn vaults(plan: &Plan) -> Reply {
+    let exposed = plan.vaults.iter().filter(|vault| vault.exposed);
+    let shown: Vec<Value> =
+        exposed.map(|vault| json!({ "Name": vault.name, "ReadOnly": vault.read_only })).collect();
+    respond::json(StatusCode::OK, &json!({ "Vaults": shown }))
+}
+
+// === routes of the plan ===
+
+impl<S: Secrets> Native<S> {
+    async fn act(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        action: &Action,
+        request: &Request,
+    ) -> Result<Reply, Problem> {
         match action {
             Action::Respond(template) => {
-                let document = self.fill(template, until).await?;
-                Ok(respond::json(StatusCode::OK, &document))
+                let values = self.fetch(call, plan, template).await?;
+                Ok(respond::json(StatusCode::OK, &render(template, &values)))
             }
             Action::Update { secret, field } => {
-                match form::field(header(&request.head, CONTENT_TYPE), &request.body, field).await {
-                    Ok(value) => self
-                        .bridge
-                        .update(secret, value, None, until)
-                        .await
-                        .map(|()| respond::empty(StatusCode::OK)),
-                    Err(problem) => Ok(respond::bad_input(
-                        &problem.to_string(),
-                        &format!("send the field '{field}' in a form or in JSON"),
-                    )),
-                }
+                let done = self.update(call, secret, field, request).await;
+                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                done.map(|()| respond::empty(StatusCode::OK))
             }
             Action::Remove { secret } => {
-                self.bridge.remove_mounted(secret, until).await.map(|()| respond::empty(StatusCode::OK))
+                let done = self.secrets.remove_mounted(secret, call.head.deadline).await;
+                let done = done.map_err(Problem::from);
+                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                done.map(|()| respond::empty(StatusCode::OK))
             }
         }
     }
 
-    /// A template with its secrets in place, all of them read at the same time.
-    fn fill<'a>(
-        &'a self,
-        template: &'a Template,
-        until: Instant,
-    ) -> BoxFuture<'a, Result<Value, BridgeError>> {
-        Box::pin(async move {
-            Ok(match template {
-                Template::Literal(value) => value.clone(),
-                Template::Secret(mount) => self.bridge.read(mount, until).await?.to_json(),
-                Template::List(items) => {
-                    let items = items.iter().map(|item| self.fill(item, until));
-                    Value::Array(futures_util::future::try_join_all(items).await?)
-                }
-                Template::Object(members) => {
-                    let values = members.iter().map(|(_, member)| self.fill(member, until));
-                    let values = futures_util::future::try_join_all(values).await?;
-                    let names = members.iter().map(|(name, _)| name.clone());
-                    Value::Object(names.zip(values).collect::<Map<_, _>>())
-                }
-            })
-        })
+    async fn update(
+        &self,
+        call: &Call<'_>,
+        secret: &str,
+        field: &str,
+        request: &Request,
+    ) -> Result<(), Problem> {
+        let value = form::field(&call.head.headers, &request.body, field).await?;
+        Ok(self.secrets.update(secret, value, call.head.deadline).await?)
     }
 
-    fn health(&self, all: bool) -> Reply {
-        let health = self.bridge.health();
-        let status = if health.ready { "ok" } else { "not_ready" };
-        let mut document = json!({ "status": status, "ready": health.ready });
-        if let (true, Ok(Value::Object(more)), Value::Object(document)) =
-            (all, serde_json::to_value(&health), &mut document)
-        {
-            document.extend(more);
-        }
-        respond::json(StatusCode::OK, &document)
-    }
-
-    fn ready(&self) -> Reply {
-        if self.bridge.health().ready {
-            respond::json(StatusCode::OK, &json!({ "ready": true }))
-        } else {
-            respond::error(&BridgeError::NotReady { reason: "no worker is up".into() })
-        }
-    }
-
-    fn vaults(&self) -> Reply {
-        let plan = self.bridge.plan();
-        let exposed = plan.vaults.iter().filter(|vault| vault.exposed);
-        let vaults: Vec<_> =
-            exposed.map(|vault| json!({ "Name": vault.name, "Writable": !vault.read_only })).collect();
-        respond::json(StatusCode::OK, &json!({ "Vaults": vaults }))
-    }
-
-    /// One line for each access to a secret: who, where, what came of it. Never a value.
-    fn audit(&self, head: &Head, found: &Found, reply: &Reply) {
-        let (what, vault, key) = match &found.route {
-            Route::Health | Route::Ready | Route::Metrics | Route::Vaults => return,
-            Route::LocalList | Route::LocalSecret => {
-                ("/secrets", self.local.as_deref().unwrap_or_default(), found.name.as_str())
-            }
-            Route::VaultList | Route::VaultSecret => ("/vaults", found.vault.as_str(), found.name.as_str()),
-            Route::Planned(actions) => {
-                (head.path.as_str(), "", actions.first().map_or("", |(_, action)| mount_of(action)))
+    /// The template's secrets by folded name, read at the same time and each of them once.
+    async fn fetch(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        template: &Template,
+    ) -> Result<HashMap<String, SecretValue>, Problem> {
+        let mut names = Vec::new();
+        collect_names(template, &mut names);
+        let read = |name: &str| {
+            let name = name.to_owned();
+            async move {
+                let value = self.secrets.read(&name, call.head.deadline).await.map_err(Problem::from);
+                call.note(mounted(plan, &name), &value, StatusCode::OK);
+                value.map(|value| (fold(&name), value))
             }
         };
-        let latency_ms = head.received.elapsed().as_millis();
-        tracing::info!(
-            target: "audit",
-            who = %head.peer,
-            token = self.token.is_some(),
-            method = %head.method,
-            route = what,
-            vault,
-            key,
-            status = reply.status.as_u16(),
-            latency_ms,
-            "access"
-        );
+        // All are waited for, also after a failure, so that each leaves its audit line.
+        join_all(names.into_iter().map(read)).await.into_iter().collect()
     }
 }
 
-impl Service for Native {
+fn collect_names<'a>(template: &'a Template, names: &mut Vec<&'a str>) {
+    match template {
+        Template::Secret(name) if names.iter().any(|known| fold(known) == fold(name)) => {}
+        Template::Secret(name) => names.push(name),
+        Template::Literal(_) => {}
+        Template::Object(members) => members.iter().for_each(|(_, inner)| collect_names(inner, names)),
+        Template::List(items) => items.iter().for_each(|inner| collect_names(inner, names)),
+    }
+}
+
+fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
+    match template {
+        Template::Secret(name) => values.get(&fold(name)).map_or(Value::Null, SecretValue::to_json),
+        Template::Literal(value) => value.clone(),
+        Template::Object(members) => {
+            Value::Object(members.iter().map(|(key, inner)| (key.clone(), render(inner, values))).collect())
+        }
+        Template::List(items) => Value::Array(items.iter().map(|inner| render(inner, values)).collect()),
+    }
+}
+
+fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
+    let folded = fold(name);
+    let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
+    Subject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
+}
+
+// === vaults ===
+
+impl<S: Secrets> Native<S> {
+    /// The friendly name of the vault that the path is about. One that is not exposed does not differ
+    /// from one that is not there.
+    fn vault(&self, call: &Call<'_>, plan: &Plan, scope: Scope) -> Result<String, BridgeError> {
+        let asked = call.found.vault.as_deref().unwrap_or_default();
+        let found = match scope {
+            Scope::Default => self.default_vault.clone(),
+            Scope::Named => plan.vault(asked).filter(|vault| vault.exposed).map(|vault| vault.name.clone()),
+        };
+        found.ok_or_else(|| BridgeError::UnknownVault { name: asked.to_owned() })
+    }
+
+    async fn on_vault(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        vault: &str,
+        request: &Request,
+    ) -> Result<Reply, Problem> {
+        let key = call.found.key.as_deref().unwrap_or_default();
+        let (headers, deadline) = (&call.head.headers, call.head.deadline);
+        let read_only = plan.vault(vault).is_some_and(|vault| vault.read_only);
+        match call.found.target {
+            Target::Put(_) | Target::Delete(_) if read_only => {
+                Err(BridgeError::ReadOnly { vault: vault.to_owned() }.into())
+            }
+            Target::Put(_) => {
+                let written = value::written(headers, &request.body, key)?;
+                self.secrets.set(vault, key, written.value, written.metadata, deadline).await?;
+                Ok(respond::empty(StatusCode::NO_CONTENT))
+            }
+            Target::Delete(_) => {
+                self.secrets.remove(vault, key, deadline).await?;
+                Ok(respond::empty(StatusCode::NO_CONTENT))
+            }
+            Target::Get(_) => {
+                let formats = value::accepted(headers);
+                show(key, &self.secrets.get(vault, key, deadline).await?, &formats)
+            }
+            _ => Ok(listing(self.secrets.list(vault, deadline).await?)),
+        }
+    }
+}
+
+fn listing(secrets: Vec<SecretInfo>) -> Reply {
+    let shown = secrets.into_iter().map(|info| {
+        json!({ "Name": info.name, "Type": info.kind, "Metadata": value::shown_metadata(&info.metadata) })
+    });
+    respond::json(StatusCode::OK, &json!({ "Secrets": shown.collect::<Vec<_>>() }))
+}
+
+/// In the first format asked for that the value has.
+fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Problem> {
+    let reply = formats.iter().find_map(|format| match format {
+        Format::Json => Some(respond::json(StatusCode::OK, &value::shown(key, secret))),
+        Format::Text => value::bare(secret, *format).map(|text| respond::body(StatusCode::OK, TEXT, text)),
+        Format::Octets => {
+            value::bare(secret, *format).map(|octets| respond::body(StatusCode::OK, OCTETS, octets))
+        }
+    });
+    reply.ok_or(Problem::NotAcceptable)
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    /// The audit line of one access.
+    fn note<T>(&self, subject: Subject<'_>, done: &Result<T, Problem>, status: StatusCode) {
+        let (outcome, status) = match done {
+            Ok(_) => ("ok", status),
+            Err(problem) => (problem.code(), problem.status()),
+        };
+        audit::record(self.head, self.caller, self.found.pattern, subject, outcome, status);
+    }
+}
+
+// === impl Service ===
+
+impl<S: Secrets> Service for Native<S> {
     fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        let found = self.find(&head.path);
-        let open = matches!(&found, Ok(Found { route: Route::Health | Route::Ready, .. }));
-        if !open && !self.authenticated(head) {
-            tracing::info!(target: "audit", who = %head.peer, method = %head.method, status = 401, "refused");
-            return Err(Box::new(respond::unauthorized()));
-        }
-        // Without a token a page in the user's browser could reach us; browsers say where a page is from.
-        if !open && self.token.is_none() && head.headers.contains_key(ORIGIN) {
-            let hint = "ask for a token, so that pages in a browser are told from programs";
-            return Err(Box::new(respond::refusal(
-                StatusCode::FORBIDDEN,
-                "from_a_browser",
-                "requests of web pages are not served without a token",
-                hint,
-            )));
-        }
-        let allow = allowed(&found?.route);
-        if !allow.split(", ").any(|method| method == head.method.as_str()) {
-            return Err(Box::new(respond::method_not_allowed(&allow)));
-        }
-        Ok(())
+        self.pass(head).map(|_| ()).map_err(|problem| Box::new(refuse(head, &problem)))
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let found = match self.find(&request.head.path) {
-                Ok(found) => found,
-                Err(reply) => return *reply,
-            };
-            if request.head.method == Method::OPTIONS {
-                let mut reply = respond::method_not_allowed(&allowed(&found.route));
-                reply.status = StatusCode::NO_CONTENT;
-                reply.headers.remove(CONTENT_TYPE);
-                reply.body = bytes::Bytes::new();
-                return reply;
-            }
-            let seen =
-                Found { route: found.route.clone(), vault: found.vault.clone(), name: found.name.clone() };
-            let reply = self.reply(&request, found).await;
-            self.audit(&request.head, &seen, &reply);
-            reply
+            let done = self.run(&request).await;
+            done.unwrap_or_else(|problem| respond::problem(&problem))
         })
     }
 
-    fn fault(&self, _head: &Head, fault: DoorFault) -> Reply {
-        respond::door_fault(fault)
+    fn fault(&self, _: &Head, fault: DoorFault) -> Reply {
+        respond::problem(&Problem::Door(fault))
     }
 }
 
-/// The methods of a route, as `Allow` has them.
-fn allowed(route: &Route) -> String {
-    match route {
-        Route::LocalSecret | Route::VaultSecret => "GET, HEAD, PUT, DELETE, OPTIONS".to_owned(),
-        Route::Planned(actions) => {
-            let mut methods: Vec<&str> = actions.iter().map(|(method, _)| method.as_str()).collect();
-            if methods.contains(&"GET") && !methods.contains(&"HEAD") {
-                methods.push("HEAD");
-            }
-            if !methods.contains(&"OPTIONS") {
-                methods.push("OPTIONS");
-            }
-            methods.join(", ")
-        }
-        _ => "GET, HEAD, OPTIONS".to_owned(),
+/// The answer to a caller or a route that does not pass.
+fn refuse(head: &Head, problem: &Problem) -> Reply {
+    if matches!(problem, Problem::NoToken | Problem::WrongToken | Problem::Browser) {
+        let nothing = Subject::default();
+        audit::record(head, Caller::Stranger, "", nothing, problem.code(), problem.status());
     }
-}
-
-fn mount_of(action: &Action) -> &str {
-    match action {
-        Action::Update { secret, .. } | Action::Remove { secret } => secret,
-        Action::Respond(Template::Object(members)) => match members.first() {
-            Some((_, Template::Secret(secret))) => secret,
-            _ => "",
-        },
-        Action::Respond(_) => "",
-    }
-}
-
-fn header(head: &Head, name: HeaderName) -> Option<&str> {
-    head.headers.get(name).and_then(|value| value.to_str().ok())
+    respond::problem(problem)
 }
 
 #[cfg(test)]

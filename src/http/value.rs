@@ -1,222 +1,279 @@
-//! Whole secrets as bodies: what a PUT brings and what a GET takes.
+//! A whole secret in a body: what a PUT writes and what a GET shows.
+//!
+//! The JSON form goes both ways without loss: `{"Name","Type","Value"}`, where text stands for itself,
+//! bytes are base64, a credential is `{"UserName","Password"}`, and a member of a table that is not a
+//! string is `{"Type","Value"}`.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use hyper::StatusCode;
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::form;
-use super::message::Reply;
-use super::respond;
-use crate::protocol::{Metadata, MetadataValue, SecretInfo};
-use crate::secret::{Bytes as SecretBytes, Credential, SecretType, SecretValue, Text};
+use super::form::{self, BodyError, Media};
+use super::json::{self, Members};
+use crate::protocol::{Metadata, MetadataValue};
+use crate::secret::{Bytes, Credential, SecretType, SecretValue, Text};
 
-/// A value and, where it was given, its metadata.
-pub type Brought = (SecretValue, Option<Metadata>);
+/// A secret to be written.
+#[derive(Debug, PartialEq)]
+pub struct Written {
+    /// The value.
+    pub value: SecretValue,
+    /// Metadata, where the body has any; without, what is there is kept.
+    pub metadata: Option<Metadata>,
+}
 
-/// What a PUT brings, by its media type: text, bytes, JSON (a string, or `{"Value", "Type", "Metadata"}`)
-/// or a form with the field `Value`. The error says what is wrong and never quotes the body.
-pub async fn brought(content_type: Option<&str>, body: &Bytes) -> Result<Brought, String> {
-    let media = content_type
-        .unwrap_or("text/plain")
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match media.as_str() {
-        "application/octet-stream" => Ok((SecretValue::Bytes(SecretBytes::new(body.to_vec())), None)),
-        "application/json" => match serde_json::from_slice(body) {
-            Ok(Value::String(text)) => Ok((SecretValue::string(text), None)),
-            Ok(Value::Object(fields)) => from_fields(&fields),
-            Ok(_) => Err("the JSON is neither a string nor an object with the member 'Value'".into()),
-            Err(_) => Err("the body is not JSON in UTF-8".into()),
-        },
-        "application/x-www-form-urlencoded" | "multipart/form-data" => {
-            let value = form::field(content_type, body, "Value").await.map_err(|error| error.to_string())?;
-            Ok((value, None))
+/// How a secret is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As a JSON object.
+    Json,
+    /// As bare text.
+    Text,
+    /// As bare bytes.
+    Octets,
+}
+
+// === writing ===
+
+/// Reads the secret in a PUT's body.
+pub fn written(headers: &HeaderMap, body: &[u8], name: &str) -> Result<Written, BodyError> {
+    let plain = |value| Ok(Written { value, metadata: None });
+    match form::media(headers)? {
+        Media::None | Media::Text => {
+            let text = std::str::from_utf8(body).map_err(|_| BodyError::NotUtf8)?;
+            plain(SecretValue::string(text))
         }
-        media if media.starts_with("text/") => match std::str::from_utf8(body) {
-            Ok(text) => Ok((SecretValue::string(text), None)),
-            Err(_) => Err("the text is not UTF-8 (application/octet-stream takes bytes)".into()),
-        },
-        _ => Err(
-            "the media type is not one of text/plain, application/octet-stream, application/json and forms"
-                .into(),
-        ),
+        Media::Octets => plain(SecretValue::Bytes(Bytes::new(body))),
+        Media::Json => whole(form::utf8(body)?, name),
+        Media::Form => from_form(form::utf8(body)?, name),
+        Media::Multipart | Media::Other => Err(BodyError::Media),
     }
 }
 
-fn from_fields(fields: &Map<String, Value>) -> Result<Brought, String> {
-    if let Some(name) =
-        fields.keys().find(|name| !["Name", "Value", "Type", "Metadata"].contains(&name.as_str()))
+/// What `curl -d` sends: a form with the field `Value`, or JSON under a form's media type.
+fn from_form(text: &str, name: &str) -> Result<Written, BodyError> {
+    if text.trim_start().starts_with('{')
+        && let Ok(members) = json::object(text)
     {
-        return Err(format!("the member '{name}' is not one of Value, Type and Metadata"));
+        return from_object(&members, name);
     }
-    let value = fields.get("Value").ok_or("the member 'Value' is missing")?;
-    let value = typed(value, fields.get("Type"))?;
-    let metadata = fields.get("Metadata").map(metadata).transpose()?;
-    Ok((value, metadata))
+    match form::form_field(text, "Value") {
+        Ok(value) => Ok(Written { value, metadata: None }),
+        Err(BodyError::Missing { .. }) => Err(BodyError::Media),
+        Err(error) => Err(error),
+    }
 }
 
-fn typed(value: &Value, kind: Option<&Value>) -> Result<SecretValue, String> {
-    let Some(kind) = kind else {
-        return form::from_json(value).map_err(|what| format!("the value is {what}, which no secret can be"));
+fn whole(text: &str, name: &str) -> Result<Written, BodyError> {
+    match json::string(text) {
+        Some(text) => Ok(Written { value: SecretValue::string(text), metadata: None }),
+        None => from_object(&json::object(text)?, name),
+    }
+}
+
+fn from_object(members: &Members<'_>, name: &str) -> Result<Written, BodyError> {
+    const KNOWN: [&str; 4] = ["Name", "Value", "Type", "Metadata"];
+    if members.keys().any(|key| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(key))) {
+        return Err(BodyError::Member);
+    }
+    // A secret read under one name may be sent back to that name only.
+    let said = json::find(members, "Name").map(|raw| json::string(raw.get()));
+    if said
+        .is_some_and(|said| said.is_none_or(|said| crate::secret::fold(&said) != crate::secret::fold(name)))
+    {
+        return Err(BodyError::Name);
+    }
+    let raw = json::find(members, "Value").ok_or_else(|| BodyError::Missing { field: "Value".to_owned() })?;
+    let value = match json::find(members, "Type") {
+        Some(kind) => typed(kind, raw)?,
+        None => untyped(raw)?,
     };
-    let kind: SecretType = serde_json::from_value(kind.clone())
-        .map_err(|_| "the type is not one of String, SecureString, ByteArray, Hashtable and PSCredential")?;
-    let text = || value.as_str().ok_or_else(|| format!("a {kind} is given as a JSON string"));
-    match kind {
-        SecretType::String => Ok(SecretValue::string(text()?)),
-        SecretType::SecureString => Ok(SecretValue::SecureString(text()?.into())),
-        SecretType::ByteArray => match BASE64.decode(text()?) {
-            Ok(bytes) => Ok(SecretValue::Bytes(SecretBytes::new(bytes))),
-            Err(_) => Err("a ByteArray is given in base64".into()),
-        },
-        SecretType::PSCredential => {
-            let member = |name: &str| value.get(name).and_then(Value::as_str);
-            match (member("UserName"), member("Password")) {
-                (Some(user), Some(password)) if !user.is_empty() => Ok(SecretValue::Credential(Credential {
-                    user: user.into(),
-                    password: Text::from(password),
-                })),
-                _ => Err("a PSCredential is given as {\"UserName\", \"Password\"}, with a user name".into()),
-            }
-        }
-        SecretType::Hashtable => {
-            let members = value.as_object().ok_or("a Hashtable is given as a JSON object")?;
-            let members: Result<BTreeMap<_, _>, String> =
-                members.iter().map(|(key, value)| Ok((key.clone(), member(value)?))).collect();
-            Ok(SecretValue::Hashtable(members?))
-        }
-        SecretType::Unknown => Err("the type Unknown cannot be written".into()),
+    Ok(Written { value, metadata: json::find(members, "Metadata").map(metadata).transpose()? })
+}
+
+/// Text is a String, an object is a Hashtable; nothing else says by itself what it is.
+fn untyped(raw: &RawValue) -> Result<SecretValue, BodyError> {
+    match raw.get().as_bytes().first() {
+        Some(b'"') => Ok(SecretValue::String(text(raw)?)),
+        Some(b'{') => table(raw),
+        Some(b'n') => Err(BodyError::Null { field: "Value".to_owned() }),
+        Some(b'[') => Err(BodyError::List { field: "Value".to_owned() }),
+        _ => Err(BodyError::Mismatch),
     }
 }
 
-/// A member of a table: plain, or `{"Type", "Value"}`.
-fn member(value: &Value) -> Result<SecretValue, String> {
-    match value.as_object().map(|fields| (fields.len(), fields.get("Type"), fields.get("Value"))) {
-        Some((2, Some(kind), Some(value))) => typed(value, Some(kind)),
-        _ => typed(value, None),
+fn typed(kind: &RawValue, raw: &RawValue) -> Result<SecretValue, BodyError> {
+    let kind = json::string(kind.get()).ok_or(BodyError::Type)?;
+    match kind.to_ascii_lowercase().as_str() {
+        "string" => Ok(SecretValue::String(text(raw)?)),
+        "securestring" => Ok(SecretValue::SecureString(text(raw)?)),
+        "bytearray" => {
+            // The decoder's error quotes a byte of the input, so it is not passed on.
+            let bytes = BASE64.decode(text(raw)?.expose()).map_err(|_| BodyError::Mismatch)?;
+            Ok(SecretValue::Bytes(Bytes::new(bytes)))
+        }
+        "hashtable" => table(raw),
+        "pscredential" => credential(raw),
+        _ => Err(BodyError::Type),
     }
 }
 
-fn metadata(value: &Value) -> Result<Metadata, String> {
-    let members = value.as_object().ok_or("the metadata is no JSON object")?;
-    members
-        .iter()
+fn text(raw: &RawValue) -> Result<Text, BodyError> {
+    if !raw.get().starts_with('"') {
+        return Err(BodyError::Mismatch);
+    }
+    json::string(raw.get())
+        .map(Text::new)
+        .ok_or_else(|| BodyError::Unrepresentable { field: "Value".to_owned() })
+}
+
+fn members(raw: &RawValue) -> Result<Members<'_>, BodyError> {
+    json::object(raw.get()).map_err(|_| BodyError::Mismatch)
+}
+
+fn credential(raw: &RawValue) -> Result<SecretValue, BodyError> {
+    let members = members(raw)?;
+    let (Some(user), Some(password), 2) =
+        (json::find(&members, "UserName"), json::find(&members, "Password"), members.len())
+    else {
+        return Err(BodyError::Mismatch);
+    };
+    let user = text(user)?.expose().to_owned();
+    Ok(SecretValue::Credential(Credential { user, password: text(password)? }))
+}
+
+/// Tables in tables are for the vault to judge; each level must say that it is one, so the depth of the
+/// text bounds the recursion by half.
+fn table(raw: &RawValue) -> Result<SecretValue, BodyError> {
+    table_at(raw, 0)
+}
+
+fn table_at(raw: &RawValue, depth: usize) -> Result<SecretValue, BodyError> {
+    if depth == 16 {
+        return Err(BodyError::Deep { field: "Value".to_owned() });
+    }
+    let table: Result<BTreeMap<_, _>, BodyError> = members(raw)?
+        .into_iter()
+        .map(|(key, raw)| {
+            let value = match raw.get().as_bytes().first() {
+                Some(b'"') => SecretValue::String(text(raw)?),
+                Some(b'{') => tagged(raw, depth)?,
+                _ => return Err(BodyError::Mismatch),
+            };
+            Ok((key, value))
+        })
+        .collect();
+    json::table_of(table?, "Value")
+}
+
+fn tagged(raw: &RawValue, depth: usize) -> Result<SecretValue, BodyError> {
+    let members = members(raw)?;
+    let (Some(kind), Some(value), 2) =
+        (json::find(&members, "Type"), json::find(&members, "Value"), members.len())
+    else {
+        return Err(BodyError::Mismatch);
+    };
+    if json::string(kind.get()).is_some_and(|kind| kind.eq_ignore_ascii_case("Hashtable")) {
+        return table_at(value, depth + 1);
+    }
+    typed(kind, value)
+}
+
+fn metadata(raw: &RawValue) -> Result<Metadata, BodyError> {
+    let values: BTreeMap<String, Value> = serde_json::from_str(raw.get()).map_err(|_| BodyError::Metadata)?;
+    values
+        .into_iter()
         .map(|(key, value)| {
             let value = match value {
-                Value::String(text) => MetadataValue::String(text.clone()),
-                Value::Number(number) => MetadataValue::Int(
-                    number.as_i64().ok_or_else(|| format!("the metadata '{key}' is no whole number"))?,
-                ),
-                Value::Object(date) => match date.get("Date").and_then(Value::as_str) {
-                    Some(date) => MetadataValue::Date(date.to_owned()),
-                    None => return Err(format!("the metadata '{key}' is no text, number or {{\"Date\"}}")),
-                },
-                _ => return Err(format!("the metadata '{key}' is no text, number or {{\"Date\"}}")),
+                Value::String(text) => MetadataValue::String(text),
+                Value::Number(number) => MetadataValue::Int(number.as_i64().ok_or(BodyError::Metadata)?),
+                Value::Object(date) => MetadataValue::Date(date_text(&date).ok_or(BodyError::Metadata)?),
+                _ => return Err(BodyError::Metadata),
             };
-            Ok((key.clone(), value))
+            Ok((key, value))
         })
         .collect()
 }
 
-/// A secret for a GET: JSON, or raw where the client accepts that before anything else.
-pub fn sent(name: &str, value: &SecretValue, accept: Option<&str>) -> Reply {
-    let first =
-        accept.unwrap_or_default().split([',', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
-    match (first.as_str(), value.as_text(), value) {
-        ("text/plain", Some(text), _) => {
-            respond::typed(StatusCode::OK, "text/plain; charset=utf-8", text.to_owned())
-        }
-        ("application/octet-stream", _, SecretValue::Bytes(bytes)) => {
-            respond::typed(StatusCode::OK, "application/octet-stream", bytes.expose().to_vec())
-        }
-        ("application/octet-stream", Some(text), _) => {
-            respond::typed(StatusCode::OK, "application/octet-stream", text.to_owned())
-        }
-        _ => {
-            let document = json!({ "Name": name, "Type": value.kind(), "Value": value.to_json() });
-            respond::json(StatusCode::OK, &document)
-        }
-    }
+fn date_text(date: &Map<String, Value>) -> Option<String> {
+    let known = date.len() == 2 && date.get("Type")?.as_str()? == "DateTime";
+    let text = date.get("Value")?.as_str()?;
+    let format = &time::format_description::well_known::Rfc3339;
+    (known && time::OffsetDateTime::parse(text, format).is_ok()).then(|| text.to_owned())
 }
 
-/// A vault's names, types and metadata.
-pub fn listed(secrets: &[SecretInfo]) -> Reply {
-    let secrets: Vec<Value> = secrets
-        .iter()
-        .map(|secret| {
-            let metadata: Map<String, Value> =
-                secret.metadata.iter().map(|(key, value)| (key.clone(), shown(value))).collect();
-            json!({ "Name": secret.name, "Type": secret.kind, "Metadata": metadata })
-        })
-        .collect();
-    respond::json(StatusCode::OK, &json!({ "Secrets": secrets }))
+// === showing ===
+
+/// A secret's JSON form.
+pub fn shown(name: &str, value: &SecretValue) -> Value {
+    json!({ "Name": name, "Type": value.kind(), "Value": content(value) })
 }
 
-fn shown(value: &MetadataValue) -> Value {
-    match value {
+fn content(value: &SecretValue) -> Value {
+    let SecretValue::Hashtable(members) = value else { return value.to_json() };
+    let member = |value: &SecretValue| match value.kind() {
+        SecretType::String => content(value),
+        kind => json!({ "Type": kind, "Value": content(value) }),
+    };
+    Value::Object(members.iter().map(|(key, value)| (key.clone(), member(value))).collect())
+}
+
+/// Metadata's JSON form.
+pub fn shown_metadata(metadata: &Metadata) -> Value {
+    let one = |value: &MetadataValue| match value {
         MetadataValue::String(text) => json!(text),
         MetadataValue::Int(number) => json!(number),
-        MetadataValue::Date(date) => json!({ "Date": date }),
+        MetadataValue::Date(date) => json!({ "Type": "DateTime", "Value": date }),
+    };
+    Value::Object(metadata.iter().map(|(key, value)| (key.clone(), one(value))).collect())
+}
+
+/// The formats that a client accepts, best first. JSON where it does not say.
+pub fn accepted(headers: &HeaderMap) -> Vec<Format> {
+    let mut ranges: Vec<(f32, Format)> = Vec::new();
+    let mut said = false;
+    for field in headers.get_all(ACCEPT) {
+        for range in field.to_str().unwrap_or_default().split(',').map(str::trim).filter(|r| !r.is_empty()) {
+            said = true;
+            ranges.extend(one_range(range));
+        }
+    }
+    if !said {
+        return vec![Format::Json];
+    }
+    ranges.retain(|(quality, _)| *quality > 0.0);
+    // Stable: of two that are equally good the first named wins.
+    ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    ranges.into_iter().map(|(_, format)| format).collect()
+}
+
+fn one_range(range: &str) -> Option<(f32, Format)> {
+    let mut parts = range.split(';').map(str::trim);
+    let format = match parts.next()?.to_ascii_lowercase().as_str() {
+        "*/*" | "application/*" | "application/json" => Format::Json,
+        "text/plain" | "text/*" => Format::Text,
+        "application/octet-stream" => Format::Octets,
+        _ => return None,
+    };
+    let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
+    Some((quality.unwrap_or(0.0), format))
+}
+
+/// The bare form of a value, if it has one in that format.
+pub fn bare(value: &SecretValue, format: Format) -> Option<Vec<u8>> {
+    match (format, value) {
+        (Format::Text | Format::Octets, SecretValue::String(text) | SecretValue::SecureString(text)) => {
+            Some(text.expose().as_bytes().to_vec())
+        }
+        (Format::Octets, SecretValue::Bytes(bytes)) => Some(bytes.expose().to_vec()),
+        _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn put(content_type: &str, body: &'static str) -> Result<Brought, String> {
-        brought(Some(content_type), &Bytes::from_static(body.as_bytes())).await
-    }
-
-    #[tokio::test]
-    async fn every_type_goes_in_and_comes_out_the_same() {
-        for (body, kind) in [
-            (r#"{"Value":"v"}"#, "String"),
-            (r#"{"Value":"v","Type":"SecureString"}"#, "SecureString"),
-            (r#"{"Value":"AAH/","Type":"ByteArray"}"#, "ByteArray"),
-            (r#"{"Value":{"UserName":"u","Password":"p"},"Type":"PSCredential"}"#, "PSCredential"),
-            (
-                r#"{"Value":{"a":"b","c":{"Type":"SecureString","Value":"d"}},"Type":"Hashtable"}"#,
-                "Hashtable",
-            ),
-        ] {
-            let (value, _) = put("application/json", body).await.unwrap();
-            assert_eq!(value.kind().to_string(), kind);
-            let reply = sent("n", &value, None);
-            let document: Value = serde_json::from_slice(&reply.body).unwrap();
-            assert_eq!((&document["Name"], &document["Type"]), (&json!("n"), &json!(kind)));
-        }
-        let (value, _) = put("text/plain", "plain").await.unwrap();
-        assert_eq!(sent("n", &value, Some("text/plain, */*")).body, "plain");
-    }
-
-    #[tokio::test]
-    async fn metadata_comes_along() {
-        let (_, metadata) =
-            put("application/json", r#"{"Value":"v","Metadata":{"a":"b","n":3}}"#).await.unwrap();
-        assert_eq!(metadata.unwrap()["n"], MetadataValue::Int(3));
-    }
-
-    #[tokio::test]
-    async fn a_wrong_body_is_an_error_that_quotes_no_value() {
-        for (content_type, body) in [
-            ("application/json", "\"canary"),
-            ("application/json", r#"{"value":"canary"}"#),
-            ("application/json", r#"{"Value":"canary!","Type":"ByteArray"}"#),
-            ("application/json", r#"{"Value":"canary","Type":"Number"}"#),
-            ("application/json", r#"{"Value":["canary"]}"#),
-            ("application/x-www-form-urlencoded", "canary"),
-            ("image/png", "canary"),
-        ] {
-            let error = put(content_type, body).await.unwrap_err();
-            assert!(!error.contains("canary"), "{error}");
-        }
-    }
-}
+mod tests;

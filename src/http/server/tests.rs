@@ -283,12 +283,15 @@ async fn no_more_connections_are_served_than_allowed() {
     first.write_all(post("/held", "").as_bytes()).await.unwrap();
     server.echo.begun.notified().await;
     let mut second = server.connect().await;
-    second.write_all(last_post("/", "second").as_bytes()).await.unwrap();
-    assert!(second.read_u8().now_or_never().is_none());
+    second.write_all(last_post("/held", "").as_bytes()).await.unwrap();
+    let begun = timeout(Duration::from_millis(100), server.echo.begun.notified()).await;
+    assert!(begun.is_err(), "it waits for a seat");
     server.echo.release.notify_one();
     read_until(&mut first, "held").await;
     drop(first);
-    assert!(read_all(&mut second).await.ends_with("second"), "served once the seat is free");
+    server.echo.begun.notified().await;
+    server.echo.release.notify_one();
+    assert!(read_all(&mut second).await.ends_with("held"), "served once the seat is free");
 }
 
 #[tokio::test]
