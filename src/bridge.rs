@@ -50,6 +50,13 @@ struct Inner {
     _folder: Option<Arc<Folder>>,
 }
 
+/// Where workers come from.
+struct Workers {
+    launcher: Arc<dyn Launcher>,
+    /// What they run, removed after them.
+    folder: Option<Arc<Folder>>,
+}
+
 /// What a start needs beside the plan.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -164,18 +171,24 @@ impl Bridge {
             ..Environment::default()
         };
         let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
-        Bridge::assemble(plan, found, Some((Arc::new(launcher), Some(folder))), progress).await
+        Bridge::assemble(
+            plan,
+            found,
+            Some(Workers { launcher: Arc::new(launcher), folder: Some(folder) }),
+            progress,
+        )
+        .await
     }
 
     /// As [`Bridge::start`], with workers from any launcher and no look at the user's registry.
     pub async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
-        Bridge::assemble(plan, Vec::new(), Some((launcher, None)), |_, _| {}).await
+        Bridge::assemble(plan, Vec::new(), Some(Workers { launcher, folder: None }), |_, _| {}).await
     }
 
     async fn assemble(
         plan: Plan,
         found: Vec<FoundVault>,
-        workers: Option<(Arc<dyn Launcher>, Option<Arc<Folder>>)>,
+        workers: Option<Workers>,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
         let cache = Arc::new(Cache::default());
@@ -187,7 +200,7 @@ impl Bridge {
             vaults.add(vault.clone(), password, local);
         }
         let mut folder = None;
-        if let Some((launcher, its_folder)) = workers {
+        if let Some(Workers { launcher, folder: its_folder }) = workers {
             folder = its_folder;
             let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone() };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());

@@ -1,7 +1,7 @@
 //! Vaults: which there are, how workers are set up for them, and the verbs.
 //!
 //! [`Vaults`] turns a verb into a task for the pool or a call of the embedded vault. What is done inside
-//! a worker is in [`session`], the task around it in [`task`], the set-up of a fresh worker in [`set_up`].
+//! a worker is in [`session`], the task around it in `task`, the set-up of a fresh worker in [`set_up`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
-use crate::local::LocalVault;
+use crate::local::{LocalError, LocalVault};
 use crate::plan::{Limits, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
@@ -282,6 +282,9 @@ impl Vaults {
         match joined {
             Ok(Ok(Some(outcome))) => Ok(outcome),
             Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
+            Ok(Err(LocalError::Refused { reason })) => {
+                Err(BridgeError::Refused { vault: name, reason: reason.into() })
+            }
             Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
             Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
         }

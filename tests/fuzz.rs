@@ -27,7 +27,7 @@ fn fuzz<S: Strategy>(name: &str, inputs: S, target: impl Fn(S::Value) -> Result<
         }
         cases += 64;
     }
-    println!("{name}: {cases} inputs");
+    eprintln!("{name}: {cases} inputs");
 }
 
 /// Text of the kinds that go wrong: empty, quotes, controls, line ends that are none, characters beyond

@@ -231,9 +231,9 @@ fn bridge_status(error: &BridgeError) -> StatusCode {
         | BridgeError::UnknownVault { .. }
         | BridgeError::NotFound { .. }
         | BridgeError::NoMember { .. } => StatusCode::NOT_FOUND,
-        BridgeError::Vault { .. } | BridgeError::Worker { .. } => StatusCode::BAD_GATEWAY,
-        // Nothing stands behind us here: the file is our own.
-        BridgeError::Local { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. } => {
+            StatusCode::BAD_GATEWAY
+        }
         BridgeError::Locked { .. } | BridgeError::Saturated | BridgeError::NotReady { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -299,7 +299,7 @@ mod tests {
             (BridgeError::NoMember { vault: vault(), key: key(), member: name() }, 404, None),
             (BridgeError::Vault { vault: vault(), fault: Box::default() }, 502, None),
             (BridgeError::Worker { reason: reason(), outcome_unknown: false }, 502, None),
-            (BridgeError::Local { vault: vault(), reason: reason() }, 500, None),
+            (BridgeError::Local { vault: vault(), reason: reason() }, 502, None),
             (locked(4001), 503, Some("5")),
             (locked(0), 503, Some("1")),
             (BridgeError::Saturated, 503, Some("1")),

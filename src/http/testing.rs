@@ -44,6 +44,9 @@ pub(super) fn request(head: Head, body: impl Into<Bytes>) -> Request {
     Request { head: Arc::new(head), body: body.into() }
 }
 
+/// Name as written, value, metadata.
+type Kept = (String, SecretValue, Metadata);
+
 /// Vaults in memory under one plan; mounts are never projected.
 #[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Inner>);
@@ -53,7 +56,7 @@ struct Inner {
     plan: Plan,
     ready: bool,
     /// By folded vault and key.
-    kept: Mutex<BTreeMap<(String, String), (String, SecretValue, Metadata)>>,
+    kept: Mutex<BTreeMap<(String, String), Kept>>,
     /// Answers in place of a vault's own, by folded key.
     faults: Mutex<HashMap<String, BridgeError>>,
     /// Reads of mounts wait for each other here.

@@ -1,9 +1,10 @@
 //! Workers that crash, hang and babble, under the real server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::process::alive;
 use crate::support::server::{Builder, Server};
