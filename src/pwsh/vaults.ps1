@@ -235,15 +235,18 @@ function Invoke-BridgeInfo($Fields, $Secrets) {
     Update-BridgeVault $Fields $vault $Secrets
     $found = if ($null -ne $Fields['name']) { Find-BridgeInfo $vault (Get-BridgeText $Fields 'name') $Secrets }
     else { Get-BridgeInfoList $vault '*' $Secrets }
-    $list = [System.Collections.Generic.List[object]]::new()
-    foreach ($info in $found) {
-        $list.Add([ordered]@{
+    $items = [object[]]@(
+        foreach ($info in $found) {
+            [ordered]@{
                 name = Assert-BridgeText $info.Name
                 type = $info.Type.ToString()
                 metadata = ConvertTo-BridgeMetadata $info.Metadata
-            })
-    }
-    [ordered]@{ secrets = $list }
+            }
+        }
+    )
+    $names = [string[]]@(foreach ($item in $items) { $item['name'] })
+    [Array]::Sort($names, $items, [StringComparer]::OrdinalIgnoreCase)
+    [ordered]@{ secrets = $items }
 }
 
 # The information of the secret of exactly this name, in any case; none, if there is none.
