@@ -45,6 +45,10 @@ $script:Operations = @{
     shutdown = { param($Fields, $Secrets) [ordered]@{} }
 }
 
+<#
+.SYNOPSIS
+Opens the channel and takes in what worker.ps1 alone can give: the streams and the global scope.
+#>
 function Initialize-BridgeWorker {
     param(
         [Parameter(Mandatory)] [System.IO.Stream] $Source,
@@ -58,7 +62,10 @@ function Initialize-BridgeWorker {
     $script:ExitFlag = Get-BridgeExitFlag
 }
 
-# Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code.
+<#
+.SYNOPSIS
+Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code.
+#>
 function Start-BridgeWorker {
     $code = 0
     try {
@@ -75,7 +82,10 @@ function Start-BridgeWorker {
     $global:LASTEXITCODE = $code
 }
 
-# Carries one call out and replies; gives the operation's name.
+<#
+.SYNOPSIS
+Carries one call out and replies; gives the operation's name.
+#>
 function Invoke-BridgeCall([System.Collections.IDictionary] $Call) {
     $id = $Call['id']
     $secrets = [System.Collections.Generic.List[string]]::new()
@@ -97,15 +107,21 @@ function Invoke-BridgeCall([System.Collections.IDictionary] $Call) {
     $name
 }
 
-# `exit` in an extension ends its pipeline without an error: a read looks not found, a write done. The
-# host was only told to end after this script. So the telling is looked for, and the process ends
-# before such a reply goes out.
+<#
+.SYNOPSIS
+`exit` in an extension ends its pipeline without an error: a read looks not found, a write done. The
+host was only told to end after this script. So the telling is looked for, and the process ends
+before such a reply goes out.
+#>
 function Exit-BridgeWhenAsked {
     if ($null -ne $script:ExitFlag -and $script:ExitFlag[0].GetValue($script:ExitFlag[1])) { [Environment]::Exit(1) }
 }
 
-# The property in which the console host remembers it, and the host; nothing where there is none, since
-# neither is public.
+<#
+.SYNOPSIS
+The property in which the console host remembers it, and the host; nothing where there is none, since
+neither is public.
+#>
 function Get-BridgeExitFlag {
     try {
         $hidden = [System.Reflection.BindingFlags]'Instance, Public, NonPublic'
@@ -118,8 +134,11 @@ function Get-BridgeExitFlag {
     catch { [Console]::Error.WriteLine('worker: this host does not show when exit was asked for') }
 }
 
-# Asks the core and waits; calls that come before the answer are carried out at once. Gives the
-# answer's `ok` as a plain object, or throws its fault, which passes through ConvertTo-BridgeFault whole.
+<#
+.SYNOPSIS
+Asks the core and waits; calls that come before the answer are carried out at once. Gives the
+answer's `ok` as a plain object, or throws its fault, which passes through ConvertTo-BridgeFault whole.
+#>
 function Request-BridgeAnswer([System.Collections.IDictionary] $What) {
     $seq = ++$script:AskCount
     Write-BridgeLine @{ ask = [ordered]@{ seq = $seq; what = $What } }
@@ -139,13 +158,20 @@ function Request-BridgeAnswer([System.Collections.IDictionary] $What) {
     }
 }
 
+<#
+.SYNOPSIS
+Runs script mode's own calls, if it is loaded.
+#>
 function Invoke-BridgeScriptMode([System.Collections.IDictionary] $Fields) {
     $command = $ExecutionContext.InvokeCommand.GetCommand('Invoke-BridgeScript', 'Function')
     if ($null -eq $command) { throw (New-BridgeError 'BadCall' 'script mode is not loaded in this worker') }
     & $command $Fields
 }
 
-# Runs an init script. Its output is nobody's; an error of either sort is a fault.
+<#
+.SYNOPSIS
+Runs an init script. Its output is nobody's; an error of either sort is a fault.
+#>
 function Invoke-BridgeInit([System.Collections.IDictionary] $Fields, $Secrets) {
     $text = if ($Fields.Contains('file')) {
         $path = [string]$Fields['file']

@@ -1,5 +1,7 @@
 # Errors as bounded plain objects. The core decides by `id` and `kind`; messages are for people.
 
+Set-StrictMode -Version Latest
+
 $script:MessageLength = 4000
 $script:ChainLength = 8
 # Shorter ones would star out half of every message.

@@ -1,6 +1,8 @@
 # What is SecretStore's own: its configuration, and how it is unlocked. All SecretStore vaults of one
 # HOME are one store with one configuration.
 
+Set-StrictMode -Version Latest
+
 $script:SecretStore = 'Microsoft.PowerShell.SecretStore'
 # How long a written configuration may take to come back to this process as a file event, which drops
 # the unlock.

@@ -1,5 +1,7 @@
 # The calls on vaults, by SecretManagement's own cmdlets. Names reach them as arguments, never as source.
 
+Set-StrictMode -Version Latest
+
 $script:SecretManagement = 'Microsoft.PowerShell.SecretManagement'
 
 # The module's cmdlets by name, looked up once: a proxy that a script defines is never called instead.

@@ -1,6 +1,8 @@
 # Lines of the channel, and JSON as plain objects. System.Text.Json throughout: PowerShell's own JSON
 # cmdlets lose types, stop at a depth and turn date-like strings into dates.
 
+Set-StrictMode -Version Latest
+
 $script:MaxLine = 64MB
 $script:BlockSize = 64KB
 

@@ -2,6 +2,7 @@
 # are on PSModulePath, and the vaults of fixtures/vaults. Each worker gets a HOME of its own.
 # Run: pwsh -NoProfile -NonInteractive -File tests/pwsh/Process.Tests.ps1
 
+Set-StrictMode -Version Latest
 . $PSScriptRoot/Harness.ps1
 
 $root = [System.IO.Path]::GetFullPath([System.IO.Path]::Combine($PSScriptRoot, '..', '..'))
@@ -84,7 +85,7 @@ function Start-Worker([string] $HomeFolder = (New-Folder), [string] $ModulePath 
     $worker
 }
 
-function Text([string] $Text) { @{ t = 'string'; v = $Text } }
+function New-Text([string] $Text) { @{ t = 'string'; v = $Text } }
 
 function Start-TestVault([hashtable] $Parameters = @{}) {
     $worker = Start-Worker
@@ -94,9 +95,9 @@ function Start-TestVault([hashtable] $Parameters = @{}) {
 
 function Start-Store([string] $HomeFolder = (New-Folder)) {
     $worker = Start-Worker $HomeFolder
-    $null = $worker.Ok('configure', @{ parameters = @{ Interaction = 'None' }; password = Text 'pw-123' })
+    $null = $worker.Ok('configure', @{ parameters = @{ Interaction = 'None' }; password = New-Text 'pw-123' })
     $null = $worker.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
-    $null = $worker.Ok('unlock', @{ vault = 'store'; password = Text 'pw-123' })
+    $null = $worker.Ok('unlock', @{ vault = 'store'; password = New-Text 'pw-123' })
     $worker
 }
 
@@ -205,7 +206,7 @@ Test-That 'an exit in a vault never looks like an answer' {
     Assert-True ($null -eq $worker.Call('get', @{ vault = 'tv'; name = 'exit' })) 'read'
     $null = $worker.Ended()
     $worker = Start-TestVault @{ Misbehave = @{ set = 'exit' } }
-    Assert-True ($null -eq $worker.Call('set', @{ vault = 'tv'; name = 'k'; value = Text 'v' })) 'write'
+    Assert-True ($null -eq $worker.Call('set', @{ vault = 'tv'; name = 'k'; value = New-Text 'v' })) 'write'
     $null = $worker.Ended()
 }
 
@@ -224,7 +225,7 @@ Test-That 'errors of a vault come with all that was said, the locked one first' 
 
 Test-That 'a failed write is a fault, without the value' {
     $worker = Start-TestVault @{ Misbehave = @{ set = 'throw'; remove = 'error' } }
-    $reply = ConvertTo-Json -Depth 9 $worker.Fault('set', @{ vault = 'tv'; name = 'k'; value = Text 'canary-9' })
+    $reply = ConvertTo-Json -Depth 9 $worker.Fault('set', @{ vault = 'tv'; name = 'k'; value = New-Text 'canary-9' })
     Assert-True ($reply.Contains('SetSecretInvalidOperation') -and -not $reply.Contains('canary')) $reply
     Assert-Equal 'TestVaultFirst' $worker.Fault('remove', @{ vault = 'tv'; name = 'k' })['id']
 }
@@ -233,7 +234,7 @@ Test-That 'a vault with a password is locked until unlocked, and a wrong one say
     $worker = Start-TestVault @{ Password = 'open' }
     Assert-Equal 'Microsoft.PowerShell.SecretManagement.PasswordRequiredException' $worker.Fault('get', @{ vault = 'tv'; name = 'k' })['kind']
     Assert-Equal 'NoRememberedPassword' $worker.Fault('unlock', @{ vault = 'tv' })['id']
-    Assert-Equal 'System.Security.Authentication.AuthenticationException' $worker.Fault('unlock', @{ vault = 'tv'; password = Text 'wrong' })['kind']
+    Assert-Equal 'System.Security.Authentication.AuthenticationException' $worker.Fault('unlock', @{ vault = 'tv'; password = New-Text 'wrong' })['kind']
     Assert-Equal 'NoRememberedPassword' $worker.Fault('unlock', @{ vault = 'tv' })['id'] 'a wrong one is not remembered'
     $null = $worker.Ok('unlock', @{ vault = 'tv'; password = @{ t = 'securestring'; v = 'open' } })
     $null = $worker.Ok('unlock', @{ vault = 'tv' })
@@ -279,12 +280,12 @@ Test-That 'metadata for a vault that keeps none is refused before the vault is c
     $worker = Start-Worker
     $reply = $worker.Ok('register', @{ vault = 'plain'; module = "$folder/Plain"; parameters = @{} })
     Assert-Equal $false $reply['metadata']
-    $null = $worker.Ok('set', @{ vault = 'plain'; name = 'Key'; value = Text 'old' })
-    $fault = $worker.Fault('set', @{ vault = 'plain'; name = 'Key'; value = Text 'new'; metadata = @{ m = Text 'x' } })
+    $null = $worker.Ok('set', @{ vault = 'plain'; name = 'Key'; value = New-Text 'old' })
+    $fault = $worker.Fault('set', @{ vault = 'plain'; name = 'Key'; value = New-Text 'new'; metadata = @{ m = New-Text 'x' } })
     Assert-Equal 'SetSecretMetadataCommandNotSupported' $fault['id']
     Assert-Equal 'old' $worker.Ok('get', @{ vault = 'plain'; name = 'key' })['value']['v']
     Assert-Equal 'Key' $worker.Ok('info', @{ vault = 'plain'; name = 'KEY' })['secrets'][0]['name']
-    $null = $worker.Ok('unlock', @{ vault = 'plain'; password = Text 'any' })
+    $null = $worker.Ok('unlock', @{ vault = 'plain'; password = New-Text 'any' })
     Assert-Equal 'warning' $worker.Log[-1]['level'] 'unlock is not supported, which is a warning'
 }
 
@@ -292,11 +293,11 @@ Test-That 'metadata for a vault that keeps none is refused before the vault is c
 
 $odd = "$([char]0)$([char]0x1f)`"\/`b`f`n`r`t$([char]0x7f)$([char]0x85)$([char]0x2028)$([char]0x2029)é😀"
 $values = [ordered]@{
-    'odd string' = Text $odd
-    'empty string' = Text ''
-    'date-like string' = Text '2026-11-23T10:00:00Z'
-    'JSON-like string' = Text '{"a":[1,2]}'
-    'string of 1 MiB' = Text ('"' * 1MB)
+    'odd string' = New-Text $odd
+    'empty string' = New-Text ''
+    'date-like string' = New-Text '2026-11-23T10:00:00Z'
+    'JSON-like string' = New-Text '{"a":[1,2]}'
+    'string of 1 MiB' = New-Text ('"' * 1MB)
     'SecureString' = @{ t = 'securestring'; v = 'pässword' }
     'empty SecureString' = @{ t = 'securestring'; v = '' }
     'bytes' = @{ t = 'bytes'; v = 'AAECgP8=' }
@@ -305,7 +306,7 @@ $values = [ordered]@{
     'bytes of 1 MiB' = @{ t = 'bytes'; v = [Convert]::ToBase64String([byte[]]::new(1MB)) }
     'credential' = @{ t = 'credential'; v = @{ user = 'DOMAIN\user'; password = 'p"w' } }
     'credential without password' = @{ t = 'credential'; v = @{ user = 'u'; password = '' } }
-    'table' = @{ t = 'hashtable'; v = @{ Count = Text '1'; Keys = Text '2'; b = @{ t = 'bytes'; v = 'AQ==' }; c = @{ t = 'credential'; v = @{ user = 'u'; password = 'p' } } } }
+    'table' = @{ t = 'hashtable'; v = @{ Count = New-Text '1'; Keys = New-Text '2'; b = @{ t = 'bytes'; v = 'AQ==' }; c = @{ t = 'credential'; v = @{ user = 'u'; password = 'p' } } } }
 }
 
 # A plain value as one text, its members in order.
@@ -329,23 +330,23 @@ foreach ($vault in 'tv', 'store') {
 
     Test-That "metadata of $vault is kept, replaced or erased as the call says" {
         $worker = $vaultWorkers[$vault]
-        $metadata = @{ s = Text 'text'; i = @{ t = 'int'; v = 42 }; d = @{ t = 'date'; v = '2026-11-23T10:00:00.0000000Z' }; Count = Text 'c' }
+        $metadata = @{ s = New-Text 'text'; i = @{ t = 'int'; v = 42 }; d = @{ t = 'date'; v = '2026-11-23T10:00:00.0000000Z' }; Count = New-Text 'c' }
         $read = { $worker.Ok('get', @{ vault = $vault; name = 'M'; detail = $true })['metadata'] }
-        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = Text '1'; metadata = $metadata })
-        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = Text '2'; keep_metadata = $true })
+        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = New-Text '1'; metadata = $metadata })
+        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = New-Text '2'; keep_metadata = $true })
         $kept = & $read
         Assert-Equal 'text 42 c' "$($kept['s']['v']) $($kept['i']['v']) $($kept['Count']['v'])"
         Assert-Equal 'string int date' "$($kept['s']['t']) $($kept['i']['t']) $($kept['d']['t'])"
-        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = Text '3'; keep_metadata = $true; metadata = @{ n = Text 'new' } })
+        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = New-Text '3'; keep_metadata = $true; metadata = @{ n = New-Text 'new' } })
         Assert-Equal 'n' ((& $read).Keys -join ' ')
-        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = Text '4' })
+        $null = $worker.Ok('set', @{ vault = $vault; name = 'm'; value = New-Text '4' })
         Assert-Equal 0 @((& $read).Keys).Length
     }
 
     Test-That "names of $vault are data: brackets, slashes, spaces, other scripts, `$(…)" {
         $worker = $vaultWorkers[$vault]
         foreach ($name in 'a/b', ' two words ', 'ü', '$(throw 1)', '-Vault', "quote'`"", 'x[1]') {
-            $null = $worker.Ok('set', @{ vault = $vault; name = $name; value = Text $name })
+            $null = $worker.Ok('set', @{ vault = $vault; name = $name; value = New-Text $name })
             Assert-Equal $name $worker.Ok('get', @{ vault = $vault; name = $name })['value']['v']
             $found = $worker.Ok('info', @{ vault = $vault; name = $name })['secrets']
             Assert-Equal $name $found[0]['name']
@@ -357,7 +358,7 @@ foreach ($vault in 'tv', 'store') {
 
     Test-That "a listing of $vault is sorted by name, and a pattern is no name" {
         $worker = $vaultWorkers[$vault]
-        foreach ($name in 'b', 'A', 'c') { $null = $worker.Ok('set', @{ vault = $vault; name = $name; value = Text 'v' }) }
+        foreach ($name in 'b', 'A', 'c') { $null = $worker.Ok('set', @{ vault = $vault; name = $name; value = New-Text 'v' }) }
         $names = $worker.Ok('info', @{ vault = $vault })['secrets'] | ForEach-Object { $_['name'] }
         Assert-Equal 'A b c' (($names | Where-Object { $_ -in 'A', 'b', 'c' }) -join ' ')
         Assert-Equal 0 $worker.Ok('info', @{ vault = $vault; name = '*' })['secrets'].Count
@@ -367,18 +368,18 @@ foreach ($vault in 'tv', 'store') {
 Test-That 'what SecretStore cannot hold is a fault, and the old value stays' {
     $worker = $vaultWorkers['store']
     $many = @{}
-    foreach ($i in 1..21) { $many["m$i"] = Text 'v' }
-    $null = $worker.Ok('set', @{ vault = 'store'; name = 'limits'; value = Text 'old' })
+    foreach ($i in 1..21) { $many["m$i"] = New-Text 'v' }
+    $null = $worker.Ok('set', @{ vault = 'store'; name = 'limits'; value = New-Text 'old' })
     foreach ($value in @(
             @{ t = 'hashtable'; v = $many }
-            @{ t = 'hashtable'; v = @{ inner = @{ t = 'hashtable'; v = @{ a = Text 'b' } } } }
+            @{ t = 'hashtable'; v = @{ inner = @{ t = 'hashtable'; v = @{ a = New-Text 'b' } } } }
             @{ t = 'securestring'; v = "a$([char]0)b" }
             @{ t = 'securestring'; v = 'z' * 65537 }
         )) {
         $null = $worker.Fault('set', @{ vault = 'store'; name = 'limits'; value = $value })
         Assert-Equal 'old' $worker.Ok('get', @{ vault = 'store'; name = 'limits' })['value']['v']
     }
-    $null = $worker.Fault('set', @{ vault = 'store'; name = 'limits'; value = Text 'new'; metadata = @{ big = @{ t = 'int'; v = 5000000000 } } })
+    $null = $worker.Fault('set', @{ vault = 'store'; name = 'limits'; value = New-Text 'new'; metadata = @{ big = @{ t = 'int'; v = 5000000000 } } })
     Assert-Equal 'old' $worker.Ok('get', @{ vault = 'store'; name = 'limits' })['value']['v']
 }
 
@@ -386,13 +387,13 @@ Test-That 'what SecretStore cannot hold is a fault, and the old value stays' {
 
 Test-That 'a missing store is created with the password, then brought to what the plan names' {
     $worker = Start-Worker
-    $ok = $worker.Ok('configure', @{ parameters = @{ PasswordTimeout = 3600; interaction = 'none' }; password = Text 'pw-123' })
+    $ok = $worker.Ok('configure', @{ parameters = @{ PasswordTimeout = 3600; interaction = 'none' }; password = New-Text 'pw-123' })
     Assert-Equal 'Password 3600 True' "$($ok['authentication']) $($ok['password_timeout']) $($ok['written'])"
     $null = $worker.Ok('register', @{ vault = 'store'; module = $store; parameters = @{ PasswordTimeout = 3600 } })
-    $null = $worker.Ok('set', @{ vault = 'store'; name = 'k'; value = Text 'v' }) # open, without another unlock
-    $ok = $worker.Ok('configure', @{ parameters = @{ Authentication = 'Password'; PasswordTimeout = 3600 }; password = Text 'pw-123' })
+    $null = $worker.Ok('set', @{ vault = 'store'; name = 'k'; value = New-Text 'v' }) # open, without another unlock
+    $ok = $worker.Ok('configure', @{ parameters = @{ Authentication = 'Password'; PasswordTimeout = 3600 }; password = New-Text 'pw-123' })
     Assert-Equal $false $ok['written'] 'nothing differs'
-    $ok = $worker.Ok('configure', @{ parameters = @{ Authentication = 1; PasswordTimeout = -1 }; password = Text 'pw-123' })
+    $ok = $worker.Ok('configure', @{ parameters = @{ Authentication = 1; PasswordTimeout = -1 }; password = New-Text 'pw-123' })
     Assert-Equal '-1 True' "$($ok['password_timeout']) $($ok['written'])"
     Assert-Equal 'v' $worker.Ok('get', @{ vault = 'store'; name = 'k' })['value']['v']
 }
@@ -403,25 +404,25 @@ Test-That 'a store without authentication is made without a password, and stays 
     Assert-Equal 'None True' "$($ok['authentication']) $($ok['written'])"
     Assert-Equal $false $worker.Ok('configure', @{ parameters = @{ Authentication = 'None' } })['written']
     $again = Start-Worker $worker.HomeFolder
-    $ok = $again.Ok('configure', @{ parameters = @{}; password = Text 'unused' })
+    $ok = $again.Ok('configure', @{ parameters = @{}; password = New-Text 'unused' })
     Assert-Equal 'None False' "$($ok['authentication']) $($ok['written'])"
     $null = $again.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
-    Assert-Equal 'None' $again.Ok('unlock', @{ vault = 'store'; password = Text 'unused' })['authentication']
+    Assert-Equal 'None' $again.Ok('unlock', @{ vault = 'store'; password = New-Text 'unused' })['authentication']
     Assert-Equal 'None' $again.Ok('unlock', @{ vault = 'store' })['authentication']
-    $null = $again.Ok('set', @{ vault = 'store'; name = 'k'; value = Text 'v'; refresh = $true })
+    $null = $again.Ok('set', @{ vault = 'store'; name = 'k'; value = New-Text 'v'; refresh = $true })
     Assert-Equal 'v' $again.Ok('get', @{ vault = 'store'; name = 'k'; refresh = $true })['value']['v']
 }
 
 Test-That 'the authentication changes both ways, with the password only, and the secrets stay' {
     $worker = Start-Store
-    $null = $worker.Ok('set', @{ vault = 'store'; name = 'k'; value = Text 'v' })
+    $null = $worker.Ok('set', @{ vault = 'store'; name = 'k'; value = New-Text 'v' })
     Assert-Equal 'NoRememberedPassword' $worker.Fault('configure', @{ parameters = @{ Authentication = 'None' } })['id']
-    Assert-Equal 'None' $worker.Ok('configure', @{ parameters = @{ Authentication = 'None' }; password = Text 'pw-123' })['authentication']
+    Assert-Equal 'None' $worker.Ok('configure', @{ parameters = @{ Authentication = 'None' }; password = New-Text 'pw-123' })['authentication']
     Assert-Equal 'v' $worker.Ok('get', @{ vault = 'store'; name = 'k' })['value']['v']
-    Assert-Equal 'Password' $worker.Ok('configure', @{ parameters = @{ Authentication = 'Password' }; password = Text 'pw-456' })['authentication']
+    Assert-Equal 'Password' $worker.Ok('configure', @{ parameters = @{ Authentication = 'Password' }; password = New-Text 'pw-456' })['authentication']
     $fresh = Start-Worker $worker.HomeFolder
     $null = $fresh.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
-    $null = $fresh.Ok('unlock', @{ vault = 'store'; password = Text 'pw-456' })
+    $null = $fresh.Ok('unlock', @{ vault = 'store'; password = New-Text 'pw-456' })
     Assert-Equal 'v' $fresh.Ok('get', @{ vault = 'store'; name = 'k' })['value']['v']
 }
 
@@ -431,18 +432,18 @@ Test-That 'a locked store says so, a wrong password too, and neither is written 
     $null = $fresh.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
     Assert-Equal 'Microsoft.PowerShell.SecretManagement.PasswordRequiredException' $fresh.Fault('get', @{ vault = 'store'; name = 'k' })['kind']
     Assert-Equal 'NoRememberedPassword' $fresh.Fault('unlock', @{ vault = 'store' })['id']
-    Assert-Equal 'SecretStoreUnlockFailed' $fresh.Fault('unlock', @{ vault = 'store'; password = Text 'wrong-pw' })['id']
+    Assert-Equal 'SecretStoreUnlockFailed' $fresh.Fault('unlock', @{ vault = 'store'; password = New-Text 'wrong-pw' })['id']
     Assert-Equal 'NoRememberedPassword' $fresh.Fault('configure', @{ parameters = @{ PasswordTimeout = 5 } })['id']
-    $fault = ConvertTo-Json -Depth 9 $fresh.Fault('configure', @{ parameters = @{ PasswordTimeout = 5 }; password = Text 'wrong-pw' })
+    $fault = ConvertTo-Json -Depth 9 $fresh.Fault('configure', @{ parameters = @{ PasswordTimeout = 5 }; password = New-Text 'wrong-pw' })
     Assert-True (-not $fault.Contains('wrong-pw')) 'no password in the fault'
-    $ok = $fresh.Ok('unlock', @{ vault = 'store'; password = Text 'pw-123' })
+    $ok = $fresh.Ok('unlock', @{ vault = 'store'; password = New-Text 'pw-123' })
     Assert-Equal 'Password 900' "$($ok['authentication']) $($ok['password_timeout'])"
 }
 
 Test-That 'a configuration that SecretStore does not know is a bad call' {
     $worker = Start-Worker
     foreach ($parameters in @(@{ Passwort = 'x' }, @{ Authentication = 'Maybe' }, @{ PasswordTimeout = 'soon' }, @{ Interaction = 2 })) {
-        $fault = $worker.Fault('configure', @{ parameters = $parameters; password = Text 'pw-123' })
+        $fault = $worker.Fault('configure', @{ parameters = $parameters; password = New-Text 'pw-123' })
         Assert-Equal 'BadCall' $fault['id']
         Assert-True $fault['message'].Contains(@($parameters.Keys)[0]) 'names it'
     }
@@ -451,19 +452,19 @@ Test-That 'a configuration that SecretStore does not know is a bad call' {
 
 Test-That 'a refresh shows at once what another process wrote, and a write after it loses nothing' {
     $one = Start-Store
-    $null = $one.Ok('set', @{ vault = 'store'; name = 'a'; value = Text '1' })
+    $null = $one.Ok('set', @{ vault = 'store'; name = 'a'; value = New-Text '1' })
     $two = Start-Worker $one.HomeFolder
     $null = $two.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
-    $null = $two.Ok('unlock', @{ vault = 'store'; password = Text 'pw-123' })
-    $null = $one.Ok('set', @{ vault = 'store'; name = 'b'; value = Text '2' })
+    $null = $two.Ok('unlock', @{ vault = 'store'; password = New-Text 'pw-123' })
+    $null = $one.Ok('set', @{ vault = 'store'; name = 'b'; value = New-Text '2' })
     Assert-Equal '2' $two.Ok('get', @{ vault = 'store'; name = 'b'; refresh = $true })['value']['v']
     foreach ($i in 1..4) {
         $writer = if ($i % 2) { $one } else { $two }
-        $null = $writer.Ok('set', @{ vault = 'store'; name = "n$i"; value = Text "$i"; refresh = $true })
+        $null = $writer.Ok('set', @{ vault = 'store'; name = "n$i"; value = New-Text "$i"; refresh = $true })
     }
     $three = Start-Worker $one.HomeFolder
     $null = $three.Ok('register', @{ vault = 'store'; module = $store; parameters = @{} })
-    $null = $three.Ok('unlock', @{ vault = 'store'; password = Text 'pw-123' })
+    $null = $three.Ok('unlock', @{ vault = 'store'; password = New-Text 'pw-123' })
     Assert-Equal 'a b n1 n2 n3 n4' (($three.Ok('info', @{ vault = 'store' })['secrets'] | ForEach-Object { $_['name'] }) -join ' ')
 }
 

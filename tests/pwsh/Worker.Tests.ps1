@@ -3,6 +3,7 @@
 # With -Write it writes fixtures/protocol/worker.jsonl anew, for a deliberate change of the protocol.
 param([switch] $Write)
 
+Set-StrictMode -Version Latest
 . $PSScriptRoot/Harness.ps1
 
 $root = [System.IO.Path]::GetFullPath([System.IO.Path]::Combine($PSScriptRoot, '..', '..'))
@@ -371,37 +372,37 @@ Test-That 'a fault in an answer is thrown with its id and category, and comes ba
 # --- the worker's golden lines ---
 
 function Get-GoldenLines {
-    function Reply($Ok) { @{ reply = [ordered]@{ id = $script:NextId++; ok = $Ok } } }
-    function Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = ConvertTo-BridgeFault $Record ([string[]]@('canary')) } } }
+    function New-Reply($Ok) { @{ reply = [ordered]@{ id = $script:NextId++; ok = $Ok } } }
+    function New-Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = ConvertTo-BridgeFault $Record ([string[]]@('canary')) } } }
     $script:NextId = 1
     $objects = @(
-        Reply ([ordered]@{ protocol = 1; pwsh = '7.6.0'; pid = 4711; guarded = $true; secret_management = '1.1.2' })
-        Reply ([ordered]@{ protocol = 1; pwsh = '7.4.0'; pid = 4711; guarded = $false; secret_management = $null })
-        Reply ([ordered]@{})
-        Reply ([ordered]@{ module = 'Az.KeyVault'; metadata = $false })
-        Reply ([ordered]@{ authentication = 'Password'; password_timeout = [long]-1; written = $true })
-        Reply ([ordered]@{ written = $false })
-        Reply ([ordered]@{ heap = [long]9634048 })
+        New-Reply ([ordered]@{ protocol = 1; pwsh = '7.6.0'; pid = 4711; guarded = $true; secret_management = '1.1.2' })
+        New-Reply ([ordered]@{ protocol = 1; pwsh = '7.4.0'; pid = 4711; guarded = $false; secret_management = $null })
+        New-Reply ([ordered]@{})
+        New-Reply ([ordered]@{ module = 'Az.KeyVault'; metadata = $false })
+        New-Reply ([ordered]@{ authentication = 'Password'; password_timeout = [long]-1; written = $true })
+        New-Reply ([ordered]@{ written = $false })
+        New-Reply ([ordered]@{ heap = [long]9634048 })
         foreach ($value in @($odd, '', '2026-11-23T10:00:00Z', (New-Secure 's'), [byte[]]@(), [byte[]]@(0, 1, 2, 128, 255),
                 [ordered]@{ '' = 'no name'; Count = '3'; b = [byte[]]@(1); n = [ordered]@{ x = New-Secure 'y' } },
                 [pscredential]::new('DOMAIN\user', (New-Secure 'p"w')))) {
-            Reply ([ordered]@{ value = ConvertTo-BridgeValue $value; metadata = @{} })
+            New-Reply ([ordered]@{ value = ConvertTo-BridgeValue $value; metadata = @{} })
         }
         $metadata = [ordered]@{ d = [datetime]::new(2026, 11, 23, 10, 0, 0, [System.DateTimeKind]::Utc); i = -7; s = '' }
-        Reply ([ordered]@{
+        New-Reply ([ordered]@{
                 secrets = @(
                     [ordered]@{ name = 'a[1]*'; type = 'String'; metadata = & $module { param($m) ConvertTo-BridgeMetadata $m } $metadata }
                     [ordered]@{ name = 'é'; type = 'Unknown'; metadata = @{} }
                 )
             })
-        Reply ([ordered]@{ secrets = @() })
-        Fault (New-BridgeError 'ProtocolMismatch' 'this worker speaks protocol 1')
-        Fault (New-Record ([System.Management.Automation.ItemNotFoundException]::new('The secret nope was not found.')) 'GetSecretNotFound,Microsoft.PowerShell.SecretManagement.GetSecretCommand' 'ObjectNotFound' 'nope')
+        New-Reply ([ordered]@{ secrets = @() })
+        New-Fault (New-BridgeError 'ProtocolMismatch' 'this worker speaks protocol 1')
+        New-Fault (New-Record ([System.Management.Automation.ItemNotFoundException]::new('The secret nope was not found.')) 'GetSecretNotFound,Microsoft.PowerShell.SecretManagement.GetSecretCommand' 'ObjectNotFound' 'nope')
         $several = @(
             New-Record ([System.Management.Automation.ItemNotFoundException]::new('not found')) 'GetSecretNotFound' 'ObjectNotFound'
             New-Record ([System.Security.Authentication.AuthenticationException]::new('with canary', [System.IO.IOException]::new('inner canary'))) 'SecretStoreUnlockFailed' 'AuthenticationError'
         )
-        Fault (& $module { param($list) Join-BridgeError $list } $several)
+        New-Fault (& $module { param($list) Join-BridgeError $list } $several)
         @{ ask = [ordered]@{ seq = 1; what = [ordered]@{ read = [ordered]@{ vault = 'store'; key = $odd } } } }
         foreach ($level in 'error', 'warning', 'information', 'verbose', 'debug') { @{ log = [ordered]@{ level = $level; message = "a $level`nof two lines" } } }
     )
