@@ -103,7 +103,7 @@ function ConvertTo-SecretTag($Base) {
     $members = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
     foreach ($entry in $Base.GetEnumerator()) {
         if ($entry.Key -isnot [string] -or $null -eq $entry.Value) { return }
-        $tag = ConvertTo-SecretTag ([psobject]::AsPSObject($entry.Value).BaseObject)
+        $tag = ConvertTo-SecretTag $entry.Value
         if ($null -eq $tag) { return }
         $members[[object](Assert-PortableText $entry.Key)] = $tag
     }
@@ -113,7 +113,7 @@ function ConvertTo-SecretTag($Base) {
 # Any value in the form that travels. What has no form of its own goes as CLIXML: a copy, without methods.
 function ConvertTo-Portable($Value) {
     if ($null -eq $Value) { return [ordered]@{ t = 'null' } }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [string]) { return [ordered]@{ t = 'string'; v = Assert-PortableText $base } }
     if ($base -is [bool]) { return [ordered]@{ t = 'bool'; v = $base } }
     if ($base -is [int] -or $base -is [long]) { return [ordered]@{ t = 'int'; v = [long]$base } }
@@ -142,7 +142,7 @@ function ConvertFrom-Portable([System.Collections.IDictionary] $Tagged) {
         'clixml' {
             $object = [System.Management.Automation.PSSerializer]::Deserialize($value)
             # An array comes back as a list that says what it was.
-            if ($object -is [System.Collections.ArrayList] -and @([psobject]::AsPSObject($object).PSTypeNames) -like '*`[`]') { return , $object.ToArray() }
+            if ($object -is [System.Collections.ArrayList] -and @($object.pstypenames) -like '*`[`]') { return , $object.ToArray() }
             return , $object
         }
     }
@@ -164,7 +164,7 @@ function ConvertFrom-PortableList($Values) {
 # Whether a value means the same in another process.
 function Test-PlainValue($Value, [int] $Depth = 0) {
     if ($null -eq $Value -or $Depth -gt $script:SerializeDepth) { return $true }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [string] -or $base -is [ValueType] -or $base -is [securestring] -or $base -is [pscredential] -or
         $base -is [scriptblock] -or $base -is [uri] -or $base -is [version] -or $base -is [byte[]]) { return $true }
     if ($base -is [System.Collections.IDictionary]) {
@@ -176,7 +176,7 @@ function Test-PlainValue($Value, [int] $Depth = 0) {
         return $true
     }
     if ($base -is [System.Management.Automation.PSCustomObject]) {
-        foreach ($item in [psobject]::AsPSObject($Value).Properties) { if (-not (Test-PlainValue $item.Value ($Depth + 1))) { return $false } }
+        foreach ($item in $Value.psobject.Properties) { if (-not (Test-PlainValue $item.Value ($Depth + 1))) { return $false } }
         return $true
     }
     $false

@@ -194,7 +194,7 @@ function Get-BlockValue([System.Collections.Generic.List[object]] $Output) {
 
 function Get-UnlockExpiry([System.Collections.Generic.List[object]] $Output) {
     foreach ($item in $Output) {
-        $base = if ($null -ne $item) { [psobject]::AsPSObject($item).BaseObject }
+        $base = if ($null -ne $item) { $item }
         if ($base -is [datetime]) { return [ordered]@{ expiry = $base.ToUniversalTime().ToString('o', [cultureinfo]::InvariantCulture) } }
         if ($base -is [datetimeoffset]) { return [ordered]@{ expiry = $base.UtcDateTime.ToString('o', [cultureinfo]::InvariantCulture) } }
     }

@@ -40,7 +40,6 @@ function Add-JsonText([System.Text.StringBuilder] $To, [string] $Text) {
 # Writes plain values; false where a value is none of those, or too deep.
 function Add-PlainJson([System.Text.StringBuilder] $To, $Value, [int] $Depth) {
     if ($null -eq $Value) { $null = $To.Append('null'); return $true }
-    if ($Value -is [psobject]) { $Value = $Value.psobject.BaseObject }
     if ($Value -is [string]) { Add-JsonText $To $Value; return $true }
     if ($Value -is [bool]) { $null = $To.Append($(if ($Value) { 'true' } else { 'false' })); return $true }
     if ($Value -is [int] -or $Value -is [long]) { $null = $To.Append($Value); return $true }
@@ -81,7 +80,7 @@ function ConvertTo-ResponseJson($Value, [int] $Depth, [bool] $Indented) {
 # Keys that are no strings would stop ConvertTo-Json.
 function ConvertTo-TextKey($Value, [int] $Level) {
     if ($Level -gt 100 -or $null -eq $Value) { return $Value }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [System.Collections.IDictionary]) {
         $table = [ordered]@{}
         foreach ($entry in $base.GetEnumerator()) { $table[[object][string]$entry.Key] = ConvertTo-TextKey $entry.Value ($Level + 1) }
@@ -184,7 +183,7 @@ function Write-PodeHtmlResponse {
 
 function Write-XmlValue([System.Xml.XmlWriter] $Writer, $Value, [int] $Depth) {
     if ($null -eq $Value) { return }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [string] -or $base -is [ValueType] -or $Depth -le 0) { $Writer.WriteString([System.Management.Automation.LanguagePrimitives]::ConvertTo($base, [string])); return }
     if ($base -is [System.Collections.IEnumerable] -and $base -isnot [System.Collections.IDictionary]) {
         foreach ($item in $base) { Write-XmlElement $Writer 'Property' $null $item ($Depth - 1) }

@@ -97,7 +97,7 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
         $name = [string]$pair[0]
         $headers[$name] = if ($headers.ContainsKey($name)) { "$($headers[$name])$(if ($name -eq 'Cookie') { '; ' } else { ', ' })$($pair[1])" } else { [string]$pair[1] }
     }
-    $bytes = if ($From['body']) { [Convert]::FromBase64String($From['body']) } else { [byte[]]::new(0) }
+    $bytes = [Convert]::FromBase64String([string]$From['body'])
     $route = $From['route']
     $type = [string]$headers['Content-Type']
     $forced = if ($null -ne $route) { [string]$route['contentType'] } else { '' }

@@ -204,11 +204,11 @@ function Add-ChangeEdit($Edits, $Node, $Place, [string] $Use, [string] $Scope, [
     $write = "; $(Get-WriteText $Scope $Name $false)$copy"
     switch ($Use) {
         'statement' { Add-Wrap $Edits $Node.Extent $read $write }
-        'void' { Add-Wrap $Edits $Node.Extent "`$($read" "$write)" }
+        'void' { Add-Wrap $Edits $Node.Extent ('$(' + $read) ($write + ')') }
         default {
             # An assignment gives its value only in brackets; a call must not be unrolled by them.
-            $isCall = $Node -is [System.Management.Automation.Language.InvokeMemberExpressionAst]
-            Add-Wrap $Edits $Node.Extent "`$($read$(if (-not $isCall) { '(' })" "$(if (-not $isCall) { ')' })$write)"
+            $open, $close = if ($Node -is [System.Management.Automation.Language.InvokeMemberExpressionAst]) { '', '' } else { '(', ')' }
+            Add-Wrap $Edits $Node.Extent ('$(' + $read + $open) ($close + $write + ')')
         }
     }
     Add-Edit $Edits $Place.Extent.StartOffset $Place.Extent.EndOffset $copy
@@ -324,11 +324,12 @@ function ConvertTo-Block([scriptblock] $Block, $SessionState) {
     $edits = [System.Collections.Generic.List[object]]::new()
     $using = [ordered]@{}
     foreach ($node in $tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.UsingExpressionAst] }, $true)) {
-        $path = $node.SubExpression.VariablePath
+        $variable = [System.Management.Automation.Language.UsingExpressionAst]::ExtractUsingVariable($node)
+        $path = $variable.VariablePath
         if ($path.DriveName -in 'secret', 'state' -or (Test-ForeignUsing $node $tree)) { continue }
         $name = $path.UserPath -replace ':', '_'
         if (-not $using.Contains($name)) { $using[$name] = Get-UsingValue $path.UserPath $SessionState $node }
-        Add-Edit $edits ($node.Extent.StartOffset - $start) ($node.Extent.EndOffset - $start) "`${__using_$name}"
+        Add-Edit $edits ($node.Extent.StartOffset - $start) ($variable.Extent.EndOffset - $start) "`${__using_$name}"
     }
     $text = Merge-Edit $inner $edits
     if ($text -match '(?i)\b(secret|state):|\.ps1\b') { $text = Convert-ScriptText $text $extent.File }

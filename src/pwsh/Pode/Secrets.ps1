@@ -5,12 +5,12 @@ $script:SecretTypes = 'String, SecureString, HashTable, Byte[], or PSCredential'
 # A value to store: numbers, booleans and dates as text, ordered tables as Hashtables; bytes stay bytes.
 function ConvertTo-SecretValue($Value) {
     if ($null -eq $Value) { return '' }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [ValueType]) { return $base.ToString() }
     if ($base -is [System.Collections.IDictionary]) {
         $table = @{}
         foreach ($entry in $base.GetEnumerator()) {
-            $member = if ($null -ne $entry.Value) { [psobject]::AsPSObject($entry.Value).BaseObject }
+            $member = if ($null -ne $entry.Value) { $entry.Value }
             $table[[string]$entry.Key] = if ($null -eq $member -or $member -is [ValueType] -or $member -is [System.Collections.IDictionary]) { ConvertTo-SecretValue $member } else { $member }
         }
         return $table
@@ -35,7 +35,7 @@ function ConvertTo-SecretPortable($Value) {
 function ConvertTo-Metadata([hashtable] $Metadata) {
     $plain = [ordered]@{}
     foreach ($entry in $Metadata.GetEnumerator()) {
-        $value = if ($null -ne $entry.Value) { [psobject]::AsPSObject($entry.Value).BaseObject }
+        $value = if ($null -ne $entry.Value) { $entry.Value }
         $plain[[string]$entry.Key] = if ($value -is [datetime] -or $value -is [datetimeoffset]) { [ordered]@{ t = 'date'; v = $value.ToString('o', [cultureinfo]::InvariantCulture) } }
         elseif ($value -is [int] -or $value -is [long]) { [ordered]@{ t = 'int'; v = [long]$value } }
         else { [ordered]@{ t = 'string'; v = Assert-PortableText ([string]$value) } }
@@ -64,7 +64,7 @@ function Select-SecretValue([System.Collections.IDictionary] $Answer) {
 # VaultParameters are plain data; anything else could not reach another worker.
 function ConvertTo-VaultParameter($Value, [string] $Name = 'VaultParameters') {
     if ($null -eq $Value) { return $null }
-    $base = [psobject]::AsPSObject($Value).BaseObject
+    $base = $Value
     if ($base -is [string]) { return Assert-PortableText $base }
     if ($base -is [bool] -or $base -is [int] -or $base -is [long] -or $base -is [double]) { return $base }
     if ($base -is [securestring]) { return ConvertFrom-SecureText $base }
