@@ -59,6 +59,9 @@ function global:Request-BridgeAnswer([System.Collections.IDictionary] $What) {
     return , $ok
 }
 
+# Without a file, as the worker's own files are no place of an error.
+foreach ($name in 'Stop-Ask', 'Request-BridgeAnswer') { Set-Item -Path "function:global:$name" -Value ([scriptblock]::Create((Get-Item -Path "function:$name").ScriptBlock.ToString())) }
+
 function global:Set-CoreSecret([string] $Name, [string] $Value) { $global:Core.Secrets[$Name] = [ordered]@{ t = 'string'; v = $Value } }
 function global:Get-CoreSecret([string] $Name) { $global:Core.Secrets[$Name]['v'] }
 
@@ -142,6 +145,7 @@ function global:Get-ResponseHeader($Response, [string] $Name) { @(foreach ($pair
 
 # Runs the inside of a route and gives its response.
 function global:Invoke-RouteText([string] $Block, $Event_ = (New-TestEvent), [string] $Before = '') {
+    foreach ($list in 'Routes', 'Functions', 'Variables') { $global:Core[$list].Clear() }
     $null = Invoke-Plan "$Before`nStart-PodeServer {`n Add-PodeRoute -Method Get -Path '/' -ScriptBlock {$Block}`n}"
     Start-Worker
     Invoke-TestRoute 1 $Event_

@@ -68,7 +68,7 @@ function ConvertFrom-XmlText([string] $Text) {
         $document.Load($reader)
     }
     catch { throw (New-CommandError 'the body is not valid XML' $script:BodyError 'InvalidData') }
-    $document
+    return , $document
 }
 
 # The media type without its parameters, and the charset's encoding.
@@ -103,8 +103,8 @@ function Read-RequestBody([byte[]] $Bytes, [string] $ContentType) {
     $result.Text = $text
     if ([string]::IsNullOrWhiteSpace($text)) { return $result }
     $result.Data = switch -Regex ($type) {
-        '/json$' { ConvertFrom-JsonText $text; break }
-        '/xml$' { ConvertFrom-XmlText $text; break }
+        '/json$' { , (ConvertFrom-JsonText $text); break }
+        '/xml$' { , (ConvertFrom-XmlText $text); break }
         '/csv$' { , @($text | ConvertFrom-Csv); break }
         '(/x-www-form-urlencoded|^)$' { ConvertFrom-LooseText $text; break }
         default { $text }

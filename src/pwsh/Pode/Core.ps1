@@ -29,16 +29,19 @@ function New-PlacedError([string] $Message, [string] $Id, $Extent) {
 function Get-ScriptPosition([System.Management.Automation.ErrorRecord] $Record) {
     $own = [System.IO.Path]::GetDirectoryName($PSScriptRoot)
     $at = $Record.InvocationInfo
+    $place = $null
     if ($null -ne $at -and $at.ScriptLineNumber -gt 0 -and $at.ScriptName -and -not $at.ScriptName.StartsWith($own, [StringComparison]::Ordinal)) {
-        return [ordered]@{ script = $at.ScriptName; line = $at.ScriptLineNumber; column = [Math]::Max(1, $at.OffsetInLine) }
+        $place = [ordered]@{ script = $at.ScriptName; line = $at.ScriptLineNumber; column = [Math]::Max(1, $at.OffsetInLine) }
     }
+    # The stack is the surer of the two: a binding error's own place is that of an outer command.
     foreach ($match in [regex]::Matches([string]$Record.ScriptStackTrace, '(?m), (?<file>[^\r\n]+): line (?<line>\d+)\r?$')) {
         $file = $match.Groups['file'].Value
-        if (-not $file.StartsWith($own, [StringComparison]::Ordinal) -and $file -ne '<No file>') {
-            return [ordered]@{ script = $file; line = [int]$match.Groups['line'].Value; column = 1 }
-        }
+        $line = [int]$match.Groups['line'].Value
+        if ($file.StartsWith($own, [StringComparison]::Ordinal) -or $file -eq '<No file>') { continue }
+        if ($null -ne $place -and $place['script'] -eq $file -and $place['line'] -eq $line) { break }
+        return [ordered]@{ script = $file; line = $line; column = 1 }
     }
-    $null
+    $place
 }
 
 # The fault of an error: the core's own as it came, with the script's line added.

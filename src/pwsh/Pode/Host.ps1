@@ -62,10 +62,10 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         $tree = ConvertTo-SyntaxTree $file.Text $file.Path
         $bridge.Tree = $tree
         Import-RequiredModule $tree
-        $list, $named = ConvertTo-ScriptArgument @($Plan['arguments'])
+        $arguments = ConvertTo-ScriptArgument @($Plan['arguments'])
         $block = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
         :BridgePlanned do {
-            & $script:Starter $block $list $named *>&1 | & { process { Write-StreamRecord $_ } }
+            & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { Write-StreamRecord $_ } }
         } while ($false)
         Export-ScriptModule
     }
@@ -91,7 +91,7 @@ function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
 
 # Texts of a command line as `pwsh -File` binds them: `-Name value`, `-Name:value`, `-Switch`, positions.
 function ConvertTo-ScriptArgument([object[]] $Texts) {
-    $list = [System.Collections.Generic.List[object]]::new()
+    $list = [System.Collections.Generic.List[psobject]]::new()
     $named = @{}
     foreach ($text in $Texts) {
         $text = [string]$text
@@ -110,8 +110,7 @@ function ConvertTo-ScriptArgument([object[]] $Texts) {
             default { $_ }
         }
     }
-    $list.ToArray()
-    $named
+    @{ List = $list.ToArray(); Named = $named }
 }
 
 # `#Requires -Modules` is honoured by hand: the script runs as a block, not as a file.
