@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use crate::pwsh::{self, Folder, PwshError};
 use crate::registry;
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store};
+use crate::vault::ledger::Acknowledged;
 use crate::vault::set_up::{WorkerSetUp, unregister};
 use crate::vault::{Entry, Outcome, Vaults, Verb};
 use crate::worker::process::{Environment, PwshLauncher};
@@ -32,7 +34,8 @@ use crate::worker::{LaunchError, Launcher};
 /// How often the files of stores are looked at for foreign changes.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A running bridge. Cheap to clone; [`Bridge::stop`] ends it.
+/// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
+/// without, its workers are killed.
 #[derive(Clone)]
 pub struct Bridge(Arc<Inner>);
 
@@ -105,7 +108,7 @@ pub enum StartError {
     Workers(#[from] LaunchError),
 }
 
-/// How the bridge is. Names vaults, never keys or values.
+/// How the bridge is. Never holds a value.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
     /// Requests can be served.
@@ -136,6 +139,9 @@ pub struct VaultHealth {
     pub reason: Option<String>,
     /// Changes to its store by somebody else.
     pub foreign_changes: u64,
+    /// Keys that we had written and somebody else erased, and that are not back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
 }
 
 impl Bridge {
@@ -183,7 +189,7 @@ impl Bridge {
         let mut folder = None;
         if let Some((launcher, its_folder)) = workers {
             folder = its_folder;
-            let set_up = WorkerSetUp { vaults: vaults.clone(), init: plan.init.clone() };
+            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone() };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
             let started = wait_for(&pool, plan.pool.min, progress).await;
             if let Err(error) = started {
@@ -207,7 +213,7 @@ impl Bridge {
             _folder: folder,
         };
         let bridge = Bridge(Arc::new(inner));
-        tokio::spawn(watch(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        tokio::spawn(watch_stores(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
         Ok(bridge)
     }
 
@@ -361,16 +367,13 @@ impl Bridge {
                     outcome
                 }
             };
-            let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            match waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })? {
-                Ok(loaded) => match loaded.clone() {
-                    // The load had an earlier deadline than this caller.
-                    Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
-                    Some(loaded) => return loaded,
-                    None => {}
-                },
+            let loaded = loaded(&mut outcome, deadline).await?;
+            match loaded {
+                // The load had an earlier deadline than this caller.
+                Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
+                Some(loaded) => return loaded,
                 // The load was given up.
-                Err(_) => tokio::task::yield_now().await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
@@ -393,6 +396,16 @@ impl Bridge {
             }
         });
         self.0.cache.finish(ticket, loaded, ttl, Instant::now());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Slots hold the pool that holds them; without a word they would go on for ever.
+        self.stopping.cancel();
+        if let Some(pool) = self.vaults.pool() {
+            pool.halt();
+        }
     }
 }
 
@@ -456,6 +469,17 @@ fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
 }
 
+/// The outcome of a load; `None` if it was given up.
+async fn loaded(
+    outcome: &mut watch::Receiver<Option<Loaded>>,
+    deadline: Instant,
+) -> Result<Option<Loaded>, BridgeError> {
+    match timeout_at(deadline, outcome.wait_for(Option::is_some)).await {
+        Ok(loaded) => Ok(loaded.ok().and_then(|loaded| loaded.clone())),
+        Err(_) => Err(BridgeError::Deadline { outcome_unknown: false }),
+    }
+}
+
 async fn wait_for(
     pool: &Pool,
     min: usize,
@@ -478,7 +502,7 @@ async fn wait_for(
 }
 
 /// Looks at the stores' files for changes by others, and lets the cache forget what is over.
-async fn watch(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
+async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
     let mut tick = interval(WATCH);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -501,13 +525,47 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     }
     // Looked at again while nobody of ours writes.
     let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
-    let _permit = tokio::select! {
+    let permit = tokio::select! {
         permit = pool.lane(lane) => permit,
         () = inner.stopping.cancelled() => return,
     };
-    if store.foreign_change() {
-        tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
-        inner.cache.touched_all(&store.id);
+    store.foreign_change();
+    if !store.take_uninspected() {
+        return;
+    }
+    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
+    inner.cache.touched_all(&store.id);
+    drop(permit);
+    if inner.vaults.ledger().has(&store.id) {
+        look_for_damage(inner, store).await;
+    }
+}
+
+/// Names the keys that we had written and that a foreign writer erased; writes them again where the plan
+/// says so.
+async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
+    let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
+    let deadline = || Instant::now() + inner.plan.limits.deadline;
+    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
+        Ok(Outcome::List(secrets)) => secrets,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
+            return;
+        }
+    };
+    let vanished = inner.vaults.ledger().vanished(&store.id, names.iter().map(|secret| secret.name.as_str()));
+    for Acknowledged { vault, key, value } in vanished {
+        store.note_vanished(&key);
+        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
+        let verb = Verb::Set { key: key.clone(), value, metadata, member: None };
+        match inner.vaults.perform(&entry, verb, deadline()).await {
+            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
+            Err(error) => {
+                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
+            }
+        }
     }
 }
 
@@ -518,9 +576,13 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         state: if lockout.is_some() { "locked_out" } else { "ok" },
         reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
+        vanished: entry.store.vanished(),
     }
 }
 
 fn list_of(names: &[String]) -> String {
     if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,11 @@ use crate::platform;
 const FILES: &[(&str, &str)] = &[
     ("worker.ps1", include_str!("pwsh/worker.ps1")),
     ("SecretBridge.Worker.psm1", include_str!("pwsh/SecretBridge.Worker.psm1")),
+    ("wire.ps1", include_str!("pwsh/wire.ps1")),
+    ("values.ps1", include_str!("pwsh/values.ps1")),
+    ("faults.ps1", include_str!("pwsh/faults.ps1")),
+    ("vaults.ps1", include_str!("pwsh/vaults.ps1")),
+    ("store.ps1", include_str!("pwsh/store.ps1")),
 ];
 
 /// Folder names of this program begin so; the pid and the start of the owner follow.
@@ -205,6 +210,16 @@ mod tests {
     fn a_named_program_that_cannot_be_run_is_an_error() {
         let error = find(Some(Path::new("/nowhere/pwsh")), None).unwrap_err();
         assert!(error.to_string().contains("--pwsh"), "{error}");
+    }
+
+    #[test]
+    fn every_file_beside_the_worker_script_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pwsh");
+        let files = fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_file());
+        for file in files {
+            let name = file.file_name();
+            assert!(FILES.iter().any(|(embedded, _)| name == *embedded), "{name:?}");
+        }
     }
 
     #[test]

@@ -17,8 +17,10 @@ use crate::pool::lanes::{Crew, Lane, Mode};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store, StoreId};
+use ledger::Ledger;
 use task::{Began, VaultTask};
 
+pub mod ledger;
 pub mod rules;
 pub mod session;
 pub mod set_up;
@@ -85,6 +87,7 @@ pub struct Vaults {
     stores: Mutex<HashMap<StoreId, Arc<Store>>>,
     pool: OnceLock<Pool>,
     limits: Limits,
+    ledger: Ledger,
     /// Told of each key that a write changed or may have changed, before the write is acknowledged.
     touched: Touched,
 }
@@ -122,6 +125,7 @@ impl Vaults {
             stores: Mutex::default(),
             pool: OnceLock::new(),
             limits,
+            ledger: Ledger::default(),
             touched: Arc::new(touched),
         }
     }
@@ -193,12 +197,22 @@ impl Vaults {
         if let Some(local) = &entry.local {
             return self.in_local(entry, local.clone(), verb).await;
         }
-        match self.in_worker(entry, &verb, deadline).await {
+        let outcome = match self.in_worker(entry, &verb, deadline).await {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
                 self.in_worker(entry, &verb, deadline).await
             }
             outcome => outcome,
+        }?;
+        if let (true, Some(key)) = (verb.writes(), verb.key()) {
+            entry.store.note_repaired(key);
         }
+        self.ledger.note(entry, &verb);
+        Ok(outcome)
+    }
+
+    /// What was written and acknowledged.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The lane that a verb needs in a store, if any.

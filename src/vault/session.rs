@@ -172,22 +172,31 @@ impl Session<'_> {
         self.write(op).await
     }
 
-    /// Unlocks with the password that the worker remembers, or with the vault's.
+    /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
-        let store = &self.entry.store;
-        self.heed_lockout()?;
-        let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
+        let store = self.entry.store.clone();
         let password = self.entry.password.clone().map(SecretValue::SecureString);
-        let op = Op::Unlock(Unlock { vault: self.registered(), password });
-        match self.worker.call::<StoreReply>(op, self.until).await {
-            Ok(reply) => {
-                store.told(reply.authentication.as_deref(), reply.password_timeout);
-                store.unlocked();
-                self.saw(generation, files, Some(now));
-                Ok(reply)
+        let mut doubts = 0;
+        loop {
+            self.heed_lockout()?;
+            let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
+            let op = Op::Unlock(Unlock { vault: self.registered(), password: password.clone() });
+            match self.worker.call::<StoreReply>(op, self.until).await {
+                Ok(reply) => {
+                    store.told(reply.authentication.as_deref(), reply.password_timeout);
+                    store.unlocked();
+                    self.saw(generation, files, Some(now));
+                    return Ok(reply);
+                }
+                Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
+                    doubts += 1;
+                    if doubts == DOUBTS || store.files_now() == files {
+                        return Err(self.refused(&fault, files));
+                    }
+                    sleep(MID_WRITE).await;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => Err(self.refused(&fault, files)),
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -220,9 +229,16 @@ impl Session<'_> {
         op: impl Fn(bool) -> Op,
     ) -> Result<T, Trouble> {
         let store = self.entry.store.clone();
+        // Before our own write makes the files look like ours again.
+        store.foreign_change();
         let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
         let mut doubts = 0;
         loop {
+            if refresh && self.worker.seen.get(&store.id).is_none_or(|seen| seen.unlocked.is_none()) {
+                // A worker remembers a password only once it has opened the store.
+                self.unlock().await?;
+                refresh = false;
+            }
             if refresh {
                 self.heed_lockout()?;
             }

@@ -1,6 +1,6 @@
 //! Sets a fresh worker up: init scripts, then each vault registered, configured and unlocked.
 
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -19,8 +19,8 @@ use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Seen, Worker};
 
 /// Replays the plan's set-up into each worker.
 pub struct WorkerSetUp {
-    /// The vaults.
-    pub vaults: Arc<Vaults>,
+    /// The vaults; they hold the pool that holds this.
+    pub vaults: Weak<Vaults>,
     /// Scripts that run first.
     pub init: Vec<InitScript>,
 }
@@ -38,7 +38,8 @@ impl SetUp for WorkerSetUp {
             for script in &self.init {
                 run_init(worker, script, until).await?;
             }
-            for entry in self.vaults.all() {
+            let Some(vaults) = self.vaults.upgrade() else { return Ok(()) };
+            for entry in vaults.all() {
                 if let Some(extension) = entry.plan.extension()
                     && belongs(&entry, crew)
                 {
