@@ -154,7 +154,7 @@ Start-PodeServer {
     $lifts = @(foreach ($route in $global:Core.Routes) { if ($route.Contains('lift')) { ConvertTo-Json -InputObject $route['lift'] -Depth 8 -Compress } else { '-' } })
     Assert-Equal $lifts[0] '{"respond":{"object":[["Value",{"secret":"X"}]]}}'
     Assert-Equal $lifts[1] '{"update":{"secret":"X","field":"Value"}}'
-    Assert-Equal $lifts[3] '{"respond":{"object":[["a",{"literal":1}],["b",{"literal":"t"}]]},"unordered":true}'
+    Assert-Equal $lifts[3] '{"respond":{"object":[["a",{"literal":1}],["b",{"literal":"t"}]]}}'
     Assert-Equal ($lifts[4..6] -join '') '---'
 }
 

@@ -44,14 +44,11 @@ function Get-RespondLift($Command) {
     $arguments = Get-PlainArgument $Command @('Value')
     if ($null -eq $arguments -or $arguments.Count -ne 1) { return }
     $value = @($arguments.Values)[0]
-    $state = @{ Unordered = $false; Secrets = 0 }
     $isTable = $value -is [System.Management.Automation.Language.HashtableAst] -or (Test-OrderedTable $value)
     if (-not $isTable) { return }
-    $template = Get-LiftTemplate $value $state
+    $template = Get-LiftTemplate $value
     if ($null -eq $template) { return }
-    $lift = [ordered]@{ respond = $template }
-    if ($state.Unordered) { $lift['unordered'] = $true }
-    $lift
+    [ordered]@{ respond = $template }
 }
 
 function Test-OrderedTable($Node) {
@@ -59,18 +56,16 @@ function Test-OrderedTable($Node) {
     $Node.Child -is [System.Management.Automation.Language.HashtableAst]
 }
 
-function Get-LiftTemplate($Node, [hashtable] $State) {
+function Get-LiftTemplate($Node) {
     if ($Node -is [System.Management.Automation.Language.PipelineAst] -and $Node.PipelineElements.Count -eq 1 -and
         $Node.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst] -and -not $Node.PipelineElements[0].Redirections.Count) {
         $Node = $Node.PipelineElements[0].Expression
     }
     $secret = Get-SecretRead $Node
     if ($secret) { return [ordered]@{ secret = $secret } }
-    if (Test-OrderedTable $Node) { return Get-LiftObject $Node.Child $State }
-    if ($Node -is [System.Management.Automation.Language.HashtableAst]) {
-        if ($Node.KeyValuePairs.Count -gt 1) { $State.Unordered = $true }
-        return Get-LiftObject $Node $State
-    }
+    if (Test-OrderedTable $Node) { return Get-LiftObject $Node.Child }
+    # A plain table has no order of its own: one is as good as another.
+    if ($Node -is [System.Management.Automation.Language.HashtableAst]) { return Get-LiftObject $Node }
     if ($Node -is [System.Management.Automation.Language.StringConstantExpressionAst] -and [string]$Node.StringConstantType -ne 'BareWord') {
         return [ordered]@{ literal = $Node.Value }
     }
@@ -86,11 +81,11 @@ function Get-LiftTemplate($Node, [hashtable] $State) {
     }
 }
 
-function Get-LiftObject($Table, [hashtable] $State) {
+function Get-LiftObject($Table) {
     $pairs = [System.Collections.Generic.List[object]]::new()
     foreach ($pair in $Table.KeyValuePairs) {
         if ($pair.Item1 -isnot [System.Management.Automation.Language.StringConstantExpressionAst]) { return }
-        $template = Get-LiftTemplate $pair.Item2 $State
+        $template = Get-LiftTemplate $pair.Item2
         if ($null -eq $template) { return }
         $pairs.Add(@($pair.Item1.Value, $template))
     }

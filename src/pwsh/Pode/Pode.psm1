@@ -21,6 +21,9 @@ $script:Bridge = @{
     Config    = @{}
     Served    = $false
     Loopback  = $false
+    Check     = $false
+    Proxied   = $false
+    Tree      = $null
     Blocks    = @{}
     Functions = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
     Warned    = [System.Collections.Generic.HashSet[string]]::new()
@@ -32,6 +35,9 @@ $script:Bridge = @{
 # People's code runs in a session state of its own under the global scope: neither this module's strict
 # mode nor the worker's reaches it, and what it defines is seen by every other block.
 $script:UserScope = New-Module -Name 'SecretBridge.Script' -ScriptBlock { }
+
+# The request, in routes; a function outside of one finds nothing.
+$global:WebEvent = $null
 
 foreach ($part in 'Core', 'Scope', 'Lift', 'Unsupported', 'Host', 'Body', 'Secrets', 'Server', 'Routes',
     'Responses', 'Headers', 'Cookies', 'State', 'Logging', 'Vaults') {

@@ -1,6 +1,8 @@
 # What a route answers with. The last text written is the answer.
 
-$script:JsonSpecial = [char[]]@('"', '\') + [char[]](0..31)
+# What is escaped, by the rules in docs/script-protocol.md, *JSON text*.
+$script:JsonSpecial = [char[]]@('"', '\') + [char[]](0..31) + [char[]]@(0x85, 0x2028, 0x2029)
+$script:JsonEscapes = @{ '"' = '\"'; '\' = '\\'; "`n" = '\n'; "`r" = '\r'; "`t" = '\t'; "`b" = '\b'; "`f" = '\f' }
 
 function Get-CurrentEvent {
     if ($null -eq $global:WebEvent) { throw (New-CommandError 'there is no request here: responses are written in routes' 'NoWebEvent') }
@@ -29,10 +31,10 @@ function Read-ResponseFile([string] $Path) {
 
 function Add-JsonText([System.Text.StringBuilder] $To, [string] $Text) {
     if ($Text.IndexOfAny($script:JsonSpecial) -ge 0) {
-        $Text = $Text.Replace('\', '\\').Replace('"', '\"').Replace("`n", '\n').Replace("`r", '\r').Replace("`t", '\t').Replace("`b", '\b').Replace("`f", '\f')
-        if ($Text.IndexOfAny($script:JsonSpecial, 0) -ge 0) {
-            $Text = [regex]::Replace($Text, '[\x00-\x1f]', { param($m) '\u{0:x4}' -f [int][char]$m.Value })
-        }
+        $Text = [regex]::Replace($Text, '["\\\x00-\x1f\x85\u2028\u2029]', {
+                param($match)
+                $script:JsonEscapes[$match.Value] ?? ('\u{0:x4}' -f [int][char]$match.Value)
+            })
     }
     $null = $To.Append('"').Append($Text).Append('"')
 }

@@ -134,7 +134,7 @@ function Register-PodeSecretVault {
         }
         # Here and now, where the script's variables and functions are; and in each worker before it registers.
         $what['init'] = ConvertTo-Block $InitScriptBlock $session
-        & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } }
+        if (-not $script:Bridge.Check) { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
     }
     $null = Request-Core $what
 }

@@ -33,6 +33,8 @@ function ConvertTo-ServerSetting($Config) {
         $value = Get-ConfigValue $Config $entry.Value
         if ($value -is [string] -or $value -is [bool] -or $value -is [int] -or $value -is [long]) { $settings[$entry.Key] = $value }
     }
+    $routes = Get-ConfigValue $Config 'Web.ErrorPages.Routes'
+    if ($routes -is [System.Collections.IDictionary]) { $settings['error_routes'] = @(foreach ($entry in $routes.GetEnumerator()) { , @([string]$entry.Key, [string]$entry.Value) }) }
     $settings
 }
 

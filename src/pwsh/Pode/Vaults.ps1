@@ -2,14 +2,6 @@
 # the core, which keeps their order; for all others they are SecretManagement's own. Import-Module of
 # Pode is this module, whatever version or path a script names.
 
-$script:SecretManagement = 'Microsoft.PowerShell.SecretManagement'
-
-function Test-CoreVault([string] $Name) {
-    # While the core works in this process, on a vault's behalf, the call is the extension's own.
-    if (-not $Name) { return $false }
-    $null -ne (Find-CoreVault $Name)
-}
-
 # Pode's name of a vault, by its name in the registry.
 function Find-CoreVault([string] $Name) {
     foreach ($vault in @((Request-Core ([ordered]@{ do = 'vault-get'; names = @($Name); by = 'registry' }))['vaults'])) {
@@ -20,14 +12,15 @@ function Find-CoreVault([string] $Name) {
 # Functions of these names shadow the cmdlets in people's code only; vault modules and the worker see
 # the cmdlets.
 function Register-VaultProxy {
-    if ($script:Bridge['Proxied']) { return }
+    if ($script:Bridge.Proxied) { return }
     $script:Bridge.Proxied = $true
-    $provider = $script:UserScope.SessionState.InvokeProvider.Item
+    # `using module Pode` and `Get-Module -ListAvailable` look here.
+    $folder = [System.IO.Path]::GetDirectoryName($PSScriptRoot)
+    if (-not $env:PSModulePath.StartsWith($folder, [StringComparison]::Ordinal)) { $env:PSModulePath = "$folder$([System.IO.Path]::PathSeparator)$env:PSModulePath" }
     foreach ($name in 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Unlock-SecretVault') {
         $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $script:VaultProxies[$name]
     }
     $null = & $script:UserScope { param($b) Set-Item -Path 'function:script:Import-Module' -Value $b } $script:ImportProxy
-    $null = $provider
 }
 
 $script:VaultProxies = @{
