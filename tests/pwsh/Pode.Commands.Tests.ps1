@@ -1,5 +1,7 @@
 # The commands: what they ask of the core, and what they refuse.
 
+Set-StrictMode -Version Latest
+
 . "$PSScriptRoot/support.ps1"
 
 function Get-Ask([string] $Do) { foreach ($ask in $global:Core.Asks) { if ($ask['do'] -eq $Do) { return $ask } } }

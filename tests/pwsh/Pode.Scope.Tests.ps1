@@ -1,5 +1,7 @@
 # The rewrite: each case is run as a route in a fresh worker, over a core made of tables.
 
+Set-StrictMode -Version Latest
+
 . "$PSScriptRoot/support.ps1"
 
 # name, secrets before, block, what the block answers as text

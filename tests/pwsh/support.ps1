@@ -1,6 +1,8 @@
 # What the tests of the Pode module share: a core made of tables, and `Test-Rule`.
 # The commands ask through `Request-BridgeAnswer`; here that is a function over tables.
 
+Set-StrictMode -Version Latest
+
 $global:Core = $null
 $global:Failures = 0
 

@@ -1,5 +1,7 @@
 # Request bodies by media type. A body that is not what its type says is the client's mistake: 400.
 
+Set-StrictMode -Version Latest
+
 $script:BodyError = 'BadBody'
 
 # Query strings and forms: keys without case, repeated ones joined by commas, a bare word under `''`.

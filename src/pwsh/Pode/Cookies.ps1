@@ -1,5 +1,7 @@
 # Cookies. Signed ones are not here: their parameters stop the start.
 
+Set-StrictMode -Version Latest
+
 function Read-RequestCookie([string] $Header) {
     $cookies = @{}
     foreach ($pair in $Header.Split(';')) {

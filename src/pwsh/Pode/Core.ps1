@@ -1,5 +1,7 @@
 # Asks, portable values and errors.
 
+Set-StrictMode -Version Latest
+
 # Throws on a lone surrogate, where the default encoding would put U+FFFD without a word.
 $script:StrictUtf8 = [System.Text.UTF8Encoding]::new($false, $true)
 $script:SerializeDepth = 10

@@ -1,5 +1,7 @@
 # Headers: of the request to read, of the response to write.
 
+Set-StrictMode -Version Latest
+
 # A line end in a header would start another one.
 function Assert-HeaderText([string] $Name, [string] $Value) {
     if ($Name -notmatch "^[A-Za-z0-9!#$%&'*+.^_``|~-]+`$") { throw (New-CommandError "'$Name' is no name of a header" 'HeaderName' 'InvalidArgument') }

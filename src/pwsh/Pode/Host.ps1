@@ -1,5 +1,7 @@
 # The worker's entry: plan, load, route, custom.
 
+Set-StrictMode -Version Latest
+
 <#
 .SYNOPSIS
 Carries out one `invoke` of the core; one plain object in, one out.

@@ -1,6 +1,8 @@
 # Which route blocks the core may answer without a worker: read off the rewritten syntax tree. A block
 # is lifted only if nothing else can happen in it; when in doubt it is not.
 
+Set-StrictMode -Version Latest
+
 # The lift of a route block, or nothing.
 function Get-BlockLift([scriptblock] $Block, [string] $Method) {
     $tree = $Block.Ast

@@ -1,5 +1,7 @@
 # Logging, in both of Pode's spellings. Where the lines go is the core's.
 
+Set-StrictMode -Version Latest
+
 function New-LogMethod([string] $Kind, [string] $Path, [string] $Name) {
     $method = @{ Terminal = $Kind -eq 'terminal' }
     if ($Kind -eq 'file') { $method['File'] = [System.IO.Path]::Combine([System.IO.Path]::GetFullPath($Path, $script:Bridge.Root ?? [Environment]::CurrentDirectory), "$Name.log") }

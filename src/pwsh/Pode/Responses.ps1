@@ -1,5 +1,7 @@
 # What a route answers with. The last text written is the answer.
 
+Set-StrictMode -Version Latest
+
 # What is escaped, by the rules in docs/script-protocol.md, *JSON text*.
 $script:JsonSpecial = [char[]]@('"', '\') + [char[]](0..31) + [char[]]@(0x85, 0x2028, 0x2029)
 $script:JsonEscapes = @{ '"' = '\"'; '\' = '\\'; "`n" = '\n'; "`r" = '\r'; "`t" = '\t'; "`b" = '\b'; "`f" = '\f' }

@@ -1,5 +1,7 @@
 # Routes: declaring them, and running their blocks.
 
+Set-StrictMode -Version Latest
+
 <#
 .SYNOPSIS
 Adds a route.

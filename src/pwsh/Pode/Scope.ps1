@@ -3,6 +3,8 @@
 # A script file is rewritten as a whole before it is compiled. Lines stay where they are; only columns
 # after a rewritten place move. Single-quoted strings and comments are no syntax, so they stay.
 
+Set-StrictMode -Version Latest
+
 # Methods that change a value: called on `$state:x`, the changed value is stored again.
 $script:Mutators = [System.Collections.Generic.HashSet[string]]::new([string[]]@(
         'Add', 'AddRange', 'Remove', 'RemoveAt', 'Clear', 'Insert', 'Enqueue', 'Dequeue', 'Push', 'Pop', 'Sort', 'Reverse', 'set_Item'

@@ -1,5 +1,7 @@
 # The Secrets feature: vaults, mounts and secrets. Every table is the core's.
 
+Set-StrictMode -Version Latest
+
 $script:SecretTypes = 'String, SecureString, HashTable, Byte[], or PSCredential'
 
 # A value to store: numbers, booleans and dates as text, ordered tables as Hashtables; bytes stay bytes.

@@ -1,5 +1,7 @@
 # The server itself: start, endpoints, configuration, scripts and modules.
 
+Set-StrictMode -Version Latest
+
 # Reads server.psd1, or server.<PODE_ENVIRONMENT>.psd1 where there is one; `-File` names another.
 function Read-ServerConfig([string] $Root, [string] $File) {
     $names = if ($File) { @([System.IO.Path]::GetFullPath($File, $Root)) }

@@ -1,5 +1,7 @@
 # Shared state and locks: one table each, in the core. A value that is read is a copy.
 
+Set-StrictMode -Version Latest
+
 <#
 .SYNOPSIS
 Stores a value in the shared state, and gives it back.

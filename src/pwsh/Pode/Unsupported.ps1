@@ -1,6 +1,8 @@
 # What of Pode is not here. A script that names it does not start; a call that only shows while the
 # server runs throws. Nothing is taken and then ignored.
 
+Set-StrictMode -Version Latest
+
 # The first pattern that a command's name fits says what to use instead.
 $script:Remedies = @(
     , @('Auth|Jwt|OIDC', 'callers are checked before the script: --token-file, or a reverse proxy that signs people in')

@@ -2,6 +2,8 @@
 # the core, which keeps their order; for all others they are SecretManagement's own. Import-Module of
 # Pode is this module, whatever version or path a script names.
 
+Set-StrictMode -Version Latest
+
 # Pode's name of a vault, by its name in the registry.
 function Find-CoreVault([string] $Name) {
     foreach ($vault in @((Request-Core ([ordered]@{ do = 'vault-get'; names = @($Name); by = 'registry' }))['vaults'])) {
