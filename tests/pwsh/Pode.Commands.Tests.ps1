@@ -290,6 +290,28 @@ Test-Rule 'both spellings of logging' {
     $asks = @($global:Core.Asks | Where-Object { $_['do'] -eq 'logging' })
     Assert-Equal @($asks.Count, ($asks[0]['levels'] -join ','), $asks[2]['kind'], $asks[2]['file']) @(3, 'error,warning', 'request', "$global:Folder/l/r.log")
 }
+Test-Rule 'a secret that a request has read is starred out of faults and log lines' {
+    Set-CoreSecret 'A' 'canary-42'
+    $response = Invoke-RouteText 'Write-Host "is $secret:A"; [int]$secret:A'
+    Assert-Equal "$($response['failed']['message'])$($response['page']['exception']['message'])$($global:Core.Logs)".Contains('canary') $false
+    Assert-Equal $global:Core.Logs[0] 'information: is ***'
+}
+foreach ($case in @(@('SecretStore', @(), 5), @('AzKeyVault', @('-VaultName', 'v', '-SubscriptionId', 's'), 2), @('CustomVault', @('-File', '/nowhere/users.json'), 3), @('LocalVault', @('-Path', './l.age'), 3))) {
+    Test-Rule "the example $($case[0]) declares its routes" {
+        $env:STORE_PASSWORD = $env:VAULT_PASSWORD = 'pass'
+        $null = Invoke-Plan ([System.IO.File]::ReadAllText("$PSScriptRoot/../../examples/$($case[0]).ps1")) $case[1]
+        Assert-Equal $global:Core.Routes.Count $case[2]
+        Assert-Equal $global:Core.Vaults.Count 1
+    }
+}
+Test-Rule 'lift: never where an alias takes the command''s place' {
+    $null = Invoke-Plan "Set-Alias Write-PodeJsonResponse Get-Date`nStart-PodeServer { Add-PodeRoute -Method Get -Path / -ScriptBlock { Write-PodeJsonResponse @{ a = 1 } } }"
+    Assert-Equal $global:Core.Routes[0].Contains('lift') $false
+}
+Test-Rule 'the init block may have using values' {
+    $null = Invoke-Plan "`$x = 'u'`nStart-PodeServer { Register-PodeSecretVault -Name v -ModuleName m -InitScriptBlock { `$global:Bound = `$using:x } }"
+    Assert-Equal $global:Bound 'u'
+}
 Test-Rule 'a hot route takes less than a millisecond' {
     Set-CoreSecret 'X' 'v'
     $null = Invoke-RouteText 'Write-PodeJsonResponse @{ Value = $secret:X }'

@@ -5,6 +5,20 @@ Set-StrictMode -Version Latest
 # Throws on a lone surrogate, where the default encoding would put U+FFFD without a word.
 $script:StrictUtf8 = [System.Text.UTF8Encoding]::new($false, $true)
 $script:SerializeDepth = 10
+# Texts of secrets that this request has read or written: starred out of what goes to the log.
+$script:Seen = [System.Collections.Generic.HashSet[string]]::new()
+# Shorter ones would star out half of every message.
+$script:ShortestSecret = 3
+
+function Add-SeenSecret($Value) {
+    if ($Value -is [string]) { if ($Value.Length -ge $script:ShortestSecret) { $null = $script:Seen.Add($Value) } }
+    elseif ($Value -is [hashtable]) { foreach ($item in $Value.Values) { Add-SeenSecret $item } }
+}
+
+function Hide-SeenSecret([string] $Text) {
+    foreach ($secret in $script:Seen) { $Text = $Text.Replace($secret, '***') }
+    $Text
+}
 
 # Asks the core; the fault of an answer is thrown with the core's message.
 function Request-Core([System.Collections.IDictionary] $What) {
@@ -53,12 +67,13 @@ function ConvertTo-ScriptFault([System.Management.Automation.ErrorRecord] $Recor
     if ($null -ne $known) {
         $fault = [ordered]@{}
         foreach ($entry in $known.GetEnumerator()) { $fault[$entry.Key] = $entry.Value }
+        $fault['message'] = Hide-SeenSecret ([string]$fault['message'])
         if ($null -ne $position -and -not $fault.Contains('position')) { $fault['position'] = $position }
         return $fault
     }
     $exception = $Record.Exception
     while ($null -ne $exception.InnerException -and $exception -is [System.Management.Automation.RuntimeException]) { $exception = $exception.InnerException }
-    $message = $exception.Message
+    $message = Hide-SeenSecret $exception.Message
     if ($message.Length -gt 4000) { $message = $message.Substring(0, 4000) }
     $fault = [ordered]@{
         id       = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
@@ -196,7 +211,7 @@ function Write-CopyWarning([string] $What, $Value) {
 
 # A line for the log; it waits for nothing.
 function Write-ScriptLog([string] $Level, [string] $Message) {
-    Write-BridgeLog $Level $Message $null
+    Write-BridgeLog $Level (Hide-SeenSecret $Message) $null
 }
 
 # What a block wrote to the other streams, as log lines. Its output is nobody's.

@@ -34,6 +34,11 @@ $script:Starter = $script:UserScope.NewBoundScriptBlock({
         . $args[0] @__bridgeList @__bridgeNamed
     })
 
+# What a command's name means in people's code.
+function Find-ScriptCommand([string] $Name) {
+    & $script:UserScope { $ExecutionContext.InvokeCommand.GetCommand($args[0], 'Alias, Function, Cmdlet') } $Name
+}
+
 # Gives a block's output; what it wrote to other streams goes to the log, also if it throws.
 function Invoke-Block($Compiled, [object[]] $Arguments) {
     $output = [System.Collections.Generic.List[object]]::new()
@@ -172,10 +177,15 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
         'remove' { $list.Add($Call['key']) }
         'set' {
             $list.Add($Call['key'])
-            $list.Add((ConvertFrom-Portable $Call['value']))
+            $value = ConvertFrom-Portable $Call['value']
+            Add-SeenSecret $value
+            $list.Add($value)
             $list.Add((ConvertFrom-Metadata $Call['metadata']))
         }
-        'unlock' { $list.Add($Call['secret']) }
+        'unlock' {
+            Add-SeenSecret $Call['secret']
+            $list.Add($Call['secret'])
+        }
     }
     if ($Call['kind'] -in 'read', 'set', 'remove') { $list.AddRange([object[]](ConvertFrom-PortableList $Call['arguments'])) }
     try { $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list.ToArray() }

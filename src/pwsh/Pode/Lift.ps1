@@ -15,6 +15,9 @@ function Get-BlockLift([scriptblock] $Block, [string] $Method) {
     if ($command -isnot [System.Management.Automation.Language.CommandAst] -or $command.Redirections.Count -or [string]$command.InvocationOperator -ne 'Unknown') { return }
     foreach ($name in 'Write-PodeJsonResponse', 'Get-PodeSecret', 'Update-PodeSecret') {
         if ($script:Bridge.Functions.Contains($name)) { return }
+        # An alias, or a module's command of that name, would run in its place.
+        $found = Find-ScriptCommand $name
+        if ($null -eq $found -or $found.CommandType -ne 'Function' -or $found.ModuleName -ne 'Pode') { return }
     }
     switch ($command.GetCommandName()) {
         'Write-PodeJsonResponse' { return Get-RespondLift $command }

@@ -78,6 +78,9 @@ function Test-PodeRoute {
 # Carries out a request: body, block, response.
 function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
     $arrived = $Call['event']
+    # The core has freed what an earlier block left behind.
+    $script:Bridge.Locks.Clear()
+    $script:Seen.Clear()
     try { $global:WebEvent = New-WebEvent $arrived }
     catch {
         if ($_.FullyQualifiedErrorId -ne $script:BodyError) { throw }

@@ -25,6 +25,7 @@ function ConvertTo-SecretValue($Value) {
 # The same as what travels; a member that no vault can hold is named.
 function ConvertTo-SecretPortable($Value) {
     $secret = ConvertTo-SecretValue $Value
+    Add-SeenSecret $secret
     $tag = ConvertTo-SecretTag $secret
     if ($null -ne $tag) { return $tag }
     foreach ($entry in $secret.GetEnumerator()) {
@@ -58,6 +59,7 @@ function ConvertFrom-Metadata($Plain) {
 # What the core left to project, because only PowerShell can look into it.
 function Select-SecretValue([System.Collections.IDictionary] $Answer) {
     $value = ConvertFrom-Portable $Answer['value']
+    Add-SeenSecret $value
     if ($Answer['expand']) { return , ($value | Select-Object -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue) }
     if ($Answer['property']) { return , ($value | Select-Object -Property ([string[]]$Answer['property'])) }
     return , $value
@@ -136,7 +138,10 @@ function Register-PodeSecretVault {
         }
         # Here and now, where the script's variables and functions are; and in each worker before it registers.
         $what['init'] = ConvertTo-Block $InitScriptBlock $session
-        if (-not $script:Bridge.Check) { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
+        # A block with `$using:` runs only once its values stand in it.
+        if ($script:Bridge.Check) { }
+        elseif ($what['init']['using'].Count) { $null = Invoke-Block (New-CompiledBlock $what['init']) @(, $VaultParameters) }
+        else { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
     }
     $null = Request-Core $what
 }
@@ -243,7 +248,10 @@ function Get-PodeSecret {
     $answer = Request-BridgeAnswer ([ordered]@{ do = 'secret-get'; name = $Name })
     $tagged = $answer['value']
     # The common case first: it is on the way of every `$secret:` read.
-    if ($answer.Count -eq 1 -and $tagged['t'] -ceq 'string') { return $tagged['v'] }
+    if ($answer.Count -eq 1 -and $tagged['t'] -ceq 'string') {
+        Add-SeenSecret $tagged['v']
+        return $tagged['v']
+    }
     return , (Select-SecretValue $answer)
 }
 

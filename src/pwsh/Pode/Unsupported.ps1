@@ -97,7 +97,7 @@ function Assert-SupportedScript($Tree) {
         if ($unsupported.Contains($name)) { throw (New-PlacedError (New-UnsupportedError $name).Exception.Message 'PodeNotSupported' $command.Extent) }
         $known = $ExecutionContext.SessionState.InvokeCommand.GetCommand($name, 'Function, Alias')
         if ($null -ne $known) { Assert-SupportedParameter $command $known }
-        elseif ($name -notmatch '-PodeWeb' -and $null -eq $script:UserScope.SessionState.InvokeCommand.GetCommand($name, 'Function, Alias, Cmdlet')) {
+        elseif ($name -notmatch '-PodeWeb' -and $null -eq (Find-ScriptCommand $name)) {
             throw (New-PlacedError "$name is no command that secretbridge has (hint: $(Get-Remedy $name))" 'PodeNotSupported' $command.Extent)
         }
     }
