@@ -3,6 +3,7 @@
 //! `cargo test` runs a slice of each; with `SECRETBRIDGE_SOAK=1` (`scripts/soak`) the full numbers are run,
 //! and what came out goes into `docs/reliability.md`. Each test prints what it counted in one line.
 
+mod foreign;
 mod history;
 mod writes;
 
