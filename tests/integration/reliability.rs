@@ -5,6 +5,7 @@
 
 mod foreign;
 mod history;
+mod truth;
 mod writes;
 
 use std::collections::BTreeMap;
