@@ -559,6 +559,7 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
 async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
     let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
     let deadline = || Instant::now() + inner.plan.limits.deadline;
+    let mark = inner.vaults.ledger().mark();
     let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
         Ok(Outcome::List(secrets)) => secrets,
         Ok(_) => return,
@@ -567,12 +568,14 @@ async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
             return;
         }
     };
-    let vanished = inner.vaults.ledger().vanished(&store.id, names.iter().map(|secret| secret.name.as_str()));
-    for Acknowledged { vault, key, value } in vanished {
+    let names = names.iter().map(|secret| secret.name.as_str());
+    let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
+    for Acknowledged { vault, key, value, .. } in vanished {
         store.note_vanished(&key);
         tracing::error!(vault, key, "a secret that was written here has been erased by another process");
         let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
-        let verb = Verb::Set { key: key.clone(), value, metadata, member: None };
+        // Not a plain write: a client may have written the key anew meanwhile.
+        let verb = Verb::PutBack { key: key.clone(), value, metadata };
         match inner.vaults.perform(&entry, verb, deadline()).await {
             Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
             Err(error) => {

@@ -59,6 +59,15 @@ pub enum Verb {
         /// Only this member of a table; its siblings are kept.
         member: Option<String>,
     },
+    /// Write a value that somebody else erased, if the key is still missing then.
+    PutBack {
+        /// The key.
+        key: String,
+        /// The value to be there again.
+        value: Arc<SecretValue>,
+        /// Its metadata.
+        metadata: Option<Metadata>,
+    },
     /// Remove a key.
     Remove {
         /// The key.
@@ -87,7 +96,7 @@ pub struct Vaults {
     stores: Mutex<HashMap<StoreId, Arc<Store>>>,
     pool: OnceLock<Pool>,
     limits: Limits,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
     /// Told of each key that a write changed or may have changed, before the write is acknowledged.
     touched: Touched,
 }
@@ -105,13 +114,16 @@ impl Entry {
 impl Verb {
     /// Whether it may change the vault.
     pub fn writes(&self) -> bool {
-        matches!(self, Verb::Set { .. } | Verb::Remove { .. })
+        matches!(self, Verb::Set { .. } | Verb::PutBack { .. } | Verb::Remove { .. })
     }
 
     /// The key it is about.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Verb::Get { key, .. } | Verb::Set { key, .. } | Verb::Remove { key } => Some(key),
+            Verb::Get { key, .. }
+            | Verb::Set { key, .. }
+            | Verb::PutBack { key, .. }
+            | Verb::Remove { key } => Some(key),
             Verb::List | Verb::Unlock => None,
         }
     }
@@ -125,7 +137,7 @@ impl Vaults {
             stores: Mutex::default(),
             pool: OnceLock::new(),
             limits,
-            ledger: Ledger::default(),
+            ledger: Arc::default(),
             touched: Arc::new(touched),
         }
     }
@@ -197,17 +209,12 @@ impl Vaults {
         if let Some(local) = &entry.local {
             return self.in_local(entry, local.clone(), verb).await;
         }
-        let outcome = match self.in_worker(entry, &verb, deadline).await {
+        match self.in_worker(entry, &verb, deadline).await {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
                 self.in_worker(entry, &verb, deadline).await
             }
             outcome => outcome,
-        }?;
-        if let (true, Some(key)) = (verb.writes(), verb.key()) {
-            entry.store.note_repaired(key);
         }
-        self.ledger.note(entry, &verb);
-        Ok(outcome)
     }
 
     /// What was written and acknowledged.
@@ -248,6 +255,7 @@ impl Vaults {
             grace: self.limits.write_grace,
             began: began.clone(),
             touched: self.touched.clone(),
+            ledger: self.ledger.clone(),
             fresh_worker: false,
             reply,
         };
@@ -301,6 +309,12 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
             match member {
                 Some(member) => local.set_member(&key, &member, value, metadata)?,
                 None => local.set(&key, value, metadata)?,
+            }
+            Some(Outcome::Done)
+        }
+        Verb::PutBack { key, value, metadata } => {
+            if local.get(&key)?.is_none() {
+                local.set(&key, (*value).clone(), metadata)?;
             }
             Some(Outcome::Done)
         }

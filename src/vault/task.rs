@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::ledger::Ledger;
 use super::session::{Session, Trouble};
 use super::{Entry, Outcome, Touched, Verb};
 use crate::error::BridgeError;
@@ -32,6 +33,7 @@ pub(super) struct VaultTask {
     pub(super) grace: Duration,
     pub(super) began: Began,
     pub(super) touched: Touched,
+    pub(super) ledger: Arc<Ledger>,
     /// It was handed on to a fresh worker already.
     pub(super) fresh_worker: bool,
     pub(super) reply: oneshot::Sender<Result<Outcome, BridgeError>>,
@@ -71,6 +73,9 @@ impl Task for VaultTask {
                 self.fresh_worker = true;
                 return Verdict::Replace(Some(Rest { task: self, permit }));
             }
+            if outcome.is_ok() {
+                self.note_done();
+            }
             let late = Instant::now() > self.deadline;
             let verdict = self.verdict(worker, &outcome, before, permit, late);
             let key = self.verb.key();
@@ -109,11 +114,26 @@ impl VaultTask {
                 let set = session.set(key, value, metadata.as_ref(), before.as_ref()).await;
                 self.mend(&mut session, key, before.as_ref(), set).await
             }
+            Verb::PutBack { key, value, metadata } => {
+                if session.before_write(key).await?.is_some() {
+                    return Ok(Outcome::Done);
+                }
+                self.began.note();
+                session.set(key, value, metadata.as_ref(), None).await.map(|()| Outcome::Done)
+            }
             Verb::Remove { key } => {
                 session.before_write(key).await?;
                 self.began.note();
                 session.remove(key).await.map(|()| Outcome::Done)
             }
+        }
+    }
+
+    /// Notes what was done, while the lane is still held.
+    fn note_done(&self) {
+        if let (true, Some(key)) = (self.verb.writes(), self.verb.key()) {
+            self.entry.store.note_repaired(key);
+            self.ledger.note(&self.entry, &self.verb);
         }
     }
 

@@ -2,5 +2,6 @@
 
 mod fake;
 mod real;
+mod reliability;
 mod supervision;
 mod support;
