@@ -2,6 +2,7 @@
 
 use super::{Entry, Verb};
 use crate::error::BridgeError;
+use crate::plan::VaultKind;
 use crate::protocol::MetadataValue;
 use crate::secret::{SecretValue, fold};
 
@@ -17,8 +18,15 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
         return Err(BridgeError::ReadOnly { vault: entry.plan.name.clone() });
     }
     let extension = entry.plan.extension();
+    let opaque = matches!(verb, Verb::Set { value, .. } if value.is_opaque());
     let refusal = match (verb.key(), extension) {
+        _ if matches!(entry.plan.kind, VaultKind::Custom(_)) => {
+            Some("it is made of script blocks, and only a script block can call them".to_owned())
+        }
         (Some(""), _) => Some("a secret needs a name".to_owned()),
+        _ if opaque => {
+            Some("a secret is a string, SecureString, Hashtable, byte[] or PSCredential".to_owned())
+        }
         (Some(key), Some(extension)) if extension.is_secret_store() => in_secret_store(key, verb),
         (Some(key), Some(extension)) if extension.is_az_key_vault() => in_azure(key, verb),
         _ => None,

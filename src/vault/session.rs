@@ -176,6 +176,7 @@ impl Session<'_> {
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
         let store = &self.entry.store;
         self.heed_lockout()?;
+        self.entry.allow_unlock();
         let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
         let password = self.entry.password.clone().map(SecretValue::SecureString);
         let op = Op::Unlock(Unlock { vault: self.registered(), password });
@@ -255,7 +256,7 @@ impl Session<'_> {
 
     /// Whether an unlock brings the worker's copy up to date.
     fn can_refresh(&self) -> bool {
-        self.entry.password.is_some() && self.entry.store.authentication() != Authentication::None
+        self.entry.may_unlock() && self.entry.store.authentication() != Authentication::None
     }
 
     /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.
