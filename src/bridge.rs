@@ -395,15 +395,14 @@ impl Bridge {
                 }
             };
             let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            match waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })? {
-                Ok(loaded) => match loaded.clone() {
-                    // The load had an earlier deadline than this caller.
-                    Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
-                    Some(loaded) => return loaded,
-                    None => {}
-                },
+            let late = |_| BridgeError::Deadline { outcome_unknown: false };
+            let loaded = waited.map_err(late)?.ok().and_then(|loaded| loaded.clone());
+            match loaded {
+                // The load had an earlier deadline than this caller.
+                Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
+                Some(loaded) => return loaded,
                 // The load was given up.
-                Err(_) => tokio::task::yield_now().await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
