@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Found, Loaded, Ticket, Wanted};
+use crate::cache::{Cache, Found, Join, Loaded, Ticket, Wanted};
 use crate::config;
 use crate::error::BridgeError;
 use crate::local::{LocalError, LocalVault};
@@ -27,7 +27,7 @@ use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store};
 use crate::vault::ledger::Acknowledged;
 use crate::vault::set_up::{WorkerSetUp, unregister};
-use crate::vault::{Entry, Outcome, Vaults, Verb};
+use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{LaunchError, Launcher};
 
@@ -55,6 +55,8 @@ struct Workers {
     launcher: Arc<dyn Launcher>,
     /// What they run, removed after them.
     folder: Option<Arc<Folder>>,
+    /// What script mode does in each of them first.
+    first: Option<Arc<dyn Hooks>>,
 }
 
 /// What a start needs beside the plan.
@@ -174,15 +176,28 @@ impl Bridge {
         Bridge::assemble(
             plan,
             found,
-            Some(Workers { launcher: Arc::new(launcher), folder: Some(folder) }),
+            Some(Workers { launcher: Arc::new(launcher), folder: Some(folder), first: None }),
             progress,
         )
         .await
     }
 
+    /// A bridge for a script, which declares everything later: no vaults yet, and no workers until the pool
+    /// grows. Each worker begins with `first`.
+    pub async fn start_script(
+        plan: Plan,
+        launcher: Arc<dyn Launcher>,
+        folder: Option<Arc<Folder>>,
+        first: Arc<dyn Hooks>,
+    ) -> Result<Bridge, StartError> {
+        let workers = Workers { launcher, folder, first: Some(first) };
+        Bridge::assemble(plan, Vec::new(), Some(workers), |_, _| {}).await
+    }
+
     /// As [`Bridge::start`], with workers from any launcher and no look at the user's registry.
     pub async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
-        Bridge::assemble(plan, Vec::new(), Some(Workers { launcher, folder: None }), |_, _| {}).await
+        Bridge::assemble(plan, Vec::new(), Some(Workers { launcher, folder: None, first: None }), |_, _| {})
+            .await
     }
 
     async fn assemble(
@@ -197,12 +212,12 @@ impl Bridge {
             Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
-            vaults.add(vault.clone(), password, local);
+            vaults.add(vault.clone(), Means { password, local, hooks: None });
         }
         let mut folder = None;
-        if let Some(Workers { launcher, folder: its_folder }) = workers {
+        if let Some(Workers { launcher, folder: its_folder, first }) = workers {
             folder = its_folder;
-            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone() };
+            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone(), first };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
             let started = wait_for(&pool, plan.pool.min, progress).await;
             if let Err(error) = started {
@@ -235,7 +250,7 @@ impl Bridge {
         let mount = self.mount(mount)?;
         let entry = self.0.vaults.get(&mount.vault)?;
         let ttl = mount.cache_ttl.unwrap_or(entry.plan.cache_ttl);
-        let value = self.load(&entry, &mount.key, false, ttl, deadline).await?;
+        let value = plain(&entry, self.load(&entry, &mount.key, false, ttl, deadline).await?)?;
         project(&value, &mount.projection).map_err(|member| BridgeError::NoMember {
             vault: mount.vault.clone(),
             key: mount.key.clone(),
@@ -272,7 +287,7 @@ impl Bridge {
         let entry = self.0.vaults.get(vault)?;
         let detail = entry.store.discipline == Discipline::SecretStore;
         let value = self.load(&entry, key, detail, entry.plan.cache_ttl, deadline).await?;
-        Ok((*value).clone())
+        Ok((*plain(&entry, value)?).clone())
     }
 
     /// Writes a key of a vault. Without metadata the present metadata is kept.
@@ -314,6 +329,21 @@ impl Bridge {
         &self.0.found
     }
 
+    /// The vaults; script mode adds to them while the server runs.
+    pub(crate) fn vaults(&self) -> &Arc<Vaults> {
+        &self.0.vaults
+    }
+
+    /// The mounts; script mode adds to them while the server runs.
+    pub(crate) fn mounts(&self) -> &Mounts {
+        &self.0.mounts
+    }
+
+    /// The cached values.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
     /// How it is, without calling a vault.
     pub fn health(&self) -> Health {
         let pool = self.0.vaults.pool();
@@ -341,6 +371,11 @@ impl Bridge {
         pool.stop(Instant::now() + drain, move |worker, until| {
             Box::pin(async move {
                 for entry in registered {
+                    if let Some(hooks) = &entry.hooks
+                        && let Err(error) = hooks.after(worker, until).await
+                    {
+                        tracing::warn!(vault = %entry.plan.name, "taking the vault out failed: {error}");
+                    }
                     if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
                         unregister(worker, &entry, extension, until).await;
                     }
@@ -363,7 +398,8 @@ impl Bridge {
         deadline: Instant,
     ) -> Loaded {
         loop {
-            let wanted = Wanted { store: &entry.store.id, name: key, detail, kept: !ttl.is_zero() };
+            let wanted =
+                Wanted { store: &entry.store.id, name: key, detail, kept: !ttl.is_zero(), join: Join::Any };
             let mut outcome = match self.0.cache.find(wanted, Instant::now()) {
                 Found::Fresh(value) => return Ok(value),
                 Found::Loading(outcome) => outcome,
@@ -428,6 +464,15 @@ impl std::fmt::Debug for Bridge {
     }
 }
 
+/// Refuses what only a script block can read.
+fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, BridgeError> {
+    if value.is_opaque() {
+        let reason = "the value is an object that only a script block can read".to_owned();
+        return Err(BridgeError::Refused { vault: entry.plan.name.clone(), reason });
+    }
+    Ok(value)
+}
+
 /// Adds the user's vaults that the plan exposes, and names all that were found.
 fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
     if !plan.auto_import.enabled && plan.auto_import.expose.is_empty() {
@@ -473,7 +518,7 @@ fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
     source.map(resolve).transpose()
 }
 
-fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
+pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
     let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
     let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
     let opened = LocalVault::open(&folder);

@@ -56,6 +56,8 @@ struct Kept {
 struct Flight {
     spelling: String,
     detail: bool,
+    /// Whoever loads has a worker already.
+    in_worker: bool,
     outcome: watch::Receiver<Option<Loaded>>,
 }
 
@@ -96,12 +98,26 @@ pub struct Wanted<'a> {
     pub detail: bool,
     /// A kept value will do; else a load, though not one of its own.
     pub kept: bool,
+    /// Whose load will do.
+    pub join: Join,
+}
+
+/// Which loads under way a caller may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Any: the caller holds nothing that a load could need.
+    Any,
+    /// One that has its worker: the caller holds a worker itself, and one that still waits for a worker
+    /// may be waiting for this very one.
+    InWorker,
+    /// None: the caller may hold what the load needs.
+    Never,
 }
 
 impl Cache {
     /// Looks a key up.
     pub fn find(&self, wanted: Wanted<'_>, now: Instant) -> Found {
-        let Wanted { store, name, detail, kept: take_kept } = wanted;
+        let Wanted { store, name, detail, kept: take_kept, join } = wanted;
         let id = (store.clone(), fold(name));
         let mut guard = self.state();
         let state = &mut *guard;
@@ -121,13 +137,19 @@ impl Cache {
         state.misses += 1;
         if let Some(flight) = &key.flight {
             let alive = flight.outcome.has_changed().is_ok();
-            if alive && flight.spelling == name && (flight.detail || !detail) {
+            let may = match join {
+                Join::Any => true,
+                Join::InWorker => flight.in_worker,
+                Join::Never => false,
+            };
+            if alive && may && flight.spelling == name && (flight.detail || !detail) {
                 return Found::Loading(flight.outcome.clone());
             }
         }
         let (outcome, receiver) = watch::channel(None);
         let epoch = key.epoch;
-        key.flight = Some(Flight { spelling: name.to_owned(), detail, outcome: receiver });
+        let in_worker = join == Join::InWorker;
+        key.flight = Some(Flight { spelling: name.to_owned(), detail, in_worker, outcome: receiver });
         Found::Miss(Ticket { key: id, spelling: name.to_owned(), detail, epoch, outcome })
     }
 
@@ -230,7 +252,11 @@ mod tests {
     }
 
     fn find(cache: &Cache, name: &str, now: Instant) -> Found {
-        cache.find(Wanted { store: &store(), name, detail: false, kept: true }, now)
+        look(cache, name, Join::Any, now)
+    }
+
+    fn look(cache: &Cache, name: &str, join: Join, now: Instant) -> Found {
+        cache.find(Wanted { store: &store(), name, detail: false, kept: true, join }, now)
     }
 
     fn begin(cache: &Cache, name: &str) -> Ticket {
@@ -284,6 +310,19 @@ mod tests {
         let cache = Cache::default();
         drop(begin(&cache, "k"));
         begin(&cache, "k");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_a_worker_joins_no_load_that_may_wait_for_one() {
+        let (cache, now) = (Cache::default(), Instant::now());
+        let queued = begin(&cache, "k");
+        let Found::Miss(own) = look(&cache, "k", Join::InWorker, now) else { panic!("its own load") };
+        assert!(matches!(look(&cache, "k", Join::InWorker, now), Found::Loading(_)));
+        assert!(matches!(look(&cache, "k", Join::Any, now), Found::Loading(_)));
+        let Found::Miss(_) = look(&cache, "k", Join::Never, now) else { panic!("its own load") };
+        cache.finish(queued, value("v"), MINUTE, now);
+        cache.finish(own, value("v"), MINUTE, now);
+        assert_eq!(fresh(&cache, "k", now).as_deref(), Some("v"));
     }
 
     #[tokio::test(start_paused = true)]

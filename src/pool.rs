@@ -75,6 +75,9 @@ struct Shared {
     launcher: Arc<dyn Launcher>,
     set_up: Arc<dyn SetUp>,
     sizes: plan::Pool,
+    /// Of [`plan::Pool`]; may grow.
+    min: AtomicUsize,
+    max: AtomicUsize,
     slots: Mutex<JoinSet<Option<Worker>>>,
     /// Slots of the shared crew.
     size: AtomicUsize,
@@ -128,6 +131,8 @@ impl Pool {
                 own_crews: Mutex::new(Vec::new()),
                 progress: watch::Sender::new(Progress::default()),
                 halt: CancellationToken::new(),
+                min: AtomicUsize::new(sizes.min),
+                max: AtomicUsize::new(sizes.max),
                 sizes,
             }),
         };
@@ -149,7 +154,7 @@ impl Pool {
         let until = Instant::now() + self.shared.sizes.start_limit;
         loop {
             let now = progress.borrow_and_update().clone();
-            if now.up >= self.shared.sizes.min {
+            if now.up >= self.shared.min.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if let Some((error, attempts)) = now.failure {
@@ -174,10 +179,33 @@ impl Pool {
             Refusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
         })?;
         let more_than_idle = self.waiting() > self.shared.idle.load(Ordering::Relaxed);
-        if shared_crew && more_than_idle && self.shared.size.load(Ordering::Relaxed) < self.shared.sizes.max {
+        if shared_crew
+            && more_than_idle
+            && self.shared.size.load(Ordering::Relaxed) < self.shared.max.load(Ordering::Relaxed)
+        {
             self.add_slot();
         }
         Ok(())
+    }
+
+    /// Starts more workers, until there are `workers`. [`Pool::ready`] waits for them.
+    pub fn grow(&self, workers: usize) {
+        self.shared.max.fetch_max(workers, Ordering::Relaxed);
+        self.shared.min.fetch_max(workers, Ordering::Relaxed);
+        for _ in self.shared.size.load(Ordering::Relaxed)..workers {
+            self.add_slot();
+        }
+    }
+
+    /// Starts a worker that is none of the pool's, and sets nothing up in it.
+    pub async fn launch_bare(&self, until: Instant) -> Result<Worker, LaunchError> {
+        let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        Worker::start(&*self.shared.launcher, number, until).await
+    }
+
+    /// The lanes, for a caller that has a worker.
+    pub fn lanes(&self) -> &Lanes<Box<dyn Task>> {
+        &self.shared.lanes
     }
 
     /// Waits for a lane, for a caller that runs in a worker.

@@ -1,6 +1,6 @@
 //! The one type that holds a secret's plain text.
 //!
-//! A [`SecretValue`] is one of the five types that SecretManagement knows. Its `Debug` shows the type
+//! A [`SecretValue`] is one of the five types that SecretManagement knows, or an object of a script. Its `Debug` shows the type
 //! and nothing else, it has no `Display`, and its buffers are wiped when dropped. What `serde` or a
 //! socket copied on the way is not: the claim is modest on purpose.
 
@@ -22,7 +22,7 @@ pub struct Text(String);
 #[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Bytes(Vec<u8>);
 
-/// A secret as a vault holds it, in one of SecretManagement's five types.
+/// A secret as a vault holds it, in one of SecretManagement's five types; in script mode also any object.
 ///
 /// The serde form is the tagged value of the worker protocol: `{"t":"string","v":"…"}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub enum SecretValue {
     Hashtable(BTreeMap<String, SecretValue>),
     /// A `PSCredential`.
     Credential(Credential),
+    /// Any other object, as PowerShell's own serializer writes it. Only a script's custom vault makes one,
+    /// only a script block reads it; no other vault takes it and no native route shows it.
+    Clixml(Text),
 }
 
 /// User name and password of a `PSCredential`.
@@ -114,6 +117,12 @@ impl Bytes {
     }
 }
 
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bytes(…)")
@@ -153,6 +162,7 @@ impl SecretValue {
             SecretValue::Bytes(_) => SecretType::ByteArray,
             SecretValue::Hashtable(_) => SecretType::Hashtable,
             SecretValue::Credential(_) => SecretType::PSCredential,
+            SecretValue::Clixml(_) => SecretType::Unknown,
         }
     }
 
@@ -173,10 +183,21 @@ impl SecretValue {
         })
     }
 
+    /// Whether it is, or holds, an object that only a script block can read.
+    pub fn is_opaque(&self) -> bool {
+        match self {
+            SecretValue::Clixml(_) => true,
+            SecretValue::Hashtable(members) => members.values().any(SecretValue::is_opaque),
+            _ => false,
+        }
+    }
+
     /// Every piece of plain text inside, for redaction: passwords, members, strings.
     pub fn texts(&self) -> Vec<&str> {
         match self {
-            SecretValue::String(text) | SecretValue::SecureString(text) => vec![text.expose()],
+            SecretValue::String(text) | SecretValue::SecureString(text) | SecretValue::Clixml(text) => {
+                vec![text.expose()]
+            }
             SecretValue::Bytes(_) => Vec::new(),
             SecretValue::Hashtable(members) => members.values().flat_map(SecretValue::texts).collect(),
             SecretValue::Credential(credential) => vec![credential.password.expose()],
@@ -184,7 +205,8 @@ impl SecretValue {
     }
 
     /// The value as a client sees it in JSON: text as a string, bytes in base64, a table as an object,
-    /// a credential as `{"UserName","Password"}`. This is where a secret leaves the program.
+    /// a credential as `{"UserName","Password"}`. This is where a secret leaves the program. What only a
+    /// script block can read is null; [`crate::bridge::Bridge::read`] has refused it before.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value, json};
         match self {
@@ -198,6 +220,7 @@ impl SecretValue {
             SecretValue::Credential(credential) => {
                 json!({ "UserName": credential.user, "Password": credential.password.expose() })
             }
+            SecretValue::Clixml(_) => Value::Null,
         }
     }
 }
@@ -249,6 +272,7 @@ mod tests {
             SecretValue::Bytes(Bytes::new(CANARY)),
             SecretValue::Hashtable([("a".to_owned(), text())].into()),
             SecretValue::Credential(credential),
+            SecretValue::Clixml(CANARY.into()),
         ]
     }
 

@@ -254,6 +254,11 @@ impl Store {
         lockout
     }
 
+    /// A vault came with a password of its own: what an earlier one met says nothing of it.
+    pub fn forget_lockout(&self) {
+        self.state().lockout = None;
+    }
+
     /// Notes that an unlock worked.
     pub fn unlocked(&self) {
         if self.state().lockout.take().is_some_and(|lockout| lockout.failures >= 2) {

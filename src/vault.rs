@@ -1,9 +1,11 @@
 //! Vaults: which there are, how workers are set up for them, and the verbs.
 //!
 //! [`Vaults`] turns a verb into a task for the pool or a call of the embedded vault. What is done inside
-//! a worker is in [`session`], the task around it in `task`, the set-up of a fresh worker in [`set_up`].
+//! a worker is in [`session`], a whole verb with its recovery in [`act`], the task around it in `task`, the
+//! set-up of a fresh worker in [`set_up`].
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
@@ -11,15 +13,18 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{Limits, Vault};
+use crate::plan::{Limits, Vault, VaultKind};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store, StoreId};
+use crate::worker::{BoxFuture, CallError, Worker};
+use act::{Act, Began};
 use ledger::Ledger;
-use task::{Began, VaultTask};
+use task::VaultTask;
 
+pub mod act;
 pub mod ledger;
 pub mod rules;
 pub mod session;
@@ -28,6 +33,8 @@ mod task;
 
 /// A vault, ready for use.
 pub struct Entry {
+    /// Unique in the table's life: a name that is added again is another entry.
+    pub number: u64,
     /// As the plan has it.
     pub plan: Vault,
     /// The store behind it.
@@ -36,6 +43,29 @@ pub struct Entry {
     pub password: Option<Text>,
     /// The embedded vault, if it is one.
     pub local: Option<Arc<LocalVault>>,
+    /// What a script does for it.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    unlockable: AtomicBool,
+}
+
+/// What a script does for a vault in each worker.
+pub trait Hooks: Send + Sync {
+    /// Runs before the vault is used in a worker for the first time.
+    fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
+
+    /// Runs once, in one worker, when the vault is taken out for good.
+    fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
+}
+
+/// What a vault needs beside the plan's word.
+#[derive(Default)]
+pub struct Means {
+    /// The unlock password.
+    pub password: Option<Text>,
+    /// The embedded vault, if it is one.
+    pub local: Option<Arc<LocalVault>>,
+    /// What a script does for it.
+    pub hooks: Option<Arc<dyn Hooks>>,
 }
 
 /// A verb with what it needs.
@@ -94,6 +124,7 @@ pub enum Outcome {
 pub struct Vaults {
     table: RwLock<HashMap<String, Arc<Entry>>>,
     stores: Mutex<HashMap<StoreId, Arc<Store>>>,
+    numbers: AtomicU64,
     pool: OnceLock<Pool>,
     limits: Limits,
     ledger: Arc<Ledger>,
@@ -108,6 +139,26 @@ impl Entry {
     /// What an error about this vault says.
     fn name(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for
+    /// an unlock.
+    pub fn may_unlock(&self) -> bool {
+        self.password.is_some() && self.unlockable.load(Ordering::Relaxed)
+    }
+
+    /// Somebody asks for an unlock.
+    pub fn allow_unlock(&self) {
+        self.unlockable.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Entry {
+    /// An entry without a pool or a password.
+    pub fn bare(plan: Vault) -> Entry {
+        let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));
+        Entry { plan, number: 0, store, password: None, local: None, hooks: None, unlockable }
     }
 }
 
@@ -135,6 +186,7 @@ impl Vaults {
         Vaults {
             table: RwLock::default(),
             stores: Mutex::default(),
+            numbers: AtomicU64::new(1),
             pool: OnceLock::new(),
             limits,
             ledger: Arc::default(),
@@ -154,18 +206,21 @@ impl Vaults {
     }
 
     /// Adds a vault; `None` if its name is taken.
-    pub fn add(
-        &self,
-        plan: Vault,
-        password: Option<Text>,
-        local: Option<Arc<LocalVault>>,
-    ) -> Option<Arc<Entry>> {
+    pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
         let store = Store::of(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
         drop(stores);
         let folded = fold(&plan.name);
-        let entry = Arc::new(Entry { plan, store, password, local });
+        let unlock_at_start = match &plan.kind {
+            VaultKind::Extension(extension) => extension.unlock_at_start,
+            VaultKind::Custom(custom) => custom.unlock_at_start,
+            VaultKind::Local { .. } => true,
+        };
+        let Means { password, local, hooks } = means;
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let unlockable = AtomicBool::new(unlock_at_start);
+        let entry = Arc::new(Entry { number, plan, store, password, local, hooks, unlockable });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(folded) {
             std::collections::hash_map::Entry::Occupied(_) => None,
@@ -222,6 +277,12 @@ impl Vaults {
         &self.ledger
     }
 
+    /// A verb for a caller that holds a worker, and the verb's lane.
+    pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
+        let (grace, touched, ledger) = (self.limits.write_grace, self.touched.clone(), self.ledger.clone());
+        Act { entry: entry.clone(), verb, deadline, grace, began, touched, ledger }
+    }
+
     /// The lane that a verb needs in a store, if any.
     pub fn lane(store: &Store, verb: &Verb) -> Option<Lane> {
         let mode = match store.discipline {
@@ -248,17 +309,8 @@ impl Vaults {
         };
         let (reply, answer) = oneshot::channel();
         let began = Began::default();
-        let task = VaultTask {
-            entry: entry.clone(),
-            verb: verb.clone(),
-            deadline,
-            grace: self.limits.write_grace,
-            began: began.clone(),
-            touched: self.touched.clone(),
-            ledger: self.ledger.clone(),
-            fresh_worker: false,
-            reply,
-        };
+        let act = self.act(entry, verb.clone(), deadline, began.clone());
+        let task = VaultTask { act, fresh_worker: false, reply };
         pool.submit(Box::new(task), crew, Vaults::lane(&entry.store, verb))?;
         let answered = timeout_at(deadline, answer).await;
         if let Ok(Ok(outcome)) = answered {

@@ -5,7 +5,7 @@
 //! secret. A broken worker answers nothing more; whoever owns it kills it. Dropping a [`Worker`] kills its
 //! process group.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -139,6 +139,19 @@ pub struct Worker {
     hello: HelloReply,
     /// What it last saw of each store, by store id. The vault layer keeps it.
     pub seen: HashMap<Arc<str>, Seen>,
+    /// The vaults that it has registered, by their entries' numbers. The vault layer keeps it.
+    pub vaults: HashSet<u64>,
+    /// What it has of a script's session. Script mode keeps it.
+    pub loaded: Loaded,
+}
+
+/// What a worker has of a script's session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The session's version that it has.
+    pub version: u64,
+    /// It runs the script itself, so it lacks nothing but the blocks by their numbers.
+    pub declares: bool,
 }
 
 /// What a worker last saw of a store that it keeps in memory.
@@ -172,6 +185,8 @@ impl Worker {
                 secret_management: None,
             },
             seen: HashMap::new(),
+            vaults: HashSet::new(),
+            loaded: Loaded::default(),
         };
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
         let reply = match worker.call::<HelloReply>(hello, until).await {

@@ -229,7 +229,7 @@ impl Drop for Slot {
 
 impl Shared {
     fn is_spare(&self, crew: &Crew) -> bool {
-        *crew == Crew::Shared && self.size.load(Ordering::Relaxed) > self.sizes.min
+        *crew == Crew::Shared && self.size.load(Ordering::Relaxed) > self.min.load(Ordering::Relaxed)
     }
 
     fn forget(&self, crew: &Crew) {

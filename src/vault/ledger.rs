@@ -110,13 +110,11 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
-    use crate::store::Store;
 
     fn entry() -> Entry {
         let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
         plan.repair = true;
-        let store = Arc::new(Store::of(&plan));
-        Entry { plan, store, password: None, local: None }
+        Entry::bare(plan)
     }
 
     fn value(text: &str) -> Arc<SecretValue> {

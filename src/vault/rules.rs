@@ -2,7 +2,7 @@
 
 use super::{Entry, Verb};
 use crate::error::BridgeError;
-use crate::plan::Extension;
+use crate::plan::{Extension, VaultKind};
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{SecretValue, fold};
 
@@ -26,8 +26,15 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
     if verb.writes() && entry.plan.read_only {
         return Err(BridgeError::ReadOnly { vault: entry.plan.name.clone() });
     }
+    let opaque = matches!(verb, Verb::Set { value, .. } if value.is_opaque());
     let refusal = match (verb.key(), entry.plan.extension()) {
+        _ if matches!(entry.plan.kind, VaultKind::Custom(_)) => {
+            Some("it is made of script blocks, and only a script block can call them".to_owned())
+        }
         (Some(""), _) => Some("a secret needs a name".to_owned()),
+        _ if opaque => {
+            Some("a secret is a string, SecureString, Hashtable, byte[] or PSCredential".to_owned())
+        }
         (Some(key), Some(extension)) => in_extension(extension, key, verb),
         _ => None,
     };
@@ -170,11 +177,10 @@ mod tests {
     use super::*;
     use crate::plan::{AZ_KEY_VAULT, SECRET_STORE, Vault, VaultKind};
     use crate::secret::{Bytes, Credential};
-    use crate::store::Store;
 
     fn refused(module: &str, key: &str, value: &SecretValue, metadata: Option<Metadata>) -> bool {
         let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
-        let entry = Entry { store: Arc::new(Store::of(&plan)), plan, password: None, local: None };
+        let entry = Entry::bare(plan);
         let verb = Verb::Set { key: key.into(), value: Arc::new(value.clone()), metadata, member: None };
         matches!(check(&entry, &verb), Err(BridgeError::Refused { .. }))
     }

@@ -175,6 +175,7 @@ impl Session<'_> {
     /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
         let store = self.entry.store.clone();
+        self.entry.allow_unlock();
         let password = self.entry.password.clone().map(SecretValue::SecureString);
         let mut doubts = 0;
         loop {
@@ -282,7 +283,7 @@ impl Session<'_> {
 
     /// Whether an unlock brings the worker's copy up to date.
     fn can_refresh(&self) -> bool {
-        self.entry.password.is_some() && self.entry.store.authentication() != Authentication::None
+        self.entry.may_unlock() && self.entry.store.authentication() != Authentication::None
     }
 
     /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.

@@ -1,12 +1,12 @@
 //! Sets a fresh worker up: init scripts, then each vault registered, configured and unlocked.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::session::{Session, Trouble};
-use super::{Entry, Vaults};
+use super::{Entry, Hooks, Vaults};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
 use crate::pool::{SetUp, Task};
@@ -23,6 +23,8 @@ pub struct WorkerSetUp {
     pub vaults: Weak<Vaults>,
     /// Scripts that run first.
     pub init: Vec<InitScript>,
+    /// What script mode loads after them.
+    pub first: Option<Arc<dyn Hooks>>,
 }
 
 impl SetUp for WorkerSetUp {
@@ -38,13 +40,19 @@ impl SetUp for WorkerSetUp {
             for script in &self.init {
                 run_init(worker, script, until).await?;
             }
+            if let Some(first) = &self.first {
+                first.before(worker, until).await.map_err(|error| named("loading the script", error))?;
+            }
             let Some(vaults) = self.vaults.upgrade() else { return Ok(()) };
             for entry in vaults.all() {
-                if let Some(extension) = entry.plan.extension()
-                    && belongs(&entry, crew)
-                {
-                    register(worker, &entry, extension, until).await?;
-                    open(worker, &entry, extension, held, lanes, until).await?;
+                if belongs(&entry, crew) {
+                    match enter(worker, &entry, held, lanes, until).await {
+                        // A script may be adding it just now, and take it out again.
+                        Err(LaunchError::SetUp { what, fault }) if self.first.is_some() => {
+                            tracing::warn!(id = fault.id, "{what} failed: {}", fault.message);
+                        }
+                        entered => entered?,
+                    }
                 }
             }
             Ok(())
@@ -56,8 +64,62 @@ impl SetUp for WorkerSetUp {
 fn belongs(entry: &Entry, crew: &Crew) -> bool {
     match crew {
         Crew::Own(store) => entry.store.id == *store,
+        // What the user had registered, and nobody named, is registered when it is used.
+        Crew::Shared if entry.plan.extension().is_some_and(|extension| extension.imported) => {
+            entry.plan.exposed && entry.store.authentication() != Authentication::None
+        }
         Crew::Shared => entry.store.authentication() != Authentication::None,
     }
+}
+
+/// Brings a vault into a fresh worker. One that stays locked is no reason to do without the worker.
+async fn enter(
+    worker: &mut Worker,
+    entry: &Entry,
+    held: Option<&Lane>,
+    lanes: &Lanes<Box<dyn Task>>,
+    until: Instant,
+) -> Result<(), LaunchError> {
+    let what = || format!("registering the vault '{}'", entry.plan.name);
+    ready(worker, entry, until).await.map_err(|error| named(what(), error))?;
+    let Some(extension) = entry.plan.extension() else { return Ok(()) };
+    let opening = Opening { entry, extension, held, lanes, until, added: false };
+    match opening.open(worker).await {
+        Ok(()) => Ok(()),
+        Err(Trouble::Broken(broken)) => Err(broken.into()),
+        Err(trouble) => {
+            let error = trouble.into_error(entry, None, false);
+            tracing::warn!(vault = %entry.plan.name, "the vault stays as it is: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// Makes sure that a vault can be used in a worker: what a script does first, then its registration. Done
+/// once for each worker; vaults that were added while the server runs come to a worker this way.
+pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
+    if worker.vaults.contains(&entry.number) {
+        return Ok(());
+    }
+    if let Some(hooks) = &entry.hooks {
+        hooks.before(worker, until).await?;
+    }
+    if let Some(extension) = entry.plan.extension() {
+        register(worker, extension, until).await?;
+        let store = &entry.store;
+        if extension.imported && extension.is_secret_store() && !store.is_configured() {
+            // It is asked how it protects itself; nothing is named, so nothing is written.
+            let ask = Configure { parameters: Parameters::default(), password: None };
+            match worker.call::<StoreReply>(Op::Configure(ask), until).await {
+                Ok(reply) => store.told(reply.authentication.as_deref(), reply.password_timeout),
+                Err(CallError::Broken(broken)) => return Err(broken.into()),
+                // A store that is locked tells nothing.
+                Err(CallError::Fault(_)) => {}
+            }
+        }
+    }
+    worker.vaults.insert(entry.number);
+    Ok(())
 }
 
 async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
@@ -70,17 +132,10 @@ async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> R
             (format!("the init script {file}"), Init { script: None, file: Some(file) })
         }
     };
-    let done: Result<Empty, CallError> = worker.call(Op::Init(init), until).await;
-    named(what, done).map(|_| ())
+    worker.call::<Empty>(Op::Init(init), until).await.map(drop).map_err(|error| named(what, error))
 }
 
-/// Registers a vault in the worker.
-pub async fn register(
-    worker: &mut Worker,
-    entry: &Entry,
-    extension: &Extension,
-    until: Instant,
-) -> Result<RegisterReply, LaunchError> {
+async fn register(worker: &mut Worker, extension: &Extension, until: Instant) -> Result<(), CallError> {
     let op = Op::Register(Register {
         vault: extension.registered.clone(),
         module: extension.module.clone(),
@@ -91,93 +146,105 @@ pub async fn register(
             extension.parameters.clone()
         },
     });
-    named(format!("registering the vault '{}'", entry.plan.name), worker.call(op, until).await)
+    worker.call::<RegisterReply>(op, until).await.map(drop)
 }
 
 /// Takes a vault out of the worker's registry; the extension's own hook runs.
 pub async fn unregister(worker: &mut Worker, entry: &Entry, extension: &Extension, until: Instant) {
     let op = Op::Unregister(VaultName { vault: extension.registered.clone() });
-    if let Err(error) = worker.call::<Empty>(op, until).await {
+    // The hook needs the registration, which this worker may not have had a use for.
+    let gone = match ready(worker, entry, until).await {
+        Ok(()) => worker.call::<Empty>(op, until).await.map(drop),
+        Err(error) => Err(error),
+    };
+    worker.vaults.remove(&entry.number);
+    if let Err(error) = gone {
         tracing::warn!(vault = %entry.plan.name, "unregistering failed: {error}");
     }
 }
 
-/// Configures and unlocks a registered vault, in its store's lane: the first worker of all alone, since it
-/// may write the configuration or create the store, later ones beside each other.
-async fn open(
-    worker: &mut Worker,
-    entry: &Entry,
-    extension: &Extension,
-    held: Option<&Lane>,
-    lanes: &Lanes<Box<dyn Task>>,
-    until: Instant,
-) -> Result<(), LaunchError> {
-    let store = &entry.store;
-    let mode = match store.discipline {
-        Discipline::Parallel => None,
-        Discipline::SecretStore if store.is_configured() => Some(Mode::Shared),
-        Discipline::SecretStore | Discipline::Serial => Some(Mode::Exclusive),
-    };
-    let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
-    let _permit = match lane.filter(|_| held.is_none_or(|held| held.store != store.id)) {
-        Some(lane) => Some(timeout_at(until, lanes.acquire(lane)).await.map_err(|_| Broken::TimedOut)?),
-        None => None,
-    };
-    if extension.is_secret_store() && !store.is_configured() {
-        configure(worker, entry, extension, until).await?;
-    }
-    if extension.unlock_at_start && entry.password.is_some() && store.authentication() != Authentication::None
-    {
-        let mut session = Session { worker, entry, until, grace: Duration::ZERO };
-        match session.unlock().await {
-            Ok(_) | Err(Trouble::OldCopy) => {}
-            Err(Trouble::Broken(broken)) => return Err(broken.into()),
-            Err(Trouble::Locked { reason, .. }) => {
-                tracing::warn!(vault = %entry.plan.name, "the vault stays locked: {reason}");
-                return Ok(());
-            }
-            Err(Trouble::Fault(fault)) => {
-                tracing::warn!(vault = %entry.plan.name, id = fault.id, "the vault stays locked: {}", fault.message);
-                return Ok(());
-            }
-        }
-    }
-    if store.authentication() == Authentication::None {
-        // Read by the warm-up, and not refreshable after.
-        let seen = Seen { generation: store.generation(), files: store.files_now(), unlocked: None };
-        worker.seen.insert(store.id.clone(), seen);
-    }
-    warm_up(worker, entry, extension, until).await
+/// A registered vault about to be configured and unlocked, in its store's lane.
+pub struct Opening<'a> {
+    /// The vault.
+    pub entry: &'a Entry,
+    /// What it is.
+    pub extension: &'a Extension,
+    /// A lane that the caller holds already.
+    pub held: Option<&'a Lane>,
+    /// Where to take others.
+    pub lanes: &'a Lanes<Box<dyn Task>>,
+    /// The deadline.
+    pub until: Instant,
+    /// It was added just now, so its configuration has been looked at by nobody.
+    pub added: bool,
 }
 
-/// Compares a SecretStore's configuration with the plan's and writes what differs, once for all workers.
-async fn configure(
-    worker: &mut Worker,
-    entry: &Entry,
-    extension: &Extension,
-    until: Instant,
-) -> Result<(), LaunchError> {
-    let store = &entry.store;
-    let (files, generation) = (store.files_now(), store.generation());
-    let parameters = if extension.imported { Parameters::default() } else { extension.parameters.clone() };
-    let password = entry.password.clone().map(SecretValue::SecureString);
-    let told = worker.call::<StoreReply>(Op::Configure(Configure { parameters, password }), until).await;
-    match told {
-        Ok(reply) => {
-            store.told(reply.authentication.as_deref(), reply.password_timeout);
-            store.set_configured();
+impl Opening<'_> {
+    /// Does it: the first worker of all alone, since it may write the configuration or create the store,
+    /// later ones beside each other.
+    pub async fn open(&self, worker: &mut Worker) -> Result<(), Trouble> {
+        let store = &self.entry.store;
+        let configures = self.extension.is_secret_store() && (self.added || !store.is_configured());
+        let mode = match store.discipline {
+            Discipline::Parallel => None,
+            Discipline::SecretStore if !configures => Some(Mode::Shared),
+            Discipline::SecretStore | Discipline::Serial => Some(Mode::Exclusive),
+        };
+        let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
+        let _permit = match lane.filter(|_| self.held.is_none_or(|held| held.store != store.id)) {
+            Some(lane) => {
+                let waited = timeout_at(self.until, self.lanes.acquire(lane)).await;
+                Some(waited.map_err(|_| Trouble::Broken(Broken::TimedOut))?)
+            }
+            None => None,
+        };
+        if configures {
+            self.configure(worker).await?;
         }
-        Err(CallError::Broken(broken)) => return Err(broken.into()),
-        // A store that is locked tells nothing; neither may an imported one be made to.
-        Err(CallError::Fault(fault)) => {
-            tracing::warn!(vault = %entry.plan.name, id = fault.id, "the store was not configured: {}", fault.message);
+        if self.extension.unlock_at_start
+            && self.entry.password.is_some()
+            && store.authentication() != Authentication::None
+        {
+            let mut session = Session { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
+            match session.unlock().await {
+                Ok(_) | Err(Trouble::OldCopy) => {}
+                Err(trouble) => return Err(trouble),
+            }
         }
+        if store.authentication() == Authentication::None {
+            // Read by the warm-up, and not refreshable after.
+            let seen = Seen { generation: store.generation(), files: store.files_now(), unlocked: None };
+            worker.seen.insert(store.id.clone(), seen);
+        }
+        warm_up(worker, self.entry, self.extension, self.until).await
     }
-    let files_now = store.files_now();
-    let generation = if files_now == files { generation } else { store.wrote(files_now.clone()) };
-    let seen = Seen { generation, files: files_now, unlocked: None };
-    worker.seen.insert(store.id.clone(), seen);
-    Ok(())
+
+    /// Compares a SecretStore's configuration with the plan's and writes what differs.
+    async fn configure(&self, worker: &mut Worker) -> Result<(), Trouble> {
+        let store = &self.entry.store;
+        let (files, generation) = (store.files_now(), store.generation());
+        let parameters =
+            if self.extension.imported { Parameters::default() } else { self.extension.parameters.clone() };
+        let password = self.entry.password.clone().map(SecretValue::SecureString);
+        let op = Op::Configure(Configure { parameters, password });
+        let told = worker.call::<StoreReply>(op, self.until).await;
+        match told {
+            Ok(reply) => {
+                store.told(reply.authentication.as_deref(), reply.password_timeout);
+                store.set_configured();
+            }
+            // A script is told; a plan's other vaults go on without.
+            Err(CallError::Fault(fault)) if !self.added => {
+                tracing::warn!(vault = %self.entry.plan.name, id = fault.id, "the store was not configured: {}", fault.message);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let files_now = store.files_now();
+        let generation = if files_now == files { generation } else { store.wrote(files_now.clone()) };
+        let seen = Seen { generation, files: files_now, unlocked: None };
+        worker.seen.insert(store.id.clone(), seen);
+        Ok(())
+    }
 }
 
 /// The first call of a module is many times slower than the next, so it is made before anybody waits. Only
@@ -187,7 +254,7 @@ async fn warm_up(
     entry: &Entry,
     extension: &Extension,
     until: Instant,
-) -> Result<(), LaunchError> {
+) -> Result<(), Trouble> {
     if !extension.is_secret_store() || entry.store.authentication() == Authentication::Unknown {
         return Ok(());
     }
@@ -198,14 +265,14 @@ async fn warm_up(
         detail: false,
     };
     match worker.call::<GetReply>(Op::Get(get), until).await {
-        Err(CallError::Broken(broken)) => Err(broken.into()),
+        Err(CallError::Broken(broken)) => Err(Trouble::Broken(broken)),
         Ok(_) | Err(CallError::Fault(_)) => Ok(()),
     }
 }
 
-fn named<T>(what: String, outcome: Result<T, CallError>) -> Result<T, LaunchError> {
-    outcome.map_err(|error| match error {
+fn named(what: impl Into<String>, error: CallError) -> LaunchError {
+    match error {
         CallError::Broken(broken) => broken.into(),
-        CallError::Fault(fault) => LaunchError::SetUp { what, fault },
-    })
+        CallError::Fault(fault) => LaunchError::SetUp { what: what.into(), fault },
+    }
 }

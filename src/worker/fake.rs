@@ -91,7 +91,8 @@ async fn live(pipe: tokio::io::DuplexStream, number: u64, hello: Value, script: 
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let line: Value = serde_json::from_str(&line).expect("the core sends JSON");
-        let call = &line["call"];
+        // An answer to a question is shown whole.
+        let call = line.get("call").unwrap_or(&line);
         let reaction = match call["op"].get("hello") {
             Some(_) => Reaction::Say(vec![ok(call, &hello)]),
             None => script(number, call),

@@ -80,7 +80,7 @@ async fn a_question_is_answered_after_calls_made_for_it() {
             })
         }
     }
-    let script = |call: &Value| match (call.is_null(), call["op"].get("invoke")) {
+    let script = |call: &Value| match (call.get("answer").is_some(), call["op"].get("invoke")) {
         // The answer to the ask has come: the invoke ends.
         (true, _) => vec![r#"{"reply":{"id":2,"ok":{"heap":5}}}"#.to_owned()],
         (_, Some(_)) => vec![r#"{"ask":{"seq":1,"what":{}}}"#.to_owned()],

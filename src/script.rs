@@ -1,0 +1,124 @@
+//! Script mode: a PowerShell script written for Pode's Secrets feature, served.
+//!
+//! The script declares, a worker runs it, and everything that it declares is kept here, once: vaults and
+//! mounts in the [`Bridge`], blocks in the [`session`], routes, endpoints, state and locks in their tables.
+//! Workers ask ([`asks`]) and hold nothing. `docs/script-protocol.md` has the shapes.
+//!
+//! ```text
+//! door ─► serve ─► route ─► lift ─► bridge
+//!                    └────► task ─► worker ─► asks ─► vault, in that same worker
+//! ```
+//!
+//! What is promised:
+//!
+//! - A script block never waits for another worker to be free: what it asks for is cached, or done by its
+//!   own worker. What it may wait for are lanes and locks, and a circle of those is refused by name.
+//! - A mount, route or vault that a block adds is seen by every worker from the next question on.
+//! - Whatever a block leaves behind (locks, a write cut off half-way) is put in order when its call ends.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::Bridge;
+use crate::plan::Limits;
+use custom::Unlocks;
+use endpoint::Endpoints;
+use locks::Locks;
+use logging::Logging;
+use route::Routes;
+use session::Session;
+use settings::Settings;
+use state::{MountArguments, State};
+
+pub mod asks;
+mod custom;
+pub mod endpoint;
+pub mod json;
+pub mod lift;
+mod locks;
+mod logging;
+pub mod outline;
+pub mod page;
+pub mod route;
+pub mod run;
+pub mod serve;
+pub mod session;
+pub mod settings;
+mod state;
+pub mod task;
+mod value;
+
+/// Everything that a script has declared, and what its workers share.
+pub struct Core {
+    bridge: OnceLock<Bridge>,
+    /// How it was started.
+    pub(crate) options: CoreOptions,
+    pub(crate) session: Session,
+    pub(crate) settings: Settings,
+    pub(crate) routes: Routes,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) state: State,
+    pub(crate) arguments: MountArguments,
+    pub(crate) unlocks: Unlocks,
+    pub(crate) locks: Locks,
+    pub(crate) logging: Logging,
+    /// Cancelled by `Close-PodeServer`.
+    pub(crate) closing: CancellationToken,
+    /// Cancelled once the script has declared all, and the endpoints are fixed.
+    pub(crate) declared: CancellationToken,
+}
+
+/// How a script is run.
+#[derive(Debug, Clone, Default)]
+pub struct CoreOptions {
+    /// Nothing is contacted; the plan is only looked at.
+    pub check: bool,
+    /// No route is answered without a worker.
+    pub no_lift: bool,
+    /// Every endpoint is bound to the loopback interface.
+    pub loopback: bool,
+    /// The user's own vault registry is not looked at.
+    pub no_import: bool,
+    /// Limits of requests.
+    pub limits: Limits,
+}
+
+/// How long a goodbye or a first unlock may take, where no request bounds it.
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// Empty tables. [`Core::use_bridge`] comes before the first question.
+    pub fn new(options: CoreOptions) -> Arc<Core> {
+        Arc::new(Core {
+            bridge: OnceLock::new(),
+            options,
+            session: Session::default(),
+            settings: Settings::default(),
+            routes: Routes::default(),
+            endpoints: Endpoints::default(),
+            state: State::default(),
+            arguments: MountArguments::default(),
+            unlocks: Unlocks::default(),
+            locks: Locks::default(),
+            logging: Logging::default(),
+            closing: CancellationToken::new(),
+            declared: CancellationToken::new(),
+        })
+    }
+
+    /// Puts the bridge behind the tables.
+    pub fn use_bridge(&self, bridge: Bridge) {
+        // Set once, at start; a second bridge would be a second truth.
+        let _ = self.bridge.set(bridge);
+    }
+
+    /// The bridge, once there is one.
+    pub(crate) fn bridge(&self) -> Option<&Bridge> {
+        self.bridge.get()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Asks about vaults: registered, unlocked and taken out while the script waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Asking, fault_of, no_vault, nothing, refusal};
+use crate::bridge::open_local;
+use crate::plan::{Custom, Extension, SecretSource, Vault, VaultKind};
+use crate::protocol::{Fault, Parameters};
+use crate::registry;
+use crate::script::custom::{self, VaultHooks, as_fault};
+use crate::script::session::Block;
+use crate::secret::{SecretValue, Text, fold};
+use crate::vault::session::Trouble;
+use crate::vault::set_up::{Opening, ready, unregister};
+use crate::vault::{Entry, Hooks, Means, Verb};
+use crate::worker::Worker;
+
+/// The module name of the embedded vault.
+pub const LOCAL: &str = "SecretBridge.Local";
+
+#[derive(Deserialize)]
+pub(super) struct VaultAdd {
+    name: String,
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
+    #[serde(default)]
+    unlock: Option<SecretValue>,
+    #[serde(default)]
+    interval: i64,
+    #[serde(default)]
+    no_unlock: bool,
+    #[serde(default)]
+    cache_ttl: i64,
+    #[serde(default)]
+    module: Option<String>,
+    #[serde(default)]
+    vault_name: Option<String>,
+    #[serde(default)]
+    blocks: Map<String, Value>,
+    #[serde(default)]
+    init: Option<Block>,
+    #[serde(default)]
+    replace: bool,
+}
+
+#[derive(Deserialize, PartialEq, Eq, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    SecretManagement,
+    Custom,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Names {
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+/// Whole minutes; nothing below one.
+pub(super) fn minutes(count: i64) -> Duration {
+    u64::try_from(count).map_or(Duration::ZERO, |count| Duration::from_secs(count.saturating_mul(60)))
+}
+
+impl Asking {
+    pub(super) async fn vault_add(&mut self, add: VaultAdd, worker: &mut Worker) -> Answer {
+        let name = add.name.clone();
+        let blocks = self.blocks(&add)?;
+        let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
+        let plan = plan(&add, &blocks, password.clone())?;
+        let bridge = self.bridge()?;
+        let vaults = bridge.vaults();
+        // What the user had registered gives way to what the script says.
+        if let Ok(present) = vaults.get(&name)
+            && (add.replace || present.plan.extension().is_some_and(|extension| extension.imported))
+        {
+            vaults.forget(&name);
+        }
+        let local = if self.core.options.check {
+            None
+        } else {
+            open_local(&plan).map_err(|error| refusal("LocalVault", error.to_string()))?
+        };
+        let hooks: Arc<dyn Hooks> = Arc::new(VaultHooks {
+            core: Arc::downgrade(&self.core),
+            name: name.clone(),
+            parameters: Parameters(add.parameters.unwrap_or_default()),
+            init: add.init.map(|block| self.core.session.add_block(block)),
+            unregister: blocks.get("unregister").copied(),
+        });
+        let entry = vaults.add(plan, Means { password, local, hooks: Some(hooks) }).ok_or_else(|| {
+            refusal(
+                "SecretVaultExists",
+                format!("A Secret Vault with the name '{name}' has already been registered."),
+            )
+        })?;
+        if self.core.options.check {
+            return Ok(nothing());
+        }
+        let opened = self.open(&entry, worker).await;
+        if opened.is_err() {
+            // Not this name any more, if somebody else has taken it since.
+            if vaults.get(&name).is_ok_and(|present| present.number == entry.number) {
+                vaults.forget(&name);
+            }
+            worker.vaults.remove(&entry.number);
+        }
+        opened.map(|()| nothing())
+    }
+
+    /// Registers, configures and unlocks a vault that was added just now, here.
+    async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), Fault> {
+        if entry.password.is_some() {
+            entry.store.forget_lockout();
+        }
+        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
+        if entry.may_unlock() && custom::of(entry).is_some() {
+            return self.unlock_custom(worker, entry).await;
+        }
+        let Some(extension) = entry.plan.extension() else { return Ok(()) };
+        let bridge = self.bridge()?;
+        let pool = bridge.vaults().pool().ok_or_else(|| refusal("not_ready", "no worker pool runs"))?;
+        let opening =
+            Opening { entry, extension, held: None, lanes: pool.lanes(), until: self.deadline, added: true };
+        match opening.open(worker).await {
+            Ok(()) => Ok(()),
+            // The vault's own words, where there are any.
+            Err(Trouble::Fault(fault)) => Err(*fault),
+            Err(trouble) => Err(fault_of(trouble.into_error(entry, None, false))),
+        }
+    }
+
+    fn blocks(&self, add: &VaultAdd) -> Result<std::collections::BTreeMap<String, u64>, Fault> {
+        let mut numbers = std::collections::BTreeMap::new();
+        for (kind, block) in &add.blocks {
+            if block.is_null() {
+                continue;
+            }
+            let block: Block = serde_json::from_value(block.clone())
+                .map_err(|_| refusal("BadAsk", format!("the {kind} block cannot be read")))?;
+            numbers.insert(kind.to_ascii_lowercase(), self.core.session.add_block(block));
+        }
+        Ok(numbers)
+    }
+
+    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> Answer {
+        let bridge = self.bridge()?;
+        let Some(entry) = bridge.vaults().forget(&name) else { return Ok(nothing()) };
+        self.core.arguments.keep(&entry);
+        if self.core.options.check {
+            return Ok(nothing());
+        }
+        if let Some(hooks) = &entry.hooks {
+            hooks.after(worker, self.deadline).await.map_err(as_fault)?;
+        }
+        if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
+            unregister(worker, &entry, extension, self.deadline).await;
+        }
+        Ok(nothing())
+    }
+
+    pub(super) async fn vault_unlock(&mut self, Named { name }: Named, worker: &mut Worker) -> Answer {
+        let entry = self.bridge()?.vaults().get(&name).map_err(|_| no_vault(&name))?;
+        let imported = entry.plan.extension().is_some_and(|extension| extension.imported);
+        if self.core.options.check || imported || entry.password.is_none() {
+            return Ok(nothing());
+        }
+        if custom::of(&entry).is_some() {
+            self.unlock_custom(worker, &entry).await?;
+        } else {
+            self.verb(worker, &entry, Verb::Unlock).await.map_err(fault_of)?;
+        }
+        Ok(nothing())
+    }
+
+    pub(super) fn vault_get(&self, names: &Names) -> Answer {
+        let bridge = self.bridge()?;
+        let entries: Vec<Value> = names
+            .names
+            .iter()
+            .filter_map(|name| bridge.vaults().get(name).ok())
+            .map(|entry| shown(&entry))
+            .collect();
+        Ok(json!({ "vaults": entries }))
+    }
+
+    /// Brings vaults of the user's in that are not imported by themselves.
+    pub(super) fn vault_export(&self, names: &Names) -> Answer {
+        let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
+        self.import(|vault| wanted.contains(&fold(&vault.name)))?;
+        Ok(nothing())
+    }
+
+    pub(super) fn auto_import(&self) -> Result<(), Fault> {
+        let auto = self.core.settings.auto_import();
+        if auto.enable && !auto.export_only { self.import(|_| true) } else { Ok(()) }
+    }
+
+    fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Fault> {
+        let bridge = self.bridge()?;
+        if self.core.options.no_import {
+            return Ok(());
+        }
+        let found = registry::look();
+        if let Some(problem) = &found.problem {
+            tracing::warn!(file = %found.path.display(), "the user's vault registry could not be read: {problem}");
+        }
+        for vault in found.vaults.into_iter().filter(wanted) {
+            // The script's own goes first.
+            let _ = bridge.vaults().add(vault, Means::default());
+        }
+        Ok(())
+    }
+}
+
+/// The vault's plan, checked as Pode checks it.
+fn plan(
+    add: &VaultAdd,
+    blocks: &std::collections::BTreeMap<String, u64>,
+    password: Option<Text>,
+) -> Result<Vault, Fault> {
+    let unlock = password.map(SecretSource::Value);
+    let parameters = Parameters(add.parameters.clone().unwrap_or_default());
+    let kind = match (add.kind, add.module.as_deref()) {
+        (Kind::Custom, _) => VaultKind::Custom(custom_plan(add, blocks, unlock, parameters)?),
+        (Kind::SecretManagement, None | Some("")) => {
+            return Err(refusal("SecretVault", "a module name is required"));
+        }
+        (Kind::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
+            let folder = parameters.0.iter().find(|(key, _)| fold(key) == "FOLDER" || fold(key) == "PATH");
+            VaultKind::Local { folder: folder.and_then(|(_, value)| value.as_str()).map(Into::into) }
+        }
+        (Kind::SecretManagement, Some(module)) => {
+            let registered =
+                add.vault_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| add.name.clone());
+            let mut extension = Extension::new(registered, module);
+            extension.unlock_interval = minutes(add.interval);
+            extension.unlock_at_start = !add.no_unlock;
+            extension.unlock = unlock;
+            extension.parameters = parameters;
+            if extension.is_secret_store() {
+                secret_store_rules(&mut extension)?;
+            }
+            VaultKind::Extension(extension)
+        }
+    };
+    Ok(Vault { cache_ttl: minutes(add.cache_ttl), ..Vault::new(add.name.clone(), kind) })
+}
+
+fn custom_plan(
+    add: &VaultAdd,
+    blocks: &std::collections::BTreeMap<String, u64>,
+    unlock: Option<SecretSource>,
+    parameters: Parameters,
+) -> Result<Custom, Fault> {
+    if !blocks.contains_key("read") {
+        return Err(refusal("SecretVault", "a custom vault needs a ScriptBlock to read with"));
+    }
+    if unlock.is_some() && !blocks.contains_key("unlock") {
+        let message =
+            "Unlock secret supplied for custom Secret Vault type, but no Unlock ScriptBlock supplied";
+        return Err(refusal("SecretVaultNoBlock", message));
+    }
+    Ok(Custom {
+        parameters,
+        blocks: blocks.clone(),
+        unlock,
+        unlock_interval: minutes(add.interval),
+        unlock_at_start: !add.no_unlock,
+    })
+}
+
+/// SecretStore: its parameters are its configuration, and it times out a little after the next unlock.
+fn secret_store_rules(extension: &mut Extension) -> Result<(), Fault> {
+    if extension.unlock.is_none() {
+        let message = "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore";
+        return Err(refusal("SecretStoreUnlock", message));
+    }
+    if extension.unlock_interval.is_zero() {
+        extension.unlock_interval = minutes(1);
+    }
+    let parameters = &mut extension.parameters.0;
+    let present = |parameters: &Map<String, Value>, name: &str| {
+        parameters.keys().find(|key| fold(key) == fold(name)).cloned()
+    };
+    if let Some(key) = present(parameters, "Password") {
+        parameters.remove(&key);
+    }
+    for (name, value) in [("Authentication", "Password"), ("Interaction", "None")] {
+        if present(parameters, name).is_none() {
+            parameters.insert(name.into(), value.into());
+        }
+    }
+    let timeout = present(parameters, "PasswordTimeout");
+    let is_positive =
+        timeout.as_ref().and_then(|key| parameters.get(key)?.as_i64()).is_some_and(|seconds| seconds > 0);
+    if !is_positive {
+        let seconds = extension.unlock_interval.as_secs() + 10;
+        parameters.insert(timeout.unwrap_or_else(|| "PasswordTimeout".into()), seconds.into());
+    }
+    Ok(())
+}
+
+/// As `Get-PodeSecretVault` shows it, without its secrets.
+fn shown(entry: &Entry) -> Value {
+    let (kind, interval, extension) = match &entry.plan.kind {
+        VaultKind::Custom(custom) => ("custom", custom.unlock_interval, None),
+        VaultKind::Extension(extension) => ("secretmanagement", extension.unlock_interval, Some(extension)),
+        VaultKind::Local { .. } => ("secretmanagement", Duration::ZERO, None),
+    };
+    let local = matches!(entry.plan.kind, VaultKind::Local { .. });
+    json!({
+        "name": entry.plan.name,
+        "type": kind,
+        "module": extension.map(|extension| extension.module.as_str()).or(local.then_some(LOCAL)),
+        "vault_name": extension.map(|extension| extension.registered.as_str()),
+        "auto_imported": extension.is_some_and(|extension| extension.imported),
+        "interval": interval.as_secs() / 60,
+        "cache_ttl": entry.plan.cache_ttl.as_secs() / 60,
+        "unlock": entry.password.is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(more: Value) -> Result<Vault, Fault> {
+        let mut ask =
+            json!({ "name": "v", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore" });
+        ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let add: VaultAdd = serde_json::from_value(ask).unwrap();
+        let blocks = add.blocks.keys().map(|kind| (kind.clone(), 1)).collect();
+        let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
+        plan(&add, &blocks, password)
+    }
+
+    fn secret() -> Value {
+        json!({ "t": "securestring", "v": "pw" })
+    }
+
+    #[test]
+    fn secret_store_has_podes_rules() {
+        assert!(add(json!({})).unwrap_err().message.contains("'UnlockSecret' property is required"));
+        let vault =
+            add(json!({ "unlock": secret(), "parameters": { "password": "x", "interaction": "Prompt" } }))
+                .unwrap();
+        let extension = vault.extension().unwrap();
+        assert_eq!(extension.unlock_interval, Duration::from_secs(60));
+        assert_eq!(
+            Value::Object(extension.parameters.0.clone()),
+            json!({ "interaction": "Prompt", "Authentication": "Password", "PasswordTimeout": 70 })
+        );
+        let named =
+            add(json!({ "unlock": secret(), "interval": 5, "parameters": { "passwordtimeout": 900 } }))
+                .unwrap();
+        assert_eq!(named.extension().unwrap().parameters.0["passwordtimeout"], 900);
+        let not_positive =
+            add(json!({ "unlock": secret(), "interval": 5, "parameters": { "PasswordTimeout": -1 } }))
+                .unwrap();
+        assert_eq!(not_positive.extension().unwrap().parameters.0["PasswordTimeout"], 310);
+    }
+
+    #[test]
+    fn a_custom_vault_needs_its_blocks() {
+        let custom = |more: Value| {
+            let mut ask = json!({ "type": "custom" });
+            ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            add(ask)
+        };
+        assert!(custom(json!({})).is_err());
+        assert!(
+            custom(json!({ "blocks": { "read": {} }, "unlock": secret() }))
+                .unwrap_err()
+                .message
+                .contains("Unlock")
+        );
+        let vault =
+            custom(json!({ "blocks": { "read": {}, "unlock": {} }, "unlock": secret(), "cache_ttl": 2 }))
+                .unwrap();
+        assert_eq!(vault.cache_ttl, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn the_local_module_is_the_embedded_vault() {
+        let vault = add(json!({ "module": "secretbridge.local", "parameters": { "Folder": "/x" } })).unwrap();
+        assert_eq!(vault.kind, VaultKind::Local { folder: Some("/x".into()) });
+    }
+}

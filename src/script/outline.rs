@@ -1,0 +1,244 @@
+//! What a script declares, to be looked at: `secretbridge run --check`.
+//!
+//! Secrets are redacted. As TOML it is a configuration file that `serve` answers alike; what a file cannot
+//! hold stands there as a comment.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Core;
+use super::custom;
+use super::endpoint::Endpoint;
+use super::lift::{Lift, Template};
+use super::route::Route;
+use crate::config::to_toml;
+use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
+
+/// What a script declares.
+#[derive(Debug)]
+pub struct Outline {
+    threads: usize,
+    endpoints: Vec<Endpoint>,
+    vaults: Vec<Vault>,
+    mounts: Vec<plan::Mount>,
+    routes: Vec<RouteOutline>,
+    plan: Plan,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteOutline {
+    method: String,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    /// Answered without a worker where the request allows it.
+    lifted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    /// Why a configuration file cannot hold it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_in_the_script: Option<&'static str>,
+}
+
+impl Outline {
+    /// Of what is declared so far.
+    pub fn of(core: &Core) -> Outline {
+        let bridge = core.bridge();
+        let imported = |vault: &Vault| vault.extension().is_some_and(|extension| extension.imported);
+        let vaults: Vec<Vault> = bridge
+            .map(|bridge| bridge.vaults().all().iter().map(|entry| entry.plan.clone()).collect())
+            .unwrap_or_default();
+        let vaults: Vec<Vault> = vaults.into_iter().filter(|vault| !imported(vault)).collect();
+        let mounts: Vec<plan::Mount> = bridge
+            .map(|bridge| bridge.mounts().all().iter().map(|mount| (**mount).clone()).collect())
+            .unwrap_or_default();
+        let is_custom = |name: &str| {
+            bridge
+                .and_then(|bridge| bridge.vaults().get(name).ok())
+                .is_some_and(|entry| custom::of(&entry).is_some())
+        };
+        let kept: Vec<plan::Mount> =
+            mounts.iter().filter(|mount| !is_custom(&mount.vault)).cloned().collect();
+        let mut routes = Vec::new();
+        let mut natives = Vec::new();
+        for route in core.routes.all() {
+            let native = native(&route, &kept);
+            routes.push(RouteOutline {
+                method: route.method.clone(),
+                path: route.path.clone(),
+                endpoint: route.endpoint.clone(),
+                lifted: route.lift.is_some(),
+                position: route.position.clone(),
+                only_in_the_script: native.as_ref().err().copied(),
+            });
+            natives.extend(native.ok());
+        }
+        let threads = core.settings.threads();
+        let plan = Plan {
+            listeners: core.endpoints.listeners(),
+            access: Access::Open,
+            vaults: vaults.clone(),
+            mounts: kept,
+            routes: natives,
+            pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
+            limits: core.settings.limits(core.options.limits.clone()),
+            ..Plan::default()
+        };
+        Outline { threads, endpoints: core.endpoints.all(), vaults, mounts, routes, plan }
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("workers    {}\n", self.threads);
+        for endpoint in &self.endpoints {
+            let name = if endpoint.name.is_empty() { String::new() } else { format!(" ({})", endpoint.name) };
+            let _ = writeln!(out, "endpoint   {}{name}", endpoint.url());
+        }
+        for vault in &self.vaults {
+            let _ = writeln!(out, "vault      {}: {}", vault.name, kind(vault));
+        }
+        for mount in &self.mounts {
+            let shown = match &mount.projection {
+                Projection::Whole => String::new(),
+                Projection::Member(name) => format!(", its {name}"),
+                Projection::Members(names) => format!(", its {}", names.join(", ")),
+            };
+            let _ = writeln!(out, "secret     {}: {} of {}{shown}", mount.name, mount.key, mount.vault);
+        }
+        for route in &self.routes {
+            let how = if route.lifted { "without a worker where it can be" } else { "in a worker" };
+            let at = route.position.as_deref().map(|position| format!(" ({position})")).unwrap_or_default();
+            let _ = writeln!(out, "route      {} {}: {how}{at}", route.method, route.path);
+        }
+        out
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        let vaults: Vec<Value> = self.vaults.iter().map(shown).collect();
+        let mounts: Vec<Value> = self
+            .mounts
+            .iter()
+            .map(|mount| {
+                let (property, expand) = match &mount.projection {
+                    Projection::Whole => (None, None),
+                    Projection::Member(name) => (None, Some(name)),
+                    Projection::Members(names) => (Some(names), None),
+                };
+                let ttl = mount.cache_ttl.map(|ttl| ttl.as_secs());
+                json!({ "name": mount.name, "vault": mount.vault, "key": mount.key, "property": property, "expand": expand, "cache_ttl_seconds": ttl })
+            })
+            .collect();
+        json!({ "threads": self.threads, "endpoints": self.endpoints, "vaults": vaults, "mounts": mounts, "routes": self.routes })
+    }
+
+    /// As a configuration file.
+    pub fn to_toml(&self) -> String {
+        let mut out = to_toml(&self.plan, true);
+        let names: Vec<&Endpoint> =
+            self.endpoints.iter().filter(|endpoint| endpoint.hostname.is_some()).collect();
+        for endpoint in names {
+            let host = endpoint.hostname.as_deref().unwrap_or_default();
+            let _ = write!(
+                out,
+                "\n# the endpoint {} answers the host {} only, which a file cannot say\n",
+                line(&endpoint.url()),
+                line(host)
+            );
+        }
+        for mount in self.mounts.iter().filter(|mount| !self.plan.mounts.contains(mount)) {
+            let _ = write!(
+                out,
+                "\n# the secret {} is in a vault of script blocks, which a file cannot hold\n",
+                line(&mount.name)
+            );
+        }
+        for route in &self.routes {
+            if let Some(reason) = route.only_in_the_script {
+                let _ = write!(out, "\n# {} {} is not here: {reason}\n", route.method, line(&route.path));
+            }
+        }
+        out
+    }
+}
+
+/// One line of a comment, whatever the script put into a name.
+fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn kind(vault: &Vault) -> String {
+    match &vault.kind {
+        VaultKind::Local { .. } => "the embedded vault".into(),
+        VaultKind::Custom(_) => "script blocks".into(),
+        VaultKind::Extension(extension) => format!("{} as {}", extension.module, extension.registered),
+    }
+}
+
+/// A vault with the names of its parameters.
+fn shown(vault: &Vault) -> Value {
+    let ttl = vault.cache_ttl.as_secs();
+    match &vault.kind {
+        VaultKind::Local { folder } => {
+            json!({ "name": vault.name, "type": "local", "folder": folder, "cache_ttl_seconds": ttl })
+        }
+        VaultKind::Custom(custom) => {
+            let (blocks, parameters): (Vec<&String>, Vec<&String>) =
+                (custom.blocks.keys().collect(), custom.parameters.0.keys().collect());
+            json!({ "name": vault.name, "type": "custom", "blocks": blocks, "parameters": parameters, "unlocks": custom.unlock.is_some(), "cache_ttl_seconds": ttl })
+        }
+        VaultKind::Extension(extension) => {
+            let parameters: Vec<&String> = extension.parameters.0.keys().collect();
+            json!({
+                "name": vault.name, "type": "secretmanagement", "module": extension.module, "vault_name": extension.registered,
+                "parameters": parameters, "unlocks": extension.unlock.is_some(), "unlock_at_start": extension.unlock_at_start,
+                "unlock_interval_seconds": extension.unlock_interval.as_secs(), "cache_ttl_seconds": ttl,
+            })
+        }
+    }
+}
+
+/// The route of a configuration file that answers alike, or why there is none.
+fn native(route: &Route, mounts: &[plan::Mount]) -> Result<plan::Route, &'static str> {
+    let lift = route.lift.as_ref().ok_or("its block needs PowerShell")?;
+    if route.method == "*" {
+        return Err("it answers any method");
+    }
+    if route.endpoint.is_some() {
+        return Err("it belongs to one endpoint");
+    }
+    if route.content_type.is_some() || route.error_content_type.is_some() {
+        return Err("it has content types of its own");
+    }
+    if route.path.contains(['*', ':', '{', '}']) {
+        return Err("its path is a pattern");
+    }
+    let known =
+        |name: &str| mounts.iter().any(|mount| crate::secret::fold(&mount.name) == crate::secret::fold(name));
+    let action = match lift {
+        Lift::Respond(template @ Template::Object(_))
+            if template.secrets().iter().all(|name| known(name)) =>
+        {
+            Action::Respond(native_template(template))
+        }
+        Lift::Update { secret, field } if known(secret) => {
+            Action::Update { secret: secret.clone(), field: field.clone() }
+        }
+        Lift::Respond(_) | Lift::Update { .. } => {
+            return Err("what it answers is not a table of mounted secrets");
+        }
+    };
+    Ok(plan::Route { method: route.method.clone(), path: route.path.clone(), action })
+}
+
+fn native_template(template: &Template) -> plan::Template {
+    match template {
+        Template::Secret(name) => plan::Template::Secret(name.clone()),
+        Template::Literal(value) => plan::Template::Literal(value.clone()),
+        Template::Object(members) => plan::Template::Object(
+            members.iter().map(|(key, member)| (key.clone(), native_template(member))).collect(),
+        ),
+    }
+}

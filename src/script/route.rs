@@ -1,0 +1,443 @@
+//! Pode's routes: which one answers a request.
+//!
+//! Routes for any method (`*`) come first, then those of the request's method. Among each the exact paths
+//! come first, then the patterns in the order in which they were declared. Case does not count, a trailing
+//! slash does. `%2F` never matches: a segment cannot hold a slash. A path that exists for other methods only
+//! is answered 405, with `Allow`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use percent_encoding::percent_decode_str;
+
+use super::lift::Lift;
+use super::value::Portable;
+use crate::secret::fold;
+
+/// A route of the script.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Upper-case method, or `*`.
+    pub method: String,
+    /// The path as declared, with its leading slash and without a query.
+    pub path: String,
+    /// The endpoint it belongs to, if it is one's own.
+    pub endpoint: Option<String>,
+    /// Its block.
+    pub block: u64,
+    /// Arguments of the block.
+    pub arguments: Vec<Portable>,
+    /// How to read the body, whatever the client says.
+    pub content_type: Option<String>,
+    /// How to show errors.
+    pub error_content_type: Option<String>,
+    /// What can be answered without a worker.
+    pub lift: Option<Lift>,
+    /// Script and line.
+    pub position: Option<String>,
+}
+
+/// What to do where the same route is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfExists {
+    /// An error, which is Pode's default.
+    #[default]
+    Error,
+    /// The new one counts.
+    Overwrite,
+    /// The old one stays.
+    Skip,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub enum Found {
+    /// A route, and what its pattern's names stand for.
+    Route(Arc<Route>, Vec<(String, String)>),
+    /// The path exists for these methods only.
+    OtherMethods(Vec<String>),
+    /// No such path.
+    None,
+}
+
+/// The routing table. May change while the server runs.
+#[derive(Default)]
+pub struct Routes(RwLock<Vec<Entry>>);
+
+struct Entry {
+    route: Arc<Route>,
+    pattern: Pattern,
+}
+
+/// A path with `:name` and `*` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Token>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    /// These characters, folded.
+    Text(Vec<char>),
+    /// One or more characters of a segment.
+    Name(String),
+    /// Anything, slashes too.
+    Any,
+}
+
+/// A declared path as the table has it: one leading slash, no query.
+pub fn normal(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default().trim();
+    let mut normal = String::with_capacity(path.len() + 1);
+    normal.push('/');
+    for c in path.chars() {
+        let c = if c == '\\' { '/' } else { c };
+        if c != '/' || !normal.ends_with('/') {
+            normal.push(c);
+        }
+    }
+    normal
+}
+
+/// A request's path in plain text; `None` where it can match nothing: an encoded slash, or no UTF-8.
+pub fn decoded(path: &str) -> Option<String> {
+    let has_slash = path.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(b"%2f"));
+    if has_slash {
+        return None;
+    }
+    percent_decode_str(path).decode_utf8().ok().map(String::from)
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Adds a route; `false` where it is there already and that is an error.
+    pub fn add(&self, route: Route, if_exists: IfExists) -> bool {
+        let pattern = Pattern::new(&route.path);
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let same = |entry: &Entry| {
+            entry.route.method == route.method
+                && entry.pattern == pattern
+                && folded(&entry.route.endpoint) == folded(&route.endpoint)
+        };
+        match (entries.iter().position(same), if_exists) {
+            (Some(_), IfExists::Error) => return false,
+            (Some(_), IfExists::Skip) => {}
+            // It keeps its place in the order.
+            (Some(index), IfExists::Overwrite) => entries[index] = Entry { route: Arc::new(route), pattern },
+            (None, _) => entries.push(Entry { route: Arc::new(route), pattern }),
+        }
+        true
+    }
+
+    /// Takes a route out, of this endpoint or of every.
+    pub fn remove(&self, method: &str, path: &str, endpoint: Option<&str>) {
+        let pattern = Pattern::new(&normal(path));
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| !is(entry, method, &pattern, endpoint));
+    }
+
+    /// Whether there is such a route.
+    pub fn has(&self, method: &str, path: &str, endpoint: Option<&str>) -> bool {
+        let pattern = Pattern::new(&normal(path));
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().any(|entry| is(entry, method, &pattern, endpoint))
+    }
+
+    /// The route of a request; `path` is decoded.
+    pub fn find(&self, method: &str, path: &str, endpoint: Option<&str>) -> Found {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for wanted in ["*", method] {
+            let of_method = || entries.iter().filter(|entry| entry.route.method == wanted);
+            let exact = best(of_method().filter(|entry| entry.pattern.is_exactly(path)), endpoint);
+            if let Some(entry) = exact {
+                return Found::Route(entry.route.clone(), Vec::new());
+            }
+            // The first pattern that fits, of its kind the one of the endpoint's own.
+            let fits = of_method()
+                .filter(|entry| serves(entry, endpoint))
+                .find_map(|entry| Some((&entry.pattern, entry.pattern.matches(path)?)));
+            if let Some((pattern, names)) = fits {
+                let same = of_method().filter(|entry| entry.pattern == *pattern);
+                if let Some(entry) = best(same, endpoint) {
+                    return Found::Route(entry.route.clone(), names);
+                }
+            }
+        }
+        let others = entries
+            .iter()
+            .filter(|entry| serves(entry, endpoint) && entry.pattern.matches(path).is_some())
+            .map(|entry| entry.route.method.clone());
+        let mut others: Vec<String> = others.collect();
+        others.sort();
+        others.dedup();
+        if others.is_empty() { Found::None } else { Found::OtherMethods(others) }
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<Arc<Route>> {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().map(|entry| entry.route.clone()).collect()
+    }
+}
+
+fn folded(name: &Option<String>) -> Option<String> {
+    name.as_deref().map(fold)
+}
+
+fn is(entry: &Entry, method: &str, pattern: &Pattern, endpoint: Option<&str>) -> bool {
+    entry.route.method.eq_ignore_ascii_case(method)
+        && entry.pattern == *pattern
+        && endpoint.is_none_or(|endpoint| folded(&entry.route.endpoint) == Some(fold(endpoint)))
+}
+
+fn serves(entry: &Entry, endpoint: Option<&str>) -> bool {
+    entry.route.endpoint.is_none() || folded(&entry.route.endpoint) == endpoint.map(fold)
+}
+
+/// The one of the endpoint's own, else the one of every endpoint.
+fn best<'a>(entries: impl Iterator<Item = &'a Entry>, endpoint: Option<&str>) -> Option<&'a Entry> {
+    let mut fallback = None;
+    for entry in entries.filter(|entry| serves(entry, endpoint)) {
+        if entry.route.endpoint.is_some() {
+            return Some(entry);
+        }
+        fallback = fallback.or(Some(entry));
+    }
+    fallback
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    /// Reads `/users/:id/*`. A name is letters, digits and underscores.
+    pub fn new(path: &str) -> Pattern {
+        let mut tokens = Vec::new();
+        let mut text = Vec::new();
+        let mut rest = path.chars().peekable();
+        while let Some(c) = rest.next() {
+            let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+            let token = match c {
+                '*' => Token::Any,
+                ':' if rest.peek().is_some_and(is_name) => {
+                    let mut name = String::new();
+                    while let Some(c) = rest.next_if(is_name) {
+                        name.push(c);
+                    }
+                    Token::Name(name)
+                }
+                c => {
+                    text.extend(fold(c.encode_utf8(&mut [0; 4])).chars());
+                    continue;
+                }
+            };
+            if !text.is_empty() {
+                tokens.push(Token::Text(std::mem::take(&mut text)));
+            }
+            tokens.push(token);
+        }
+        if !text.is_empty() {
+            tokens.push(Token::Text(text));
+        }
+        Pattern(tokens)
+    }
+
+    /// Whether it has neither names nor stars, and is this path.
+    fn is_exactly(&self, path: &str) -> bool {
+        match self.0.as_slice() {
+            [Token::Text(text)] => fold(path).chars().eq(text.iter().copied()),
+            [] => path.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What its names stand for in a path that it matches as a whole.
+    pub fn matches(&self, path: &str) -> Option<Vec<(String, String)>> {
+        let path: Vec<char> = path.chars().collect();
+        let upper: Vec<char> =
+            path.iter().flat_map(|c| fold(&c.to_string()).chars().collect::<Vec<_>>()).collect();
+        let width = path.len() + 1;
+        let mut search = Search {
+            tokens: &self.0,
+            path: &upper,
+            dead: vec![false; self.0.len() * width],
+            ends: Vec::new(),
+        };
+        search.from(0, 0).then_some(())?;
+        // The ends were noted from the last token to the first.
+        search.ends.reverse();
+        let mut start = 0;
+        let mut names = Vec::new();
+        for (token, end) in self.0.iter().zip(search.ends) {
+            if let Token::Name(name) = token {
+                names.push((name.clone(), path[start..end].iter().collect()));
+            }
+            start = end;
+        }
+        Some(names)
+    }
+}
+
+/// A search with its dead ends remembered, so that its time is bounded by the lengths of both.
+struct Search<'a> {
+    tokens: &'a [Token],
+    path: &'a [char],
+    dead: Vec<bool>,
+    ends: Vec<usize>,
+}
+
+impl Search<'_> {
+    fn from(&mut self, token: usize, at: usize) -> bool {
+        let Some(next) = self.tokens.get(token) else { return at == self.path.len() };
+        let place = token * (self.path.len() + 1) + at;
+        if self.dead[place] {
+            return false;
+        }
+        let rest = &self.path[at..];
+        // Names are as short as can be and stars as long as can be, as in Pode's expressions.
+        let found = match next {
+            Token::Text(text) => {
+                let end = at + text.len();
+                (rest.starts_with(text) && self.from(token + 1, end)).then_some(end)
+            }
+            Token::Name(_) => {
+                let most = rest.iter().take_while(|c| **c != '/').count();
+                (at + 1..=at + most).find(|end| self.from(token + 1, *end))
+            }
+            Token::Any => (at..=self.path.len()).rev().find(|end| self.from(token + 1, *end)),
+        };
+        match found {
+            Some(end) => self.ends.push(end),
+            None => self.dead[place] = true,
+        }
+        found.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(method: &str, path: &str, endpoint: Option<&str>, block: u64) -> Route {
+        Route {
+            method: method.into(),
+            path: normal(path),
+            endpoint: endpoint.map(str::to_owned),
+            block,
+            arguments: Vec::new(),
+            content_type: None,
+            error_content_type: None,
+            lift: None,
+            position: None,
+        }
+    }
+
+    fn table(routes: &[(&str, &str)]) -> Routes {
+        let table = Routes::default();
+        for ((method, path), block) in routes.iter().zip(1..) {
+            assert!(table.add(route(method, path, None, block), IfExists::Error), "{path}");
+        }
+        table
+    }
+
+    /// The block found, with the names; 0 and the methods for a 405; `None` for a 404.
+    fn found(table: &Routes, method: &str, path: &str) -> Option<(u64, String)> {
+        match table.find(method, &decoded(path)?, None) {
+            Found::Route(route, names) => {
+                let names: Vec<_> = names.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                Some((route.block, names.join(",")))
+            }
+            Found::OtherMethods(methods) => Some((0, methods.join(","))),
+            Found::None => None,
+        }
+    }
+
+    #[test]
+    fn the_table_answers_as_pode_does() {
+        let table = table(&[
+            ("GET", "/secret"),
+            ("POST", "/secret"),
+            ("GET", "/custom/:name"),
+            ("GET", "/custom"),
+            ("GET", "/custom/fixed"),
+            ("GET", "/a/:x/b/:y"),
+            ("GET", "/files/*"),
+            ("GET", "/files/:never"),
+            ("*", "/any/:m"),
+            ("GET", "/any/exact"),
+            ("GET", "/f-:id.json"),
+            ("PUT", "/ärger"),
+        ]);
+        for (method, path, expected) in [
+            ("GET", "/secret", Some((1, ""))),
+            ("POST", "/SECRET", Some((2, ""))),
+            ("GET", "/secret/", None),
+            ("PUT", "/secret", Some((0, "GET,POST"))),
+            ("HEAD", "/secret", Some((0, "GET,POST"))),
+            ("GET", "/custom/one", Some((3, "name=one"))),
+            ("GET", "/custom", Some((4, ""))),
+            ("GET", "/custom/fixed", Some((5, ""))),
+            ("GET", "/custom/one/two", None),
+            ("GET", "/custom/a%2Fb", None),
+            ("GET", "/custom/a%20b", Some((3, "name=a b"))),
+            ("GET", "/custom/", None),
+            ("GET", "/a/1/b/2", Some((6, "x=1,y=2"))),
+            ("GET", "/files/x/y", Some((7, ""))),
+            ("GET", "/files/", Some((7, ""))),
+            ("DELETE", "/any/x", Some((9, "m=x"))),
+            ("GET", "/any/exact", Some((9, "m=exact"))),
+            ("GET", "/f-7.json", Some((11, "id=7"))),
+            ("GET", "/f-.json", None),
+            ("PUT", "/%C3%84RGER", Some((12, ""))),
+            ("PUT", "/%ff", None),
+            ("GET", "/", None),
+        ] {
+            let expected = expected.map(|(block, names): (u64, &str)| (block, names.to_owned()));
+            assert_eq!(found(&table, method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_same_route_again_is_an_error_unless_said_otherwise() {
+        let table = table(&[("GET", "/x"), ("GET", "/y")]);
+        assert!(!table.add(route("GET", "X?q=1", None, 7), IfExists::Error));
+        assert!(table.add(route("GET", "/x", None, 8), IfExists::Skip));
+        assert_eq!(found(&table, "GET", "/x"), Some((1, String::new())));
+        assert!(table.add(route("GET", "//x", None, 9), IfExists::Overwrite));
+        assert_eq!(found(&table, "GET", "/x"), Some((9, String::new())));
+        assert!(table.has("get", "/X", None) && !table.has("GET", "/x", Some("api")));
+        table.remove("get", "x", None);
+        assert_eq!(found(&table, "GET", "/x"), None);
+    }
+
+    #[test]
+    fn an_endpoint_sees_its_own_routes_first_and_never_anothers() {
+        let table = Routes::default();
+        for (path, endpoint, block) in [
+            ("/x", None, 1),
+            ("/x", Some("api"), 2),
+            ("/own", Some("api"), 3),
+            ("/p/:n", Some("web"), 4),
+            ("/p/:n", None, 5),
+        ] {
+            assert!(table.add(route("GET", path, endpoint, block), IfExists::Error));
+        }
+        let block = |path: &str, endpoint| match table.find("GET", path, endpoint) {
+            Found::Route(route, _) => Some(route.block),
+            _ => None,
+        };
+        assert_eq!(
+            (block("/x", Some("API")), block("/x", Some("web")), block("/x", None)),
+            (Some(2), Some(1), Some(1))
+        );
+        assert_eq!(
+            (block("/own", Some("api")), block("/own", Some("web")), block("/own", None)),
+            (Some(3), None, None)
+        );
+        assert_eq!((block("/p/1", Some("web")), block("/p/1", Some("api"))), (Some(4), Some(5)));
+    }
+
+    #[test]
+    fn a_long_path_takes_no_longer_than_its_length_allows() {
+        let pattern = Pattern::new("/*a*a*a*a*a*a*b");
+        assert!(pattern.matches(&format!("/{}", "a".repeat(5_000))).is_none());
+        assert!(pattern.matches(&format!("/{}b", "a".repeat(50))).is_some());
+    }
+}

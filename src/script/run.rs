@@ -1,0 +1,353 @@
+//! `secretbridge run`: a worker declares, then the pool serves.
+//!
+//! ```text
+//! planning worker ─► plan ─► pool of -Threads workers ─► endpoints ─► serve ─► drain ─► unregister ─► stop
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::asks::Asking;
+use super::custom::Loader;
+use super::outline::Outline;
+use super::serve::ScriptService;
+use super::{Core, CoreOptions};
+use crate::bridge::{Bridge, StartError};
+use crate::config::{self, ConfigError};
+use crate::http::{BindError, Door, Drained};
+use crate::plan::{self, Limits, Plan, SecretSource};
+use crate::protocol::{Fault, Op};
+use crate::pwsh::{self, Folder};
+use crate::secret::Text;
+use crate::worker::process::{Environment, PwshLauncher};
+use crate::worker::{CallError, LaunchError, Launcher, Worker};
+
+/// How long a script may take to declare everything. It may sign in to a cloud meanwhile.
+const PLAN_LIMIT: Duration = Duration::from_secs(600);
+
+/// How a script is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// The script.
+    pub script: PathBuf,
+    /// Its parameters, as on the command line.
+    pub parameters: Vec<String>,
+    /// `--pwsh`.
+    pub pwsh: Option<PathBuf>,
+    /// `--check`: nothing is contacted and nothing is served.
+    pub check: bool,
+    /// `--no-lift`.
+    pub no_lift: bool,
+    /// `--loopback`.
+    pub loopback: bool,
+    /// `--token-file`.
+    pub token_file: Option<PathBuf>,
+    /// Limits of requests, where the script says nothing.
+    pub limits: Limits,
+}
+
+/// Why a script was not served.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is no such script.
+    #[error("cannot read the script {}: {source}", .path.display())]
+    Script {
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The token file does not do.
+    #[error("--token-file: {0}")]
+    Token(ConfigError),
+    /// No pwsh, no folder, no workers.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A worker did not come up.
+    #[error("the workers did not come up: {0}")]
+    Workers(#[from] LaunchError),
+    /// The script failed while it declared.
+    #[error("the script failed: {}{} ({})", .0.message, position(.0), .0.id)]
+    Declaration(Box<Fault>),
+    /// Its worker broke meanwhile.
+    #[error("the worker that ran the script failed: {0}")]
+    Planning(crate::worker::Broken),
+    /// It never called `Start-PodeServer`.
+    #[error("the script declares no server (hint: what is served stands in a block of Start-PodeServer)")]
+    NoServer,
+    /// It has no endpoint.
+    #[error(
+        "the script declares no endpoint (hint: Add-PodeEndpoint -Address localhost -Port 8080 -Protocol Http)"
+    )]
+    NoEndpoint,
+    /// An endpoint could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It was stopped before it served.
+    #[error("stopped before the script was served")]
+    Stopped,
+}
+
+/// A script that has declared everything, with its workers, before it serves.
+pub struct Declared {
+    core: Arc<Core>,
+    bridge: Bridge,
+}
+
+/// A script about to serve.
+pub struct Ready {
+    declared: Declared,
+    door: Door,
+    token: Option<Text>,
+    /// What the administrator should know: an address, its routes, the remedy.
+    pub warning: Option<String>,
+    /// Where it can be reached.
+    pub addresses: Vec<String>,
+    /// The script asked for no words at the start.
+    pub quiet: bool,
+}
+
+#[derive(Serialize)]
+struct PlanCall<'a> {
+    script: &'a str,
+    arguments: &'a [String],
+    check: bool,
+    loopback: bool,
+}
+
+#[derive(Deserialize)]
+struct PlanReply {
+    #[serde(default)]
+    served: bool,
+}
+
+/// Tells what a script declares. No vault is contacted.
+pub async fn check(options: RunOptions) -> Result<Outline, RunError> {
+    let declared = declare(&RunOptions { check: true, ..options }).await?;
+    let outline = Outline::of(&declared.core);
+    declared.bridge.stop(Duration::ZERO).await;
+    Ok(outline)
+}
+
+/// Runs a script in a worker of its own until it has declared everything.
+pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
+    let unreadable = |source| RunError::Script { path: options.script.clone(), source };
+    let script = std::fs::canonicalize(&options.script).map_err(unreadable)?;
+    let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
+    let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
+    // The module that answers to Pode's name is ours, and goes before one that is installed.
+    let environment =
+        Environment { module_path: vec![folder.path().join("modules")], ..Environment::default() };
+    let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
+    let options = RunOptions { script, ..options.clone() };
+    declare_with(&options, Arc::new(launcher), Some(folder)).await
+}
+
+/// As [`declare`], with workers from any launcher.
+pub async fn declare_with(
+    options: &RunOptions,
+    launcher: Arc<dyn Launcher>,
+    folder: Option<Arc<Folder>>,
+) -> Result<Declared, RunError> {
+    let core = Core::new(CoreOptions {
+        check: options.check,
+        no_lift: options.no_lift,
+        loopback: options.loopback,
+        no_import: folder.is_none(),
+        limits: options.limits.clone(),
+    });
+    let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
+    let plan = Plan { pool, limits: options.limits.clone(), ..Plan::default() };
+    let first = Arc::new(Loader(Arc::downgrade(&core)));
+    let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
+    core.use_bridge(bridge.clone());
+    let declared = Declared { core, bridge };
+    match declared.run_script(options).await {
+        Ok(()) => Ok(declared),
+        Err(error) => {
+            declared.bridge.stop(Duration::ZERO).await;
+            Err(error)
+        }
+    }
+}
+
+impl Declared {
+    /// What was declared.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// What was declared, to be shown.
+    pub fn outline(&self) -> Outline {
+        Outline::of(&self.core)
+    }
+
+    async fn run_script(&self, options: &RunOptions) -> Result<(), RunError> {
+        let script = options.script.to_string_lossy();
+        if let Some(root) = options.script.parent() {
+            self.core.session.set_origin(&root.to_string_lossy(), &script);
+        }
+        let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
+        let mut worker = pool.launch_bare(Instant::now() + plan::Pool::default().start_limit).await?;
+        worker.loaded.declares = true;
+        let until = Instant::now() + PLAN_LIMIT;
+        let reply = self.plan(&mut worker, options, &script, until).await;
+        let served = match reply {
+            Ok(PlanReply { served }) => served,
+            Err(CallError::Fault(fault)) => return Err(RunError::Declaration(fault)),
+            Err(CallError::Broken(broken)) => return Err(RunError::Planning(broken)),
+        };
+        worker.shut_down(Instant::now() + Duration::from_secs(5)).await;
+        if !served {
+            return Err(RunError::NoServer);
+        }
+        self.core.declared.cancel();
+        Ok(())
+    }
+
+    async fn plan(
+        &self,
+        worker: &mut Worker,
+        options: &RunOptions,
+        script: &str,
+        until: Instant,
+    ) -> Result<PlanReply, CallError> {
+        #[derive(Serialize)]
+        struct Call<'a> {
+            plan: PlanCall<'a>,
+        }
+        let (check, loopback) = (options.check, options.loopback);
+        let plan = PlanCall { script, arguments: &options.parameters, check, loopback };
+        let encoded = serde_json::value::to_raw_value(&Call { plan });
+        let raw = encoded.map_err(|_| crate::worker::Broken::Protocol("the plan call does not encode"))?;
+        let mut asking = Asking::new(self.core.clone(), until);
+        worker.call_asking(Op::Invoke(raw), until, Some(&mut asking)).await
+    }
+
+    /// Binds the endpoints and starts the workers.
+    pub async fn ready(self, options: &RunOptions) -> Result<Ready, RunError> {
+        match self.prepare(options).await {
+            Ok((door, token)) => {
+                let warning = if token.is_none() { warning(&self.core) } else { None };
+                let addresses = door.addresses().iter().map(ToString::to_string).collect();
+                let quiet = self.core.settings.is_quiet();
+                Ok(Ready { declared: self, door, token, warning, addresses, quiet })
+            }
+            Err(error) => {
+                self.bridge.stop(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare(&self, options: &RunOptions) -> Result<(Door, Option<Text>), RunError> {
+        let source = options.token_file.clone().map(SecretSource::File);
+        let token = source.as_ref().map(config::resolve).transpose().map_err(RunError::Token)?;
+        let listeners = self.core.endpoints.listeners();
+        if listeners.is_empty() {
+            return Err(RunError::NoEndpoint);
+        }
+        // Before the workers, which take longer than to find a port taken.
+        let door = Door::bind(&listeners)?;
+        self.start_workers().await?;
+        Ok((door, token))
+    }
+
+    /// Starts as many workers as the script asked for.
+    pub async fn start_workers(&self) -> Result<(), RunError> {
+        let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
+        pool.grow(self.core.settings.threads());
+        Ok(pool.ready().await?)
+    }
+
+    /// Ends everything: custom vaults' unregister blocks run once, then the workers go.
+    pub async fn stop(&self) {
+        self.bridge.stop(self.core.options.limits.drain).await;
+    }
+}
+
+impl Ready {
+    /// Serves until `shutdown`, or until the script closes the server; then drains, unregisters and stops.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
+        let Ready { declared, door, token, .. } = self;
+        let limits = declared.core.settings.limits(declared.core.options.limits.clone());
+        let service = Arc::new(ScriptService::new(declared.core.clone(), token));
+        let closing = declared.core.closing.clone();
+        let end = async move {
+            tokio::select! {
+                () = shutdown => {}
+                () = closing.cancelled() => {}
+            }
+        };
+        let drained = door.serve(service, &limits, end).await;
+        declared.stop().await;
+        drained
+    }
+}
+
+/// Declares, binds, serves: the whole of `run`. `announce` is told when it serves.
+pub async fn run(
+    options: RunOptions,
+    shutdown: impl Future<Output = ()>,
+    announce: impl FnOnce(&Ready),
+) -> Result<Drained, RunError> {
+    let mut shutdown = Box::pin(shutdown);
+    let starting = async {
+        let declared = declare(&options).await?;
+        declared.ready(&options).await
+    };
+    let ready = tokio::select! {
+        ready = starting => ready?,
+        () = &mut shutdown => return Err(RunError::Stopped),
+    };
+    if let Some(warning) = &ready.warning {
+        tracing::warn!("{warning}");
+    }
+    announce(&ready);
+    Ok(ready.serve(shutdown).await)
+}
+
+/// One warning, where another host reaches secrets without showing who it is.
+fn warning(core: &Core) -> Option<String> {
+    let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
+    let reachable = |route: &super::route::Route| {
+        let named = route.endpoint.as_deref();
+        open.iter().any(|endpoint| {
+            named.is_none_or(|name| crate::secret::fold(name) == crate::secret::fold(&endpoint.name))
+        })
+    };
+    let names_secrets = |route: &super::route::Route| {
+        route.lift.is_some() || core.session.describe(route.block).is_some_and(|(_, _, names)| names)
+    };
+    let routes: Vec<String> = core
+        .routes
+        .all()
+        .iter()
+        .filter(|route| reachable(route) && names_secrets(route))
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    if routes.is_empty() {
+        return None;
+    }
+    let addresses: Vec<String> = open.iter().map(super::endpoint::Endpoint::url).collect();
+    Some(format!(
+        "other hosts can reach secrets without authentication at {}: {} (remedy: --token-file FILE asks callers for a \
+         bearer token, --loopback listens on this machine only)",
+        addresses.join(", "),
+        routes.join(", ")
+    ))
+}
+
+fn position(fault: &Fault) -> String {
+    match &fault.position {
+        Some(position) => {
+            format!(", at {}:{}", position.script.as_deref().unwrap_or("the script"), position.line)
+        }
+        None => String::new(),
+    }
+}

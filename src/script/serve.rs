@@ -1,0 +1,371 @@
+//! Answers requests for a script: route, lift or block, response or error page.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use subtle::ConstantTimeEq as _;
+
+use super::Core;
+use super::endpoint::Endpoint;
+use super::lift::{self, Lift};
+use super::page::{Exception, Form, Page, Wishes};
+use super::route::{Found, Route, decoded};
+use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
+use crate::error::BridgeError;
+use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
+use crate::secret::{self, SecretValue, Text};
+
+/// The name that a script's clients saw.
+const SERVER_NAME: HeaderValue = HeaderValue::from_static("Pode");
+
+/// Unique for each request.
+const CONTEXT_ID: HeaderName = HeaderName::from_static("x-pode-contextid");
+
+/// A script behind the door.
+pub struct ScriptService {
+    core: Arc<Core>,
+    token: Option<Text>,
+}
+
+/// One request on its way.
+struct Exchange<'a> {
+    core: &'a Arc<Core>,
+    head: &'a Head,
+    body: Bytes,
+    /// The path in plain text; as sent, where it has none.
+    path: String,
+    context: String,
+}
+
+impl ScriptService {
+    /// Serves what is declared. With a token, callers must show it.
+    pub fn new(core: Arc<Core>, token: Option<Text>) -> ScriptService {
+        ScriptService { core, token }
+    }
+
+    fn may(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
+            let (scheme, rest) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+        });
+        shown.is_some_and(|shown| shown.ct_eq(token.expose().as_bytes()).into())
+    }
+}
+
+impl Service for ScriptService {
+    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
+        if self.may(&head.headers) {
+            return Ok(());
+        }
+        let mut reply = Exchange::new(&self.core, head, Bytes::new()).page(StatusCode::UNAUTHORIZED);
+        reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Err(Box::new(reply))
+    }
+
+    fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let Request { head, body } = request;
+            let exchange = Exchange::new(&self.core, &head, body);
+            let reply = exchange.answer().await;
+            let (method, status) = (head.method.as_str(), reply.status.as_u16());
+            self.core.logging.request(&head.peer.to_string(), method, &head.path, status);
+            reply
+        })
+    }
+
+    fn fault(&self, head: &Head, fault: DoorFault) -> Reply {
+        let status = match fault {
+            DoorFault::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            DoorFault::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            DoorFault::BodyBroken => StatusCode::BAD_REQUEST,
+            DoorFault::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Exchange::new(&self.core, head, Bytes::new()).page(status)
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(core: &'a Arc<Core>, head: &'a Head, body: Bytes) -> Exchange<'a> {
+        let path = decoded(&head.path).unwrap_or_else(|| head.path.clone());
+        Exchange { core, head, body, path, context: context_id() }
+    }
+
+    fn header(&self, name: HeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    async fn answer(self) -> Reply {
+        let Some(endpoint) = self.core.endpoints.find(self.head.listener, self.header(HOST)) else {
+            return self.page(StatusCode::BAD_REQUEST);
+        };
+        let Some(path) = decoded(&self.head.path) else { return self.page(StatusCode::NOT_FOUND) };
+        let name = Some(endpoint.name.as_str()).filter(|name| !name.is_empty());
+        match self.core.routes.find(self.head.method.as_str(), &path, name) {
+            Found::None => self.page(StatusCode::NOT_FOUND),
+            Found::OtherMethods(methods) => {
+                let mut reply = self.page(StatusCode::METHOD_NOT_ALLOWED);
+                if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+                    reply.headers.insert(ALLOW, methods);
+                }
+                reply
+            }
+            Found::Route(route, names) => match self.lifted(&route).await {
+                Some(reply) => reply,
+                None => self.invoked(&route, names, endpoint).await,
+            },
+        }
+    }
+
+    // === without a worker ===
+
+    /// The answer, where it can be given without a worker.
+    async fn lifted(&self, route: &Route) -> Option<Reply> {
+        match route.lift.as_ref()? {
+            Lift::Respond(template) => {
+                let mut values = Vec::new();
+                for name in template.secrets() {
+                    match self.read(name).await {
+                        Ok(value) => values.push(value?),
+                        Err(error) => return self.refused(route, error),
+                    }
+                }
+                let body = template.render(&values)?;
+                let mut headers = self.headers();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+                let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
+                Some(Reply { status: StatusCode::OK, headers, body })
+            }
+            Lift::Update { secret, field } => {
+                if self.head.headers.contains_key(CONTENT_ENCODING) || !self.is_of_extension(secret) {
+                    return None;
+                }
+                let forced = route.content_type.as_deref();
+                let text = lift::field(&self.body, self.header(CONTENT_TYPE), forced, field)?;
+                let bridge = self.core.bridge()?;
+                let value = SecretValue::String(text);
+                match bridge.update(secret, value, None, self.head.deadline).await {
+                    Ok(()) => {
+                        Some(Reply { status: StatusCode::OK, headers: self.headers(), body: Bytes::new() })
+                    }
+                    Err(error) => self.refused(route, error),
+                }
+            }
+        }
+    }
+
+    /// A mounted value; nothing where only a block can tell it.
+    async fn read(&self, name: &str) -> Result<Option<SecretValue>, BridgeError> {
+        let Some(bridge) = self.core.bridge() else { return Ok(None) };
+        if !self.is_of_extension(name) {
+            return Ok(None);
+        }
+        let value = bridge.read(name, self.head.deadline).await?;
+        Ok(value.as_text().is_some().then_some(value))
+    }
+
+    /// Whether the core may call the mount's vault by itself: custom vaults are blocks.
+    fn is_of_extension(&self, mount: &str) -> bool {
+        let Some(bridge) = self.core.bridge() else { return false };
+        let entry = bridge.mounts().get(mount).and_then(|mount| bridge.vaults().get(&mount.vault).ok());
+        entry.is_some_and(|entry| super::custom::of(&entry).is_none())
+    }
+
+    /// An error of a lifted route: the block fails in its own words, where it can be tried without harm.
+    fn refused(&self, route: &Route, error: BridgeError) -> Option<Reply> {
+        match error {
+            BridgeError::Saturated
+            | BridgeError::NotReady { .. }
+            | BridgeError::Deadline { .. }
+            | BridgeError::Worker { .. } => Some(self.unanswered(route, Unanswered::Bridge(error))),
+            _ => None,
+        }
+    }
+
+    // === with one ===
+
+    async fn invoked(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
+        let invocation = Invocation {
+            block: route.block,
+            arguments: &route.arguments,
+            event: self.event(route, names, endpoint),
+        };
+        match task::invoke(self.core, invocation, self.head.deadline).await {
+            Ok(response) => self.response(route, response),
+            Err(unanswered) => self.unanswered(route, unanswered),
+        }
+    }
+
+    fn event(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Event {
+        let headers = self.head.headers.iter().map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        });
+        let now = time::OffsetDateTime::now_utc();
+        Event {
+            method: self.head.method.as_str().to_ascii_lowercase(),
+            path: self.path.clone(),
+            query: self.head.query.clone().unwrap_or_default(),
+            parameters: names.into_iter().map(|(name, value)| (name, value.into())).collect(),
+            headers: headers.collect(),
+            body: secret::Bytes::new(self.body.as_ref()),
+            endpoint: EventEndpoint {
+                protocol: endpoint.protocol,
+                address: self
+                    .header(HOST)
+                    .map_or_else(|| format!("{}:{}", endpoint.address, endpoint.port), str::to_owned),
+                name: endpoint.name,
+            },
+            route: EventRoute {
+                path: route.path.clone(),
+                method: route.method.clone(),
+                content_type: route.content_type.clone(),
+                error_content_type: route.error_content_type.clone(),
+            },
+            context: self.context.clone(),
+            remote: self.head.peer.to_string(),
+            version: if self.head.version == Version::HTTP_10 { "1.0" } else { "1.1" },
+            timestamp: now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
+        }
+    }
+
+    fn response(&self, route: &Route, response: Response) -> Reply {
+        if let Some(fault) = &response.failed {
+            self.core.logging.failure(self.position(route, fault).as_ref(), &fault.id, &fault.message);
+        }
+        let Ok(status) = StatusCode::from_u16(response.status) else {
+            tracing::error!(
+                status = response.status,
+                path = route.path,
+                "a block answered with no HTTP status"
+            );
+            return self.page(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let mut reply = match &response.page {
+            Some(wish) => {
+                let explicit = wish.content_type.as_deref();
+                self.full_page(
+                    status,
+                    wish.description.as_deref(),
+                    explicit,
+                    Some(route),
+                    wish.exception.as_ref(),
+                )
+            }
+            None => {
+                let body = response.body.map(Bytes::from_owner).unwrap_or_default();
+                Reply { status, headers: self.headers(), body }
+            }
+        };
+        for (name, value) in &response.headers {
+            let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
+            let (Ok(name), Ok(value)) = parsed else {
+                tracing::error!(
+                    path = route.path,
+                    "a block set a header that HTTP does not allow; it is left out"
+                );
+                continue;
+            };
+            if is_ours(&name) || (response.page.is_some() && name == CONTENT_TYPE) {
+                continue;
+            }
+            // The first of a name takes our own's place, more of them stand beside it.
+            if name == SERVER || name == CONTENT_TYPE {
+                reply.headers.insert(name, value);
+            } else {
+                reply.headers.append(name, value);
+            }
+        }
+        reply
+    }
+
+    fn unanswered(&self, route: &Route, unanswered: Unanswered) -> Reply {
+        let (status, fault) = match unanswered {
+            Unanswered::Fault(fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some(fault)),
+            Unanswered::Bridge(error) => {
+                tracing::error!(path = route.path, code = error.code(), "{error}");
+                let status = match error {
+                    BridgeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+                    BridgeError::Saturated | BridgeError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                (status, None)
+            }
+        };
+        if let Some(fault) = fault {
+            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault.id, &fault.message);
+        }
+        self.full_page(status, None, None, Some(route), None)
+    }
+
+    /// Where a block failed: as the fault says, else where the block stands.
+    fn position(&self, route: &Route, fault: &crate::protocol::Fault) -> Option<crate::protocol::Position> {
+        fault.position.clone().or_else(|| {
+            let (script, line, _) = self.core.session.describe(route.block)?;
+            Some(crate::protocol::Position { script, line, column: 1 })
+        })
+    }
+
+    // === replies ===
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(SERVER, SERVER_NAME);
+        if let Ok(context) = HeaderValue::from_str(&self.context) {
+            headers.insert(CONTEXT_ID, context);
+        }
+        headers
+    }
+
+    fn page(&self, status: StatusCode) -> Reply {
+        self.full_page(status, None, None, None, None)
+    }
+
+    fn full_page(
+        &self,
+        status: StatusCode,
+        description: Option<&str>,
+        explicit: Option<&str>,
+        route: Option<&Route>,
+        exception: Option<&Exception>,
+    ) -> Reply {
+        let settings = self.core.settings.pages();
+        let wishes = Wishes {
+            explicit,
+            route: route.and_then(|route| route.error_content_type.as_deref()),
+            path: &self.path,
+            content_type: self.header(CONTENT_TYPE),
+            accept: self.header(ACCEPT),
+        };
+        let form = Form::choose(&settings, wishes);
+        let exception = exception.filter(|_| settings.show_exceptions);
+        let page = Page { status, description, url: &self.path, exception };
+        let mut headers = self.headers();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        Reply { status, headers, body: page.render(form).into() }
+    }
+}
+
+/// Headers that the door writes, and a block cannot.
+fn is_ours(name: &HeaderName) -> bool {
+    use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+    [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE, CONTEXT_ID].contains(name)
+}
+
+/// A random UUID. Without randomness it is all zeros; the request goes on.
+fn context_id() -> String {
+    let mut bytes = [0u8; 16];
+    let _ = getrandom::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = |range: std::ops::Range<usize>| {
+        bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    [hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)].join("-")
+}
+
+#[cfg(test)]
+mod tests;
