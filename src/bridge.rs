@@ -47,6 +47,9 @@ struct Inner {
     _folder: Option<Arc<Folder>>,
 }
 
+/// Where workers come from, and the folder that goes when the bridge goes.
+type Workers = (Arc<dyn Launcher>, Option<Arc<Folder>>);
+
 /// What a start needs beside the plan.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -180,7 +183,7 @@ impl Bridge {
     async fn assemble(
         plan: Plan,
         found: Vec<FoundVault>,
-        workers: Option<(Arc<dyn Launcher>, Option<Arc<Folder>>)>,
+        workers: Option<Workers>,
         first: Option<Arc<dyn Hooks>>,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {

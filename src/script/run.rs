@@ -313,7 +313,7 @@ pub async fn run(
 }
 
 /// One warning, where another host reaches secrets without showing who it is.
-fn warning(core: &Core) -> Option<String> {
+pub(super) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
     let reachable = |route: &super::route::Route| {
         let named = route.endpoint.as_deref();
