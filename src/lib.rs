@@ -24,6 +24,7 @@ pub mod private_file;
 pub mod protocol;
 pub mod pwsh;
 pub mod registry;
+pub mod script;
 pub mod secret;
 pub mod serve;
 pub mod shutdown;
@@ -52,7 +53,12 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
                 Err(error) => fail(&error, error.exit()),
             }
         }),
-        cli::Command::Run(_) => fail(&"script mode is not there yet", exit::Exit::Usage),
+        cli::Command::Run(arguments) => in_runtime(async {
+            match script::command::run_command(&cli.global, arguments).await {
+                Ok(()) => exit::Exit::Ok,
+                Err(error) => fail(&error, error.exit()),
+            }
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An ask is answered from the tables, or done in the asking worker by calls nested into the ask. The
 //! request's deadline bounds all of it; a write that has begun has its grace beyond. What is asked of
-//! vaults and secrets is in [`vaults`] and [`secrets`], of the server's own tables in [`server`].
+//! vaults and secrets is in [`vaults`], [`secrets`] and [`values`], of the server's own tables in [`server`].
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::worker::{Asks, BoxFuture, Broken, Worker};
 
 mod secrets;
 mod server;
+mod values;
 mod vaults;
 
 /// Answers what one call of a worker asks.
@@ -39,35 +40,38 @@ pub struct Asking {
     pub(super) rest: Option<Rest>,
 }
 
+/// What a command throws.
+pub type Failure = Box<Fault>;
+
 /// An ask's outcome: what the worker's command returns, or throws.
-pub(super) type Answer = Result<Value, Fault>;
+pub(super) type Answer = Result<Value, Failure>;
 
 /// A fault of our own.
-pub fn refusal(id: &str, message: impl Into<String>) -> Fault {
-    Fault {
+pub fn refusal(id: &str, message: impl Into<String>) -> Failure {
+    Box::new(Fault {
         id: id.to_owned(),
         kind: "System.InvalidOperationException".into(),
         category: "InvalidOperation".into(),
         message: message.into(),
         ..Fault::default()
-    }
+    })
 }
 
 /// A bridge's error as a script sees it: the vault's own error, or Pode's words.
-pub fn fault_of(error: BridgeError) -> Fault {
+pub fn fault_of(error: BridgeError) -> Failure {
     match error {
-        BridgeError::Vault { fault, .. } => *fault,
+        BridgeError::Vault { fault, .. } => fault,
         BridgeError::UnknownMount { name } => not_mounted(&name),
         BridgeError::UnknownVault { name } => no_vault(&name),
-        error => Fault { target: None, ..refusal(error.code(), error.to_string()) },
+        error => refusal(error.code(), error.to_string()),
     }
 }
 
-pub(super) fn not_mounted(name: &str) -> Fault {
+pub(super) fn not_mounted(name: &str) -> Failure {
     refusal("unknown_mount", format!("No Secret named '{name}' has been mounted."))
 }
 
-pub(super) fn no_vault(name: &str) -> Fault {
+pub(super) fn no_vault(name: &str) -> Failure {
     refusal("unknown_vault", format!("No Secret Vault with the name '{name}' has been registered."))
 }
 
@@ -88,7 +92,7 @@ impl Asking {
         self.rest.take()
     }
 
-    pub(super) fn bridge(&self) -> Result<Bridge, Fault> {
+    pub(super) fn bridge(&self) -> Result<Bridge, Failure> {
         self.core.bridge().cloned().ok_or_else(|| refusal("not_ready", "the server is not ready"))
     }
 
@@ -128,7 +132,7 @@ impl Asks for Asking {
         worker: &'a mut Worker,
     ) -> BoxFuture<'a, Result<Result<Value, Fault>, Broken>> {
         // A worker that broke meanwhile is found out by the caller.
-        Box::pin(async move { Ok(self.dispatch(what, worker).await) })
+        Box::pin(async move { Ok(self.dispatch(what, worker).await.map_err(|fault| *fault)) })
     }
 }
 
@@ -139,7 +143,7 @@ impl Drop for Asking {
 }
 
 /// Reads an ask. The error shows a place, never the text: it may hold a secret.
-pub(super) fn read<T: DeserializeOwned>(what: &RawValue) -> Result<T, Fault> {
+pub(super) fn read<T: DeserializeOwned>(what: &RawValue) -> Result<T, Failure> {
     serde_json::from_str(what.get()).map_err(|error| {
         let kind = if error.is_data() { "a field is missing or of the wrong type" } else { "no JSON" };
         refusal(

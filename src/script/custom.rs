@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::asks::{Asking, refusal};
+use super::asks::{Asking, Failure, refusal};
 use super::locks::{Key, Refused};
 use super::value::Portable;
 use super::{Core, STEP_LIMIT};
 use crate::plan::{Custom, VaultKind};
-use crate::protocol::{Fault, Metadata, Op, Parameters};
+use crate::protocol::{Metadata, Op, Parameters};
 use crate::secret::{SecretValue, Text};
 use crate::store::Fingerprint;
 use crate::vault::set_up::ready;
@@ -133,7 +133,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         call: Call<'_>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, Failure> {
         let name = &entry.plan.name;
         let Some(block) = of(entry).and_then(|custom| custom.blocks.get(call.kind)).copied() else {
             return Err(no_block(call.kind, name));
@@ -163,7 +163,7 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Failure> {
         entry.allow_unlock();
         self.core.unlocks.again(entry);
         let call = Call { kind: "unlock", secret: entry.password.as_ref(), ..Call::default() };
@@ -176,7 +176,7 @@ impl Asking {
         entry: &Arc<Entry>,
         block: u64,
         call: Call<'_>,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, Failure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
         if call.kind == "unlock" {
             return self.unlock_now(worker, entry, block).await;
@@ -208,7 +208,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         block: u64,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, Failure> {
         let call = Call { kind: "unlock", secret: entry.password.as_ref(), ..Call::default() };
         let (now, due) = (Instant::now(), self.core.unlocks.due(entry, Instant::now()));
         let reply = self.call(worker, entry, block, &call, self.deadline).await?;
@@ -235,14 +235,14 @@ impl Asking {
         block: u64,
         call: &Call<'_>,
         until: Instant,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Reply, Failure> {
         let empty = Parameters::default();
         let parameters = of(entry).map_or(&empty, |custom| &custom.parameters);
         let op = invocation(&entry.plan.name, block, parameters, call)?;
         worker.call_asking::<Reply>(op, until, Some(self)).await.map_err(as_fault)
     }
 
-    fn not_had(&self, name: &str, refused: Refused) -> Fault {
+    fn not_had(&self, name: &str, refused: Refused) -> Failure {
         let held: Vec<&str> = self.chain.iter().map(|(_, name)| name.as_str()).collect();
         let held = if held.is_empty() { "a lock".to_owned() } else { format!("'{}'", held.join("', '")) };
         match refused {
@@ -272,8 +272,7 @@ impl VaultHooks {
         let (Some(block), Some(core)) = (block, self.core.upgrade()) else { return Ok(()) };
         core.session.load(worker, until).await?;
         let call = Call { kind, ..Call::default() };
-        let op = invocation(&self.name, block, &self.parameters, &call)
-            .map_err(|fault| CallError::Fault(Box::new(fault)))?;
+        let op = invocation(&self.name, block, &self.parameters, &call).map_err(CallError::Fault)?;
         let mut asking = Asking::new(core, until);
         worker.call_asking::<Reply>(op, until, Some(&mut asking)).await.map(drop)
     }
@@ -302,7 +301,7 @@ impl Hooks for Loader {
     }
 }
 
-fn invocation(vault: &str, block: u64, parameters: &Parameters, call: &Call<'_>) -> Result<Op, Fault> {
+fn invocation(vault: &str, block: u64, parameters: &Parameters, call: &Call<'_>) -> Result<Op, Failure> {
     #[derive(Serialize)]
     struct Custom<'a> {
         custom: Invocation<'a>,
@@ -313,14 +312,14 @@ fn invocation(vault: &str, block: u64, parameters: &Parameters, call: &Call<'_>)
 }
 
 /// A broken worker's own error is never seen: its call ends with it.
-pub fn as_fault(error: CallError) -> Fault {
+pub fn as_fault(error: CallError) -> Failure {
     match error {
-        CallError::Fault(fault) => *fault,
+        CallError::Fault(fault) => fault,
         CallError::Broken(broken) => refusal("WorkerFailed", broken.to_string()),
     }
 }
 
-fn no_block(kind: &str, vault: &str) -> Fault {
+fn no_block(kind: &str, vault: &str) -> Failure {
     let what = match kind {
         "set" => "No Set ScriptBlock supplied for updating/creating secrets in the vault",
         "remove" => "No Remove ScriptBlock supplied for removing secrets from the vault",

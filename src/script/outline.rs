@@ -79,7 +79,7 @@ impl Outline {
         let plan = Plan {
             listeners: core.endpoints.listeners(),
             access: Access::Open,
-            vaults: vaults.clone(),
+            vaults: vaults.iter().cloned().map(without_defaults).collect(),
             mounts: kept,
             routes: natives,
             pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
@@ -162,6 +162,23 @@ impl Outline {
         }
         out
     }
+}
+
+/// Without the configuration that every SecretStore of a script has: in a file its parameters would be hidden
+/// like secrets, and are what a file has by default.
+fn without_defaults(mut vault: Vault) -> Vault {
+    if let VaultKind::Extension(extension) = &mut vault.kind
+        && extension.is_secret_store()
+    {
+        let timeout = (extension.unlock_interval.as_secs() + 10).to_string();
+        let defaults =
+            [("AUTHENTICATION", "Password"), ("INTERACTION", "None"), ("PASSWORDTIMEOUT", timeout.as_str())];
+        extension.parameters.0.retain(|name, value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            !defaults.contains(&(crate::secret::fold(name).as_str(), text.as_str()))
+        });
+    }
+    vault
 }
 
 /// One line of a comment, whatever the script put into a name.

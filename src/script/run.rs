@@ -4,7 +4,7 @@
 //! planning worker ─► plan ─► pool of -Threads workers ─► endpoints ─► serve ─► drain ─► unregister ─► stop
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use super::serve::ScriptService;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
 use crate::config::{self, ConfigError};
+use crate::exit::Exit;
 use crate::http::{BindError, Door, Drained};
-use crate::plan::{self, Limits, Plan, SecretSource};
+use crate::plan::{self, InitScript, Limits, Plan, SecretSource};
 use crate::protocol::{Fault, Op};
 use crate::pwsh::{self, Folder};
 use crate::secret::Text;
+use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
 
@@ -88,6 +90,9 @@ pub enum RunError {
     /// An endpoint could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Signals.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(std::io::Error),
     /// It was stopped before it served.
     #[error("stopped before the script was served")]
     Stopped,
@@ -162,16 +167,36 @@ pub async fn declare_with(
         limits: options.limits.clone(),
     });
     let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
-    let plan = Plan { pool, limits: options.limits.clone(), ..Plan::default() };
+    let init = folder.as_ref().map(|folder| import_of(&folder.pode_module()));
+    let plan = Plan {
+        pool,
+        limits: options.limits.clone(),
+        init: init.clone().into_iter().collect(),
+        ..Plan::default()
+    };
     let first = Arc::new(Loader(Arc::downgrade(&core)));
     let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
     core.use_bridge(bridge.clone());
     let declared = Declared { core, bridge };
-    match declared.run_script(options).await {
+    match declared.run_script(options, init).await {
         Ok(()) => Ok(declared),
         Err(error) => {
             declared.bridge.stop(Duration::ZERO).await;
             Err(error)
+        }
+    }
+}
+
+impl RunError {
+    /// How the program ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            RunError::Script { .. } | RunError::Token(_) => Exit::Usage,
+            RunError::Start(StartError::Pwsh(_)) | RunError::Workers(LaunchError::TooOld { .. }) => {
+                Exit::NoPwsh
+            }
+            RunError::Stopped => Exit::Ok,
+            _ => Exit::Failure,
         }
     }
 }
@@ -187,13 +212,16 @@ impl Declared {
         Outline::of(&self.core)
     }
 
-    async fn run_script(&self, options: &RunOptions) -> Result<(), RunError> {
+    async fn run_script(&self, options: &RunOptions, init: Option<InitScript>) -> Result<(), RunError> {
         let script = options.script.to_string_lossy();
         if let Some(root) = options.script.parent() {
             self.core.session.set_origin(&root.to_string_lossy(), &script);
         }
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
         let mut worker = pool.launch_bare(Instant::now() + plan::Pool::default().start_limit).await?;
+        if let Some(init) = &init {
+            run_init(&mut worker, init, Instant::now() + plan::Pool::default().start_limit).await?;
+        }
         worker.loaded.declares = true;
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
@@ -313,7 +341,7 @@ pub async fn run(
 }
 
 /// One warning, where another host reaches secrets without showing who it is.
-fn warning(core: &Core) -> Option<String> {
+pub(super) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
     let reachable = |route: &super::route::Route| {
         let named = route.endpoint.as_deref();
@@ -341,6 +369,12 @@ fn warning(core: &Core) -> Option<String> {
         addresses.join(", "),
         routes.join(", ")
     ))
+}
+
+/// Brings our module of Pode's commands into a worker.
+fn import_of(module: &Path) -> InitScript {
+    let path = module.to_string_lossy().replace('\'', "''");
+    InitScript::Text(format!("Import-Module -Name '{path}' -Global -DisableNameChecking"))
 }
 
 fn position(fault: &Fault) -> String {

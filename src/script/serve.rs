@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
+use hyper::header::{
     ACCEPT, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode, Version};
 use subtle::ConstantTimeEq as _;
 
 use super::Core;
@@ -351,7 +352,7 @@ impl<'a> Exchange<'a> {
 
 /// Headers that the door writes, and a block cannot.
 fn is_ours(name: &HeaderName) -> bool {
-    use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+    use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE, CONTEXT_ID].contains(name)
 }
 

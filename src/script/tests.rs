@@ -1,1 +1,685 @@
+//! Script mode over workers that run little programs in place of PowerShell.
+//!
+//! A block's text is a JSON list of asks, made one after the other; the last value is the answer. Asks that
+//! begin with `~` are done by the worker itself.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::SeqCst;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Method};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::run::{Declared, RunError, RunOptions, declare_with};
+use super::serve::ScriptService;
+use super::*;
+use crate::http::{Head, Peer, Reply, Request, Service};
+use crate::worker::fake::{FakeLauncher, Reaction, ok};
+
+/// What the fake workers know between them.
+#[derive(Default)]
+pub struct World {
+    frames: Mutex<HashMap<u64, Vec<Frame>>>,
+    blocks: Mutex<HashMap<(u64, u64), Vec<Value>>>,
+    asked: Mutex<HashMap<u64, u64>>,
+    /// By registered vault and key.
+    pub secrets: Mutex<HashMap<(String, String), Value>>,
+    /// Every call: the worker and the operation.
+    pub calls: Mutex<Vec<(u64, Value)>>,
+    /// The next write to this key is cut off between its delete and its add.
+    pub cut: Mutex<Option<String>>,
+    /// The password that unlocks; any, where there is none.
+    pub password: Mutex<Option<String>>,
+}
+
+struct Frame {
+    call: Value,
+    kind: Kind,
+    steps: std::vec::IntoIter<Value>,
+    last: Value,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Plan,
+    Route,
+    Custom,
+}
+
+impl World {
+    fn react(&self, worker: u64, line: &Value) -> Reaction {
+        if let Some(answer) = line.get("answer") {
+            return self.go_on(worker, answer);
+        }
+        let op = &line["op"];
+        let (name, fields) = op.as_object().unwrap().iter().next().unwrap();
+        self.calls.lock().unwrap().push((worker, op.clone()));
+        let key =
+            || (fields["vault"].as_str().unwrap().to_owned(), fields["name"].as_str().unwrap().to_owned());
+        let soon = |outcome: Value| Reaction::Later(Duration::from_millis(1), vec![ok(line, &outcome)]);
+        match name.as_str() {
+            "get" => match self.secrets.lock().unwrap().get(&key()) {
+                Some(value) => soon(json!({ "value": value, "metadata": {} })),
+                None => fault(line, "GetSecretNotFound", "The secret was not found."),
+            },
+            "set" => {
+                let mut secrets = self.secrets.lock().unwrap();
+                if self.cut.lock().unwrap().take_if(|cut| *cut == key().1).is_some() {
+                    secrets.remove(&key());
+                    return Reaction::Die;
+                }
+                secrets.insert(key(), fields["value"].clone());
+                soon(json!({}))
+            }
+            "remove" => {
+                self.secrets.lock().unwrap().remove(&key());
+                soon(json!({}))
+            }
+            "register" => soon(json!({ "module": fields["module"], "metadata": true })),
+            "configure" | "unlock" => {
+                let wanted = self.password.lock().unwrap().clone();
+                let given = fields["password"]["v"].as_str();
+                if name == "unlock" && wanted.is_some() && given != wanted.as_deref() {
+                    return fault(line, "SecretStoreUnlockFailed", "the password is wrong");
+                }
+                soon(json!({ "authentication": "Password", "password_timeout": 1000, "written": false }))
+            }
+            "invoke" => self.invoke(worker, line, fields),
+            _ => soon(json!({})),
+        }
+    }
+
+    fn invoke(&self, worker: u64, line: &Value, what: &Value) -> Reaction {
+        if let Some(load) = what.get("load") {
+            for block in load["blocks"].as_array().unwrap() {
+                let steps = serde_json::from_str(block["text"].as_str().unwrap()).unwrap();
+                self.blocks.lock().unwrap().insert((worker, block["id"].as_u64().unwrap()), steps);
+            }
+            return Reaction::Say(vec![ok(line, &json!({}))]);
+        }
+        let block = |fields: &Value| {
+            let id = fields["block"].as_u64().unwrap();
+            self.blocks
+                .lock()
+                .unwrap()
+                .get(&(worker, id))
+                .cloned()
+                .expect("the block was loaded before its call")
+        };
+        let (kind, steps) = if let Some(plan) = what.get("plan") {
+            (Kind::Plan, serde_json::from_str(plan["arguments"][0].as_str().unwrap()).unwrap())
+        } else if let Some(custom) = what.get("custom") {
+            (Kind::Custom, block(custom))
+        } else {
+            (Kind::Route, block(&what["route"]))
+        };
+        let frame =
+            Frame { call: line.clone(), kind, steps: steps.into_iter(), last: json!({ "t": "null" }) };
+        self.frames.lock().unwrap().entry(worker).or_default().push(frame);
+        self.step(worker)
+    }
+
+    fn go_on(&self, worker: u64, answer: &Value) -> Reaction {
+        if let Some(fault) = answer.get("fault") {
+            let frame = self.frames.lock().unwrap().get_mut(&worker).unwrap().pop().unwrap();
+            if frame.kind == Kind::Route {
+                let response = json!({ "status": 500, "page": { "exception": { "message": fault["message"] } }, "failed": fault });
+                return Reaction::Say(vec![ok(&frame.call, &json!({ "response": response }))]);
+            }
+            return Reaction::Say(vec![
+                json!({ "reply": { "id": frame.call["id"], "fault": fault } }).to_string(),
+            ]);
+        }
+        if let Some(value) = answer["ok"].get("value") {
+            self.frames.lock().unwrap().get_mut(&worker).unwrap().last_mut().unwrap().last = value.clone();
+        }
+        self.step(worker)
+    }
+
+    fn step(&self, worker: u64) -> Reaction {
+        let mut frames = self.frames.lock().unwrap();
+        let stack = frames.get_mut(&worker).unwrap();
+        let frame = stack.last_mut().unwrap();
+        for step in frame.steps.by_ref() {
+            match step["do"].as_str().unwrap() {
+                "~value" => frame.last = step["value"].clone(),
+                "~die" => return Reaction::Die,
+                "~hang" => return Reaction::Hang,
+                _ => {
+                    let mut asked = self.asked.lock().unwrap();
+                    let seq = asked.entry(worker).or_default();
+                    *seq += 1;
+                    return Reaction::Say(vec![json!({ "ask": { "seq": *seq, "what": step } }).to_string()]);
+                }
+            }
+        }
+        let frame = stack.pop().unwrap();
+        let outcome = match frame.kind {
+            Kind::Plan => json!({ "served": true }),
+            Kind::Custom => json!({ "value": frame.last }),
+            Kind::Route => {
+                json!({ "response": { "status": 200, "headers": [["X-Own", "1"]], "body": BASE64.encode(frame.last.to_string()) } })
+            }
+        };
+        Reaction::Say(vec![ok(&frame.call, &outcome)])
+    }
+
+    pub fn put(&self, vault: &str, key: &str, text: &str) {
+        self.secrets.lock().unwrap().insert((vault.into(), key.into()), string(text));
+    }
+
+    pub fn value(&self, vault: &str, key: &str) -> Option<String> {
+        let secrets = self.secrets.lock().unwrap();
+        secrets
+            .get(&(vault.to_owned(), key.to_owned()))
+            .and_then(|value| value["v"].as_str().map(str::to_owned))
+    }
+
+    /// How many calls had this operation, or this way into it.
+    pub fn count(&self, way: &[&str]) -> usize {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(_, op)| way.iter().try_fold(op, |value, key| value.get(key)).is_some()).count()
+    }
+}
+
+fn fault(call: &Value, id: &str, message: &str) -> Reaction {
+    let fault = json!({ "id": id, "message": message });
+    Reaction::Later(
+        Duration::from_millis(1),
+        vec![json!({ "reply": { "id": call["id"], "fault": fault } }).to_string()],
+    )
+}
+
+pub fn string(text: &str) -> Value {
+    json!({ "t": "string", "v": text })
+}
+
+pub fn block(steps: Value) -> Value {
+    json!({ "text": steps.to_string(), "file": "/s/server.ps1", "line": 3 })
+}
+
+/// The start of every script: workers, an endpoint, a vault of the module, and a custom one.
+pub fn script(threads: usize, module: &str, more: Vec<Value>) -> Vec<Value> {
+    let mut steps = vec![
+        json!({ "do": "server", "threads": threads, "root": "/s" }),
+        json!({ "do": "endpoint-add", "address": "*", "port": 8080, "protocol": "Http" }),
+        json!({ "do": "vault-add", "name": "v", "type": "secretmanagement", "module": module, "unlock": { "t": "securestring", "v": "pw" } }),
+    ];
+    steps.extend(more);
+    steps
+}
+
+pub fn route(method: &str, path: &str, steps: Value) -> Value {
+    json!({ "do": "route-add", "methods": [method], "path": path, "block": block(steps) })
+}
+
+pub fn mount(name: &str, vault: &str, key: &str) -> Value {
+    json!({ "do": "mount", "name": name, "vault": vault, "key": key })
+}
+
+pub fn get(name: &str) -> Value {
+    json!({ "do": "secret-get", "name": name })
+}
+
+pub fn update(name: &str, text: &str) -> Value {
+    json!({ "do": "secret-set", "name": name, "value": string(text) })
+}
+
+pub fn custom(name: &str, blocks: Value) -> Value {
+    json!({ "do": "vault-add", "name": name, "type": "custom", "blocks": blocks })
+}
+
+/// A script that has declared its steps, and its world.
+pub struct Running {
+    pub declared: Declared,
+    pub world: Arc<World>,
+    pub launcher: Arc<FakeLauncher>,
+}
+
+pub async fn declared(steps: Vec<Value>, options: RunOptions) -> Result<Running, RunError> {
+    let world = Arc::new(World::default());
+    declared_in(world, steps, options).await
+}
+
+async fn declared_in(world: Arc<World>, steps: Vec<Value>, options: RunOptions) -> Result<Running, RunError> {
+    let in_launcher = world.clone();
+    let launcher = Arc::new(FakeLauncher::new(move |worker, line| in_launcher.react(worker, line)));
+    let parameters = vec![Value::Array(steps).to_string()];
+    let options = RunOptions { script: "/s/server.ps1".into(), parameters, ..options };
+    let declared = declare_with(&options, launcher.clone(), None).await?;
+    Ok(Running { declared, world, launcher })
+}
+
+pub async fn running(steps: Vec<Value>) -> Running {
+    let running = declared(steps, RunOptions::default()).await.unwrap();
+    running.declared.start_workers().await.unwrap();
+    running
+}
+
+pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    Head {
+        id: 1,
+        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        path: path.into(),
+        query: None,
+        headers: map,
+        version: hyper::Version::HTTP_11,
+        peer: Peer::Tcp("127.0.0.1:5000".parse().unwrap()),
+        listener: 0,
+        listener_name: None,
+        received: Instant::now(),
+        deadline: Instant::now() + Duration::from_secs(30),
+    }
+}
+
+impl Running {
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)], body: &str) -> Reply {
+        let service = ScriptService::new(self.declared.core().clone(), None);
+        let head = Arc::new(head(method, path, headers));
+        service.answer(Request { head, body: bytes::Bytes::copy_from_slice(body.as_bytes()) }).await
+    }
+
+    /// The status, and the value that the block ended with or the message that it threw.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let reply = self.ask("GET", path, &[("accept", "application/json")], "").await;
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        (reply.status.as_u16(), body["v"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+// === what is done without waiting for good ===
+
+async fn crowd(threads: usize) {
+    let mut steps = vec![
+        custom("c", json!({ "read": block(json!([get("shared")])), "set": block(json!([get("shared")])) })),
+        mount("shared", "v", "shared"),
+        mount("by-block", "c", "k"),
+    ];
+    for n in 0..16 {
+        let name = format!("m{n}");
+        let key = format!("k{n}");
+        let work = json!([
+            { "do": "lock", "name": "all" },
+            { "do": "dismount", "name": name },
+            mount(&name, "v", &key),
+            { "do": "unlock", "name": "all" },
+            update(&name, "new"),
+            get(&name),
+            update("shared", &key),
+            get("by-block"),
+            update("by-block", "x"),
+            get(&name)
+        ]);
+        steps.push(route("GET", &format!("/r{n}"), work));
+    }
+    let running = Arc::new(running(script(threads, crate::plan::SECRET_STORE, steps)).await);
+    running.world.put("v", "shared", "s");
+    let clients: Vec<_> = (0..16)
+        .map(|n| {
+            let running = running.clone();
+            tokio::spawn(async move {
+                for _ in 0..4 {
+                    assert_eq!(running.get(&format!("/r{n}")).await, (200, "new".into()), "client {n}");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let bridge = running.declared.core().bridge().unwrap();
+    assert_eq!(bridge.health().restarts, 0, "no worker was killed on the way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_serves_a_crowd_that_reads_updates_and_mounts() {
+    crowd(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_workers_serve_a_crowd_that_reads_updates_and_mounts() {
+    crowd(4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_vault_that_reads_itself_is_refused_by_name() {
+    let steps = vec![
+        custom("loop", json!({ "read": block(json!([get("self")])) })),
+        mount("self", "loop", "k"),
+        custom("far", json!({ "read": block(json!([get("near")])) })),
+        custom("near", json!({ "read": block(json!([get("far")])) })),
+        mount("far", "far", "k"),
+        mount("near", "near", "k"),
+        route("GET", "/self", json!([get("self")])),
+        route("GET", "/far", json!([get("far")])),
+    ];
+    let running = running(script(1, "My.Vault", steps)).await;
+    running.declared.core().settings.set(super::settings::Server {
+        status_page_exceptions: Some("Show".into()),
+        ..super::settings::Server::default()
+    });
+    for (path, names) in [("/self", "loop -> loop"), ("/far", "far -> near -> far")] {
+        let reply = running.ask("GET", path, &[("accept", "application/json")], "").await;
+        let page: Value = serde_json::from_slice(&reply.body).unwrap();
+        let message = page["Exception"]["Message"].as_str().unwrap();
+        assert!(reply.status == 500 && message.contains(names), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_custom_vaults_that_wait_for_each_other_do_not_wait_for_good() {
+    // Each reads a secret of the module first, so that both are inside before either goes on.
+    let steps = vec![
+        mount("slow", "v", "slow"),
+        custom("a", json!({ "read": block(json!([get("slow"), get("b")])) })),
+        custom(
+            "b",
+            json!({ "read": block(json!([get("slow"), { "do": "read", "vault": "a", "key": "k" }])) }),
+        ),
+        mount("b", "b", "k"),
+        route("GET", "/a", json!([{ "do": "read", "vault": "a", "key": "k" }])),
+        route("GET", "/b", json!([{ "do": "read", "vault": "b", "key": "k" }])),
+        route("GET", "/slow", json!([get("slow")])),
+    ];
+    let running = Arc::new(running(script(2, crate::plan::AZ_KEY_VAULT, steps)).await);
+    running.world.put("v", "slow", "s");
+    let began = Instant::now();
+    let (a, b) = tokio::join!(running.get("/a"), running.get("/b"));
+    // Both lead to a vault that uses itself in the end; what counts is that neither waits.
+    assert_eq!((a.0, b.0), (500, 500));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(running.get("/slow").await, (200, "s".into()));
+    assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_dies_frees_its_locks_its_lanes_and_its_custom_vaults() {
+    let held = vec![
+        custom("c", json!({ "read": block(json!([{ "do": "~die" }])), "set": block(json!([])) })),
+        mount("m", "v", "k"),
+        route(
+            "GET",
+            "/dies",
+            json!([{ "do": "lock", "name": "x" }, { "do": "read", "vault": "c", "key": "k" }]),
+        ),
+        route(
+            "GET",
+            "/next",
+            json!([
+                { "do": "lock", "name": "x" },
+                { "do": "set", "vault": "c", "key": "k", "value": string("y") },
+                update("m", "new"),
+                get("m")
+            ]),
+        ),
+    ];
+    let running = running(script(1, "My.Vault", held)).await;
+    assert_eq!(running.get("/dies").await.0, 500);
+    let began = Instant::now();
+    assert_eq!(running.get("/next").await, (200, "new".into()));
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_cut_off_inside_a_block_leaves_the_old_value() {
+    let steps = vec![
+        mount("m", "v", "k"),
+        route("GET", "/write", json!([update("m", "new")])),
+        route("GET", "/read", json!([get("m")])),
+    ];
+    let running = running(script(1, crate::plan::SECRET_STORE, steps)).await;
+    running.world.put("v", "k", "old");
+    *running.world.cut.lock().unwrap() = Some("k".into());
+    assert_eq!(running.get("/write").await.0, 500);
+    assert_eq!(running.get("/read").await, (200, "old".into()));
+    assert_eq!(running.world.value("v", "k").as_deref(), Some("old"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_beyond_its_deadline_is_a_504_and_its_worker_is_replaced() {
+    let steps = vec![
+        route("GET", "/hangs", json!([{ "do": "~hang" }])),
+        route("GET", "/well", json!([{ "do": "~value", "value": string("x") }])),
+    ];
+    let running = running(script(1, "My.Vault", steps)).await;
+    assert_eq!(running.get("/hangs").await.0, 504);
+    assert_eq!(running.get("/well").await, (200, "x".into()));
+}
+
+// === tables that every worker sees ===
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_made_in_a_route_is_seen_by_every_worker_at_once() {
+    let steps = vec![
+        route(
+            "GET",
+            "/mount",
+            json!([mount("late", "v", "k"), { "do": "state-set", "name": "n", "value": string("seen") }]),
+        ),
+        route("GET", "/read", json!([get("late")])),
+        route("GET", "/state", json!([{ "do": "state-get", "name": "N" }])),
+        route("GET", "/add", json!([route("GET", "/added", json!([get("late")]))])),
+    ];
+    let running = Arc::new(running(script(3, crate::plan::AZ_KEY_VAULT, steps)).await);
+    running.world.put("v", "k", "value");
+    assert_eq!(running.get("/read").await.0, 500);
+    assert_eq!(running.get("/mount").await.0, 200);
+    let all: Vec<_> = (0..6)
+        .map(|_| {
+            let running = running.clone();
+            tokio::spawn(async move { running.get("/read").await })
+        })
+        .collect();
+    for one in all {
+        assert_eq!(one.await.unwrap(), (200, "value".into()));
+    }
+    let workers: std::collections::HashSet<u64> = {
+        let calls = running.world.calls.lock().unwrap();
+        let ran = calls.iter().filter(|(_, op)| op["invoke"].get("route").is_some());
+        ran.map(|(worker, _)| *worker).collect()
+    };
+    assert!(workers.len() > 1, "more than one worker read it");
+    assert_eq!(running.get("/state").await, (200, "seen".into()));
+    assert_eq!((running.get("/added").await.0, running.get("/add").await.0), (404, 200));
+    assert_eq!(running.get("/added").await, (200, "value".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_added_in_a_route_comes_to_other_workers_when_they_use_it() {
+    let add = json!({ "do": "vault-add", "name": "late", "type": "secretmanagement", "module": "Az.KeyVault", "init": block(json!([])) });
+    let steps = vec![
+        route("GET", "/add", json!([add, mount("m", "late", "k")])),
+        route("GET", "/read", json!([{ "do": "read", "vault": "late", "key": "k" }])),
+    ];
+    let running = Arc::new(running(script(2, "Az.KeyVault", steps)).await);
+    running.world.put("late", "k", "value");
+    assert_eq!(running.get("/add").await.0, 200);
+    let (a, b) = tokio::join!(running.get("/read"), running.get("/read"));
+    assert_eq!((a.0, b.0), (200, 200));
+    running.get("/read").await;
+    let calls = running.world.calls.lock().unwrap();
+    for worker in [2, 3] {
+        let of =
+            |way: &dyn Fn(&Value) -> bool| calls.iter().filter(|(by, op)| *by == worker && way(op)).count();
+        let registered = of(&|op| op["register"]["vault"] == "late");
+        let began = of(&|op| op["invoke"]["custom"]["kind"] == "init");
+        assert_eq!((registered, began), (1, 1), "worker {worker}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_value_is_read_once_and_a_write_from_any_worker_drops_it() {
+    let kept = json!({ "do": "mount", "name": "m", "vault": "v", "key": "k", "cache_ttl": 5 });
+    let steps = vec![
+        kept,
+        route("GET", "/read", json!([get("m")])),
+        route("GET", "/write", json!([update("m", "new")])),
+        route("GET", "/gone", json!([{ "do": "vault-remove", "name": "v" }])),
+    ];
+    let running = running(script(2, "Az.KeyVault", steps)).await;
+    running.world.put("v", "k", "old");
+    for _ in 0..5 {
+        assert_eq!(running.get("/read").await, (200, "old".into()));
+    }
+    assert_eq!(running.world.count(&["get"]), 1);
+    assert_eq!(running.get("/write").await.0, 200);
+    assert_eq!(running.get("/read").await, (200, "new".into()));
+    running.get("/gone").await;
+    running.declared.core().arguments.left_over("V").expect("its store is remembered");
+}
+
+// === declaring ===
+
+fn failure(outcome: Result<Running, RunError>) -> crate::protocol::Fault {
+    match outcome {
+        Err(RunError::Declaration(fault)) => *fault,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was declared"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_pode_refuses_stops_the_declaration_in_its_words() {
+    let again =
+        json!({ "do": "vault-add", "name": "V", "type": "custom", "blocks": { "read": block(json!([])) } });
+    for (step, words) in [
+        (again, "A Secret Vault with the name 'V' has already been registered."),
+        (mount("m", "nosuch", "k"), "No Secret Vault with the name 'nosuch' has been registered."),
+        (get("nosuch"), "No Secret named 'nosuch' has been mounted."),
+        (json!({ "do": "dismount", "name": "x", "remove": true }), "No Secret named 'x' has been mounted."),
+        (
+            json!({ "do": "vault-unlock", "name": "nosuch" }),
+            "No Secret Vault with the name 'nosuch' has been registered.",
+        ),
+        (
+            json!({ "do": "vault-add", "name": "s", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore" }),
+            "An 'UnlockSecret' property is required",
+        ),
+        (
+            json!({ "do": "set", "vault": "v", "key": "k", "value": { "t": "clixml", "v": "<Objs/>" } }),
+            "string, SecureString, Hashtable",
+        ),
+        (json!({ "do": "middleware-add" }), "'middleware-add' is not served"),
+        (json!({ "do": "mount", "name": 7 }), "cannot be read"),
+    ] {
+        let fault = failure(declared(script(1, "My.Vault", vec![step]), RunOptions::default()).await);
+        assert!(fault.message.contains(words), "{}", fault.message);
+    }
+    let twice = vec![route("GET", "/x", json!([])), route("get", "x", json!([]))];
+    let fault = failure(declared(script(1, "My.Vault", twice), RunOptions::default()).await);
+    assert_eq!(fault.message, "[GET] /x: Already defined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_stops_the_declaration_and_the_name_is_free_again() {
+    let add = |password: &str| json!({ "do": "vault-add", "name": "s", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore", "unlock": { "t": "securestring", "v": password } });
+    let steps = vec![
+        route("GET", "/wrong", json!([add("wrong")])),
+        route("GET", "/right", json!([add("right"), mount("m", "s", "k"), get("m")])),
+    ];
+    let world = Arc::new(World::default());
+    *world.password.lock().unwrap() = Some("right".into());
+    world.put("s", "k", "value");
+    let mut all = vec![
+        json!({ "do": "server", "threads": 1, "root": "/s" }),
+        json!({ "do": "endpoint-add", "address": "*", "port": 8080, "protocol": "Http" }),
+    ];
+    all.extend(steps);
+    let running = declared_in(world, all, RunOptions::default()).await.unwrap();
+    running.declared.start_workers().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(running.get("/wrong").await.0, 500);
+    }
+    assert_eq!(running.get("/right").await, (200, "value".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_contacts_no_vault_and_shows_no_secret() {
+    let steps = vec![
+        json!({ "do": "vault-add", "name": "az", "type": "secretmanagement", "module": "Az.KeyVault",
+                "parameters": { "Token": "canary" }, "init": block(json!([{ "do": "~die" }])), "unlock": { "t": "securestring", "v": "canary" } }),
+        custom("c", json!({ "read": block(json!([{ "do": "~die" }])) })),
+        mount("m", "az", "k"),
+        mount("n", "c", "k"),
+        get("n"),
+        update("m", "x"),
+        json!({ "do": "route-add", "methods": ["GET"], "path": "/secret", "block": block(json!([])), "lift": { "respond": { "object": [["Value", { "secret": "m" }]] } } }),
+        route("POST", "/other", json!([])),
+    ];
+    let options = RunOptions { check: true, ..RunOptions::default() };
+    let running = declared(script(2, "Microsoft.PowerShell.SecretStore", steps), options).await.unwrap();
+    for way in ["register", "configure", "unlock", "get", "set"] {
+        assert_eq!(running.world.count(&[way]), 0, "{way}");
+    }
+    assert_eq!(running.world.count(&["invoke", "custom"]), 0);
+    let outline = running.declared.outline();
+    let (text, json, toml) = (outline.to_text(), outline.to_json().to_string(), outline.to_toml());
+    for shown in [&text, &json, &toml, &format!("{outline:?}")] {
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert!(text.contains("route      GET /secret: without a worker"), "{text}");
+    assert!(toml.contains("# POST /other is not here: its block needs PowerShell"), "{toml}");
+    let plan =
+        crate::config::parse(&toml, std::path::Path::new("/s")).map_err(|problems| problems.to_string());
+    let plan = plan.unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
+    assert_eq!((plan.routes.len(), plan.mounts.len(), plan.access), (1, 1, crate::plan::Access::Open));
+    assert!(toml.contains("0.0.0.0:8080") && toml.contains("/secret"), "{toml}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_without_a_server_or_with_an_error_is_told_and_leaves_no_worker() {
+    let world = Arc::new(World::default());
+    let running = declared_in(world.clone(), vec![json!({ "do": "~die" })], RunOptions::default()).await;
+    assert!(matches!(running, Err(RunError::Planning(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_unregisters_each_vault_once_and_custom_ones_by_their_block() {
+    let gone = json!([{ "do": "log", "level": "information", "message": "bye" }]);
+    let steps = vec![custom("c", json!({ "read": block(json!([])), "unregister": block(gone) }))];
+    let running = running(script(3, "Az.KeyVault", steps)).await;
+    running.declared.stop().await;
+    assert_eq!(running.world.count(&["unregister"]), 1);
+    let byes = running
+        .world
+        .calls
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(_, op)| op["invoke"]["custom"]["kind"] == "unregister")
+        .count();
+    assert_eq!((byes, running.launcher.alive.load(SeqCst)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_vault_unlocks_in_each_worker_before_its_first_call() {
+    let vault = json!({ "do": "vault-add", "name": "c", "type": "custom", "unlock": { "t": "securestring", "v": "pw" }, "interval": 1,
+        "blocks": { "read": block(json!([{ "do": "~value", "value": string("v") }])), "unlock": block(json!([])) } });
+    let steps = vec![vault, mount("m", "c", "k"), route("GET", "/read", json!([get("m")]))];
+    let running = running(script(1, "Az.KeyVault", steps)).await;
+    let unlocks = || {
+        let calls = running.world.calls.lock().unwrap();
+        calls
+            .iter()
+            .filter(|(_, op)| op["invoke"]["custom"]["kind"] == "unlock")
+            .map(|(worker, op)| (*worker, op["invoke"]["custom"]["secret"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unlocks(), [(1, json!("pw"))], "while it was declared");
+    for _ in 0..3 {
+        assert_eq!(running.get("/read").await, (200, "v".into()));
+    }
+    assert_eq!(unlocks().len(), 2, "once in the worker that serves");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    running.get("/read").await;
+    running.get("/read").await;
+    assert_eq!(unlocks().len(), 3, "and again when its interval is over");
+}

@@ -65,7 +65,8 @@ impl Began {
         self.0.load(Ordering::Acquire)
     }
 
-    fn note(&self) {
+    /// Notes that it has.
+    pub fn note(&self) {
         self.0.store(true, Ordering::Release);
     }
 }

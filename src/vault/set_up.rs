@@ -122,7 +122,8 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
     Ok(())
 }
 
-async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
+/// Runs an init script in a worker.
+pub async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
     let (what, init) = match script {
         InitScript::Text(text) => {
             ("the init script".to_owned(), Init { script: Some(text.clone()), file: None })

@@ -7,8 +7,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{Answer, Asking, nothing, read, refusal};
-use crate::protocol::{Fault, LogLevel};
+use super::{Answer, Asking, Failure, nothing, read, refusal};
+use crate::protocol::LogLevel;
 use crate::script::endpoint::{self, Declared};
 use crate::script::lift::Lift;
 use crate::script::locks::{Key, Refused};
@@ -236,7 +236,7 @@ impl Asking {
     }
 }
 
-fn already_defined(method: &str, path: &str, endpoint: Option<&str>) -> Fault {
+fn already_defined(method: &str, path: &str, endpoint: Option<&str>) -> Failure {
     let at = endpoint.map(|endpoint| format!(" for the endpoint '{endpoint}'")).unwrap_or_default();
     refusal("RouteExists", format!("[{}] {path}: Already defined{at}", method.to_ascii_uppercase()))
 }

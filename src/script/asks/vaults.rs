@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Asking, fault_of, no_vault, nothing, refusal};
+use super::{Answer, Asking, Failure, fault_of, no_vault, nothing, refusal};
 use crate::bridge::open_local;
 use crate::plan::{Custom, Extension, SecretSource, Vault, VaultKind};
-use crate::protocol::{Fault, Parameters};
+use crate::protocol::Parameters;
 use crate::registry;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::session::Block;
@@ -119,7 +119,7 @@ impl Asking {
     }
 
     /// Registers, configures and unlocks a vault that was added just now, here.
-    async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), Fault> {
+    async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), Failure> {
         if entry.password.is_some() {
             entry.store.forget_lockout();
         }
@@ -135,12 +135,12 @@ impl Asking {
         match opening.open(worker).await {
             Ok(()) => Ok(()),
             // The vault's own words, where there are any.
-            Err(Trouble::Fault(fault)) => Err(*fault),
+            Err(Trouble::Fault(fault)) => Err(fault),
             Err(trouble) => Err(fault_of(trouble.into_error(entry, None, false))),
         }
     }
 
-    fn blocks(&self, add: &VaultAdd) -> Result<std::collections::BTreeMap<String, u64>, Fault> {
+    fn blocks(&self, add: &VaultAdd) -> Result<std::collections::BTreeMap<String, u64>, Failure> {
         let mut numbers = std::collections::BTreeMap::new();
         for (kind, block) in &add.blocks {
             if block.is_null() {
@@ -201,12 +201,12 @@ impl Asking {
         Ok(nothing())
     }
 
-    pub(super) fn auto_import(&self) -> Result<(), Fault> {
+    pub(super) fn auto_import(&self) -> Result<(), Failure> {
         let auto = self.core.settings.auto_import();
         if auto.enable && !auto.export_only { self.import(|_| true) } else { Ok(()) }
     }
 
-    fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Fault> {
+    fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Failure> {
         let bridge = self.bridge()?;
         if self.core.options.no_import {
             return Ok(());
@@ -228,7 +228,7 @@ fn plan(
     add: &VaultAdd,
     blocks: &std::collections::BTreeMap<String, u64>,
     password: Option<Text>,
-) -> Result<Vault, Fault> {
+) -> Result<Vault, Failure> {
     let unlock = password.map(SecretSource::Value);
     let parameters = Parameters(add.parameters.clone().unwrap_or_default());
     let kind = match (add.kind, add.module.as_deref()) {
@@ -262,7 +262,7 @@ fn custom_plan(
     blocks: &std::collections::BTreeMap<String, u64>,
     unlock: Option<SecretSource>,
     parameters: Parameters,
-) -> Result<Custom, Fault> {
+) -> Result<Custom, Failure> {
     if !blocks.contains_key("read") {
         return Err(refusal("SecretVault", "a custom vault needs a ScriptBlock to read with"));
     }
@@ -281,7 +281,7 @@ fn custom_plan(
 }
 
 /// SecretStore: its parameters are its configuration, and it times out a little after the next unlock.
-fn secret_store_rules(extension: &mut Extension) -> Result<(), Fault> {
+fn secret_store_rules(extension: &mut Extension) -> Result<(), Failure> {
     if extension.unlock.is_none() {
         let message = "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore";
         return Err(refusal("SecretStoreUnlock", message));
@@ -335,7 +335,7 @@ fn shown(entry: &Entry) -> Value {
 mod tests {
     use super::*;
 
-    fn add(more: Value) -> Result<Vault, Fault> {
+    fn add(more: Value) -> Result<Vault, Failure> {
         let mut ask =
             json!({ "name": "v", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore" });
         ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
