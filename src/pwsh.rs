@@ -17,23 +17,23 @@ const FILES: &[(&str, &str)] = &[
     ("faults.ps1", include_str!("pwsh/faults.ps1")),
     ("vaults.ps1", include_str!("pwsh/vaults.ps1")),
     ("store.ps1", include_str!("pwsh/store.ps1")),
-    ("modules/Pode/Body.ps1", include_str!("pwsh/Pode/Body.ps1")),
-    ("modules/Pode/Cookies.ps1", include_str!("pwsh/Pode/Cookies.ps1")),
-    ("modules/Pode/Core.ps1", include_str!("pwsh/Pode/Core.ps1")),
-    ("modules/Pode/Headers.ps1", include_str!("pwsh/Pode/Headers.ps1")),
-    ("modules/Pode/Host.ps1", include_str!("pwsh/Pode/Host.ps1")),
-    ("modules/Pode/Lift.ps1", include_str!("pwsh/Pode/Lift.ps1")),
-    ("modules/Pode/Logging.ps1", include_str!("pwsh/Pode/Logging.ps1")),
-    ("modules/Pode/Pode.psd1", include_str!("pwsh/Pode/Pode.psd1")),
-    ("modules/Pode/Pode.psm1", include_str!("pwsh/Pode/Pode.psm1")),
-    ("modules/Pode/Responses.ps1", include_str!("pwsh/Pode/Responses.ps1")),
-    ("modules/Pode/Routes.ps1", include_str!("pwsh/Pode/Routes.ps1")),
-    ("modules/Pode/Scope.ps1", include_str!("pwsh/Pode/Scope.ps1")),
-    ("modules/Pode/Secrets.ps1", include_str!("pwsh/Pode/Secrets.ps1")),
-    ("modules/Pode/Server.ps1", include_str!("pwsh/Pode/Server.ps1")),
-    ("modules/Pode/State.ps1", include_str!("pwsh/Pode/State.ps1")),
-    ("modules/Pode/Unsupported.ps1", include_str!("pwsh/Pode/Unsupported.ps1")),
-    ("modules/Pode/Vaults.ps1", include_str!("pwsh/Pode/Vaults.ps1")),
+    ("Pode/Body.ps1", include_str!("pwsh/Pode/Body.ps1")),
+    ("Pode/Cookies.ps1", include_str!("pwsh/Pode/Cookies.ps1")),
+    ("Pode/Core.ps1", include_str!("pwsh/Pode/Core.ps1")),
+    ("Pode/Headers.ps1", include_str!("pwsh/Pode/Headers.ps1")),
+    ("Pode/Host.ps1", include_str!("pwsh/Pode/Host.ps1")),
+    ("Pode/Lift.ps1", include_str!("pwsh/Pode/Lift.ps1")),
+    ("Pode/Logging.ps1", include_str!("pwsh/Pode/Logging.ps1")),
+    ("Pode/Pode.psd1", include_str!("pwsh/Pode/Pode.psd1")),
+    ("Pode/Pode.psm1", include_str!("pwsh/Pode/Pode.psm1")),
+    ("Pode/Responses.ps1", include_str!("pwsh/Pode/Responses.ps1")),
+    ("Pode/Routes.ps1", include_str!("pwsh/Pode/Routes.ps1")),
+    ("Pode/Scope.ps1", include_str!("pwsh/Pode/Scope.ps1")),
+    ("Pode/Secrets.ps1", include_str!("pwsh/Pode/Secrets.ps1")),
+    ("Pode/Server.ps1", include_str!("pwsh/Pode/Server.ps1")),
+    ("Pode/State.ps1", include_str!("pwsh/Pode/State.ps1")),
+    ("Pode/Unsupported.ps1", include_str!("pwsh/Pode/Unsupported.ps1")),
+    ("Pode/Vaults.ps1", include_str!("pwsh/Pode/Vaults.ps1")),
 ];
 
 /// Folder names of this program begin so; the pid and the start of the owner follow.
@@ -103,7 +103,7 @@ impl Folder {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         let path = builder.prefix(&name).tempdir_in(base)?.keep();
         let folder = Folder { path };
-        fs::create_dir_all(folder.path.join("modules/Pode"))?;
+        fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;
         }
@@ -117,7 +117,7 @@ impl Folder {
 
     /// The module that declares and runs Pode's commands.
     pub fn pode_module(&self) -> PathBuf {
-        self.path.join("modules/Pode/Pode.psd1")
+        self.path.join("Pode/Pode.psd1")
     }
 
     /// Where it is.
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn every_file_beside_the_worker_script_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pwsh");
-        for (part, place) in [("", ""), ("Pode", "modules/Pode/")] {
+        for (part, place) in [("", ""), ("Pode", "Pode/")] {
             let files =
                 fs::read_dir(root.join(part)).unwrap().flatten().filter(|entry| entry.path().is_file());
             for file in files {

@@ -147,7 +147,7 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
     let environment =
-        Environment { module_path: vec![folder.path().join("modules")], ..Environment::default() };
+        Environment { module_path: vec![folder.path().to_path_buf()], ..Environment::default() };
     let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
     let options = RunOptions { script, ..options.clone() };
     declare_with(&options, Arc::new(launcher), Some(folder)).await

@@ -3,5 +3,6 @@
 mod fake;
 mod real;
 mod reliability;
+mod script;
 mod supervision;
 mod support;
