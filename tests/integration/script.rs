@@ -327,7 +327,7 @@ fn the_examples_run() {
     assert_eq!(custom.delete("/users/ann").status, 200, "{}", custom.stderr());
     drop(custom);
     let folder = home.path().join("local").display().to_string();
-    let local = start("LocalVault.ps1", &["-Path", &folder], home.path());
+    let local = start("LocalVault.ps1", &["-Folder", &folder], home.path());
     assert_eq!(local.put("/counter", JSON, r#"{"Value":"5"}"#).status, 200, "{}", local.stderr());
     assert_eq!(body(&local.get("/counter")), (200, r#"{"Value":"5"}"#));
 }
