@@ -5,6 +5,7 @@
 
 mod foreign;
 mod history;
+mod reads;
 mod truth;
 mod writes;
 
