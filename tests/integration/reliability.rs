@@ -7,6 +7,7 @@ mod foreign;
 mod history;
 mod reads;
 mod truth;
+mod unlock;
 mod writes;
 
 use std::collections::BTreeMap;
