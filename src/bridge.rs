@@ -533,7 +533,6 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     if !store.take_uninspected() {
         return;
     }
-    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
     inner.cache.touched_all(&store.id);
     drop(permit);
     if inner.vaults.ledger().has(&store.id) {
@@ -551,7 +550,10 @@ async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
         Ok(Outcome::List(secrets)) => secrets,
         Ok(_) => return,
         Err(error) => {
-            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
+            // A worker that died, or a store that is locked: what was erased must still be named later.
+            if store.inspect_again() {
+                tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
+            }
             return;
         }
     };

@@ -68,6 +68,8 @@ struct State {
     foreign_changes: u64,
     /// A foreign change was seen and nobody has looked into it yet.
     uninspected: bool,
+    /// Looking into it has failed, and that was said.
+    inspection_failed: bool,
     vanished: Vec<String>,
 }
 
@@ -150,6 +152,8 @@ impl Store {
                 state.generation += 1;
                 state.foreign_changes += 1;
                 state.uninspected = true;
+                state.inspection_failed = false;
+                tracing::warn!(store = %self.id, "the store was changed by another process; it is read again");
                 true
             }
         }
@@ -158,6 +162,13 @@ impl Store {
     /// Whether a foreign change waits to be looked into; tells it once.
     pub fn take_uninspected(&self) -> bool {
         std::mem::take(&mut self.state().uninspected)
+    }
+
+    /// Puts looking into it off, since it failed; tells whether that is news.
+    pub fn inspect_again(&self) -> bool {
+        let mut state = self.state();
+        state.uninspected = true;
+        !std::mem::replace(&mut state.inspection_failed, true)
     }
 
     /// Whether the files differ from what we left; a write of our own under way looks so too.

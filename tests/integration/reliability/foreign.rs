@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Authentication, count, fresh_values, must_put, opening, path, report, store, together, value_in,
+    Authentication, PASSWORD, count, fresh_values, must_put, opening, path, report, store, together, value_in,
 };
 use crate::need_pwsh;
 use crate::support::process::Process;
 use crate::support::pwsh::Pwsh;
-use crate::support::server::Server;
+use crate::support::server::{Builder, Server};
+use crate::support::stand_in::StandIn;
 use crate::support::{SOON, wait_until};
 
 /// A change must be known within this.
@@ -157,6 +159,30 @@ fn with_repair_what_a_writer_with_a_stale_copy_erases_is_written_again() {
     }
     assert_eq!(values.get("theirs").map(String::as_str), Some("t1"), "theirs is kept too");
     report(&format!("foreign/stale copy, repair: 3 of 3 erased keys written again, known after {known:.1?}"));
+}
+
+/// The first looks into it fail; what was erased is named all the same.
+#[test]
+fn damage_that_cannot_be_looked_at_yet_is_named_later() {
+    let fault = json!({ "id": "Busy", "kind": "System.InvalidOperationException" });
+    let stand_in = StandIn::with(&json!({ "password": PASSWORD, "rules": [
+        { "op": "info", "up_to": 2, "across": true, "do": { "fault": fault } },
+    ] }));
+    let toml = "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[vaults.store]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nunlock = { env = \"STORE_PASSWORD\" }\nexpose = true";
+    let server = Builder::new().config(toml).stand_in(&stand_in).env("STORE_PASSWORD", PASSWORD).start();
+    must_put(&server, "kept", "v");
+    let content = fs::read(stand_in.path("store.json")).expect("a store");
+    must_put(&server, "erased", "v");
+    fs::write(stand_in.path("store.json"), content).expect("erased");
+    let store = server.home().join(".secretmanagement/localstore");
+    fs::create_dir_all(&store).expect("made");
+    fs::write(store.join("storefile"), "changed").expect("changed");
+    wait_until("the erased key is named", KNOWN_WITHIN, || {
+        server.get("/health").json()["vaults"][0]["vanished"] == json!(["erased"])
+    });
+    let said = server.stderr();
+    assert_eq!(said.matches("could not be looked through").count(), 1, "{said}");
+    assert_eq!(said.matches("changed by another process").count(), 1, "{said}");
 }
 
 /// Both at once: a write of theirs in our Unlock-to-Set window is lost, which nobody can prevent, and so is

@@ -129,3 +129,26 @@ fn a_store_reconfigured_by_somebody_else_fails_no_request() {
     });
     report(&format!("unlock/reconfigured {times} times elsewhere: {requests} requests, 0 failed"));
 }
+
+/// Somebody takes the store's password away, and gives it back.
+#[test]
+fn a_store_whose_password_somebody_else_takes_away_is_503_until_it_is_given_back() {
+    let pwsh = need_pwsh!();
+    let server = store(pwsh, Authentication::Password, 2, "", "").start();
+    must_put(&server, "k", "v");
+    elsewhere(
+        pwsh,
+        &server,
+        "Set-SecretStoreConfiguration -Authentication None -Interaction None -Password $password -Confirm:$false",
+    );
+    refused(&server.get(&path("k")));
+    refused(&put(&server, "k", "lost"));
+    let back = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned()
+        + "Set-SecretStoreConfiguration -Authentication Password -Interaction None -Password $password -Confirm:$false";
+    pwsh.output_of(&back, server.home());
+    assert_eq!(value_in(&server.get(&path("k"))), "v");
+    must_put(&server, "k", "w");
+    report(
+        "unlock/authentication set to None elsewhere: 503 locked with Retry-After, right again once it was set back",
+    );
+}
