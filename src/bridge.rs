@@ -559,16 +559,21 @@ async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
     };
     let names = names.iter().map(|secret| secret.name.as_str());
     let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
-    for Acknowledged { vault, key, value, .. } in vanished {
-        store.note_vanished(&key);
-        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+    for line in vanished {
+        let Acknowledged { vault, key, value, .. } = line.clone();
+        if store.note_vanished(&key) {
+            tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        }
         let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
         // Not a plain write: a client may have written the key anew meanwhile.
         let verb = Verb::PutBack { key: key.clone(), value, metadata };
         match inner.vaults.perform(&entry, verb, deadline()).await {
             Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
             Err(error) => {
-                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
+                inner.vaults.ledger().keep(&store.id, line);
+                if store.inspect_again() {
+                    tracing::error!(vault, key, "the erased secret could not be written again yet: {error}");
+                }
             }
         }
     }

@@ -183,12 +183,14 @@ impl Store {
         self.state().foreign_changes
     }
 
-    /// Notes a key of ours that somebody else erased.
-    pub fn note_vanished(&self, key: &str) {
+    /// Notes a key of ours that somebody else erased; tells whether that is news.
+    pub fn note_vanished(&self, key: &str) -> bool {
         let mut state = self.state();
-        if state.vanished.len() < MAX_VANISHED && !state.vanished.iter().any(|gone| gone == key) {
+        let known = state.vanished.iter().any(|gone| fold(gone) == fold(key));
+        if !known && state.vanished.len() < MAX_VANISHED {
             state.vanished.push(key.to_owned());
         }
+        !known
     }
 
     /// Notes that it is back.

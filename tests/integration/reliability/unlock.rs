@@ -63,7 +63,7 @@ fn an_unlock_that_expires_under_load_fails_no_request() {
     let pwsh = need_pwsh!();
     let extra = "parameters = { PasswordTimeout = 3 }";
     let server = store(pwsh, Authentication::Password, 3, extra, "").start();
-    let seconds = count(7, 120);
+    let seconds = count(5, 60);
     let (requests, ()) = under_load(&server, || let_pass(Duration::from_secs(seconds as u64)));
     // And after a rest in which every unlock has expired.
     let_pass(Duration::from_secs(4));
@@ -115,7 +115,7 @@ fn refused(answer: &Response) {
 fn a_store_reconfigured_by_somebody_else_fails_no_request() {
     let pwsh = need_pwsh!();
     let server = store(pwsh, Authentication::Password, 3, "", "").start();
-    let times = count(1, 10);
+    let times = count(1, 5);
     let (requests, ()) = under_load(&server, || {
         for time in 0..times {
             // Short, so that it must be heeded.
