@@ -591,7 +591,6 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     if !store.take_uninspected() {
         return;
     }
-    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
     inner.cache.touched_all(&store.id);
     drop(permit);
     if inner.vaults.ledger().has(&store.id) {
@@ -609,22 +608,30 @@ async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
         Ok(Outcome::List(secrets)) => secrets,
         Ok(_) => return,
         Err(error) => {
-            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
+            // A worker that died, or a store that is locked: what was erased must still be named later.
+            if store.inspect_again() {
+                tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
+            }
             return;
         }
     };
     let names = names.iter().map(|secret| secret.name.as_str());
     let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
-    for Acknowledged { vault, key, value, .. } in vanished {
-        store.note_vanished(&key);
-        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+    for line in vanished {
+        let Acknowledged { vault, key, value, .. } = line.clone();
+        if store.note_vanished(&key) {
+            tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        }
         let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
         // Not a plain write: a client may have written the key anew meanwhile.
         let verb = Verb::PutBack { key: key.clone(), value, metadata };
         match inner.vaults.perform(&entry, verb, deadline()).await {
             Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
             Err(error) => {
-                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
+                inner.vaults.ledger().keep(&store.id, line);
+                if store.inspect_again() {
+                    tracing::error!(vault, key, "the erased secret could not be written again yet: {error}");
+                }
             }
         }
     }
