@@ -1,6 +1,8 @@
 //! Tests of the built binary, in one program: against the stand-in pwsh, and against a real one.
 
+mod canary;
 mod fake;
+mod local;
 mod real;
 mod reliability;
 mod script;
