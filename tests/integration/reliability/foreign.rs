@@ -190,7 +190,7 @@ fn damage_that_cannot_be_looked_at_yet_is_named_later() {
 #[test]
 fn what_a_writer_at_the_same_time_erases_is_named_and_nothing_else() {
     let pwsh = need_pwsh!();
-    let rounds = count(10, 300);
+    let rounds = count(10, 100);
     let (server, turns) = at_the_same_time(pwsh, rounds, "");
     // The log names all of them, and health so many.
     let mut seen = (Vec::new(), Vec::new());
@@ -206,11 +206,10 @@ fn what_a_writer_at_the_same_time_erases_is_named_and_nothing_else() {
 #[test]
 fn with_repair_no_key_of_ours_is_lost_to_a_writer_at_the_same_time() {
     let pwsh = need_pwsh!();
-    let rounds = count(10, 300);
+    let rounds = count(10, 100);
     let (server, turns) = at_the_same_time(pwsh, rounds, "repair = true");
-    wait_until("no key of ours is missing", KNOWN_WITHIN, || {
-        missing(pwsh, &server, rounds, turns).0.is_empty()
-    });
+    // Known soon; written again one after the other.
+    wait_until("no key of ours is missing", SOON * 6, || missing(pwsh, &server, rounds, turns).0.is_empty());
     let theirs = missing(pwsh, &server, rounds, turns).1;
     let again = server.stderr().matches("the erased secret was written again").count();
     report(&format!(
