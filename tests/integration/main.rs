@@ -2,6 +2,7 @@
 
 mod canary;
 mod fake;
+mod faults;
 mod lifecycle;
 mod local;
 mod real;
