@@ -24,6 +24,7 @@ fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool) -> Server {
         [pool]
         min = 2
         max = 2
+        max_memory = "400MiB"
         [vaults."it's $(odd)"]
         module = "TestVault"
         parameters = {{ Folder = "{}", "Quote's $(exit 3)" = "'; exit 3; #\n`$(exit 3)" }}
@@ -88,16 +89,19 @@ fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
     let pwsh = need_pwsh!();
     let folder = tempfile::tempdir().unwrap();
     let server = odd(pwsh, folder.path(), true);
-    assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
+    // A key for each client: reads of one key at the same time are one call.
+    for key in ["k0", "k1"] {
+        assert_eq!(server.put(&path(key), "text/plain", "v").status, 204);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..2)
-        .map(|_| {
+        .map(|number| {
             let (client, stop) = (server.client(), stop.clone());
             std::thread::spawn(move || {
                 let (mut answers, mut worst) = (Vec::new(), Duration::ZERO);
                 while !stop.load(Ordering::Relaxed) {
                     let began = Instant::now();
-                    let answer = client.get(&path("k"));
+                    let answer = client.get(&path(&format!("k{number}")));
                     assert!(answer.status != 200 || answer.json()["Value"] == "v");
                     answers.push(answer.status);
                     worst = worst.max(began.elapsed());
@@ -131,7 +135,7 @@ fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
         assert_eq!(count(200) + count(502) + count(504), answers.len(), "{answers:?}");
         assert!(count(200) > 0 && worst < Duration::from_secs(6), "{worst:?}");
     }
-    assert_eq!(server.get(&path("k")).json()["Value"], "v");
+    assert_eq!(server.get(&path("k0")).json()["Value"], "v");
 }
 
 #[test]
@@ -162,9 +166,25 @@ fn a_corrupt_registry_of_the_user_or_no_home_is_no_reason_not_to_start() {
         fs::write(&file, content).unwrap();
         let server = alone().home(home.path()).start();
         assert_eq!(server.get("/health").status, 200);
-        assert!(server.stderr().contains("registry"), "{}", server.stderr());
+        assert!(server.stderr().contains("be read"), "{}", server.stderr());
         assert_eq!(fs::read(&file).unwrap(), content, "it is never written");
     }
     let server = alone().env("HOME", "").start();
     assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn a_worker_that_grows_past_its_limit_is_replaced_and_no_request_fails() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let server = odd(pwsh, folder.path(), true);
+    assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
+    let before = server.pids_of_workers();
+    // 256 MiB a call; the limit is 400 MiB for each worker.
+    for _ in 0..3 {
+        assert_eq!(server.get(&path("grow")).status, 200);
+        assert_eq!(server.get(&path("k")).status, 200);
+    }
+    wait_until("one is replaced", SOON, || before.iter().any(|pid| !alive(*pid)));
+    assert_eq!(server.get(&path("k")).json()["Value"], "v");
 }
