@@ -4,6 +4,8 @@
 
 mod canary;
 mod fake;
+mod faults;
+mod lifecycle;
 mod local;
 mod real;
 mod reliability;
