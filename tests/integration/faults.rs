@@ -3,7 +3,9 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
@@ -77,7 +79,8 @@ fn names_that_look_like_code_are_data() {
     let mut seen: Vec<&str> =
         listed["Secrets"].as_array().unwrap().iter().filter_map(|secret| secret["Name"].as_str()).collect();
     let mut expected = names.to_vec();
-    (seen.sort_unstable(), expected.sort_unstable());
+    seen.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(seen, expected);
     assert_eq!(server.pids_of_workers(), workers, "no worker ended");
     let lines = server.stderr();
