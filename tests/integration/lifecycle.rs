@@ -114,8 +114,8 @@ fn a_stop_under_load_answers_all_that_was_accepted() {
     assert_eq!(load.end(), [""; 0]);
     assert!(!workers.iter().any(|pid| alive(*pid)));
     let calls = stand_in.events("call");
-    let ops = calls.iter().filter_map(|call| call["op"].as_str());
-    let last = ops.filter(|op| *op != "shutdown").next_back();
+    let mut ops = calls.iter().filter_map(|call| call["op"].as_str());
+    let last = ops.rfind(|op| *op != "shutdown");
     assert_eq!(last, Some("unregister"), "after the last request");
     assert!(private_folders(&server).is_empty());
 }
