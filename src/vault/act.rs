@@ -62,7 +62,8 @@ impl Began {
         self.0.load(Ordering::Acquire)
     }
 
-    fn note(&self) {
+    /// It begins now.
+    pub fn note(&self) {
         self.0.store(true, Ordering::Release);
     }
 }

@@ -179,3 +179,15 @@ fn a_context_id_is_a_random_uuid() {
     assert_eq!((a.len(), a.as_bytes()[14]), (36, b'4'));
     assert!(matches!(a.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{a}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_block_never_waits_for_a_load_that_waits_for_its_worker() {
+    let steps = vec![mount("slow", "v", "slow"), route("GET", "/block", json!([get("slow"), get("m")]))];
+    let running = running(script(1, "Az.KeyVault", [tutorial(), steps].concat())).await;
+    running.world.put("v", "k", "x");
+    running.world.put("v", "slow", "y");
+    // The lifted route's load is queued while the block is busy with its first read.
+    let (block, lifted) = tokio::join!(running.get("/block"), running.ask("GET", "/secret", &[], ""));
+    assert_eq!((block, lifted.status.as_u16()), ((200, "x".into()), 200));
+    assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
+}
