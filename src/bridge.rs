@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use crate::pwsh::{self, Folder, PwshError};
 use crate::registry;
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store};
+use crate::vault::ledger::Acknowledged;
 use crate::vault::set_up::{WorkerSetUp, unregister};
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::process::{Environment, PwshLauncher};
@@ -32,7 +34,8 @@ use crate::worker::{LaunchError, Launcher};
 /// How often the files of stores are looked at for foreign changes.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A running bridge. Cheap to clone; [`Bridge::stop`] ends it.
+/// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
+/// without, its workers are killed.
 #[derive(Clone)]
 pub struct Bridge(Arc<Inner>);
 
@@ -47,8 +50,14 @@ struct Inner {
     _folder: Option<Arc<Folder>>,
 }
 
-/// Where workers come from, and the folder that goes when the bridge goes.
-type Workers = (Arc<dyn Launcher>, Option<Arc<Folder>>);
+/// Where workers come from.
+struct Workers {
+    launcher: Arc<dyn Launcher>,
+    /// What they run, removed after them.
+    folder: Option<Arc<Folder>>,
+    /// What script mode does in each of them first.
+    first: Option<Arc<dyn Hooks>>,
+}
 
 /// What a start needs beside the plan.
 #[derive(Debug, Clone, Default)]
@@ -108,8 +117,8 @@ pub enum StartError {
     Workers(#[from] LaunchError),
 }
 
-/// How the bridge is. Names vaults, never keys or values.
-#[derive(Debug, Clone, Serialize)]
+/// How the bridge is. Never holds a value.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Health {
     /// Requests can be served.
     pub ready: bool,
@@ -139,6 +148,9 @@ pub struct VaultHealth {
     pub reason: Option<String>,
     /// Changes to its store by somebody else.
     pub foreign_changes: u64,
+    /// Keys that we had written and somebody else erased, and that are not back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
 }
 
 impl Bridge {
@@ -151,7 +163,7 @@ impl Bridge {
     ) -> Result<Bridge, StartError> {
         let found = import(&mut plan)?;
         if !plan.needs_pwsh() {
-            return Bridge::assemble(plan, found, None, None, progress).await;
+            return Bridge::assemble(plan, found, None, progress).await;
         }
         let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
         let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
@@ -161,7 +173,13 @@ impl Bridge {
             ..Environment::default()
         };
         let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
-        Bridge::assemble(plan, found, Some((Arc::new(launcher), Some(folder))), None, progress).await
+        Bridge::assemble(
+            plan,
+            found,
+            Some(Workers { launcher: Arc::new(launcher), folder: Some(folder), first: None }),
+            progress,
+        )
+        .await
     }
 
     /// A bridge for a script, which declares everything later: no vaults yet, and no workers until the pool
@@ -172,19 +190,20 @@ impl Bridge {
         folder: Option<Arc<Folder>>,
         first: Arc<dyn Hooks>,
     ) -> Result<Bridge, StartError> {
-        Bridge::assemble(plan, Vec::new(), Some((launcher, folder)), Some(first), |_, _| {}).await
+        let workers = Workers { launcher, folder, first: Some(first) };
+        Bridge::assemble(plan, Vec::new(), Some(workers), |_, _| {}).await
     }
 
     /// As [`Bridge::start`], with workers from any launcher and no look at the user's registry.
     pub async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
-        Bridge::assemble(plan, Vec::new(), Some((launcher, None)), None, |_, _| {}).await
+        Bridge::assemble(plan, Vec::new(), Some(Workers { launcher, folder: None, first: None }), |_, _| {})
+            .await
     }
 
     async fn assemble(
         plan: Plan,
         found: Vec<FoundVault>,
         workers: Option<Workers>,
-        first: Option<Arc<dyn Hooks>>,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
         let cache = Arc::new(Cache::default());
@@ -196,9 +215,9 @@ impl Bridge {
             vaults.add(vault.clone(), Means { password, local, hooks: None });
         }
         let mut folder = None;
-        if let Some((launcher, its_folder)) = workers {
+        if let Some(Workers { launcher, folder: its_folder, first }) = workers {
             folder = its_folder;
-            let set_up = WorkerSetUp { vaults: vaults.clone(), init: plan.init.clone(), first };
+            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone(), first };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
             let started = wait_for(&pool, plan.pool.min, progress).await;
             if let Err(error) = started {
@@ -222,7 +241,7 @@ impl Bridge {
             _folder: folder,
         };
         let bridge = Bridge(Arc::new(inner));
-        tokio::spawn(watch(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        tokio::spawn(watch_stores(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
         Ok(bridge)
     }
 
@@ -397,9 +416,7 @@ impl Bridge {
                     outcome
                 }
             };
-            let waited = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            let late = |_| BridgeError::Deadline { outcome_unknown: false };
-            let loaded = waited.map_err(late)?.ok().and_then(|loaded| loaded.clone());
+            let loaded = loaded(&mut outcome, deadline).await?;
             match loaded {
                 // The load had an earlier deadline than this caller.
                 Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
@@ -428,6 +445,16 @@ impl Bridge {
             }
         });
         self.0.cache.finish(ticket, loaded, ttl, Instant::now());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Slots hold the pool that holds them; without a word they would go on for ever.
+        self.stopping.cancel();
+        if let Some(pool) = self.vaults.pool() {
+            pool.halt();
+        }
     }
 }
 
@@ -500,6 +527,17 @@ pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, Start
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
 }
 
+/// The outcome of a load; `None` if it was given up.
+async fn loaded(
+    outcome: &mut watch::Receiver<Option<Loaded>>,
+    deadline: Instant,
+) -> Result<Option<Loaded>, BridgeError> {
+    match timeout_at(deadline, outcome.wait_for(Option::is_some)).await {
+        Ok(loaded) => Ok(loaded.ok().and_then(|loaded| loaded.clone())),
+        Err(_) => Err(BridgeError::Deadline { outcome_unknown: false }),
+    }
+}
+
 async fn wait_for(
     pool: &Pool,
     min: usize,
@@ -522,7 +560,7 @@ async fn wait_for(
 }
 
 /// Looks at the stores' files for changes by others, and lets the cache forget what is over.
-async fn watch(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
+async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
     let mut tick = interval(WATCH);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -545,13 +583,50 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     }
     // Looked at again while nobody of ours writes.
     let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
-    let _permit = tokio::select! {
+    let permit = tokio::select! {
         permit = pool.lane(lane) => permit,
         () = inner.stopping.cancelled() => return,
     };
-    if store.foreign_change() {
-        tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
-        inner.cache.touched_all(&store.id);
+    store.foreign_change();
+    if !store.take_uninspected() {
+        return;
+    }
+    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
+    inner.cache.touched_all(&store.id);
+    drop(permit);
+    if inner.vaults.ledger().has(&store.id) {
+        look_for_damage(inner, store).await;
+    }
+}
+
+/// Names the keys that we had written and that a foreign writer erased; writes them again where the plan
+/// says so.
+async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
+    let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
+    let deadline = || Instant::now() + inner.plan.limits.deadline;
+    let mark = inner.vaults.ledger().mark();
+    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
+        Ok(Outcome::List(secrets)) => secrets,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
+            return;
+        }
+    };
+    let names = names.iter().map(|secret| secret.name.as_str());
+    let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
+    for Acknowledged { vault, key, value, .. } in vanished {
+        store.note_vanished(&key);
+        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
+        // Not a plain write: a client may have written the key anew meanwhile.
+        let verb = Verb::PutBack { key: key.clone(), value, metadata };
+        match inner.vaults.perform(&entry, verb, deadline()).await {
+            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
+            Err(error) => {
+                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
+            }
+        }
     }
 }
 
@@ -562,9 +637,13 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         state: if lockout.is_some() { "locked_out" } else { "ok" },
         reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
+        vanished: entry.store.vanished(),
     }
 }
 
 fn list_of(names: &[String]) -> String {
     if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests;

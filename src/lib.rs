@@ -8,9 +8,14 @@
 
 pub mod bridge;
 pub mod cache;
+pub mod check;
+pub mod cli;
 pub mod config;
 pub mod error;
+pub mod exit;
+pub mod http;
 pub mod local;
+pub mod logging;
 pub mod mount;
 pub mod plan;
 pub mod platform;
@@ -19,7 +24,59 @@ pub mod private_file;
 pub mod protocol;
 pub mod pwsh;
 pub mod registry;
+pub mod script;
 pub mod secret;
+pub mod serve;
+pub mod shutdown;
 pub mod store;
 pub mod vault;
 pub mod worker;
+
+/// Runs the program with its arguments, the name of the program first.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exit {
+    let cli = match cli::parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows what goes to standard output; if that is closed, nobody reads it.
+            let _ = error.print();
+            return cli::exit_of(&error);
+        }
+    };
+    if let Err(error) = logging::start(&cli.global.log, cli.global.log_format) {
+        return fail(&error, exit::Exit::Usage);
+    }
+    match &cli.command {
+        cli::Command::Check(arguments) => check::check(arguments),
+        cli::Command::Serve(arguments) => in_runtime(async {
+            match serve::serve(&cli.global, arguments).await {
+                Ok(()) => exit::Exit::Ok,
+                Err(error) => fail(&error, error.exit()),
+            }
+        }),
+        cli::Command::Run(arguments) => in_runtime(async {
+            match script::command::command(&cli.global, arguments).await {
+                Ok(()) => exit::Exit::Ok,
+                Err(error) => fail(&error, error.exit()),
+            }
+        }),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(work);
+            // Nothing that still blocks (a disk, a name server) may hold up the end.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+            exit
+        }
+        Err(error) => fail(&format!("the runtime did not start: {error}"), exit::Exit::Failure),
+    }
+}
+
+/// Says why the program ends: `secretbridge: …` on standard error.
+fn fail(why: &dyn std::fmt::Display, exit: exit::Exit) -> exit::Exit {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "secretbridge: {why}");
+    exit
+}

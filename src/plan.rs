@@ -13,7 +13,7 @@ use crate::protocol::Parameters;
 use crate::secret::{Text, fold};
 
 /// Everything that a server needs to know.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
     /// Where to listen; never empty in a plan that serves.
     pub listeners: Vec<Listener>,

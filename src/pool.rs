@@ -274,6 +274,12 @@ impl Pool {
         while ends.join_next().await.is_some() {}
     }
 
+    /// Kills all workers at once.
+    pub fn halt(&self) {
+        self.shared.lanes.close();
+        self.shared.halt.cancel();
+    }
+
     fn add_slot(&self) {
         self.shared.size.fetch_add(1, Ordering::Relaxed);
         slot::spawn(&self.shared, Crew::Shared);

@@ -423,3 +423,6 @@ impl std::fmt::Debug for Parameters {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

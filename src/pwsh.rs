@@ -12,6 +12,28 @@ use crate::platform;
 const FILES: &[(&str, &str)] = &[
     ("worker.ps1", include_str!("pwsh/worker.ps1")),
     ("SecretBridge.Worker.psm1", include_str!("pwsh/SecretBridge.Worker.psm1")),
+    ("wire.ps1", include_str!("pwsh/wire.ps1")),
+    ("values.ps1", include_str!("pwsh/values.ps1")),
+    ("faults.ps1", include_str!("pwsh/faults.ps1")),
+    ("vaults.ps1", include_str!("pwsh/vaults.ps1")),
+    ("store.ps1", include_str!("pwsh/store.ps1")),
+    ("Pode/Body.ps1", include_str!("pwsh/Pode/Body.ps1")),
+    ("Pode/Cookies.ps1", include_str!("pwsh/Pode/Cookies.ps1")),
+    ("Pode/Core.ps1", include_str!("pwsh/Pode/Core.ps1")),
+    ("Pode/Headers.ps1", include_str!("pwsh/Pode/Headers.ps1")),
+    ("Pode/Host.ps1", include_str!("pwsh/Pode/Host.ps1")),
+    ("Pode/Lift.ps1", include_str!("pwsh/Pode/Lift.ps1")),
+    ("Pode/Logging.ps1", include_str!("pwsh/Pode/Logging.ps1")),
+    ("Pode/Pode.psd1", include_str!("pwsh/Pode/Pode.psd1")),
+    ("Pode/Pode.psm1", include_str!("pwsh/Pode/Pode.psm1")),
+    ("Pode/Responses.ps1", include_str!("pwsh/Pode/Responses.ps1")),
+    ("Pode/Routes.ps1", include_str!("pwsh/Pode/Routes.ps1")),
+    ("Pode/Scope.ps1", include_str!("pwsh/Pode/Scope.ps1")),
+    ("Pode/Secrets.ps1", include_str!("pwsh/Pode/Secrets.ps1")),
+    ("Pode/Server.ps1", include_str!("pwsh/Pode/Server.ps1")),
+    ("Pode/State.ps1", include_str!("pwsh/Pode/State.ps1")),
+    ("Pode/Unsupported.ps1", include_str!("pwsh/Pode/Unsupported.ps1")),
+    ("Pode/Vaults.ps1", include_str!("pwsh/Pode/Vaults.ps1")),
 ];
 
 /// Folder names of this program begin so; the pid and the start of the owner follow.
@@ -81,6 +103,7 @@ impl Folder {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         let path = builder.prefix(&name).tempdir_in(base)?.keep();
         let folder = Folder { path };
+        fs::create_dir(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;
         }
@@ -90,6 +113,11 @@ impl Folder {
     /// The script that a worker runs.
     pub fn worker_script(&self) -> PathBuf {
         self.path.join(FILES[0].0)
+    }
+
+    /// The module that declares and runs Pode's commands.
+    pub fn pode_module(&self) -> PathBuf {
+        self.path.join("Pode/Pode.psd1")
     }
 
     /// Where it is.
@@ -208,9 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn every_file_beside_the_worker_script_is_embedded() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pwsh");
+        for part in ["", "Pode/"] {
+            let files =
+                fs::read_dir(root.join(part)).unwrap().flatten().filter(|entry| entry.path().is_file());
+            for file in files {
+                let name = format!("{part}{}", file.file_name().to_string_lossy());
+                assert!(FILES.iter().any(|(embedded, _)| name == *embedded), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn the_scripts_never_name_the_variable_that_drains_the_channel() {
         for (name, text) in FILES {
-            assert!(!text.to_ascii_lowercase().contains("$input"), "{name}");
+            let text = text.to_ascii_lowercase();
+            let mut rest = text.split("$input").skip(1);
+            assert!(rest.all(|after| after.starts_with(|c: char| c.is_alphanumeric() || c == '_')), "{name}");
         }
     }
 }

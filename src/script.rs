@@ -33,6 +33,7 @@ use settings::Settings;
 use state::{MountArguments, State};
 
 pub mod asks;
+pub mod command;
 mod custom;
 pub mod endpoint;
 pub mod json;

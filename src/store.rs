@@ -66,7 +66,13 @@ struct State {
     configured: bool,
     lockout: Option<Lockout>,
     foreign_changes: u64,
+    /// A foreign change was seen and nobody has looked into it yet.
+    uninspected: bool,
+    vanished: Vec<String>,
 }
+
+/// Most vanished keys that are remembered by name.
+const MAX_VANISHED: usize = 100;
 
 /// Unlocking failed, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,8 +131,8 @@ impl Store {
         state.generation
     }
 
-    /// Compares the files with what we left. A difference is somebody else's write: counted once, and
-    /// every worker's copy is old from then on.
+    /// Compares the files with what we left, by a caller that holds the lane. A difference is somebody
+    /// else's write: counted once, and every worker's copy is old from then on.
     pub fn foreign_change(&self) -> bool {
         if self.files.is_empty() {
             return false;
@@ -143,20 +149,45 @@ impl Store {
                 state.expected = Some(files);
                 state.generation += 1;
                 state.foreign_changes += 1;
+                state.uninspected = true;
                 true
             }
         }
     }
 
+    /// Whether a foreign change waits to be looked into; tells it once.
+    pub fn take_uninspected(&self) -> bool {
+        std::mem::take(&mut self.state().uninspected)
+    }
+
     /// Whether the files differ from what we left; a write of our own under way looks so too.
     pub fn looks_changed(&self) -> bool {
         let files = self.files_now();
-        self.state().expected.as_ref() != Some(&files)
+        let state = self.state();
+        state.uninspected || state.expected.as_ref() != Some(&files)
     }
 
     /// Foreign changes seen so far.
     pub fn foreign_changes(&self) -> u64 {
         self.state().foreign_changes
+    }
+
+    /// Notes a key of ours that somebody else erased.
+    pub fn note_vanished(&self, key: &str) {
+        let mut state = self.state();
+        if state.vanished.len() < MAX_VANISHED && !state.vanished.iter().any(|gone| gone == key) {
+            state.vanished.push(key.to_owned());
+        }
+    }
+
+    /// Notes that it is back.
+    pub fn note_repaired(&self, key: &str) {
+        self.state().vanished.retain(|gone| fold(gone) != fold(key));
+    }
+
+    /// Keys of ours that somebody else erased and that are not back.
+    pub fn vanished(&self) -> Vec<String> {
+        self.state().vanished.clone()
     }
 
     /// How it protects itself, as last told.

@@ -1,7 +1,7 @@
 //! Vaults: which there are, how workers are set up for them, and the verbs.
 //!
 //! [`Vaults`] turns a verb into a task for the pool or a call of the embedded vault. What is done inside
-//! a worker is in [`session`], a whole verb with its recovery in [`act`], the task around it in [`task`], the
+//! a worker is in [`session`], a whole verb with its recovery in [`act`], the task around it in `task`, the
 //! set-up of a fresh worker in [`set_up`].
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
-use crate::local::LocalVault;
+use crate::local::{LocalError, LocalVault};
 use crate::plan::{Limits, Vault, VaultKind};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
@@ -21,9 +21,11 @@ use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store, StoreId};
 use crate::worker::{BoxFuture, CallError, Worker};
 use act::{Act, Began};
+use ledger::Ledger;
 use task::VaultTask;
 
 pub mod act;
+pub mod ledger;
 pub mod rules;
 pub mod session;
 pub mod set_up;
@@ -44,6 +46,8 @@ pub struct Entry {
     /// What a script does for it.
     pub hooks: Option<Arc<dyn Hooks>>,
     unlockable: AtomicBool,
+    /// A password that a script unlocked it with, in place of the one of the start.
+    learned: Mutex<Option<Text>>,
 }
 
 /// What a script does for a vault in each worker.
@@ -87,6 +91,15 @@ pub enum Verb {
         /// Only this member of a table; its siblings are kept.
         member: Option<String>,
     },
+    /// Write a value that somebody else erased, if the key is still missing then.
+    PutBack {
+        /// The key.
+        key: String,
+        /// The value to be there again.
+        value: Arc<SecretValue>,
+        /// Its metadata.
+        metadata: Option<Metadata>,
+    },
     /// Remove a key.
     Remove {
         /// The key.
@@ -96,6 +109,11 @@ pub enum Verb {
     List,
     /// Unlock now.
     Unlock,
+    /// Unlock now, with this password in place of the vault's.
+    UnlockWith {
+        /// The password.
+        password: Text,
+    },
 }
 
 /// What a verb gives.
@@ -116,6 +134,7 @@ pub struct Vaults {
     numbers: AtomicU64,
     pool: OnceLock<Pool>,
     limits: Limits,
+    ledger: Arc<Ledger>,
     /// Told of each key that a write changed or may have changed, before the write is acknowledged.
     touched: Touched,
 }
@@ -132,7 +151,18 @@ impl Entry {
     /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for
     /// an unlock.
     pub fn may_unlock(&self) -> bool {
-        self.password.is_some() && self.unlockable.load(Ordering::Relaxed)
+        self.password().is_some() && self.unlockable.load(Ordering::Relaxed)
+    }
+
+    /// The unlock password, as it was last told.
+    pub fn password(&self) -> Option<Text> {
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.clone().or_else(|| self.password.clone())
+    }
+
+    /// A password that has just unlocked it: every worker uses it from now on.
+    pub fn learn(&self, password: Text) {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
     }
 
     /// Somebody asks for an unlock.
@@ -141,17 +171,38 @@ impl Entry {
     }
 }
 
+#[cfg(test)]
+impl Entry {
+    /// An entry without a pool or a password.
+    pub fn bare(plan: Vault) -> Entry {
+        let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));
+        Entry {
+            plan,
+            number: 0,
+            store,
+            password: None,
+            local: None,
+            hooks: None,
+            unlockable,
+            learned: Mutex::default(),
+        }
+    }
+}
+
 impl Verb {
     /// Whether it may change the vault.
     pub fn writes(&self) -> bool {
-        matches!(self, Verb::Set { .. } | Verb::Remove { .. })
+        matches!(self, Verb::Set { .. } | Verb::PutBack { .. } | Verb::Remove { .. })
     }
 
     /// The key it is about.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Verb::Get { key, .. } | Verb::Set { key, .. } | Verb::Remove { key } => Some(key),
-            Verb::List | Verb::Unlock => None,
+            Verb::Get { key, .. }
+            | Verb::Set { key, .. }
+            | Verb::PutBack { key, .. }
+            | Verb::Remove { key } => Some(key),
+            Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
         }
     }
 }
@@ -165,6 +216,7 @@ impl Vaults {
             numbers: AtomicU64::new(1),
             pool: OnceLock::new(),
             limits,
+            ledger: Arc::default(),
             touched: Arc::new(touched),
         }
     }
@@ -195,7 +247,16 @@ impl Vaults {
         let Means { password, local, hooks } = means;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let unlockable = AtomicBool::new(unlock_at_start);
-        let entry = Arc::new(Entry { number, plan, store, password, local, hooks, unlockable });
+        let entry = Arc::new(Entry {
+            number,
+            plan,
+            store,
+            password,
+            local,
+            hooks,
+            unlockable,
+            learned: Mutex::default(),
+        });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(folded) {
             std::collections::hash_map::Entry::Occupied(_) => None,
@@ -247,10 +308,15 @@ impl Vaults {
         }
     }
 
+    /// What was written and acknowledged.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// A verb for a caller that holds a worker, and the verb's lane.
     pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
-        let (grace, touched) = (self.limits.write_grace, self.touched.clone());
-        Act { entry: entry.clone(), verb, deadline, grace, began, touched }
+        let (grace, touched, ledger) = (self.limits.write_grace, self.touched.clone(), self.ledger.clone());
+        Act { entry: entry.clone(), verb, deadline, grace, began, touched, ledger }
     }
 
     /// The lane that a verb needs in a store, if any.
@@ -312,6 +378,9 @@ impl Vaults {
         match joined {
             Ok(Ok(Some(outcome))) => Ok(outcome),
             Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
+            Ok(Err(LocalError::Refused { reason })) => {
+                Err(BridgeError::Refused { vault: name, reason: reason.into() })
+            }
             Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
             Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
         }
@@ -331,8 +400,14 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
             }
             Some(Outcome::Done)
         }
+        Verb::PutBack { key, value, metadata } => {
+            if local.get(&key)?.is_none() {
+                local.set(&key, (*value).clone(), metadata)?;
+            }
+            Some(Outcome::Done)
+        }
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
         Verb::List => Some(Outcome::List(local.list()?)),
-        Verb::Unlock => Some(Outcome::Done),
+        Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
     })
 }

@@ -50,7 +50,7 @@ pub(super) fn runtime_folder() -> PathBuf {
         std::fs::metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == getuid().as_raw())
     };
     let from_session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(ours);
-    let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(|folder| writable(folder));
+    let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(writable);
     from_session.or_else(shared_memory).unwrap_or_else(std::env::temp_dir)
 }
 

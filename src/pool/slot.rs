@@ -74,7 +74,8 @@ impl Slot {
             state = next;
         }
         self.shared.forget(&self.crew);
-        self.worker.take()
+        // A pool that was halted says no farewell.
+        self.worker.take().filter(|_| !halt.is_cancelled())
     }
 
     async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ledger::Ledger;
 use super::session::{Session, Trouble};
 use super::set_up::ready;
 use super::{Entry, Outcome, Touched, Verb};
@@ -38,6 +39,8 @@ pub struct Act {
     pub began: Began,
     /// Told of the key, whatever a write came to.
     pub touched: Touched,
+    /// Where writes are noted that were done.
+    pub ledger: Arc<Ledger>,
 }
 
 /// What an act came to, and what it may have destroyed.
@@ -89,10 +92,15 @@ impl Act {
         Some(Box::new(Restore { entry, key: key.clone(), before, touched, tries: 0 }))
     }
 
-    /// Ends it: tells of the key that may have changed, and gives the outcome in the caller's terms.
+    /// Ends it, while the lane is still held: notes a write that was done, tells of the key that may have
+    /// changed, and gives the outcome in the caller's terms.
     pub fn settle(&self, done: Done) -> Result<Outcome, BridgeError> {
         let key = self.verb.key();
         if let (true, Some(key)) = (self.verb.writes(), key) {
+            if done.outcome.is_ok() {
+                self.entry.store.note_repaired(key);
+                self.ledger.note(&self.entry, &self.verb);
+            }
             (self.touched)(&self.entry.store.id, key);
         }
         if self.verb.writes() && Instant::now() > self.deadline {
@@ -108,6 +116,11 @@ impl Act {
             Verb::Get { key, detail } => session.get(key, *detail).await.map(Outcome::Value),
             Verb::List => session.list().await.map(Outcome::List),
             Verb::Unlock => session.unlock().await.map(|_| Outcome::Done),
+            Verb::UnlockWith { password } => {
+                // What an earlier password met says nothing of this one.
+                self.entry.store.forget_lockout();
+                session.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
+            }
             Verb::Set { key, value, metadata, member } => {
                 *before = session.before_write(key).await?;
                 let merged = match member {
@@ -118,6 +131,13 @@ impl Act {
                 self.began.note();
                 let set = session.set(key, value, metadata.as_ref(), before.as_ref()).await;
                 self.mend(&mut session, key, before.as_ref(), set).await
+            }
+            Verb::PutBack { key, value, metadata } => {
+                if session.before_write(key).await?.is_some() {
+                    return Ok(Outcome::Done);
+                }
+                self.began.note();
+                session.set(key, value, metadata.as_ref(), None).await.map(|()| Outcome::Done)
             }
             Verb::Remove { key } => {
                 session.before_write(key).await?;

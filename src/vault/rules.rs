@@ -1,9 +1,9 @@
-//! What a vault cannot hold, refused before it is called. `docs/types.md` lists it.
+//! What a vault cannot hold, refused before it is called. `docs/types.md` is the list, with its sources.
 
 use super::{Entry, Verb};
 use crate::error::BridgeError;
-use crate::plan::VaultKind;
-use crate::protocol::MetadataValue;
+use crate::plan::{Extension, VaultKind};
+use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{SecretValue, fold};
 
 /// Most entries of a Hashtable in SecretStore.
@@ -12,14 +12,22 @@ const MAX_MEMBERS: usize = 20;
 /// Longest name in an Azure key vault.
 const MAX_AZURE_NAME: usize = 127;
 
+/// Longest value in an Azure key vault, in characters.
+const MAX_AZURE_VALUE: usize = 25_000;
+
+/// Longest SecureString, in UTF-16 code units.
+const MAX_SECURE_STRING: usize = 65_536;
+
+/// Why something is refused.
+type Reason = String;
+
 /// Refuses what the vault could not hold, or would change in silence.
 pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
     if verb.writes() && entry.plan.read_only {
         return Err(BridgeError::ReadOnly { vault: entry.plan.name.clone() });
     }
-    let extension = entry.plan.extension();
     let opaque = matches!(verb, Verb::Set { value, .. } if value.is_opaque());
-    let refusal = match (verb.key(), extension) {
+    let refusal = match (verb.key(), entry.plan.extension()) {
         _ if matches!(entry.plan.kind, VaultKind::Custom(_)) => {
             Some("it is made of script blocks, and only a script block can call them".to_owned())
         }
@@ -27,8 +35,7 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
         _ if opaque => {
             Some("a secret is a string, SecureString, Hashtable, byte[] or PSCredential".to_owned())
         }
-        (Some(key), Some(extension)) if extension.is_secret_store() => in_secret_store(key, verb),
-        (Some(key), Some(extension)) if extension.is_az_key_vault() => in_azure(key, verb),
+        (Some(key), Some(extension)) => in_extension(extension, key, verb),
         _ => None,
     };
     match refusal {
@@ -37,49 +44,212 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
     }
 }
 
-fn in_secret_store(key: &str, verb: &Verb) -> Option<String> {
-    if verb.writes() && key.contains(['*', '?', '[', ']']) {
-        // Its own check for an existing secret takes the name as a wildcard pattern.
-        return Some("SecretStore takes the characters * ? [ ] in a name as wildcards".to_owned());
+fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason> {
+    let name = if extension.is_secret_store() {
+        store_name(key, verb.writes())
+    } else if extension.is_az_key_vault() {
+        azure_name(key)
+    } else {
+        None
+    };
+    let Verb::Set { value, metadata, .. } = verb else { return name };
+    let beyond = || {
+        if extension.is_secret_store() {
+            store_value(value).or_else(|| store_metadata(metadata.as_ref()?))
+        } else if extension.is_az_key_vault() {
+            azure_value(value).or_else(|| azure_metadata(metadata.as_ref()?))
+        } else {
+            None
+        }
+    };
+    name.or_else(|| in_powershell(value)).or_else(beyond)
+}
+
+/// What PowerShell itself cannot carry, whatever the vault.
+fn in_powershell(value: &SecretValue) -> Option<Reason> {
+    let secure = |text: &str| {
+        if text.contains('\0') {
+            return Some("PowerShell reads a SecureString to its first NUL".to_owned());
+        }
+        let long = text.encode_utf16().count() > MAX_SECURE_STRING;
+        long.then(|| format!("a SecureString holds at most {MAX_SECURE_STRING} characters"))
+    };
+    match value {
+        SecretValue::SecureString(text) => secure(text.expose()),
+        SecretValue::Credential(credential) if credential.user.is_empty() => {
+            Some("a PSCredential needs a user name".to_owned())
+        }
+        SecretValue::Credential(credential) => secure(credential.password.expose()),
+        SecretValue::Hashtable(members) => {
+            clashing(members.keys()).or_else(|| members.values().find_map(in_powershell))
+        }
+        _ => None,
     }
-    let Verb::Set { value, metadata, .. } = verb else { return None };
-    let bad_metadata = metadata.iter().flatten().any(|(name, value)| {
-        name.is_empty() || matches!(value, MetadataValue::Int(number) if i32::try_from(*number).is_err())
-    });
-    if bad_metadata {
-        return Some("SecretStore's metadata is text, 32-bit whole numbers and dates".to_owned());
+}
+
+fn store_name(key: &str, writes: bool) -> Option<Reason> {
+    if fold(key).starts_with("PSHT:") {
+        return Some("SecretStore keeps names that begin with psht: for the members of tables".to_owned());
     }
-    let SecretValue::Hashtable(members) = &**value else { return None };
+    // Its own check for an existing secret takes the name as a wildcard pattern.
+    let pattern = writes && key.contains(['*', '?', '[', ']', '`']);
+    pattern.then(|| "SecretStore takes the characters * ? [ ] ` in a name for a pattern".to_owned())
+}
+
+fn store_value(value: &SecretValue) -> Option<Reason> {
+    let SecretValue::Hashtable(members) = value else { return None };
     if members.is_empty() {
         return Some("SecretStore stores an empty table and then does not find it".to_owned());
     }
     if members.len() > MAX_MEMBERS {
         return Some(format!("SecretStore holds at most {MAX_MEMBERS} members of a table"));
     }
-    if members.values().any(|member| matches!(member, SecretValue::Hashtable(_))) {
-        return Some("SecretStore holds no table inside a table".to_owned());
-    }
-    clashing(members.keys())
+    let nested = members.values().any(|member| matches!(member, SecretValue::Hashtable(_)));
+    nested.then(|| "SecretStore holds no table inside a table".to_owned())
 }
 
-fn in_azure(key: &str, verb: &Verb) -> Option<String> {
+fn store_metadata(metadata: &Metadata) -> Option<Reason> {
+    let too_large =
+        |value: &MetadataValue| matches!(value, MetadataValue::Int(n) if i32::try_from(*n).is_err());
+    metadata.values().any(too_large).then(|| "SecretStore's metadata holds numbers of 32 bits".to_owned())
+}
+
+fn azure_name(key: &str) -> Option<Reason> {
     let fits =
         key.len() <= MAX_AZURE_NAME && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !fits {
-        return Some("names in Azure Key Vault are 1 to 127 letters, digits and hyphens".to_owned());
-    }
-    match verb {
-        Verb::Set { value, .. } if value.as_text().is_none() => {
-            Some(format!("Azure Key Vault holds text, and this is a {}", value.kind()))
+    (!fits).then(|| "names in Azure Key Vault are 1 to 127 letters, digits and hyphens".to_owned())
+}
+
+fn azure_value(value: &SecretValue) -> Option<Reason> {
+    let refused = |reason: &str| Some(reason.to_owned());
+    match value {
+        SecretValue::String(text) | SecretValue::SecureString(text) => match text.expose() {
+            "" => refused("Azure Key Vault holds no empty value"),
+            text if text.chars().count() > MAX_AZURE_VALUE => {
+                Some(format!("Azure Key Vault holds at most {MAX_AZURE_VALUE} characters"))
+            }
+            _ => None,
+        },
+        SecretValue::Bytes(bytes) if bytes.expose().is_empty() || !bytes.expose().is_ascii() => {
+            refused("Az.KeyVault writes bytes as ASCII: none, or one above 127, would be changed")
+        }
+        SecretValue::Credential(credential)
+            if like_a_date(&credential.user) || like_a_date(credential.password.expose()) =>
+        {
+            refused("Az.KeyVault would read back a date in place of a text that looks like one")
+        }
+        SecretValue::Hashtable(members) => {
+            let text = |value: &SecretValue| matches!(value, SecretValue::String(text) if !like_a_date(text.expose()));
+            let fits = !members.is_empty() && !members.contains_key("") && members.values().all(text);
+            (!fits)
+                .then(|| "Az.KeyVault keeps a table as JSON: texts only, that look like no date".to_owned())
         }
         _ => None,
     }
 }
 
+fn azure_metadata(metadata: &Metadata) -> Option<Reason> {
+    (!metadata.is_empty()).then(|| "Az.KeyVault's extension keeps no metadata".to_owned())
+}
+
+/// What ConvertFrom-Json takes for a date.
+fn like_a_date(text: &str) -> bool {
+    let iso = text.bytes().zip(b"0000-00-00T00:00".iter()).all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == *other,
+    });
+    (iso && text.len() >= 16) || text.starts_with("/Date(")
+}
+
 /// Two member names that a Hashtable takes for one.
-fn clashing<'a>(names: impl Iterator<Item = &'a String>) -> Option<String> {
+fn clashing<'a>(names: impl Iterator<Item = &'a String>) -> Option<Reason> {
     let mut folded: Vec<String> = names.map(|name| fold(name)).collect();
     folded.sort();
     let clash = folded.windows(2).any(|pair| pair[0] == pair[1]);
     clash.then(|| "two members of the table differ in case only".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plan::{AZ_KEY_VAULT, SECRET_STORE, Vault, VaultKind};
+    use crate::secret::{Bytes, Credential};
+
+    fn refused(module: &str, key: &str, value: &SecretValue, metadata: Option<Metadata>) -> bool {
+        let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
+        let entry = Entry::bare(plan);
+        let verb = Verb::Set { key: key.into(), value: Arc::new(value.clone()), metadata, member: None };
+        matches!(check(&entry, &verb), Err(BridgeError::Refused { .. }))
+    }
+
+    fn text(text: &str) -> SecretValue {
+        SecretValue::string(text)
+    }
+
+    fn secure(text: impl Into<String>) -> SecretValue {
+        SecretValue::SecureString(text.into().into())
+    }
+
+    fn table<const N: usize>(members: [(&str, SecretValue); N]) -> SecretValue {
+        SecretValue::Hashtable(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    fn credential(user: &str, password: &str) -> SecretValue {
+        SecretValue::Credential(Credential { user: user.into(), password: password.into() })
+    }
+
+    /// The lines of `docs/types.md` that say **refused**: for SecretStore, Az.KeyVault, another module.
+    #[test]
+    fn each_line_of_the_table_of_types_is_kept() {
+        let many: BTreeMap<_, _> = (0..21).map(|n| (format!("m{n}"), text("v"))).collect();
+        let date = "2026-11-23T10:00:00Z";
+        for (name, value, expected) in [
+            ("string", text("v"), [false, false, false]),
+            ("empty string", text(""), [false, true, false]),
+            ("odd string", text("a\0\u{2028}\"\r\n"), [false, false, false]),
+            ("date-like string", text(date), [false, false, false]),
+            ("1 MiB", text(&"x".repeat(1 << 20)), [false, true, false]),
+            ("SecureString", secure("v"), [false, false, false]),
+            ("NUL in a SecureString", secure("a\0b"), [true, true, true]),
+            ("too long a SecureString", secure("x".repeat(65_537)), [true, true, true]),
+            ("bytes", SecretValue::Bytes(Bytes::new("ascii")), [false, false, false]),
+            ("bytes above 127", SecretValue::Bytes(Bytes::new([200])), [false, true, false]),
+            ("no bytes", SecretValue::Bytes(Bytes::new([])), [false, true, false]),
+            ("credential", credential("u", ""), [false, false, false]),
+            ("credential without user", credential("", "p"), [true, true, true]),
+            ("credential with NUL", credential("u", "\0"), [true, true, true]),
+            ("date-like credential", credential(date, "p"), [false, true, false]),
+            ("table", table([("a", text("b"))]), [false, false, false]),
+            ("empty table", table([]), [true, true, false]),
+            ("nested table", table([("a", table([("b", text("c"))]))]), [true, true, false]),
+            ("SecureString member", table([("a", secure("b"))]), [false, true, false]),
+            ("date-like member", table([("a", text(date))]), [false, true, false]),
+            ("nameless member", table([("", text("b"))]), [false, true, false]),
+            ("members alike", table([("a", text("1")), ("A", text("2"))]), [true, true, true]),
+            ("21 members", SecretValue::Hashtable(many), [true, false, false]),
+        ] {
+            let found =
+                [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"].map(|module| refused(module, "k", &value, None));
+            assert_eq!(found, expected, "{name}");
+        }
+        for (key, expected) in [
+            ("k-1", [false, false, false]),
+            ("a b/c é", [false, true, false]),
+            ("a*", [true, true, false]),
+            ("a`b", [true, true, false]),
+            ("PSHT:x", [true, true, false]),
+            ("", [true, true, true]),
+        ] {
+            let found = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"]
+                .map(|module| refused(module, key, &text("v"), None));
+            assert_eq!(found, expected, "{key:?}");
+        }
+        let large = |n: i64| Some(Metadata::from([("n".to_owned(), MetadataValue::Int(n))]));
+        assert!(refused(SECRET_STORE, "k", &text("v"), large(1 << 40)));
+        assert!(!refused(SECRET_STORE, "k", &text("v"), large(7)));
+        assert!(refused(AZ_KEY_VAULT, "k", &text("v"), large(7)));
+    }
 }

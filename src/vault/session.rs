@@ -14,7 +14,7 @@ use crate::mount::merge;
 use crate::protocol::{
     Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock,
 };
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, Text};
 use crate::store::{Authentication, Discipline, Fingerprint};
 use crate::worker::{Broken, CallError, Seen, Worker};
 
@@ -172,23 +172,41 @@ impl Session<'_> {
         self.write(op).await
     }
 
-    /// Unlocks with the password that the worker remembers, or with the vault's.
+    /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
-        let store = &self.entry.store;
-        self.heed_lockout()?;
+        self.unlock_with(self.entry.password()).await
+    }
+
+    /// Unlocks with this password; one that works is the vault's from then on.
+    pub async fn unlock_with(&mut self, password: Option<Text>) -> Result<StoreReply, Trouble> {
+        let store = self.entry.store.clone();
         self.entry.allow_unlock();
-        let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
-        let password = self.entry.password.clone().map(SecretValue::SecureString);
-        let op = Op::Unlock(Unlock { vault: self.registered(), password });
-        match self.worker.call::<StoreReply>(op, self.until).await {
-            Ok(reply) => {
-                store.told(reply.authentication.as_deref(), reply.password_timeout);
-                store.unlocked();
-                self.saw(generation, files, Some(now));
-                Ok(reply)
+        let given = password.clone();
+        let password = password.map(SecretValue::SecureString);
+        let mut doubts = 0;
+        loop {
+            self.heed_lockout()?;
+            let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
+            let op = Op::Unlock(Unlock { vault: self.registered(), password: password.clone() });
+            match self.worker.call::<StoreReply>(op, self.until).await {
+                Ok(reply) => {
+                    store.told(reply.authentication.as_deref(), reply.password_timeout);
+                    store.unlocked();
+                    self.saw(generation, files, Some(now));
+                    if let Some(given) = given {
+                        self.entry.learn(given);
+                    }
+                    return Ok(reply);
+                }
+                Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
+                    doubts += 1;
+                    if doubts == DOUBTS || store.files_now() == files {
+                        return Err(self.refused(&fault, files));
+                    }
+                    sleep(MID_WRITE).await;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => Err(self.refused(&fault, files)),
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -221,9 +239,16 @@ impl Session<'_> {
         op: impl Fn(bool) -> Op,
     ) -> Result<T, Trouble> {
         let store = self.entry.store.clone();
+        // Before our own write makes the files look like ours again.
+        store.foreign_change();
         let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
-        let mut doubts = 0;
+        let (mut doubts, mut unlocked_now) = (0, false);
         loop {
+            if refresh && self.worker.seen.get(&store.id).is_none_or(|seen| seen.unlocked.is_none()) {
+                // A worker remembers a password only once it has opened the store.
+                self.unlock().await?;
+                (refresh, unlocked_now) = (false, true);
+            }
             if refresh {
                 self.heed_lockout()?;
             }
@@ -240,9 +265,16 @@ impl Session<'_> {
                 Err(error) => return Err(error.into()),
             };
             let moving = store.files_now() != files;
-            let locked = is_locked(&fault) && !refresh && self.can_refresh();
+            // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
+            let may_be_locked =
+                is_locked(&fault) || (store.discipline == Discipline::SecretStore && !is_not_found(&fault));
+            let locked = may_be_locked && !refresh && !unlocked_now && self.can_refresh();
             let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
             doubts += 1;
+            // Az.KeyVault's first read after a change of subscription fails, the next one does not.
+            if doubts == 1 && fault.id == "GetSecretInvalidOperation" && self.is_azure() {
+                continue;
+            }
             if locked || (doubtful && moving && doubts < DOUBTS) {
                 if moving {
                     sleep(MID_WRITE).await;
@@ -252,6 +284,10 @@ impl Session<'_> {
             }
             return Err(if refused { self.refused(&fault, files) } else { Trouble::Fault(fault) });
         }
+    }
+
+    fn is_azure(&self) -> bool {
+        self.entry.plan.extension().is_some_and(crate::plan::Extension::is_az_key_vault)
     }
 
     /// Whether an unlock brings the worker's copy up to date.

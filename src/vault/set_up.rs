@@ -1,6 +1,6 @@
 //! Sets a fresh worker up: init scripts, then each vault registered, configured and unlocked.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -19,8 +19,8 @@ use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Seen, Worker};
 
 /// Replays the plan's set-up into each worker.
 pub struct WorkerSetUp {
-    /// The vaults.
-    pub vaults: Arc<Vaults>,
+    /// The vaults; they hold the pool that holds this.
+    pub vaults: Weak<Vaults>,
     /// Scripts that run first.
     pub init: Vec<InitScript>,
     /// What script mode loads after them.
@@ -43,7 +43,8 @@ impl SetUp for WorkerSetUp {
             if let Some(first) = &self.first {
                 first.before(worker, until).await.map_err(|error| named("loading the script", error))?;
             }
-            for entry in self.vaults.all() {
+            let Some(vaults) = self.vaults.upgrade() else { return Ok(()) };
+            for entry in vaults.all() {
                 if belongs(&entry, crew) {
                     match enter(worker, &entry, held, lanes, until).await {
                         // A script may be adding it just now, and take it out again.
@@ -103,6 +104,11 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
     if let Some(hooks) = &entry.hooks {
         hooks.before(worker, until).await?;
     }
+    join(worker, entry, until).await
+}
+
+/// As [`ready`], where what a script does first has been done.
+pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
     if let Some(extension) = entry.plan.extension() {
         register(worker, extension, until).await?;
         let store = &entry.store;
@@ -121,7 +127,8 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
     Ok(())
 }
 
-async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
+/// Runs an init script.
+pub async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
     let (what, init) = match script {
         InitScript::Text(text) => {
             ("the init script".to_owned(), Init { script: Some(text.clone()), file: None })
@@ -201,7 +208,7 @@ impl Opening<'_> {
             self.configure(worker).await?;
         }
         if self.extension.unlock_at_start
-            && self.entry.password.is_some()
+            && self.entry.password().is_some()
             && store.authentication() != Authentication::None
         {
             let mut session = Session { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
@@ -224,7 +231,7 @@ impl Opening<'_> {
         let (files, generation) = (store.files_now(), store.generation());
         let parameters =
             if self.extension.imported { Parameters::default() } else { self.extension.parameters.clone() };
-        let password = self.entry.password.clone().map(SecretValue::SecureString);
+        let password = self.entry.password().map(SecretValue::SecureString);
         let op = Op::Configure(Configure { parameters, password });
         let told = worker.call::<StoreReply>(op, self.until).await;
         match told {

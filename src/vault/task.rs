@@ -34,13 +34,15 @@ impl Task for VaultTask {
             }
             // One that answered after its time is slow: its place is taken by one that is not.
             let slow = Instant::now() > self.act.deadline;
+            let rest = self.act.rest(worker, &mut done);
+            let outcome = self.act.settle(done);
             let verdict = if worker.broken().is_some() || slow {
-                let rest = self.act.rest(worker, &mut done);
                 Verdict::Replace(rest.map(|task| Rest { task, permit }))
             } else {
+                drop(permit);
                 Verdict::Keep
             };
-            let _ = self.reply.send(self.act.settle(done));
+            let _ = self.reply.send(outcome);
             verdict
         })
     }

@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::transport::Transport;
 use super::{BoxFuture, LaunchError, Launcher, Link, Process};
@@ -17,6 +19,12 @@ use crate::pwsh::Folder;
 
 /// Longest piece of a worker's stderr that becomes one log line, in bytes.
 const MAX_LOG_LINE: u64 = 4096;
+
+/// So many lines of a worker's stderr are logged in each [`LOG_WINDOW`].
+const LOG_LINES: u32 = 100;
+
+/// See [`LOG_LINES`].
+const LOG_WINDOW: Duration = Duration::from_secs(1);
 
 /// Starts pwsh processes that run the embedded worker script.
 pub struct PwshLauncher {
@@ -167,21 +175,34 @@ fn module_path(before: &[PathBuf]) -> Option<OsString> {
     std::env::join_paths(all).ok()
 }
 
+/// Logs what a worker writes to its stderr, line by line. A flood is drained and counted, not logged: it
+/// must neither block the worker nor fill the disk.
 async fn log_stderr(stderr: impl tokio::io::AsyncRead + Unpin, worker: u64) {
-    let mut reader = BufReader::new(stderr);
+    let mut reader = BufReader::with_capacity(64 * 1024, stderr);
     let mut line = Vec::new();
+    let mut window = Instant::now();
+    let (mut logged, mut dropped) = (0, 0_u64);
     loop {
         line.clear();
         let mut limited = tokio::io::AsyncReadExt::take(&mut reader, MAX_LOG_LINE);
-        match limited.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                let text = String::from_utf8_lossy(&line);
-                let text = text.trim_end();
-                if !text.is_empty() {
-                    tracing::info!(target: "worker", worker, "{text}");
-                }
+        if !matches!(limited.read_until(b'\n', &mut line).await, Ok(1..)) {
+            return;
+        }
+        if window.elapsed() >= LOG_WINDOW {
+            if dropped > 0 {
+                tracing::warn!(target: "worker", worker, lines = dropped, "a worker wrote more than is logged");
             }
+            (window, logged, dropped) = (Instant::now(), 0, 0);
+        }
+        if logged == LOG_LINES {
+            dropped += 1;
+            continue;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if !text.is_empty() {
+            logged += 1;
+            tracing::info!(target: "worker", worker, "{text}");
         }
     }
 }

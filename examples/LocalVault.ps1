@@ -1,0 +1,28 @@
+<#
+secretbridge's own vault, an encrypted file, in a script: no PowerShell module is needed. The module name
+'SecretBridge.Local' says so; `Path` is the vault's file.
+
+    VAULT_PASSWORD=… secretbridge run examples/LocalVault.ps1 -Path ./secrets.age -Port 8087
+#>
+param([Parameter(Mandatory)] [string] $Path, [int] $Port = 8087)
+
+Start-PodeServer {
+    Add-PodeEndpoint -Address localhost -Port $Port -Protocol Http
+
+    Register-PodeSecretVault -Name 'Local' -ModuleName 'SecretBridge.Local' -UnlockSecret $env:VAULT_PASSWORD -VaultParameters @{ Path = $Path }
+    Mount-PodeSecret -Name 'Counter' -Vault 'Local' -Key 'counter'
+
+    Add-PodeRoute -Method Get -Path '/counter' -ScriptBlock {
+        Write-PodeJsonResponse @{ Value = $secret:Counter }
+    }
+
+    Add-PodeRoute -Method Put -Path '/counter' -ScriptBlock {
+        $secret:Counter = $WebEvent.Data.Value
+    }
+
+    # Read, change and write are three steps: the lock makes them one.
+    Add-PodeRoute -Method Post -Path '/counter/next' -ScriptBlock {
+        Lock-PodeObject -Name 'counter' -ScriptBlock { $secret:Counter++ }
+        Write-PodeTextResponse "now $secret:Counter"
+    }
+}

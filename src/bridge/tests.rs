@@ -1,0 +1,395 @@
+//! The bridge over fake workers that behave as SecretStore does: each has a copy of its own, an unlock
+//! reads the disk again, a write puts the whole copy on the disk, and an overwrite is a delete and an add.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, VaultKind};
+use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+
+type Secrets = HashMap<String, Value>;
+
+/// What is on the disk, what each worker holds in memory, and what was called.
+#[derive(Default)]
+struct Disk {
+    secrets: Mutex<Secrets>,
+    copies: Mutex<HashMap<u64, Secrets>>,
+    gets: AtomicUsize,
+    sets: AtomicUsize,
+    /// The password that unlocks.
+    password: Mutex<String>,
+}
+
+impl Disk {
+    fn with(secrets: &[(&str, &str)]) -> Arc<Disk> {
+        let disk = Disk::default();
+        *disk.password.lock().unwrap() = "right".into();
+        for (name, value) in secrets {
+            disk.put(name, value);
+        }
+        Arc::new(disk)
+    }
+
+    fn put(&self, name: &str, value: &str) {
+        self.secrets.lock().unwrap().insert(name.into(), json!({ "t": "string", "v": value }));
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.secrets.lock().unwrap().get(name).and_then(|value| value["v"].as_str().map(str::to_owned))
+    }
+
+    /// Does a call as a worker's SecretStore would.
+    fn serve(&self, worker: u64, call: &Value) -> Reaction {
+        let op = call["op"].as_object().unwrap();
+        let (verb, body) = op.iter().next().unwrap();
+        let mut copies = self.copies.lock().unwrap();
+        let mut disk = self.secrets.lock().unwrap();
+        let password = self.password.lock().unwrap();
+        let unlocks = verb == "unlock" || body["refresh"] == true;
+        if unlocks && *password != "right" {
+            return Reaction::Say(vec![fault(call, "SecretStoreUnlockFailed")]);
+        }
+        if unlocks || !copies.contains_key(&worker) {
+            copies.insert(worker, disk.clone());
+        }
+        let copy = copies.get_mut(&worker).unwrap();
+        let name = body["name"].as_str().unwrap_or_default().to_owned();
+        let reply = match verb.as_str() {
+            "configure" | "unlock" => json!({ "authentication": "Password", "password_timeout": -1 }),
+            "register" => json!({ "module": SECRET_STORE, "metadata": true }),
+            "get" => {
+                if name != "secretbridge-warm-up" {
+                    self.gets.fetch_add(1, SeqCst);
+                }
+                match copy.get(&name) {
+                    Some(value) => json!({ "value": value, "metadata": {} }),
+                    None => return Reaction::Say(vec![fault(call, "GetSecretNotFound")]),
+                }
+            }
+            "set" => {
+                self.sets.fetch_add(1, SeqCst);
+                copy.insert(name, body["value"].clone());
+                disk.clone_from(copy);
+                json!({})
+            }
+            "remove" => {
+                copy.remove(&name);
+                disk.clone_from(copy);
+                json!({})
+            }
+            "info" => {
+                let secrets: Vec<_> =
+                    copy.keys().map(|name| json!({ "name": name, "type": "String" })).collect();
+                json!({ "secrets": secrets })
+            }
+            _ => json!({}),
+        };
+        Reaction::Say(vec![ok(call, &reply)])
+    }
+}
+
+fn plan(workers: usize) -> Plan {
+    let mut extension = Extension::new("store", SECRET_STORE);
+    extension.unlock = Some(SecretSource::Value("right".into()));
+    Plan {
+        vaults: vec![Vault::new("store", VaultKind::Extension(extension))],
+        pool: Sizes { min: workers, max: workers, ..Sizes::default() },
+        ..Plan::default()
+    }
+}
+
+async fn bridge(workers: usize, script: impl Fn(u64, &Value) -> Reaction + Send + Sync + 'static) -> Bridge {
+    Bridge::start_with(plan(workers), Arc::new(FakeLauncher::new(script))).await.unwrap()
+}
+
+async fn over(disk: &Arc<Disk>, workers: usize) -> Bridge {
+    let disk = disk.clone();
+    bridge(workers, move |worker, call| disk.serve(worker, call)).await
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn read(bridge: &Bridge, key: &str) -> Result<String, BridgeError> {
+    let value = bridge.get("store", key, soon()).await?;
+    Ok(value.as_text().unwrap_or_default().to_owned())
+}
+
+async fn write(bridge: &Bridge, key: &str, value: &str) -> Result<(), BridgeError> {
+    bridge.set("store", key, SecretValue::string(value), None, soon()).await
+}
+
+/// Whether a line is a call of that verb about that key.
+fn is(call: &Value, verb: &str, key: &str) -> bool {
+    call["op"][verb]["name"] == key
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_writers_of_one_store_lose_nothing() {
+    let disk = Disk::with(&[]);
+    let bridge = over(&disk, 4).await;
+    let mut clients = JoinSet::new();
+    for client in 0..4 {
+        let bridge = bridge.clone();
+        clients.spawn(async move {
+            for key in 0..25 {
+                write(&bridge, &format!("k{client}-{key}"), "v").await.unwrap();
+            }
+        });
+    }
+    clients.join_all().await;
+    assert_eq!(disk.secrets.lock().unwrap().len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_seen_by_every_later_read_through_any_worker() {
+    let disk = Disk::with(&[("k", "0")]);
+    let bridge = over(&disk, 4).await;
+    for round in 1..40 {
+        write(&bridge, "k", &round.to_string()).await.unwrap();
+        let mut readers = JoinSet::new();
+        for _ in 0..8 {
+            let bridge = bridge.clone();
+            readers.spawn(async move { read(&bridge, "k").await.unwrap() });
+        }
+        assert!(readers.join_all().await.iter().all(|value| *value == round.to_string()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_clients_of_a_cold_secret_make_one_call() {
+    let disk = Disk::with(&[("k", "v")]);
+    let bridge = over(&disk, 4).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..100 {
+        let bridge = bridge.clone();
+        clients.spawn(async move { read(&bridge, "k").await.unwrap() });
+    }
+    assert!(clients.join_all().await.iter().all(|value| value == "v"));
+    assert_eq!(disk.gets.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_begun_before_a_write_never_fills_the_cache_after_it() {
+    let disk = Disk::with(&[("k", "old")]);
+    let (told, gets) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let script = {
+        let (disk, told) = (disk.clone(), told.clone());
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            // The first load has read its value and has not answered yet.
+            Reaction::Say(lines) if is(call, "get", "k") && gets.fetch_add(1, SeqCst) == 0 => {
+                Reaction::When(told.clone(), lines)
+            }
+            reaction => reaction,
+        }
+    };
+    let mut plan = plan(2);
+    // A store whose readers do not exclude its writers, so that the two can cross.
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    (extension.module, extension.parallel) = ("My.Vault".into(), Some(true));
+    plan.vaults[0].cache_ttl = Duration::from_secs(60);
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    let load = tokio::spawn({
+        let bridge = bridge.clone();
+        async move { read(&bridge, "k").await }
+    });
+    while disk.gets.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    write(&bridge, "k", "new").await.unwrap();
+    assert_eq!(read(&bridge, "k").await.unwrap(), "new", "the load under way is not joined");
+    told.notify_one();
+    assert_eq!(load.await.unwrap().unwrap(), "old", "its own caller asked before the write");
+    assert_eq!(read(&bridge, "k").await.unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_a_dying_worker_deleted_is_put_back_before_anybody_reads() {
+    let disk = Disk::with(&[("k", "old"), ("other", "o")]);
+    let deaths = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "set", "k") && deaths.fetch_add(1, SeqCst) == 0 {
+                disk.secrets.lock().unwrap().remove("k");
+                return Reaction::Die;
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(2, script).await;
+    let outcome = write(&bridge, "k", "new").await;
+    assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
+    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+    assert_eq!(disk.text("other").as_deref(), Some("o"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_whose_worker_died_is_tried_once_more_and_a_begun_write_is_not() {
+    let disk = Disk::with(&[("k", "v")]);
+    let deaths = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, deaths) = (disk.clone(), deaths.clone());
+        move |worker, call: &Value| match deaths.load(SeqCst) {
+            0 if is(call, "get", "k") => {
+                deaths.fetch_add(1, SeqCst);
+                Reaction::Die
+            }
+            _ if is(call, "set", "dies") => Reaction::Die,
+            _ => disk.serve(worker, call),
+        }
+    };
+    let bridge = bridge(1, script).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+    assert!(matches!(
+        write(&bridge, "dies", "x").await,
+        Err(BridgeError::Worker { outcome_unknown: true, .. })
+    ));
+    assert_eq!(disk.sets.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_past_its_deadline_is_unknown_and_may_end_in_its_grace() {
+    let disk = Disk::with(&[("k", "old")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(lines) if is(call, "set", "k") => Reaction::Later(Duration::from_secs(12), lines),
+            reaction => reaction,
+        }
+    };
+    let mut plan = plan(1);
+    plan.vaults[0].cache_ttl = Duration::from_secs(600);
+    let launcher = Arc::new(FakeLauncher::new(script));
+    let bridge = Bridge::start_with(plan, launcher.clone()).await.unwrap();
+    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+    let outcome = write(&bridge, "k", "new").await;
+    assert!(matches!(outcome, Err(BridgeError::Deadline { outcome_unknown: true })), "{outcome:?}");
+    assert_eq!(read(&bridge, "k").await.unwrap(), "new", "read after the write, not from the cache");
+    assert_eq!(launcher.launched.load(SeqCst), 2, "a worker that was late is replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waited_too_long_in_the_queue_has_written_nothing() {
+    let disk = Disk::with(&[("slow", "v")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "get", "slow") { Reaction::Hang } else { disk.serve(worker, call) }
+        }
+    };
+    let bridge = bridge(1, script).await;
+    let hung = tokio::spawn({
+        let bridge = bridge.clone();
+        async move { bridge.get("store", "slow", Instant::now() + Duration::from_secs(60)).await }
+    });
+    tokio::task::yield_now().await;
+    let outcome = write(&bridge, "k", "v").await;
+    assert!(matches!(outcome, Err(BridgeError::Deadline { outcome_unknown: false })), "{outcome:?}");
+    assert!(matches!(hung.await.unwrap(), Err(BridgeError::Deadline { .. })));
+    assert_eq!(disk.sets.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
+    let disk = Disk::with(&[("k", "v")]);
+    *disk.password.lock().unwrap() = "changed".into();
+    let bridge = over(&disk, 2).await;
+    let outcome = read(&bridge, "k").await;
+    assert!(matches!(outcome, Err(BridgeError::Locked { .. })), "{outcome:?}");
+    assert_eq!(bridge.health().vaults[0].state, "locked_out");
+    *disk.password.lock().unwrap() = "right".into();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+    assert_eq!(bridge.health().vaults[0].state, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_of_a_member_keeps_the_others_under_concurrency() {
+    let disk = Disk::with(&[]);
+    let table = json!({ "t": "hashtable", "v": { "a": { "t": "string", "v": "0" }, "b": { "t": "string", "v": "0" } } });
+    disk.secrets.lock().unwrap().insert("k".into(), table);
+    let mut plan = plan(4);
+    plan.mounts = ["a", "b"]
+        .map(|member| Mount {
+            name: member.into(),
+            vault: "store".into(),
+            key: "k".into(),
+            projection: Projection::Member(member.into()),
+            cache_ttl: None,
+        })
+        .to_vec();
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| disk.serve(worker, call)
+    };
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    let mut clients = JoinSet::new();
+    for mount in ["a", "b"] {
+        let bridge = bridge.clone();
+        clients.spawn(async move {
+            for round in 1..=20 {
+                let value = SecretValue::string(round.to_string());
+                bridge.update(mount, value, None, soon()).await.unwrap();
+                let seen = bridge.read(mount, soon()).await.unwrap();
+                assert_eq!(seen.as_text(), Some(round.to_string().as_str()));
+            }
+        });
+    }
+    clients.join_all().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_secret_a_strange_mount_and_a_full_queue_have_their_errors() {
+    let disk = Disk::with(&[]);
+    let bridge = over(&disk, 1).await;
+    assert!(matches!(read(&bridge, "nope").await, Err(BridgeError::NotFound { .. })));
+    assert!(matches!(bridge.read("nope", soon()).await, Err(BridgeError::UnknownMount { .. })));
+    assert!(matches!(bridge.get("nope", "k", soon()).await, Err(BridgeError::UnknownVault { .. })));
+    assert!(matches!(write(&bridge, "a*", "v").await, Err(BridgeError::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_unregisters_and_answers_what_was_accepted() {
+    let disk = Disk::with(&[("k", "v")]);
+    let unregistered = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, unregistered) = (disk.clone(), unregistered.clone());
+        move |worker, call: &Value| {
+            unregistered.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(3, script).await;
+    let reads: Vec<_> = (0..5)
+        .map(|n| {
+            let bridge = bridge.clone();
+            tokio::spawn(async move { write(&bridge, &format!("k{n}"), "v").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    bridge.stop(Duration::from_secs(30)).await;
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    assert_eq!(unregistered.load(SeqCst), 1);
+    assert!(matches!(read(&bridge, "k").await, Err(BridgeError::NotReady { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_that_is_dropped_leaves_no_worker() {
+    let disk = Disk::with(&[]);
+    let launcher = Arc::new(FakeLauncher::new(move |worker, call| disk.serve(worker, call)));
+    let bridge = Bridge::start_with(plan(3), launcher.clone()).await.unwrap();
+    assert_eq!(launcher.alive.load(SeqCst), 3);
+    drop(bridge);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}

@@ -1,0 +1,35 @@
+//! The `check` command: every mistake of a configuration file in one run.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::cli::CheckArgs;
+use crate::config::{self, ConfigError};
+use crate::exit::Exit;
+
+/// Checks a file. Says nothing on standard output if it is good, unless asked for JSON.
+pub fn check(arguments: &CheckArgs) -> Exit {
+    let outcome = config::load(&arguments.config);
+    let problems = match &outcome {
+        Ok(_) => json!({ "problems": [] }),
+        Err(ConfigError::Invalid(problems)) => problems.to_json(),
+        Err(error) => json!({ "problems": [{ "message": error.to_string() }] }),
+    };
+    // Whoever asked may have gone; the exit code says it all.
+    if arguments.json {
+        let _ = writeln!(std::io::stdout(), "{problems}");
+    }
+    match outcome {
+        Ok(_) => {
+            let _ = writeln!(std::io::stderr(), "{}: no mistakes", arguments.config.display());
+            Exit::Ok
+        }
+        Err(error) => {
+            if !arguments.json {
+                let _ = writeln!(std::io::stderr(), "{error}");
+            }
+            Exit::Usage
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The command line. Pure: it reads arguments and nothing else, but for the variables named in the help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{parse_bind, parse_expose};
+use crate::exit::Exit;
+use crate::logging;
+use crate::plan::{Bind, Expose};
+
+/// What is logged without a word.
+const LOG: &str = "info";
+
+const EXIT_CODES: &str = "\
+EXIT CODES:
+   0  done, or stopped by a signal
+   1  failed while running; the log says why
+  64  the command line or the configuration is wrong
+  69  no pwsh 7.4 or later was found, and the plan needs one";
+
+const SERVE_AFTER: &str = "\
+THE LOCAL VAULT:
+  Without a configuration, secrets are kept in a local vault: a file encrypted with age,
+  and beside it the file with its key, both readable by your account only (mode 0600).
+  The key protects copies of the data file alone: a backup, a synchronised folder, a disk
+  image that does not have the key file too.
+  It does not protect from anyone who can read your account's files: programs that run as
+  you, and the administrator, can read both.
+
+EXAMPLES:
+  secretbridge serve
+      A local vault on http://127.0.0.1:8085; prints where its token is and a curl line to try.
+  secretbridge serve --config secretbridge.toml
+      The vaults, secrets and routes of a file.
+  secretbridge serve --expose-vault Team --expose-vault Mine:rw
+      Vaults that you registered in PowerShell: Team for reading, Mine for writing too.
+  secretbridge serve --listen unix:/run/user/1000/secretbridge.sock
+      On a Unix socket that your account alone can open.
+";
+
+const CHECK_AFTER: &str = "\
+EXAMPLES:
+  secretbridge check --config secretbridge.toml
+      Tells every mistake with its line, or nothing.
+  secretbridge check --config secretbridge.toml --json
+      The same as JSON, for an editor or a pipeline.
+";
+
+const RUN_AFTER: &str = "\
+EXAMPLES:
+  secretbridge run server.ps1 -VaultName Real -SubscriptionId 0000
+      Serves a script; what follows its name are the script's parameters.
+  secretbridge run --check --format toml server.ps1
+      Prints what the script would serve, as a configuration file.
+";
+
+/// Keeps PowerShell's SecretManagement vaults open behind a fast and safe front.
+#[derive(Debug, Parser)]
+#[command(name = "secretbridge", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_long_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// What to log: a level (off, error, warn, info, debug, trace) or a filter such as `warn,secretbridge::pool=debug`.
+    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", hide_env_values = true, value_name = "LEVEL|FILTER", default_value = LOG)]
+    #[arg(value_parser = log_filter)]
+    pub log: String,
+    /// How to write the log to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// The pwsh program. Without it, SECRETBRIDGE_PWSH names it, then PATH is searched.
+    // The variable is read where pwsh is looked for, because a configuration file stands between the two.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub pwsh: Option<PathBuf>,
+}
+
+/// How to write the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve vaults over HTTP.
+    Serve(ServeArgs),
+    /// Check a configuration file and tell every mistake in it.
+    Check(CheckArgs),
+    /// Serve a PowerShell script written for Pode's Secrets feature.
+    Run(RunArgs),
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+#[command(after_long_help = concat_serve())]
+pub struct ServeArgs {
+    /// The configuration file. Without one, a local vault is served.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Listen here in place of where the file says: `127.0.0.1:8085`, `[::1]:0`, `*:8080` or `unix:/path`. May be repeated.
+    #[arg(long, value_name = "ADDR", value_parser = parse_bind)]
+    pub listen: Vec<Bind>,
+    /// Serve a vault that you registered in PowerShell, for reading, or with :rw for writing too. May be repeated.
+    #[arg(long, value_name = "NAME[:rw]", value_parser = expose)]
+    pub expose_vault: Vec<Expose>,
+    /// Do not look for vaults that you registered in PowerShell.
+    #[arg(long, conflicts_with = "expose_vault")]
+    pub no_auto_import: bool,
+    /// The file with the bearer token that callers must show (mode 0600).
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How many pwsh workers to keep, in place of the pool's min and max.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// The folder of the local vault, when no file is given.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub local_vault: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_long_help = concat_check())]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print the mistakes as a JSON document to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_long_help = concat_run())]
+pub struct RunArgs {
+    /// Print what the script would serve, secrets redacted, and serve nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// How --check prints it.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text, requires = "check")]
+    pub format: PlanFormat,
+    /// Answer every route of the script in PowerShell, also those that could do without.
+    #[arg(long)]
+    pub no_lift: bool,
+    /// Ask callers of the script's routes for the bearer token in this file (mode 0600).
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Listen on the loopback interface only, whatever the script says.
+    #[arg(long)]
+    pub loopback: bool,
+    /// The script.
+    #[arg(value_name = "SCRIPT")]
+    pub script: PathBuf,
+    /// The script's own parameters, e.g. `-VaultName Real`.
+    #[arg(value_name = "PARAMETERS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub parameters: Vec<OsString>,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON document.
+    Json,
+    /// A configuration file.
+    Toml,
+}
+
+/// Reads the command line. An error is printed by its own `print`, which knows where help goes.
+pub fn parse<I, A>(arguments: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = A>,
+    A: Into<OsString> + Clone,
+{
+    Cli::try_parse_from(arguments)
+}
+
+/// How the program ends after such an error: help and version that were asked for are no mistake.
+pub fn exit_of(error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
+        _ => Exit::Usage,
+    }
+}
+
+fn expose(text: &str) -> Result<Expose, String> {
+    parse_expose(text).ok_or_else(|| "names no vault; write NAME or NAME:rw".to_owned())
+}
+
+fn log_filter(text: &str) -> Result<String, logging::LogError> {
+    // A variable that is set but empty is as one that is not set.
+    let filter = if text.trim().is_empty() { LOG } else { text };
+    logging::parse_filter(filter).map(|_| filter.to_owned())
+}
+
+fn concat_serve() -> String {
+    format!("{SERVE_AFTER}\n{EXIT_CODES}")
+}
+
+fn concat_check() -> String {
+    format!("{CHECK_AFTER}\n{EXIT_CODES}")
+}
+
+fn concat_run() -> String {
+    format!("{RUN_AFTER}\n{EXIT_CODES}")
+}
+
+#[cfg(test)]
+mod tests;

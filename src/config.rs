@@ -1,0 +1,154 @@
+//! The configuration file: TOML text in, a checked [`Plan`] out, and back.
+//!
+//! One run tells every mistake, each with its line, its column and what to write instead. A key that is
+//! not known is a mistake everywhere, and what is read here has been checked: names refer to things that
+//! exist, routes do not collide, nothing is accepted and ignored. `docs/configuration.md` is the reference.
+//!
+//! ```text
+//! text ─► toml (spanned) ─► reader ─► sections, vaults, routes ─► Plan
+//! ```
+
+mod address;
+mod password;
+mod problem;
+mod reader;
+mod routes;
+mod sections;
+mod template;
+mod units;
+mod vaults;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use toml::de::DeTable;
+
+use crate::plan::Plan;
+use problem::Report;
+use reader::Table;
+
+pub use address::{AddressError, parse_bind};
+pub use password::resolve;
+pub use problem::{Problem, Problems};
+pub use sections::parse_expose;
+pub use write::to_toml;
+
+/// Why there is no plan, or no password.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file has mistakes.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+    /// A password's environment variable is not set.
+    #[error("the environment variable '{name}' is not set")]
+    NoVariable {
+        /// The variable.
+        name: String,
+    },
+    /// A password's environment variable is not text.
+    #[error("the environment variable '{name}' is not UTF-8")]
+    VariableNotText {
+        /// The variable.
+        name: String,
+    },
+    /// A password's file may be read by others.
+    #[error("{} is open to group or others (mode {mode:04o}); chmod 600 shuts them out", .path.display())]
+    OpenFile {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A password's file is not a regular file of text.
+    #[error("{} {reason}", .path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A password is empty.
+    #[error("the password in {place} is empty")]
+    EmptyPassword {
+        /// Where it was looked for.
+        place: String,
+    },
+}
+
+/// Reads a configuration file. Relative paths in it are relative to its folder.
+pub fn load(path: &Path) -> Result<Plan, ConfigError> {
+    let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    // Absolute, so that the plan means the same wherever the program goes.
+    let absolute = std::path::absolute(path).map_err(unreadable)?;
+    let base = absolute.parent().unwrap_or(&absolute);
+    let plan = match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, base),
+        Err(error) => Err(not_text(error.as_bytes(), error.utf8_error().valid_up_to())),
+    };
+    plan.map_err(|problems| ConfigError::Invalid(problems.of_file(path)))
+}
+
+/// Reads configuration text. Relative paths in it are relative to `base`.
+pub fn parse(text: &str, base: &Path) -> Result<Plan, Problems> {
+    let report = Report::new(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        report.add_syntax(error);
+    }
+    let plan = Table::root(&report, document.get_ref(), |root| read_plan(root, base, &report));
+    match report.finish() {
+        Some(problems) => Err(problems),
+        None => Ok(plan),
+    }
+}
+
+fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
+    let listeners = sections::listeners(root, base);
+    let access = root.read("auth", |auth| sections::access(auth, base)).unwrap_or_default();
+    let (pwsh, init) = root.read("pwsh", |pwsh| sections::pwsh(pwsh, base)).unwrap_or_default();
+    let pool = root.read("pool", sections::pool).unwrap_or_default();
+    let limits = root.read("limits", sections::limits).unwrap_or_default();
+    let auto_import = root.read("auto_import", sections::auto_import).unwrap_or_default();
+
+    let vault_table = root.get("vaults");
+    let secret_table = root.get("secrets");
+    let route_list = root.get("routes");
+    let vaults = vault_table.as_ref().map_or_else(Vec::new, |node| vaults::vaults(node, base, &auto_import));
+    let known = vaults::Known::new(&vaults, vault_table.as_ref(), &auto_import);
+    let mounts = secret_table.as_ref().map_or_else(Vec::new, |node| vaults::mounts(node, &known));
+    let known = routes::Known::new(&mounts, secret_table.as_ref(), &known);
+    let routes = route_list.as_ref().map_or_else(Vec::new, |node| routes::routes(node, &known));
+
+    let serves = !mounts.is_empty() || !routes.is_empty() || vaults.iter().any(|vault| vault.exposed);
+    // With other mistakes about, what is missing may be what they are in.
+    if !serves && auto_import.expose.is_empty() && report.is_clean() {
+        root.lacks(
+            "nothing is served: no secret is mounted, no route declared, no vault exposed",
+            Some("add [vaults.…] and [secrets.…], or expose = true in a vault"),
+        );
+    }
+    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, auto_import }
+}
+
+fn not_text(bytes: &[u8], at: usize) -> Problems {
+    let (line, column) = problem::position(bytes, at);
+    let message = "the file is not UTF-8".to_owned();
+    Problems {
+        file: None,
+        problems: vec![Problem { line, column, path: String::new(), message, hint: None }],
+    }
+}
+
+#[cfg(test)]
+mod tests;

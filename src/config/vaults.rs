@@ -1,0 +1,321 @@
+//! `[vaults]` and `[secrets]`: what keeps secrets, and the names that they are mounted under.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::problem::{nearest, quoted, suggest};
+use super::reader::{Node, Table};
+use super::sections::{path, variable};
+use super::template::to_json;
+use crate::plan::{AutoImport, Extension, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind};
+use crate::protocol::Parameters;
+use crate::secret::fold;
+
+/// `Set-SecretStoreConfiguration`'s own names, which are all that SecretStore knows.
+const STORE_PARAMETERS: [&str; 4] = ["Authentication", "Interaction", "PasswordTimeout", "Scope"];
+
+const EXTENSION_KEYS: [&str; 8] = [
+    "module",
+    "vault_name",
+    "parameters",
+    "unlock",
+    "unlock_interval",
+    "unlock_at_start",
+    "parallel",
+    "repair",
+];
+
+const UNLOCK_HINT: &str = "write unlock = { env = \"NAME\" } or unlock = { file = \"password.txt\" }";
+
+/// The vaults that mounts may name: those of the file, well formed or not, and those it exposes.
+pub(super) struct Known {
+    vaults: Vec<(String, bool)>,
+}
+
+impl Known {
+    pub fn new(vaults: &[Vault], table: Option<&Node<'_>>, auto_import: &AutoImport) -> Known {
+        let mut known: Vec<_> = vaults.iter().map(|vault| (vault.name.clone(), vault.read_only)).collect();
+        if let Some(table) = table.and_then(|node| node.value().as_table()) {
+            known.extend(table.keys().map(|name| (name.get_ref().to_string(), false)));
+        }
+        known.extend(auto_import.expose.iter().map(|expose| (expose.vault.clone(), !expose.writable)));
+        Known { vaults: known }
+    }
+
+    /// Whether writes to it are refused; `None` for a vault that is not known.
+    pub fn read_only(&self, name: &str) -> Option<bool> {
+        let folded = fold(name);
+        self.vaults.iter().find(|(known, _)| fold(known) == folded).map(|(_, read_only)| *read_only)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.vaults.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+// === vaults ===
+
+pub(super) fn vaults(node: &Node<'_>, base: &Path, auto_import: &AutoImport) -> Vec<Vault> {
+    let members = node.members().unwrap_or_default();
+    refuse_same_names(&members, "vault");
+    let mut vaults = Vec::new();
+    for (name, node) in &members {
+        refuse_bad_name(name, node);
+        if auto_import.expose.iter().any(|expose| fold(&expose.vault) == fold(name)) {
+            node.refuse_key("is also in auto_import.expose", Some("give one of them another name"));
+        }
+        if let Some(vault) = node.table(|table| vault(name, node, table, base)).flatten() {
+            vaults.push((node.clone(), vault));
+        }
+    }
+    refuse_same_registration(&vaults);
+    refuse_two_stores(&vaults);
+    vaults.into_iter().map(|(_, vault)| vault).collect()
+}
+
+fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Option<Vault> {
+    let local = table.read("local", Node::flag).unwrap_or(false);
+    let cache_ttl = table.read("cache_ttl", Node::duration).unwrap_or(Duration::ZERO);
+    let read_only = table.read("read_only", Node::flag).unwrap_or(false);
+    let exposed = table.read("expose", Node::flag).unwrap_or(false);
+    let repair = if local { None } else { table.read("repair", Node::flag) };
+    let kind = if local {
+        let folder = table.read("folder", |node| path(node, base));
+        table.exclude(&EXTENSION_KEYS, "is only for a vault of a module, not a local one", None);
+        VaultKind::Local { folder }
+    } else {
+        table.exclude(&["folder"], "is only for a local vault", Some("local = true makes it one"));
+        VaultKind::Extension(extension(name, node, table, base)?)
+    };
+    let repair = repair.unwrap_or(false);
+    Some(Vault { name: name.to_owned(), kind, cache_ttl, read_only, exposed, repair })
+}
+
+fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Option<Extension> {
+    let registered = table.read("vault_name", |node| {
+        let name = node.name()?;
+        refuse_bad_name(&name, node);
+        Some(name)
+    });
+    let parameters_node = table.get("parameters");
+    let parameters = parameters_node.as_ref().and_then(parameters).unwrap_or_default();
+    let unlock_node = table.get("unlock");
+    let unlock = unlock_node.as_ref().and_then(|node| unlock(node, base));
+    let unlock_interval = needs_unlock(table, "unlock_interval", &unlock_node, Node::duration);
+    let unlock_at_start = needs_unlock(table, "unlock_at_start", &unlock_node, Node::flag);
+    let parallel = table.read("parallel", Node::flag);
+    let module = module(table, base);
+    let extension = Extension {
+        registered: registered.unwrap_or_else(|| name.to_owned()),
+        module: module?,
+        parameters,
+        unlock,
+        unlock_interval: unlock_interval.unwrap_or(Duration::ZERO),
+        unlock_at_start: unlock_at_start.unwrap_or(true),
+        parallel,
+        imported: false,
+    };
+    if extension.is_secret_store() {
+        check_store(node, &extension, parameters_node.as_ref(), unlock_node.is_some());
+    }
+    Some(extension)
+}
+
+fn module(table: &mut Table<'_>, base: &Path) -> Option<String> {
+    let Some(node) = table.get("module") else {
+        table.lacks("needs a module, or local = true", Some("e.g. module = \"Az.KeyVault\""));
+        return None;
+    };
+    let text = node.name()?;
+    // A name is left for PowerShell to find; only a path has separators.
+    if text.contains(std::path::is_separator) || text.starts_with('~') {
+        return path(&node, base).map(|path| path.to_string_lossy().into_owned());
+    }
+    Some(text)
+}
+
+fn needs_unlock<'t, T>(
+    table: &mut Table<'t>,
+    key: &'static str,
+    unlock: &Option<Node<'t>>,
+    read: impl FnOnce(&Node<'t>) -> Option<T>,
+) -> Option<T> {
+    let node = table.get(key)?;
+    if unlock.is_none() {
+        node.refuse_key("has no use without unlock", Some(UNLOCK_HINT));
+    }
+    read(&node)
+}
+
+fn unlock(node: &Node<'_>, base: &Path) -> Option<SecretSource> {
+    if node.value().is_str() {
+        node.refuse("a password does not belong in this file", Some(UNLOCK_HINT));
+        return None;
+    }
+    if !node.value().is_table() {
+        return node.expected("{ env = \"NAME\" } or { file = \"password.txt\" }");
+    }
+    node.table(|table| match table.one_of(&["env", "file"]) {
+        Some(("env", node)) => variable(&node).map(SecretSource::Env),
+        Some((_, node)) => path(&node, base).map(SecretSource::File),
+        None => {
+            table.lacks("names no place of the password", Some(UNLOCK_HINT));
+            None
+        }
+    })?
+}
+
+fn parameters(node: &Node<'_>) -> Option<Parameters> {
+    let mut map = Map::new();
+    for (name, member) in node.members()? {
+        if name.is_empty() {
+            member.refuse_key("has no name", None);
+        } else if map.keys().any(|other: &String| fold(other) == fold(name)) {
+            member.refuse_key("is named twice; PowerShell compares without case", None);
+        }
+        if let Some(value) = to_json(&member) {
+            map.insert(name.to_owned(), value);
+        }
+    }
+    Some(Parameters(map))
+}
+
+// === SecretStore ===
+
+fn check_store(node: &Node<'_>, store: &Extension, parameters: Option<&Node<'_>>, has_unlock: bool) {
+    for (name, member) in parameters.and_then(Node::members).unwrap_or_default() {
+        if nearest(name, STORE_PARAMETERS.into_iter().chain(["Password"])) == Some("Password") {
+            member.refuse_key("a password does not belong in this file", Some(UNLOCK_HINT));
+        } else if !STORE_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let hint = suggest(name, "SecretStore knows", STORE_PARAMETERS);
+            member.refuse_key("is no parameter of SecretStore", hint.as_deref());
+        } else if name.eq_ignore_ascii_case("Interaction") && !says(&store.parameters, name, "None") {
+            member.refuse("must be \"None\": a server has nobody to ask", None);
+        }
+    }
+    if !has_unlock && node.is_whole() && !says(&store.parameters, "Authentication", "None") {
+        let hint = format!("{UNLOCK_HINT}, or parameters = {{ Authentication = \"None\" }}");
+        node.refuse_key("SecretStore needs a password to unlock it", Some(&hint));
+    }
+}
+
+fn says(parameters: &Parameters, name: &str, value: &str) -> bool {
+    let found = parameters.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    matches!(found, Some((_, Value::String(text))) if text.eq_ignore_ascii_case(value))
+}
+
+/// Every SecretStore vault of a user is the same store, with one password and one configuration.
+fn refuse_two_stores(vaults: &[(Node<'_>, Vault)]) {
+    let stores: Vec<_> = vaults
+        .iter()
+        .filter_map(|(node, vault)| Some((node, vault.extension()?)))
+        .filter(|(_, extension)| extension.is_secret_store())
+        .collect();
+    let Some(((first_node, first), rest)) = stores.split_first() else { return };
+    for (node, other) in rest {
+        let differs = if other.parameters != first.parameters {
+            "parameters"
+        } else if other.unlock != first.unlock {
+            "unlock"
+        } else {
+            continue;
+        };
+        let line = first_node.line();
+        node.refuse_key(
+            format!("{differs} differ from those on line {line}, but {SECRET_STORE} is one store"),
+            Some("write the same in both, or mount from one vault"),
+        );
+    }
+}
+
+fn refuse_same_registration(vaults: &[(Node<'_>, Vault)]) {
+    for (index, (node, vault)) in vaults.iter().enumerate() {
+        let Some(extension) = vault.extension() else { continue };
+        let folded = fold(&extension.registered);
+        let twin = vaults[..index].iter().find(|(_, other)| {
+            // Equal friendly names have been refused by themselves.
+            fold(&other.name) != fold(&vault.name)
+                && other.extension().is_some_and(|other| fold(&other.registered) == folded)
+        });
+        if let Some((first, _)) = twin {
+            let name = quoted(&extension.registered);
+            let message = format!("would be registered as {name}, as is the vault on line {}", first.line());
+            node.refuse_key(message, Some("give them different vault_name"));
+        }
+    }
+}
+
+// === names ===
+
+fn refuse_bad_name(name: &str, node: &Node<'_>) {
+    if name.trim().is_empty() {
+        node.refuse_key("has no name", None);
+    } else if name.chars().any(|c| c.is_control() || "*?[]".contains(c)) {
+        node.refuse_key("has a character that no vault name may have: * ? [ ] or a control character", None);
+    }
+}
+
+fn refuse_same_names(members: &[(&str, Node<'_>)], what: &str) {
+    for (index, (name, node)) in members.iter().enumerate() {
+        let folded = fold(name);
+        if let Some((other, first)) = members[..index].iter().find(|(other, _)| fold(other) == folded) {
+            let message = format!("is the same {what} as {} on line {}", quoted(other), first.line());
+            node.refuse_key(message, Some("names are compared without case"));
+        }
+    }
+}
+
+// === mounts ===
+
+pub(super) fn mounts(node: &Node<'_>, known: &Known) -> Vec<Mount> {
+    let members = node.members().unwrap_or_default();
+    refuse_same_names(&members, "secret");
+    let mount = |(name, node): &(&str, Node<'_>)| {
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            node.refuse_key("is no name for a secret", None);
+        }
+        node.table(|table| mount(name, table, known)).flatten()
+    };
+    members.iter().filter_map(mount).collect()
+}
+
+fn mount(name: &str, table: &mut Table<'_>, known: &Known) -> Option<Mount> {
+    let vault = table.need("vault", |node| {
+        let vault = node.name()?;
+        if node.is_whole() && known.read_only(&vault).is_none() {
+            let hint = suggest(&vault, "vaults", known.names());
+            let hint = hint.unwrap_or_else(|| "add [vaults.…], or name it in auto_import.expose".to_owned());
+            node.refuse(format!("there is no vault {}", quoted(&vault)), Some(&hint));
+        }
+        Some(vault)
+    });
+    let key = table.read("key", Node::name).unwrap_or_else(|| name.to_owned());
+    let projection = match table.one_of(&["property", "expand_property"]) {
+        Some(("property", node)) => members_of(&node),
+        Some((_, node)) => node.name().map_or(Projection::Whole, Projection::Member),
+        None => Projection::Whole,
+    };
+    let cache_ttl = table.read("cache_ttl", Node::duration);
+    Some(Mount { name: name.to_owned(), vault: vault?, key, projection, cache_ttl })
+}
+
+fn members_of(node: &Node<'_>) -> Projection {
+    let items = node.items_or_one();
+    if items.is_empty() {
+        node.refuse("names no member", None);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for item in &items {
+        let Some(name) = item.name() else { continue };
+        if names.iter().any(|other| fold(other) == fold(&name)) {
+            item.refuse(format!("{} is named twice", quoted(&name)), None);
+        }
+        names.push(name);
+    }
+    Projection::Members(names)
+}

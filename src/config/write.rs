@@ -1,0 +1,379 @@
+//! Writes a plan as a configuration file.
+//!
+//! What [`super::parse`] reads from it is the same plan. What a file cannot say (script blocks, a password
+//! given by value) stands there as a comment, so that nothing is lost in silence.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::address::format_bind;
+use super::units::{format_duration, format_size};
+use crate::plan::{
+    Access, Action, AutoImport, Expose, Extension, InitScript, Limits, Listener, Mount, Plan, Pool,
+    Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
+};
+use crate::protocol::Parameters;
+use crate::secret::fold;
+
+/// What stands for the value of a parameter that is not shown.
+const REDACTED: &str = "<redacted>";
+
+/// Writes a plan as TOML. With `redact`, values of vault parameters are not shown. A password given by
+/// value never is.
+pub fn to_toml(plan: &Plan, redact: bool) -> String {
+    let mut out = Writer::default();
+    out.listeners(&plan.listeners);
+    out.access(&plan.access);
+    out.pwsh(plan);
+    out.pool(&plan.pool);
+    out.limits(&plan.limits);
+    out.auto_import(&plan.auto_import, &plan.vaults);
+    for vault in &plan.vaults {
+        out.vault(vault, redact);
+    }
+    for mount in &plan.mounts {
+        out.mount(mount);
+    }
+    for route in &plan.routes {
+        out.route(route);
+    }
+    out.text
+}
+
+#[derive(Default)]
+struct Writer {
+    text: String,
+}
+
+impl Writer {
+    /// Starts a section; its keys follow.
+    fn section(&mut self, header: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(header);
+        self.text.push('\n');
+    }
+
+    /// Writes a line `key = value`, the value being TOML already.
+    fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "{key} = {value}");
+    }
+
+    /// Writes the line if the value is not the default.
+    fn unless<T: PartialEq + Copy>(&mut self, key: &str, value: T, default: T, show: impl Fn(T) -> String) {
+        if value != default {
+            self.line(key, show(value));
+        }
+    }
+
+    fn comment(&mut self, text: &str) {
+        self.text.push_str("# ");
+        self.text.push_str(&text.replace(char::is_control, " "));
+        self.text.push('\n');
+    }
+
+    // === sections ===
+
+    fn listeners(&mut self, listeners: &[Listener]) {
+        let address = |listener: &Listener| string(&format_bind(&listener.bind));
+        if listeners.iter().all(|listener| listener.tls.is_none() && listener.name.is_none()) {
+            match listeners {
+                [] => {}
+                [one] => self.line("listen", address(one)),
+                many => self.line("listen", list(many.iter().map(address))),
+            }
+            return;
+        }
+        for listener in listeners {
+            self.section("[[listeners]]");
+            self.line("address", address(listener));
+            match &listener.tls {
+                Some(Tls::Files { certificate, key }) => {
+                    let files = [("certificate", path(certificate)), ("key", path(key))];
+                    self.line("tls", table(files.into_iter()));
+                }
+                Some(Tls::SelfSigned) => self.line("tls", string("self-signed")),
+                None => {}
+            }
+            if let Some(name) = &listener.name {
+                self.line("name", string(name));
+            }
+        }
+    }
+
+    fn access(&mut self, access: &Access) {
+        let (key, value) = match access {
+            Access::OwnToken => return,
+            Access::TokenFile(file) => ("token_file", path(file)),
+            Access::TokenEnv(name) => ("token_env", string(name)),
+            Access::Open => ("open", "true".to_owned()),
+        };
+        self.section("[auth]");
+        self.line(key, value);
+    }
+
+    fn pwsh(&mut self, plan: &Plan) {
+        let pwsh = &plan.pwsh;
+        if pwsh.path.is_none() && pwsh.module_path.is_empty() && plan.init.is_empty() {
+            return;
+        }
+        self.section("[pwsh]");
+        if let Some(program) = &pwsh.path {
+            self.line("path", path(program));
+        }
+        if !pwsh.module_path.is_empty() {
+            self.line("module_path", list(pwsh.module_path.iter().map(|folder| path(folder))));
+        }
+        if !plan.init.is_empty() {
+            self.line("init", list(plan.init.iter().map(init_script)));
+        }
+    }
+
+    fn pool(&mut self, pool: &Pool) {
+        let default = Pool::default();
+        if *pool == default {
+            return;
+        }
+        self.section("[pool]");
+        // Both or none: the default of one follows the other.
+        if (pool.min, pool.max) != (default.min, default.max) {
+            self.line("min", pool.min);
+            self.line("max", pool.max);
+        }
+        self.unless("queue", pool.queue, default.queue, |n| n.to_string());
+        self.unless("max_calls", pool.max_calls, default.max_calls, |n| n.to_string());
+        self.unless("max_age", pool.max_age, default.max_age, duration);
+        self.unless("max_memory", pool.max_memory, default.max_memory, size);
+        self.unless("start_limit", pool.start_limit, default.start_limit, duration);
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        let default = Limits::default();
+        if *limits == default {
+            return;
+        }
+        self.section("[limits]");
+        self.unless("deadline", limits.deadline, default.deadline, duration);
+        self.unless("write_grace", limits.write_grace, default.write_grace, duration);
+        self.unless("drain", limits.drain, default.drain, duration);
+        self.unless("max_body", limits.max_body as u64, default.max_body as u64, size);
+        self.unless("max_connections", limits.max_connections, default.max_connections, |n| n.to_string());
+        self.unless("header_timeout", limits.header_timeout, default.header_timeout, duration);
+    }
+
+    fn auto_import(&mut self, auto_import: &AutoImport, vaults: &[Vault]) {
+        // An imported vault is not registered by the file but named by it.
+        let imported = vaults
+            .iter()
+            .filter(|vault| vault.extension().is_some_and(|extension| extension.imported))
+            .filter(|vault| auto_import.expose.iter().all(|expose| fold(&expose.vault) != fold(&vault.name)))
+            .map(|vault| Expose { vault: vault.name.clone(), writable: !vault.read_only });
+        let expose: Vec<Expose> = auto_import.expose.iter().cloned().chain(imported).collect();
+        if auto_import.enabled && expose.is_empty() {
+            return;
+        }
+        self.section("[auto_import]");
+        self.unless("enabled", auto_import.enabled, true, |flag| flag.to_string());
+        if !expose.is_empty() {
+            let suffix = |writable| if writable { ":rw" } else { "" };
+            self.line(
+                "expose",
+                list(expose.iter().map(|one| string(&format!("{}{}", one.vault, suffix(one.writable))))),
+            );
+        }
+    }
+
+    // === vaults, secrets, routes ===
+
+    fn vault(&mut self, vault: &Vault, redact: bool) {
+        let header = format!("[vaults.{}]", key(&vault.name));
+        match &vault.kind {
+            VaultKind::Extension(extension) if extension.imported => return,
+            VaultKind::Custom(_) => {
+                self.section(&format!("# {header} is made of script blocks, which a file cannot hold"));
+                return;
+            }
+            VaultKind::Local { folder } => {
+                self.section(&header);
+                self.line("local", true);
+                if let Some(folder) = folder {
+                    self.line("folder", path(folder));
+                }
+            }
+            VaultKind::Extension(extension) => {
+                self.section(&header);
+                self.extension(&vault.name, extension, redact);
+            }
+        }
+        if !vault.cache_ttl.is_zero() {
+            self.line("cache_ttl", duration(vault.cache_ttl));
+        }
+        self.unless("read_only", vault.read_only, false, |flag| flag.to_string());
+        self.unless("expose", vault.exposed, false, |flag| flag.to_string());
+        self.unless("repair", vault.repair, false, |flag| flag.to_string());
+    }
+
+    fn extension(&mut self, name: &str, extension: &Extension, redact: bool) {
+        self.line("module", string(&extension.module));
+        if extension.registered != name {
+            self.line("vault_name", string(&extension.registered));
+        }
+        if !extension.parameters.0.is_empty() {
+            self.line("parameters", parameters(&extension.parameters, redact));
+        }
+        match &extension.unlock {
+            Some(SecretSource::Env(name)) => self.line("unlock", table([("env", string(name))].into_iter())),
+            Some(SecretSource::File(file)) => self.line("unlock", table([("file", path(file))].into_iter())),
+            Some(SecretSource::Value(_)) => {
+                self.comment(
+                    "unlock: the password is not written here; name its place, { env = … } or { file = … }",
+                );
+            }
+            None => {}
+        }
+        if !extension.unlock_interval.is_zero() {
+            self.line("unlock_interval", duration(extension.unlock_interval));
+        }
+        self.unless("unlock_at_start", extension.unlock_at_start, true, |flag| flag.to_string());
+        if let Some(parallel) = extension.parallel {
+            self.line("parallel", parallel);
+        }
+    }
+
+    fn mount(&mut self, mount: &Mount) {
+        self.section(&format!("[secrets.{}]", key(&mount.name)));
+        self.line("vault", string(&mount.vault));
+        if mount.key != mount.name {
+            self.line("key", string(&mount.key));
+        }
+        match &mount.projection {
+            Projection::Whole => {}
+            Projection::Members(names) => self.line("property", list(names.iter().map(|name| string(name)))),
+            Projection::Member(name) => self.line("expand_property", string(name)),
+        }
+        if let Some(ttl) = mount.cache_ttl {
+            self.line("cache_ttl", duration(ttl));
+        }
+    }
+
+    fn route(&mut self, route: &Route) {
+        self.section("[[routes]]");
+        self.line("method", string(&route.method));
+        self.line("path", string(&route.path));
+        match &route.action {
+            Action::Respond(template) => self.line("respond", template_value(template)),
+            Action::Update { secret, field } => {
+                self.line("update", string(secret));
+                self.line("field", string(field));
+            }
+            Action::Remove { secret } => self.line("remove", string(secret)),
+        }
+    }
+}
+
+// === values ===
+
+fn init_script(script: &InitScript) -> String {
+    match script {
+        InitScript::Text(text) => string(text),
+        InitScript::File(file) => table([("file", path(file))].into_iter()),
+    }
+}
+
+fn parameters(parameters: &Parameters, redact: bool) -> String {
+    let show = |value: &Value| if redact { string(REDACTED) } else { literal(value) };
+    table(parameters.0.iter().map(|(name, value)| (name.as_str(), show(value))))
+}
+
+fn template_value(template: &Template) -> String {
+    match template {
+        Template::Secret(name) => table([("secret", string(name))].into_iter()),
+        Template::Literal(value) => literal(value),
+        Template::List(items) => list(items.iter().map(template_value)),
+        Template::Object(members) => {
+            table(members.iter().map(|(name, member)| (name.as_str(), template_value(member))))
+        }
+    }
+}
+
+/// What TOML cannot say, or would read as something else, is written as JSON in a string.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => raw_json(value),
+        Value::Object(members) if members.len() == 1 && members.keys().all(|name| is_place(name)) => {
+            raw_json(value)
+        }
+        Value::Object(members) => {
+            table(members.iter().map(|(name, member)| (name.as_str(), literal(member))))
+        }
+        Value::Array(items) => list(items.iter().map(literal)),
+        scalar => scalar_value(scalar),
+    }
+}
+
+fn is_place(name: &str) -> bool {
+    name == "secret" || name == "json"
+}
+
+fn raw_json(value: &Value) -> String {
+    table([("json", string(&value.to_string()))].into_iter())
+}
+
+fn scalar_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => string(text),
+        // Numbers and booleans are spelt alike in both.
+        other => other.to_string(),
+    }
+}
+
+fn table<'a>(members: impl Iterator<Item = (&'a str, String)>) -> String {
+    let members: Vec<String> = members.map(|(name, value)| format!("{} = {value}", key(name))).collect();
+    if members.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn key(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { name.to_owned() } else { string(name) }
+}
+
+fn path(path: &Path) -> String {
+    string(&path.to_string_lossy())
+}
+
+fn duration(duration: std::time::Duration) -> String {
+    string(&format_duration(duration))
+}
+
+fn size(size: u64) -> String {
+    string(&format_size(size))
+}
+
+/// A basic string on one line.
+fn string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,45 @@
+//! The HTTP front, in two layers.
+//!
+//! The *door* ([`Door`], [`Service`]) listens, reads requests within their limits and writes replies. It
+//! knows nothing of secrets. The *native service* ([`Native`]) is one [`Service`]: it checks the caller,
+//! finds the route and asks the bridge.
+//!
+//! ```text
+//! listener ─► stream ─► server ─► Service::admit ─► body ─► Service::answer
+//!                                       │                         │
+//!                                  auth, route              form, value ─► bridge ─► respond
+//! ```
+//!
+//! What the door promises:
+//!
+//! - One deadline is made when a request's head has been read; body and answer share it.
+//! - `admit` sees the head before one byte of the body is read.
+//! - A handler that has begun runs to its end, also when its client has gone: a hang-up cancels no write.
+//! - A panic in a handler is a 500 and ends nothing else.
+//! - After shutdown has begun every request that was accepted is answered, within the drain limit, and
+//!   the answers carry `Connection: close`.
+
+mod audit;
+pub mod auth;
+mod body;
+pub mod form;
+mod json;
+mod listener;
+mod message;
+mod metrics;
+pub mod native;
+pub mod respond;
+pub mod route;
+mod secrets;
+mod server;
+mod stream;
+#[cfg(test)]
+mod testing;
+mod tls;
+pub mod value;
+
+pub use listener::{Address, BindError, BindErrorKind, Door};
+pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
+pub use native::{Native, Secrets};
+pub use server::Drained;
+pub use tls::TlsError;

@@ -1,0 +1,232 @@
+//! Who may call: the bearer token, and the guard against browsers where there is none.
+//!
+//! With a token, a request shows it as `Authorization: Bearer …`; it is compared in constant time.
+//! Without one (only ever by the plan's own word) any program that can connect may call, but no web page:
+//! a request with an `Origin` is refused, and so is one that reached a loopback address under a foreign
+//! host name, which is how a page gets round the same-origin rule (DNS rebinding).
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::message::Head;
+use super::respond::Problem;
+use crate::secret::Text;
+
+/// The shortest token taken, in characters.
+pub const MIN_TOKEN: usize = 16;
+
+/// Nobody needs a longer one; a larger file is some other file.
+const MAX_TOKEN: u64 = 4096;
+
+/// A bearer token, wiped on drop. `Debug` prints `Token(…)`.
+#[derive(Clone)]
+pub struct Token(Text);
+
+/// Who called, as the audit line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody who holds the token.
+    Token,
+    /// Anybody: the plan asks for no token.
+    Anyone,
+    /// Somebody without the token that the plan asks for.
+    Stranger,
+}
+
+/// Why a token cannot be used.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// Too short to resist guessing.
+    #[error(
+        "the token has {length} characters (hint: at least {MIN_TOKEN}; `openssl rand -hex 32` makes one)"
+    )]
+    Short {
+        /// How long it is.
+        length: usize,
+    },
+    /// It cannot stand in a header.
+    #[error("the token has characters that a header cannot carry (hint: letters, digits and -._~+/= only)")]
+    Characters,
+    /// Others could read it.
+    #[error("the token file {} has mode {mode:03o}, so that others may read it (hint: chmod 600 {})", .path.display(), .path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Somebody else put it there.
+    #[error("the token file {} belongs to another user (hint: chown it to the user that runs the server)", .path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not a token file.
+    #[error("{} is not a token file (hint: one line of text, at most {MAX_TOKEN} bytes)", .path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It could not be read or made.
+    #[error("the token file {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+// === impl Token ===
+
+impl Token {
+    /// A token from text; white space around it is dropped.
+    pub fn from_text(text: &str) -> Result<Token, TokenError> {
+        let text = text.trim();
+        let length = text.chars().count();
+        if length < MIN_TOKEN {
+            return Err(TokenError::Short { length });
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
+            return Err(TokenError::Characters);
+        }
+        Ok(Token(text.into()))
+    }
+
+    /// The token in a file, which nobody but its owner may read.
+    pub fn load(path: &Path) -> Result<Token, TokenError> {
+        let fail = |source| TokenError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(fail)?;
+        let found = file.metadata().map_err(fail)?;
+        // Secrets are handed out for it, so neither readers nor a foreign author are acceptable.
+        if found.mode() & 0o077 != 0 {
+            return Err(TokenError::Mode { path: path.to_owned(), mode: found.mode() & 0o777 });
+        }
+        if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
+            return Err(TokenError::Owner { path: path.to_owned() });
+        }
+        if !found.is_file() || found.len() > MAX_TOKEN {
+            return Err(TokenError::NotAToken { path: path.to_owned() });
+        }
+        let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN as usize));
+        file.take(MAX_TOKEN).read_to_string(&mut text).map_err(fail)?;
+        Token::from_text(&text)
+    }
+
+    /// The token in a file, made there if there is no such file. `true` says that it was made.
+    ///
+    /// Of two that start at once one makes the file and both use it: it appears whole or not at all.
+    pub fn load_or_create(path: &Path) -> Result<(Token, bool), TokenError> {
+        let fail = |source| TokenError::Io { path: path.to_owned(), source };
+        if path.try_exists().map_err(fail)? {
+            return Ok((Token::load(path)?, false));
+        }
+        let token = Token::random()?;
+        match write_new(path, &token) {
+            Ok(()) => Ok((token, true)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((Token::load(path)?, false)),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    fn random() -> Result<Token, TokenError> {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        getrandom::fill(&mut *bytes)?;
+        Ok(Token(URL_SAFE_NO_PAD.encode(*bytes).into()))
+    }
+
+    /// Whether that is the token; takes the same time wherever the two differ.
+    pub fn matches(&self, shown: &[u8]) -> bool {
+        self.0.expose().as_bytes().ct_eq(shown).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Writes beside the place and links into it, which fails where something is already.
+fn write_new(path: &Path, token: &Token) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A named temporary file is born with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut line = format!("{}\n", token.0.expose());
+    let written = file.write_all(line.as_bytes());
+    line.zeroize();
+    written?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}
+
+// === impl Caller ===
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Caller::Token => "token",
+            Caller::Anyone => "anyone",
+            Caller::Stranger => "stranger",
+        })
+    }
+}
+
+// === the check ===
+
+/// Says who calls, or why they may not.
+pub fn check(token: Option<&Token>, head: &Head) -> Result<Caller, Problem> {
+    match (token, shown(head)) {
+        (Some(token), Some(shown)) if token.matches(shown) => Ok(Caller::Token),
+        (Some(_), Some(_)) => Err(Problem::WrongToken),
+        (_, None) if head.headers.contains_key(ORIGIN) => Err(Problem::Browser),
+        (Some(_), None) => Err(Problem::NoToken),
+        (None, _) if head.headers.contains_key(ORIGIN) || is_rebound(head) => Err(Problem::Browser),
+        (None, _) => Ok(Caller::Anyone),
+    }
+}
+
+/// The bearer token of a request. Several `Authorization` fields are as good as none.
+fn shown(head: &Head) -> Option<&[u8]> {
+    let mut fields = head.headers.get_all(AUTHORIZATION).iter();
+    let (field, None) = (fields.next()?.as_bytes(), fields.next()) else { return None };
+    let (scheme, rest) = field.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+}
+
+/// Whether a caller on this machine used a name that is not this machine's own.
+fn is_rebound(head: &Head) -> bool {
+    if !head.peer.is_local() {
+        return false;
+    }
+    // HTTP/1.0 programs send no Host; browsers always do.
+    let Some(host) = head.headers.get(HOST) else { return false };
+    let Ok(host) = host.to_str() else { return true };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let name = name.to_ascii_lowercase();
+    let own = name.is_empty() || name == "localhost" || name.ends_with(".localhost");
+    !own && name.parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests;

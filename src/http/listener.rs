@@ -1,0 +1,278 @@
+//! Binds the plan's listeners, all of them or none, and says in plain words why one cannot be bound.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
+
+use super::message::Peer;
+use super::stream::Duplex;
+use super::tls::{self, TlsError};
+use crate::plan::{Bind, Listener};
+
+/// Connections that the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Bound listeners, not serving yet.
+#[derive(Debug)]
+pub struct Door {
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One bound listener.
+pub(super) struct Entry {
+    pub(super) socket: Bound,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) address: Address,
+}
+
+/// A listening socket.
+pub(super) enum Bound {
+    Tcp(TcpListener),
+    /// The file goes when the listener goes.
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its Drop")] SocketFile),
+}
+
+/// Where a listener can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The address really bound: a port 0 of the plan is a real port here.
+    pub bind: Bind,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// Why a listener could not be bound.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}: {kind}")]
+pub struct BindError {
+    /// The address as the plan has it.
+    pub address: String,
+    /// What is in the way.
+    #[source]
+    pub kind: BindErrorKind,
+}
+
+/// What is in the way of a listener.
+#[derive(Debug, Error)]
+pub enum BindErrorKind {
+    /// Another program has it.
+    #[error(
+        "it is in use (hint: stop the other program, or choose another address; port 0 takes a free one)"
+    )]
+    InUse,
+    /// We may not.
+    #[error(
+        "permission denied (hint: ports below 1024 need a privilege; a socket needs a folder that is writable)"
+    )]
+    Denied,
+    /// Not an address of this machine.
+    #[error("this machine has no such address (hint: 127.0.0.1 is this machine only, [::] is every address)")]
+    NotLocal,
+    /// The folder of the socket is missing.
+    #[error("its folder does not exist (hint: make it, with mode 0700)")]
+    NoFolder,
+    /// Something else has the path of the socket.
+    #[error("something that is not a socket is there (hint: remove it, or choose another path)")]
+    NotASocket,
+    /// The certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Anything else.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+/// The file of a Unix socket, removed with its listener, unless it is another's by then.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Binds every listener, or none. Needs a tokio runtime around it.
+    pub fn bind(listeners: &[Listener]) -> Result<Door, BindError> {
+        let entries =
+            listeners.iter().map(|listener| Entry::bind(listener, listeners)).collect::<Result<_, _>>()?;
+        Ok(Door { entries })
+    }
+
+    /// Where each listener can be reached, in the plan's order.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.entries.iter().map(|entry| entry.address.clone()).collect()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn bind(listener: &Listener, all: &[Listener]) -> Result<Entry, BindError> {
+        let wanted = Address { bind: listener.bind.clone(), tls: listener.tls.is_some() };
+        let fail = |kind| BindError { address: wanted.to_string(), kind };
+        let (socket, bind) = match &listener.bind {
+            Bind::Tcp(address) => {
+                let socket = tcp(*address, dual_stack(*address, all)).map_err(|error| fail(error.into()))?;
+                let real = socket.local_addr().map_err(|error| fail(error.into()))?;
+                (Bound::Tcp(socket), Bind::Tcp(real))
+            }
+            Bind::Unix(path) => {
+                let (socket, file) = unix(path).map_err(fail)?;
+                (Bound::Unix(socket, file), Bind::Unix(path.clone()))
+            }
+        };
+        let ip = match &bind {
+            Bind::Tcp(address) => Some(*address),
+            Bind::Unix(_) => None,
+        };
+        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, ip)).transpose();
+        Ok(Entry {
+            socket,
+            tls: tls.map_err(|error| fail(error.into()))?,
+            name: listener.name.as_deref().map(Arc::from),
+            address: Address { bind, tls: wanted.tls },
+        })
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({})", self.address)
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Peer)> {
+        match self {
+            Bound::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are small and whole; waiting for more to send only delays them. A connection
+                // that is gone already fails here, and is found out when it is read.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Peer::Tcp(address)))
+            }
+            Bound::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let who = stream.peer_cred().ok();
+                let peer = Peer::Unix { uid: who.map(|who| who.uid()), pid: who.and_then(|who| who.pid()) };
+                Ok((Box::new(stream), peer))
+            }
+        }
+    }
+}
+
+// === sockets ===
+
+/// `[::]` takes IPv4 too, unless the plan gives the same port of IPv4 to a listener of its own.
+fn dual_stack(address: SocketAddr, all: &[Listener]) -> bool {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    address.port() == 0 || !all.iter().any(|other| other.bind == Bind::Tcp(v4))
+}
+
+fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(!dual)?;
+    }
+    // A restart must not wait for connections of the last run to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindErrorKind> {
+    let address = SockAddr::unix(path)?;
+    clear_stale(path, &address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // On Linux the file is born with the mode of its socket, so that nobody can connect in between.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => BindErrorKind::NoFolder,
+        _ => error.into(),
+    })?;
+    let file = SocketFile::of(path);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    socket.listen(BACKLOG)?;
+    Ok((UnixListener::from_std(socket.into())?, file))
+}
+
+/// Removes a socket that nobody listens on any more: one that refuses a connection.
+fn clear_stale(path: &Path, address: &SockAddr) -> Result<(), BindErrorKind> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(found) if !found.file_type().is_socket() => return Err(BindErrorKind::NotASocket),
+        Ok(_) => {}
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A live listener whose backlog is full would block us.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(BindErrorKind::Denied),
+        _ => Err(BindErrorKind::InUse),
+    }
+}
+
+// === impl SocketFile ===
+
+impl SocketFile {
+    fn of(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_owned(), identity: identity(path) }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && self.identity == identity(&self.path) {
+            // Nothing can be done about a failure; the next start finds a stale socket.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+// === impl Address, BindErrorKind ===
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        match &self.bind {
+            Bind::Tcp(address) => write!(f, "{scheme}://{address}"),
+            Bind::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<io::Error> for BindErrorKind {
+    fn from(error: io::Error) -> BindErrorKind {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => BindErrorKind::InUse,
+            io::ErrorKind::PermissionDenied => BindErrorKind::Denied,
+            io::ErrorKind::AddrNotAvailable => BindErrorKind::NotLocal,
+            _ => BindErrorKind::Io(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What passes between the door and a service.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// Looks at a request's head before its body is read. An `Err` is the answer, and the body is not
+    /// read at all.
+    fn admit(&self, head: &Head) -> Result<(), Box<Reply>>;
+
+    /// Answers a request that was admitted. It runs to its end even if the client goes away, and has to
+    /// keep to [`Head::deadline`] by itself.
+    fn answer(&self, request: Request) -> BoxFuture<'_, Reply>;
+
+    /// The answer to a request that the door itself could not bring through.
+    fn fault(&self, head: &Head, fault: DoorFault) -> Reply;
+}
+
+/// A request's head.
+#[derive(Clone)]
+pub struct Head {
+    /// Unique in this process.
+    pub id: u64,
+    /// The method.
+    pub method: Method,
+    /// The path as sent, percent signs and all.
+    pub path: String,
+    /// The query as sent, without its question mark. Never logged.
+    pub query: Option<String>,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The protocol version.
+    pub version: Version,
+    /// Who sent it.
+    pub peer: Peer,
+    /// Index of the listener in the plan.
+    pub listener: usize,
+    /// The listener's name, where it has one.
+    pub listener_name: Option<Arc<str>>,
+    /// When the head was complete.
+    pub received: Instant,
+    /// When the answer is due.
+    pub deadline: Instant,
+}
+
+/// A request whose body has been read.
+pub struct Request {
+    /// Its head.
+    pub head: Arc<Head>,
+    /// Its whole body. The buffer is wiped when the last handle is dropped.
+    pub body: Bytes,
+}
+
+/// An answer.
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// Header fields; the door adds `Date`, `Content-Length` and `Connection`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A process on a Unix socket.
+    Unix {
+        /// Its user, as the kernel says.
+        uid: Option<u32>,
+        /// Its process id, where the kernel says.
+        pid: Option<i32>,
+    },
+}
+
+/// Why the door could not bring a request through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorFault {
+    /// The body did not arrive before the deadline: 408.
+    BodySlow,
+    /// The body is larger than this many bytes: 413.
+    BodyTooLarge(usize),
+    /// The body ended early or its framing is wrong: 400.
+    BodyBroken,
+    /// The service panicked: 500.
+    Panicked,
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Whether it is on this machine for certain.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Unix { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix { uid, pid } => {
+                f.write_str("unix")?;
+                uid.map_or(Ok(()), |uid| write!(f, " uid={uid}"))?;
+                pid.map_or(Ok(()), |pid| write!(f, " pid={pid}"))
+            }
+        }
+    }
+}
+
+// === redacting Debug: headers, queries and bodies may hold secrets ===
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head(#{} {} {} from {})", self.id, self.method, self.path, self.peer)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({:?}, {} bytes)", self.head, self.body.len())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}

@@ -1,0 +1,39 @@
+//! Health as Prometheus reads it. Names vaults, never keys or values.
+
+use std::fmt::Write as _;
+
+use crate::bridge::Health;
+
+/// The text of `/metrics`.
+pub fn text(health: &Health) -> String {
+    let mut out = String::new();
+    let mut simple = |name: &str, kind: &str, help: &str, value: u64| {
+        // Writing to a string does not fail.
+        let _ = write!(
+            out,
+            "# HELP secretbridge_{name} {help}\n# TYPE secretbridge_{name} {kind}\nsecretbridge_{name} {value}\n"
+        );
+    };
+    simple("ready", "gauge", "Requests can be served.", health.ready.into());
+    simple("waiting", "gauge", "Requests that wait for a worker.", health.waiting as u64);
+    simple("worker_restarts_total", "counter", "Workers started again after one broke.", health.restarts);
+    simple("cache_hits_total", "counter", "Look-ups answered from the cache.", health.cache_hits);
+    simple("cache_misses_total", "counter", "Look-ups that were not.", health.cache_misses);
+    let _ = writeln!(out, "# TYPE secretbridge_workers gauge");
+    for state in ["starting", "ready", "busy", "backing_off"] {
+        let count = health.workers.iter().filter(|worker| worker.state == state).count();
+        let _ = writeln!(out, "secretbridge_workers{{state=\"{state}\"}} {count}");
+    }
+    let _ = writeln!(
+        out,
+        "# TYPE secretbridge_vault_ok gauge\n# TYPE secretbridge_foreign_changes_total counter\n# TYPE secretbridge_vanished_keys gauge"
+    );
+    for vault in &health.vaults {
+        let name = vault.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let _ = writeln!(out, "secretbridge_vault_ok{{vault=\"{name}\"}} {}", u8::from(vault.state == "ok"));
+        let _ =
+            writeln!(out, "secretbridge_foreign_changes_total{{vault=\"{name}\"}} {}", vault.foreign_changes);
+        let _ = writeln!(out, "secretbridge_vanished_keys{{vault=\"{name}\"}} {}", vault.vanished.len());
+    }
+    out
+}

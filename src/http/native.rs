@@ -1,0 +1,336 @@
+//! The native service: routes answered by Rust from mounts and vaults.
+//!
+//! The order of the checks is fixed: who calls, which route, which vault, may it be written, and only
+//! then the body. Without the token a caller learns nothing about routes but that `/health` and `/ready`
+//! are there. Each access to a secret leaves one audit line, and so does each refusal of a caller.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::audit::{self, Subject};
+use super::auth::{self, Caller, Token};
+use super::form;
+use super::message::{BoxFuture, DoorFault, Head, Reply, Request, Service};
+use super::metrics;
+use super::respond::{self, Problem};
+use super::route::{Found, RouteError, Routes, Scope, Target};
+pub use super::secrets::Secrets;
+use super::value::{self, Format};
+use crate::bridge::Bridge;
+use crate::error::BridgeError;
+use crate::plan::{Action, Plan, Template};
+use crate::protocol::SecretInfo;
+use crate::secret::{SecretValue, fold};
+
+/// Media types of bare secrets.
+const TEXT: &str = "text/plain; charset=utf-8";
+const OCTETS: &str = "application/octet-stream";
+
+/// The media type of `/metrics`.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The service in front of a bridge.
+#[derive(Debug)]
+pub struct Native<S = Bridge> {
+    secrets: S,
+    token: Option<Token>,
+    default_vault: Option<String>,
+    routes: Routes,
+}
+
+/// One request that was let in.
+struct Call<'a> {
+    head: &'a Head,
+    caller: Caller,
+    found: Found<'a>,
+}
+
+// === impl Native ===
+
+impl<S: Secrets> Native<S> {
+    /// A service for the bridge's plan. Without a token anyone who can connect may call.
+    ///
+    /// `default_vault` is the friendly name of the vault under `/secrets`. The routes are those of the
+    /// plan at this moment; a changed plan needs a new service.
+    pub fn new(
+        secrets: S,
+        token: Option<Token>,
+        default_vault: Option<String>,
+    ) -> Result<Native<S>, RouteError> {
+        let routes = Routes::build(&secrets.plan(), default_vault.is_some())?;
+        Ok(Native { secrets, token, default_vault, routes })
+    }
+
+    /// Lets a request in. The caller is judged before the route, so that routes cannot be probed.
+    fn pass<'a>(&'a self, head: &'a Head) -> Result<Call<'a>, Problem> {
+        let found = self.routes.find(&head.method, &head.path);
+        let caller = match (auth::check(self.token.as_ref(), head), &found) {
+            (Ok(caller), _) => Some(caller),
+            (Err(_), Ok(found)) if found.target.is_public() => None,
+            (Err(problem), _) => return Err(problem),
+        };
+        Ok(Call { head, caller: caller.unwrap_or(Caller::Stranger), found: found? })
+    }
+
+    async fn run(&self, request: &Request) -> Result<Reply, Problem> {
+        let call = self.pass(&request.head)?;
+        let plan = self.secrets.plan();
+        match call.found.target {
+            Target::Health => Ok(self.health(call.caller)),
+            Target::Ready => self.ready(),
+            Target::Metrics => {
+                let text = metrics::text(&self.secrets.health());
+                Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
+            }
+            Target::Vaults => Ok(vaults(&plan)),
+            Target::Action(action) => self.act(&call, &plan, action, request).await,
+            Target::List(scope) | Target::Get(scope) | Target::Put(scope) | Target::Delete(scope) => {
+                let vault = self.vault(&call, &plan, *scope);
+                let subject = Subject {
+                    vault: vault.as_deref().ok().or(call.found.vault.as_deref()),
+                    key: call.found.key.as_deref(),
+                    mount: None,
+                };
+                let done = match &vault {
+                    Ok(vault) => self.on_vault(&call, &plan, vault, request).await,
+                    Err(error) => Err(error.clone().into()),
+                };
+                call.note(subject, &done, done.as_ref().map_or(StatusCode::OK, |reply| reply.status));
+                done
+            }
+        }
+    }
+}
+
+// === state ===
+
+impl<S: Secrets> Native<S> {
+    /// Strangers learn whether it serves; the rest is for callers.
+    fn health(&self, caller: Caller) -> Reply {
+        let health = self.secrets.health();
+        let mut shown = Map::new();
+        shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
+        shown.insert("ready".to_owned(), json!(health.ready));
+        if caller != Caller::Stranger
+            && let Ok(Value::Object(all)) = serde_json::to_value(&health)
+        {
+            shown.extend(all);
+        }
+        respond::json(StatusCode::OK, &shown)
+    }
+
+    fn ready(&self) -> Result<Reply, Problem> {
+        if self.secrets.health().ready {
+            return Ok(respond::json(StatusCode::OK, &json!({ "ready": true })));
+        }
+        Err(BridgeError::NotReady { reason: "the server is starting or stopping".to_owned() }.into())
+    }
+}
+
+fn vaults(plan: &Plan) -> Reply {
+    let exposed = plan.vaults.iter().filter(|vault| vault.exposed);
+    let shown: Vec<Value> =
+        exposed.map(|vault| json!({ "Name": vault.name, "ReadOnly": vault.read_only })).collect();
+    respond::json(StatusCode::OK, &json!({ "Vaults": shown }))
+}
+
+// === routes of the plan ===
+
+impl<S: Secrets> Native<S> {
+    async fn act(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        action: &Action,
+        request: &Request,
+    ) -> Result<Reply, Problem> {
+        match action {
+            Action::Respond(template) => {
+                let values = self.fetch(call, plan, template).await?;
+                Ok(respond::json(StatusCode::OK, &render(template, &values)))
+            }
+            Action::Update { secret, field } => {
+                let done = self.update(call, secret, field, request).await;
+                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                done.map(|()| respond::empty(StatusCode::OK))
+            }
+            Action::Remove { secret } => {
+                let done = self.secrets.remove_mounted(secret, call.head.deadline).await;
+                let done = done.map_err(Problem::from);
+                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                done.map(|()| respond::empty(StatusCode::OK))
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        call: &Call<'_>,
+        secret: &str,
+        field: &str,
+        request: &Request,
+    ) -> Result<(), Problem> {
+        let value = form::field(&call.head.headers, &request.body, field).await?;
+        Ok(self.secrets.update(secret, value, call.head.deadline).await?)
+    }
+
+    /// The template's secrets by folded name, read at the same time and each of them once.
+    async fn fetch(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        template: &Template,
+    ) -> Result<HashMap<String, SecretValue>, Problem> {
+        let mut names = Vec::new();
+        collect_names(template, &mut names);
+        let read = |name: &str| {
+            let name = name.to_owned();
+            async move {
+                let value = self.secrets.read(&name, call.head.deadline).await.map_err(Problem::from);
+                call.note(mounted(plan, &name), &value, StatusCode::OK);
+                value.map(|value| (fold(&name), value))
+            }
+        };
+        // All are waited for, also after a failure, so that each leaves its audit line.
+        join_all(names.into_iter().map(read)).await.into_iter().collect()
+    }
+}
+
+fn collect_names<'a>(template: &'a Template, names: &mut Vec<&'a str>) {
+    match template {
+        Template::Secret(name) if names.iter().any(|known| fold(known) == fold(name)) => {}
+        Template::Secret(name) => names.push(name),
+        Template::Literal(_) => {}
+        Template::Object(members) => members.iter().for_each(|(_, inner)| collect_names(inner, names)),
+        Template::List(items) => items.iter().for_each(|inner| collect_names(inner, names)),
+    }
+}
+
+fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
+    match template {
+        Template::Secret(name) => values.get(&fold(name)).map_or(Value::Null, SecretValue::to_json),
+        Template::Literal(value) => value.clone(),
+        Template::Object(members) => {
+            Value::Object(members.iter().map(|(key, inner)| (key.clone(), render(inner, values))).collect())
+        }
+        Template::List(items) => Value::Array(items.iter().map(|inner| render(inner, values)).collect()),
+    }
+}
+
+fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
+    let folded = fold(name);
+    let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
+    Subject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
+}
+
+// === vaults ===
+
+impl<S: Secrets> Native<S> {
+    /// The friendly name of the vault that the path is about. One that is not exposed does not differ
+    /// from one that is not there.
+    fn vault(&self, call: &Call<'_>, plan: &Plan, scope: Scope) -> Result<String, BridgeError> {
+        let asked = call.found.vault.as_deref().unwrap_or_default();
+        let found = match scope {
+            Scope::Default => self.default_vault.clone(),
+            Scope::Named => plan.vault(asked).filter(|vault| vault.exposed).map(|vault| vault.name.clone()),
+        };
+        found.ok_or_else(|| BridgeError::UnknownVault { name: asked.to_owned() })
+    }
+
+    async fn on_vault(
+        &self,
+        call: &Call<'_>,
+        plan: &Plan,
+        vault: &str,
+        request: &Request,
+    ) -> Result<Reply, Problem> {
+        let key = call.found.key.as_deref().unwrap_or_default();
+        let (headers, deadline) = (&call.head.headers, call.head.deadline);
+        let read_only = plan.vault(vault).is_some_and(|vault| vault.read_only);
+        match call.found.target {
+            Target::Put(_) | Target::Delete(_) if read_only => {
+                Err(BridgeError::ReadOnly { vault: vault.to_owned() }.into())
+            }
+            Target::Put(_) => {
+                let written = value::written(headers, &request.body, key)?;
+                self.secrets.set(vault, key, written.value, written.metadata, deadline).await?;
+                Ok(respond::empty(StatusCode::NO_CONTENT))
+            }
+            Target::Delete(_) => {
+                self.secrets.remove(vault, key, deadline).await?;
+                Ok(respond::empty(StatusCode::NO_CONTENT))
+            }
+            Target::Get(_) => {
+                let formats = value::accepted(headers);
+                show(key, &self.secrets.get(vault, key, deadline).await?, &formats)
+            }
+            _ => Ok(listing(self.secrets.list(vault, deadline).await?)),
+        }
+    }
+}
+
+fn listing(secrets: Vec<SecretInfo>) -> Reply {
+    let shown = secrets.into_iter().map(|info| {
+        json!({ "Name": info.name, "Type": info.kind, "Metadata": value::shown_metadata(&info.metadata) })
+    });
+    respond::json(StatusCode::OK, &json!({ "Secrets": shown.collect::<Vec<_>>() }))
+}
+
+/// In the first format asked for that the value has.
+fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Problem> {
+    let reply = formats.iter().find_map(|format| match format {
+        Format::Json => Some(respond::json(StatusCode::OK, &value::shown(key, secret))),
+        Format::Text => value::bare(secret, *format).map(|text| respond::body(StatusCode::OK, TEXT, text)),
+        Format::Octets => {
+            value::bare(secret, *format).map(|octets| respond::body(StatusCode::OK, OCTETS, octets))
+        }
+    });
+    reply.ok_or(Problem::NotAcceptable)
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    /// The audit line of one access.
+    fn note<T>(&self, subject: Subject<'_>, done: &Result<T, Problem>, status: StatusCode) {
+        let (outcome, status) = match done {
+            Ok(_) => ("ok", status),
+            Err(problem) => (problem.code(), problem.status()),
+        };
+        audit::record(self.head, self.caller, self.found.pattern, subject, outcome, status);
+    }
+}
+
+// === impl Service ===
+
+impl<S: Secrets> Service for Native<S> {
+    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
+        self.pass(head).map(|_| ()).map_err(|problem| Box::new(refuse(head, &problem)))
+    }
+
+    fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let done = self.run(&request).await;
+            done.unwrap_or_else(|problem| respond::problem(&problem))
+        })
+    }
+
+    fn fault(&self, _: &Head, fault: DoorFault) -> Reply {
+        respond::problem(&Problem::Door(fault))
+    }
+}
+
+/// The answer to a caller or a route that does not pass.
+fn refuse(head: &Head, problem: &Problem) -> Reply {
+    if matches!(problem, Problem::NoToken | Problem::WrongToken | Problem::Browser) {
+        let nothing = Subject::default();
+        audit::record(head, Caller::Stranger, "", nothing, problem.code(), problem.status());
+    }
+    respond::problem(problem)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! Turns outcomes into replies. The only place that picks a status.
+//!
+//! Every reply carries `Cache-Control: no-store` and the server's name. Errors have one shape:
+//! `{"error":{"code","message","hint"}}`, with a stable code, one line of message, and what to do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, StatusCode};
+use serde::Serialize;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::form::BodyError;
+use super::message::{DoorFault, Reply};
+use crate::error::BridgeError;
+
+/// The media type of JSON answers.
+pub const JSON: &str = "application/json; charset=utf-8";
+
+/// A vault's message is passed on up to this many characters.
+const MAX_MESSAGE: usize = 300;
+
+/// Why a request is answered without, or instead of, the bridge.
+#[derive(Debug, Error)]
+pub enum Problem {
+    /// No bearer token.
+    #[error("a bearer token is needed")]
+    NoToken,
+    /// Not the token.
+    #[error("the bearer token is not right")]
+    WrongToken,
+    /// A web page without a token.
+    #[error("requests from web pages are refused without a token")]
+    Browser,
+    /// No such route.
+    #[error("there is no such route")]
+    UnknownRoute,
+    /// The path's place holds no text.
+    #[error("the path is not UTF-8 text in percent encoding")]
+    BadPath,
+    /// The route does not take the method.
+    #[error("the route does not take this method")]
+    Method {
+        /// The methods that it takes.
+        allow: String,
+    },
+    /// The question which methods the route takes; no error.
+    #[error("the methods that the route takes")]
+    Options {
+        /// The methods that it takes.
+        allow: String,
+    },
+    /// The value has no such form.
+    #[error("the secret cannot be shown in any of the media types asked for")]
+    NotAcceptable,
+    /// The body does not hold what it should.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The bridge's answer.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+    /// The door's.
+    #[error("{}", door_message(*.0))]
+    Door(DoorFault),
+}
+
+// === replies ===
+
+/// A reply without a body.
+pub fn empty(status: StatusCode) -> Reply {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
+    Reply { status, headers, body: Bytes::new() }
+}
+
+/// A reply with a body, whose buffer is wiped when it has been sent.
+pub fn body(status: StatusCode, media: &'static str, content: Vec<u8>) -> Reply {
+    let mut reply = empty(status);
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    // A secret in plain text must not be run as a page or script because it looks like one.
+    reply.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply.body = Bytes::from_owner(Zeroizing::new(content));
+    reply
+}
+
+/// A JSON reply.
+pub fn json(status: StatusCode, content: &impl Serialize) -> Reply {
+    match serde_json::to_vec(content) {
+        Ok(text) => body(status, JSON, text),
+        // Only a map with keys that are no strings fails, and there is none.
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// The reply to a problem.
+pub fn problem(problem: &Problem) -> Reply {
+    let status = problem.status();
+    let mut reply = match problem {
+        Problem::Options { .. } => empty(status),
+        _ => json(status, &ErrorBody::of(problem)),
+    };
+    match problem {
+        Problem::NoToken => {
+            reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"secretbridge\""));
+        }
+        Problem::WrongToken => {
+            let challenge = "Bearer realm=\"secretbridge\", error=\"invalid_token\"";
+            reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        Problem::Method { allow } | Problem::Options { allow } => {
+            // Made of method names, which are header text.
+            HeaderValue::from_str(allow).into_iter().for_each(|allow| _ = reply.headers.insert(ALLOW, allow));
+        }
+        Problem::Bridge(error) => {
+            if let Some(wait) = retry_after(error) {
+                // Rounded up: a client that comes back early is refused again.
+                let seconds = wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u32;
+                reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+        }
+        _ => {}
+    }
+    reply
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: ErrorText,
+}
+
+#[derive(Serialize)]
+struct ErrorText {
+    code: &'static str,
+    message: String,
+    hint: &'static str,
+}
+
+impl ErrorBody {
+    fn of(problem: &Problem) -> ErrorBody {
+        let message = one_line(&problem.to_string());
+        ErrorBody { error: ErrorText { code: problem.code(), message, hint: problem.hint() } }
+    }
+}
+
+/// Bounded and on one line: vault modules write messages of any length and shape.
+fn one_line(message: &str) -> String {
+    let mut line =
+        message.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
+    let mut text = line.next().unwrap_or_default().to_owned();
+    for word in line {
+        text.push(' ');
+        text.push_str(word);
+    }
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// The status of its reply.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Problem::NoToken | Problem::WrongToken => StatusCode::UNAUTHORIZED,
+            Problem::Browser => StatusCode::FORBIDDEN,
+            Problem::UnknownRoute => StatusCode::NOT_FOUND,
+            Problem::BadPath | Problem::Body(_) => StatusCode::BAD_REQUEST,
+            Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Problem::Options { .. } => StatusCode::NO_CONTENT,
+            Problem::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Problem::Bridge(error) => bridge_status(error),
+            Problem::Door(fault) => door_status(*fault),
+        }
+    }
+
+    /// A short stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Problem::NoToken => "token_missing",
+            Problem::WrongToken => "token_wrong",
+            Problem::Browser => "browser_refused",
+            Problem::UnknownRoute => "unknown_route",
+            Problem::BadPath => "bad_path",
+            Problem::Method { .. } => "method_not_allowed",
+            Problem::Options { .. } => "options",
+            Problem::NotAcceptable => "not_acceptable",
+            Problem::Body(_) => "bad_body",
+            Problem::Bridge(error) => error.code(),
+            Problem::Door(DoorFault::BodySlow) => "body_slow",
+            Problem::Door(DoorFault::BodyTooLarge(_)) => "body_too_large",
+            Problem::Door(DoorFault::BodyBroken) => "body_broken",
+            Problem::Door(DoorFault::Panicked) => "internal",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Problem::NoToken | Problem::WrongToken => {
+                "send 'Authorization: Bearer TOKEN'; the server's start says where the token is kept"
+            }
+            Problem::Browser => "call it from a program, under localhost or an IP address, or set a token",
+            Problem::UnknownRoute => "routes are in the configuration; a trailing slash and case count",
+            Problem::BadPath => "encode the name as UTF-8, then with percent signs; a slash is %2F",
+            Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
+            Problem::NotAcceptable => "ask for application/json",
+            Problem::Body(error) => error.hint(),
+            Problem::Bridge(error) => error.hint(),
+            Problem::Door(DoorFault::BodySlow) => "send the body faster, or raise the deadline",
+            Problem::Door(DoorFault::BodyTooLarge(_)) => "send less, or raise max_body",
+            Problem::Door(DoorFault::BodyBroken) => "send the length that you declare, or correct chunks",
+            Problem::Door(DoorFault::Panicked) => "this is a fault of the server; its log has the place",
+        }
+    }
+}
+
+fn bridge_status(error: &BridgeError) -> StatusCode {
+    match error {
+        BridgeError::Refused { .. } => StatusCode::BAD_REQUEST,
+        BridgeError::ReadOnly { .. } => StatusCode::FORBIDDEN,
+        BridgeError::UnknownMount { .. }
+        | BridgeError::UnknownVault { .. }
+        | BridgeError::NotFound { .. }
+        | BridgeError::NoMember { .. } => StatusCode::NOT_FOUND,
+        BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. } => {
+            StatusCode::BAD_GATEWAY
+        }
+        BridgeError::Locked { .. } | BridgeError::Saturated | BridgeError::NotReady { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        BridgeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+fn retry_after(error: &BridgeError) -> Option<Duration> {
+    match error {
+        BridgeError::Locked { retry_after, .. } => Some(*retry_after),
+        BridgeError::Saturated => Some(Duration::from_secs(1)),
+        BridgeError::NotReady { .. } => Some(Duration::from_secs(2)),
+        _ => None,
+    }
+}
+
+fn door_status(fault: DoorFault) -> StatusCode {
+    match fault {
+        DoorFault::BodySlow => StatusCode::REQUEST_TIMEOUT,
+        DoorFault::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        DoorFault::BodyBroken => StatusCode::BAD_REQUEST,
+        DoorFault::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn door_message(fault: DoorFault) -> String {
+    match fault {
+        DoorFault::BodySlow => "the body did not arrive in time".to_owned(),
+        DoorFault::BodyTooLarge(limit) => format!("the body is larger than {limit} bytes"),
+        DoorFault::BodyBroken => "the body ended early or is framed wrongly".to_owned(),
+        DoorFault::Panicked => "the request could not be handled".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::protocol::Fault;
+
+    fn shown(error: BridgeError) -> (u16, Option<String>, Value) {
+        let reply = super::problem(&Problem::Bridge(error));
+        let retry = reply.headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        (reply.status.as_u16(), retry, serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    #[test]
+    fn every_bridge_error_has_its_status() {
+        let (name, vault, key, reason) =
+            (|| "n".to_owned(), || "v".to_owned(), || "k".to_owned(), || "r".to_owned());
+        let locked = |millis| BridgeError::Locked {
+            vault: vault(),
+            reason: reason(),
+            retry_after: Duration::from_millis(millis),
+        };
+        for (error, status, retry) in [
+            (BridgeError::Refused { vault: vault(), reason: reason() }, 400, None),
+            (BridgeError::ReadOnly { vault: vault() }, 403, None),
+            (BridgeError::UnknownMount { name: name() }, 404, None),
+            (BridgeError::UnknownVault { name: name() }, 404, None),
+            (BridgeError::NotFound { vault: vault(), key: key() }, 404, None),
+            (BridgeError::NoMember { vault: vault(), key: key(), member: name() }, 404, None),
+            (BridgeError::Vault { vault: vault(), fault: Box::default() }, 502, None),
+            (BridgeError::Worker { reason: reason(), outcome_unknown: false }, 502, None),
+            (BridgeError::Local { vault: vault(), reason: reason() }, 502, None),
+            (locked(4001), 503, Some("5")),
+            (locked(0), 503, Some("1")),
+            (BridgeError::Saturated, 503, Some("1")),
+            (BridgeError::NotReady { reason: reason() }, 503, Some("2")),
+            (BridgeError::Deadline { outcome_unknown: true }, 504, None),
+        ] {
+            let (code, hint) = (error.code(), error.hint());
+            let (got, wait, body) = shown(error);
+            assert_eq!((got, wait.as_deref()), (status, retry), "{code}");
+            assert_eq!((&body["error"]["code"], &body["error"]["hint"]), (&json!(code), &json!(hint)));
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_said() {
+        let (_, _, body) = shown(BridgeError::Deadline { outcome_unknown: true });
+        assert!(
+            body["error"]["message"].as_str().unwrap().contains("whether the write took place is unknown")
+        );
+    }
+
+    #[test]
+    fn a_vaults_message_is_cut_and_put_on_one_line() {
+        let message = format!("first\r\n\tsecond\0third {}", "é".repeat(4000));
+        let fault = Box::new(Fault { message, ..Fault::default() });
+        let (_, _, body) = shown(BridgeError::Vault { vault: "v".to_owned(), fault });
+        let text = body["error"]["message"].as_str().unwrap();
+        assert!(text.contains("first second third é"), "{text}");
+        assert_eq!(text.chars().count(), MAX_MESSAGE + 1);
+    }
+
+    #[test]
+    fn every_reply_forbids_caching_and_names_the_server() {
+        for reply in [empty(StatusCode::OK), super::problem(&Problem::NoToken), json(StatusCode::OK, &1)] {
+            assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
+            assert_eq!(reply.headers[SERVER], "secretbridge");
+        }
+        assert!(!empty(StatusCode::OK).headers.contains_key(CONTENT_TYPE));
+    }
+
+    #[test]
+    fn a_missing_token_and_a_wrong_one_are_challenged() {
+        for problem in [Problem::NoToken, Problem::WrongToken] {
+            let reply = super::problem(&problem);
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+            assert!(reply.headers[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer "));
+        }
+    }
+
+    #[test]
+    fn options_is_answered_with_allow_and_no_body() {
+        let reply = super::problem(&Problem::Options { allow: "GET, OPTIONS".to_owned() });
+        assert_eq!(
+            (reply.status, &reply.headers[ALLOW]),
+            (StatusCode::NO_CONTENT, &HeaderValue::from_static("GET, OPTIONS"))
+        );
+        assert!(reply.body.is_empty());
+    }
+}

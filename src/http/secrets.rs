@@ -1,0 +1,120 @@
+//! What the native service asks of a bridge. [`Bridge`] is the one implementation; tests have another.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::bridge::{Bridge, Health};
+use crate::error::BridgeError;
+use crate::plan::Plan;
+use crate::protocol::{Metadata, SecretInfo};
+use crate::secret::SecretValue;
+
+/// Mounts and vaults, as routes need them. The methods are those of [`Bridge`].
+pub trait Secrets: Send + Sync + 'static {
+    /// Reads a mounted secret.
+    fn read(
+        &self,
+        mount: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<SecretValue, BridgeError>> + Send;
+
+    /// Writes a mounted secret.
+    fn update(
+        &self,
+        mount: &str,
+        value: SecretValue,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Removes a mounted secret's key.
+    fn remove_mounted(
+        &self,
+        mount: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Reads a key of a vault.
+    fn get(
+        &self,
+        vault: &str,
+        key: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<SecretValue, BridgeError>> + Send;
+
+    /// Writes a key of a vault.
+    fn set(
+        &self,
+        vault: &str,
+        key: &str,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Removes a key of a vault.
+    fn remove(
+        &self,
+        vault: &str,
+        key: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Lists a vault.
+    fn list(
+        &self,
+        vault: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<SecretInfo>, BridgeError>> + Send;
+
+    /// The plan that is served.
+    fn plan(&self) -> Arc<Plan>;
+
+    /// How it is.
+    fn health(&self) -> Health;
+}
+
+impl Secrets for Bridge {
+    async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+        Bridge::read(self, mount, deadline).await
+    }
+
+    async fn update(&self, mount: &str, value: SecretValue, deadline: Instant) -> Result<(), BridgeError> {
+        Bridge::update(self, mount, value, None, deadline).await
+    }
+
+    async fn remove_mounted(&self, mount: &str, deadline: Instant) -> Result<(), BridgeError> {
+        Bridge::remove_mounted(self, mount, deadline).await
+    }
+
+    async fn get(&self, vault: &str, key: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+        Bridge::get(self, vault, key, deadline).await
+    }
+
+    async fn set(
+        &self,
+        vault: &str,
+        key: &str,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        Bridge::set(self, vault, key, value, metadata, deadline).await
+    }
+
+    async fn remove(&self, vault: &str, key: &str, deadline: Instant) -> Result<(), BridgeError> {
+        Bridge::remove(self, vault, key, deadline).await
+    }
+
+    async fn list(&self, vault: &str, deadline: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
+        Bridge::list(self, vault, deadline).await
+    }
+
+    fn plan(&self) -> Arc<Plan> {
+        Bridge::plan(self)
+    }
+
+    fn health(&self) -> Health {
+        Bridge::health(self)
+    }
+}

@@ -1,0 +1,195 @@
+//! A connection's byte stream with two guards that hyper does not have.
+//!
+//! *Stall*: a client that does not take the answer in is cut off when no byte could be written for the
+//! time allowed. *Linger*: after an answer to a request that was not read to its end, the rest is read
+//! and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
+//! answer that it was just sent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long the rest of a refused body is read and dropped.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A byte stream of any kind.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Whether a request was answered before all of it was read.
+#[derive(Clone, Default)]
+pub(super) struct Unread(Arc<AtomicBool>);
+
+/// The stream with its guards.
+pub(super) struct Guarded {
+    inner: Box<dyn Duplex>,
+    stall_limit: Duration,
+    /// Runs while a write waits.
+    stall: Option<Pin<Box<Sleep>>>,
+    unread: Unread,
+    /// Runs once our side is shut.
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl Unread ===
+
+impl Unread {
+    /// How a connection begins: hyper answers a bad head by itself, wherever it stopped reading.
+    pub(super) fn marked() -> Unread {
+        Unread(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(super) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    fn is_marked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Guarded ===
+
+impl Guarded {
+    pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: Unread) -> Guarded {
+        Guarded { inner, stall_limit, stall: None, unread, linger: None }
+    }
+
+    /// Passes progress on; turns waiting for too long into an error.
+    fn guard<T>(&mut self, cx: &mut Context<'_>, step: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if step.is_ready() {
+            self.stall = None;
+            return step;
+        }
+        let limit = self.stall_limit;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take the answer in")))
+    }
+
+    /// Reads and drops until the client ends its side, or time is up.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        // A client that sends without pause must not outrun the timer.
+        while Instant::now() < linger.deadline() {
+            let mut space = [0_u8; 8 * 1024];
+            let mut buffer = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.inner).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return linger.as_mut().poll(cx),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let step = Pin::new(&mut self.inner).poll_write(cx, data);
+        self.guard(cx, step)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let step = Pin::new(&mut self.inner).poll_flush(cx);
+        self.guard(cx, step)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger.is_none() {
+            let step = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.guard(cx, step))?;
+            if !self.unread.is_marked() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        ready!(self.poll_linger(cx));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let step = Pin::new(&mut self.inner).poll_write_vectored(cx, data);
+        self.guard(cx, step)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_in_is_cut_off() {
+        let (ours, _theirs) = duplex(4);
+        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default());
+        let start = Instant::now();
+        let error = guarded.write_all(b"longer than four").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_starts_the_time_again() {
+        let (ours, mut theirs) = duplex(1);
+        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(2), Unread::default());
+        let reader = tokio::spawn(async move {
+            let mut byte = [0];
+            for _ in 0..5 {
+                sleep(Duration::from_secs(1)).await;
+                theirs.read_exact(&mut byte).await.unwrap();
+            }
+        });
+        guarded.write_all(b"abcde").await.unwrap();
+        reader.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unread_body_is_drained_for_a_moment_only() {
+        let (ours, mut theirs) = duplex(4);
+        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::marked());
+        let start = Instant::now();
+        let sender = tokio::spawn(async move { theirs.write_all(&[0; 64]).await.map(|()| theirs) });
+        guarded.shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), LINGER);
+        assert!(sender.await.unwrap().is_ok(), "the client could send all of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_was_read_costs_no_time() {
+        let (ours, _theirs) = duplex(4);
+        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default());
+        let start = Instant::now();
+        guarded.shutdown().await.unwrap();
+        assert!(start.elapsed().is_zero());
+    }
+}

@@ -1,0 +1,172 @@
+//! Made-up requests, and a bridge in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Version};
+use tokio::sync::Barrier;
+use tokio::time::Instant;
+
+use super::message::{Head, Peer, Request};
+use super::native::Secrets;
+use crate::bridge::Health;
+use crate::error::BridgeError;
+use crate::plan::Plan;
+use crate::protocol::{Metadata, SecretInfo};
+use crate::secret::{SecretValue, fold};
+
+/// A head with these fields, from a client on this machine.
+pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) -> Head {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    let received = Instant::now();
+    Head {
+        id: 7,
+        method: Method::from_bytes(method.as_bytes()).unwrap(),
+        path: path.to_owned(),
+        query: Some("query-canary".to_owned()),
+        headers,
+        version: Version::HTTP_11,
+        peer: Peer::Tcp("127.0.0.1:50000".parse().unwrap()),
+        listener: 0,
+        listener_name: None,
+        received,
+        deadline: received + Duration::from_secs(30),
+    }
+}
+
+pub(super) fn request(head: Head, body: impl Into<Bytes>) -> Request {
+    Request { head: Arc::new(head), body: body.into() }
+}
+
+/// Name as written, value, metadata.
+type Kept = (String, SecretValue, Metadata);
+
+/// Vaults in memory under one plan; mounts are never projected.
+#[derive(Clone, Default)]
+pub(super) struct Memory(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    plan: Plan,
+    ready: bool,
+    /// By folded vault and key.
+    kept: Mutex<BTreeMap<(String, String), Kept>>,
+    /// Answers in place of a vault's own, by folded key.
+    faults: Mutex<HashMap<String, BridgeError>>,
+    /// Reads of mounts wait for each other here.
+    barrier: Option<Barrier>,
+}
+
+impl Memory {
+    pub(super) fn new(plan: Plan) -> Memory {
+        Memory(Arc::new(Inner { plan, ready: true, ..Inner::default() }))
+    }
+
+    /// One whose mounts are read by so many at once, or never.
+    pub(super) fn with_barrier(plan: Plan, readers: usize) -> Memory {
+        Memory(Arc::new(Inner {
+            plan,
+            ready: true,
+            barrier: Some(Barrier::new(readers)),
+            ..Inner::default()
+        }))
+    }
+
+    pub(super) fn starting(plan: Plan) -> Memory {
+        Memory(Arc::new(Inner { plan, ..Inner::default() }))
+    }
+
+    pub(super) fn put(&self, vault: &str, key: &str, value: SecretValue, metadata: Metadata) {
+        let place = (fold(vault), fold(key));
+        self.0.kept.lock().unwrap().insert(place, (key.to_owned(), value, metadata));
+    }
+
+    pub(super) fn kept(&self, vault: &str, key: &str) -> Option<(SecretValue, Metadata)> {
+        let kept = self.0.kept.lock().unwrap();
+        kept.get(&(fold(vault), fold(key))).map(|(_, value, metadata)| (value.clone(), metadata.clone()))
+    }
+
+    pub(super) fn fail(&self, key: &str, error: BridgeError) {
+        self.0.faults.lock().unwrap().insert(fold(key), error);
+    }
+
+    fn fault(&self, key: &str) -> Result<(), BridgeError> {
+        self.0.faults.lock().unwrap().get(&fold(key)).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    fn mount(&self, name: &str) -> Result<(String, String), BridgeError> {
+        let mount = self.0.plan.mounts.iter().find(|mount| fold(&mount.name) == fold(name));
+        let mount = mount.ok_or_else(|| BridgeError::UnknownMount { name: name.to_owned() })?;
+        Ok((mount.vault.clone(), mount.key.clone()))
+    }
+}
+
+impl Secrets for Memory {
+    async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+        let (vault, key) = self.mount(mount)?;
+        if let Some(barrier) = &self.0.barrier {
+            barrier.wait().await;
+        }
+        self.get(&vault, &key, deadline).await
+    }
+
+    async fn update(&self, mount: &str, value: SecretValue, deadline: Instant) -> Result<(), BridgeError> {
+        let (vault, key) = self.mount(mount)?;
+        self.set(&vault, &key, value, None, deadline).await
+    }
+
+    async fn remove_mounted(&self, mount: &str, deadline: Instant) -> Result<(), BridgeError> {
+        let (vault, key) = self.mount(mount)?;
+        self.remove(&vault, &key, deadline).await
+    }
+
+    async fn get(&self, vault: &str, key: &str, _: Instant) -> Result<SecretValue, BridgeError> {
+        self.fault(key)?;
+        let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
+        self.kept(vault, key).map(|(value, _)| value).ok_or(missing)
+    }
+
+    async fn set(
+        &self,
+        vault: &str,
+        key: &str,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        _: Instant,
+    ) -> Result<(), BridgeError> {
+        self.fault(key)?;
+        self.put(vault, key, value, metadata.unwrap_or_default());
+        Ok(())
+    }
+
+    async fn remove(&self, vault: &str, key: &str, _: Instant) -> Result<(), BridgeError> {
+        self.fault(key)?;
+        let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
+        self.0.kept.lock().unwrap().remove(&(fold(vault), fold(key))).map(|_| ()).ok_or(missing)
+    }
+
+    async fn list(&self, vault: &str, _: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
+        let kept = self.0.kept.lock().unwrap();
+        let ours = kept.iter().filter(|((of, _), _)| *of == fold(vault));
+        let info = ours.map(|(_, (name, value, metadata))| SecretInfo {
+            name: name.clone(),
+            kind: value.kind(),
+            metadata: metadata.clone(),
+        });
+        Ok(info.collect())
+    }
+
+    fn plan(&self) -> Arc<Plan> {
+        Arc::new(self.0.plan.clone())
+    }
+
+    fn health(&self) -> Health {
+        Health { ready: self.0.ready, ..Health::default() }
+    }
+}

@@ -1,0 +1,144 @@
+//! TLS for a listener: a certificate from PEM files, or one made at start and kept in memory only.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use crate::plan::Tls;
+
+/// Why a listener's TLS could not be set up.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// The certificate file does not do.
+    #[error("the certificate file {} does not do: {source} (hint: PEM, the server's own certificate first)", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// The key file does not do.
+    #[error("the key file {} does not do: {source} (hint: PEM, without a pass phrase)", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// Certificate and key do not go together, or are of a kind that rustls does not take.
+    #[error("certificate and key do not go together: {0}")]
+    Pair(#[from] rustls::Error),
+    /// No certificate could be made.
+    #[error("could not make a certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+}
+
+/// Reads or makes the certificate, and checks that its key goes with it.
+pub(super) fn acceptor(tls: &Tls, address: Option<SocketAddr>) -> Result<TlsAcceptor, TlsError> {
+    let (chain, key) = match tls {
+        Tls::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
+        Tls::SelfSigned => self_signed(address)?,
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let fail = |source| TlsError::Certificate { path: path.to_owned(), source };
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?;
+    if chain.is_empty() { Err(fail(pem::Error::NoItemsFound)) } else { Ok(chain) }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Key { path: path.to_owned(), source })
+}
+
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn self_signed(address: Option<SocketAddr>) -> Result<Pair, TlsError> {
+    let made = rcgen::generate_simple_self_signed(names(address.map(|address| address.ip())))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    Ok((vec![made.cert.der().clone()], key.into()))
+}
+
+/// The names that a client on this machine or in its network would use.
+fn names(address: Option<IpAddr>) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let bound = address.filter(|address| !address.is_unspecified()).map(|address| address.to_string());
+    for name in bound.into_iter().chain((!machine.is_empty()).then_some(machine)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_pair(folder: &Path, of: &str) -> Tls {
+        let made = rcgen::generate_simple_self_signed(vec![of.to_owned()]).unwrap();
+        let (certificate, key) = (folder.join(format!("{of}.crt")), folder.join(format!("{of}.key")));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        Tls::Files { certificate, key }
+    }
+
+    fn error(tls: &Tls) -> String {
+        acceptor(tls, None).err().expect("fails").to_string()
+    }
+
+    #[test]
+    fn a_pair_of_pem_files_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(acceptor(&write_pair(folder.path(), "a.test"), None).is_ok());
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        write_pair(folder.path(), "a.test");
+        write_pair(folder.path(), "b.test");
+        let mixed = Tls::Files {
+            certificate: folder.path().join("a.test.crt"),
+            key: folder.path().join("b.test.key"),
+        };
+        assert!(error(&mixed).starts_with("certificate and key do not go together"), "{}", error(&mixed));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_empty_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let Tls::Files { certificate, key } = write_pair(folder.path(), "a.test") else { unreachable!() };
+        std::fs::write(folder.path().join("empty"), "").unwrap();
+        for missing in ["absent", "empty"] {
+            let missing = folder.path().join(missing);
+            let no_chain = Tls::Files { certificate: missing.clone(), key: key.clone() };
+            assert!(error(&no_chain).contains(&*missing.to_string_lossy()));
+            let no_key = Tls::Files { certificate: certificate.clone(), key: missing.clone() };
+            assert!(error(&no_key).contains(&*missing.to_string_lossy()));
+        }
+    }
+
+    #[test]
+    fn a_made_certificate_names_the_bound_address_once() {
+        let names = names(Some("10.1.2.3".parse().unwrap()));
+        assert!(names.contains(&"10.1.2.3".to_owned()) && names.contains(&"localhost".to_owned()));
+        let loopback = super::names(Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(loopback.iter().filter(|name| *name == "127.0.0.1").count(), 1);
+    }
+}

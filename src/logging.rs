@@ -1,0 +1,126 @@
+//! The log: to standard error, as text for people or as JSON lines for machines.
+//!
+//! Standard output stays free for what a command answers.
+
+use std::io::{self, IsTerminal as _};
+
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::cli::LogFormat;
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("'{filter}' is no log filter: {reason}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A log was set up before.
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Sends the log of the whole process to standard error. A filter is a level (`debug`) or a list
+/// (`warn,secretbridge::pool=debug`).
+pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
+    // Colours are for eyes only, and the standard switch against them is honoured.
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let subscriber = subscriber(filter, format, colours, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+}
+
+/// Checks a filter.
+pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    let wrong = |reason: String| LogError::Filter { filter: filter.to_owned(), reason };
+    // A single word would be taken for a target, which makes a misspelt level an empty log.
+    let word = filter.trim();
+    let is_word = !word.contains(['=', ',', ':', '[']);
+    if word.is_empty() || is_word && word.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        return Err(wrong("the levels are off, error, warn, info, debug, trace".to_owned()));
+    }
+    EnvFilter::builder().parse(filter).map_err(|error| wrong(error.to_string()))
+}
+
+fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    colours: bool,
+    writer: W,
+) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parse_filter(filter)?)
+        .with_writer(writer)
+        .with_ansi(colours);
+    Ok(match format {
+        LogFormat::Text => Box::new(builder.finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, format: LogFormat) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = subscriber(filter, format, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("unheard");
+            tracing::info!(vault = "store", "unlocked");
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_has_no_escape_codes_without_a_terminal() {
+        let log = logged("info", LogFormat::Text);
+        assert!(log.contains("unlocked vault=\"store\""), "{log}");
+        assert!(!log.contains('\u{1b}') && !log.contains("unheard"), "{log}");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let log = logged("secretbridge=info", LogFormat::Json);
+        let event: serde_json::Value = serde_json::from_str(log.trim_end()).unwrap();
+        assert_eq!(event["message"], "unlocked");
+        assert_eq!(event["vault"], "store");
+        assert_eq!(event["level"], "INFO");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for filter in ["inof", "", "secretbridge=loud"] {
+            assert!(parse_filter(filter).is_err(), "{filter}");
+        }
+        for filter in ["info", "OFF", "warn,secretbridge=trace", "secretbridge::pool=debug"] {
+            assert!(parse_filter(filter).is_ok(), "{filter}");
+        }
+    }
+}

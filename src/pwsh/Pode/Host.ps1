@@ -1,0 +1,225 @@
+# The worker's entry: plan, load, route, custom.
+
+Set-StrictMode -Version Latest
+
+<#
+.SYNOPSIS
+Carries out one `invoke` of the core; one plain object in, one out.
+#>
+function Invoke-BridgeScript {
+    [CmdletBinding()]
+    param([Parameter(Mandatory, Position = 0)] [System.Collections.IDictionary] $Fields)
+    foreach ($kind in $Fields.Keys) { break }
+    switch -CaseSensitive ($kind) {
+        'route' { return Invoke-ScriptRoute $Fields['route'] }
+        'custom' { return Invoke-CustomBlock $Fields['custom'] }
+        'load' { return Import-Session $Fields['load'] }
+        'plan' { return Invoke-ScriptPlan $Fields['plan'] }
+    }
+    throw (New-CommandError "script mode has no '$kind'" 'BadCall' 'InvalidArgument')
+}
+
+# Runs a block below the scope of people's code, with its `$using:` values, and gives its output. A
+# stray `break` ends here and not in the worker's loop.
+$script:Runner = $script:UserScope.NewBoundScriptBlock({
+        foreach ($__pair in $args[2]) { $ExecutionContext.SessionState.PSVariable.Set($__pair[0], $__pair[1]) }
+        $__block = $args[0]
+        $__list = $args[1]
+        do { & $__block @__list } while ($false)
+    })
+
+$script:Starter = $script:UserScope.NewBoundScriptBlock({
+        $__bridgeList = $args[1]
+        $__bridgeNamed = $args[2]
+        . $args[0] @__bridgeList @__bridgeNamed
+    })
+
+# What a command's name means in people's code.
+function Find-ScriptCommand([string] $Name) {
+    & $script:UserScope { $ExecutionContext.InvokeCommand.GetCommand($args[0], 'Alias, Function, Cmdlet') } $Name
+}
+
+# Gives a block's output; what it wrote to other streams goes to the log, also if it throws.
+function Invoke-Block($Compiled, [object[]] $Arguments) {
+    $output = [System.Collections.Generic.List[object]]::new()
+    & $script:Runner $Compiled.ScriptBlock $Arguments $Compiled.Using *>&1 | & {
+        process { if (Test-StreamRecord $_) { Write-StreamRecord $_ } else { $output.Add($_) } }
+    }
+    return , $output
+}
+
+function Get-LoadedBlock($Id) {
+    $block = $script:Bridge.Blocks[[long]$Id]
+    if ($null -eq $block) { throw (New-CommandError "there is no block $Id" 'BadCall' 'ObjectNotFound') }
+    $block
+}
+
+# Runs a script as `pwsh -File` would, so that its Pode commands declare the plan.
+function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
+    $bridge = $script:Bridge
+    $bridge.Mode = 'plan'
+    $bridge.Check = [bool]$Plan['check']
+    $bridge.Loopback = [bool]$Plan['loopback']
+    $bridge.Modules = @(Get-Module).ForEach({ $_.Path })
+    Register-VaultProxy
+    try {
+        $file = Read-ScriptFile ([string]$Plan['script'])
+        $bridge.Script = $file.Path
+        $bridge.Root = [System.IO.Path]::GetDirectoryName($file.Path)
+        $tree = ConvertTo-SyntaxTree $file.Text $file.Path
+        $bridge.Tree = $tree
+        Import-RequiredModule $tree
+        $arguments = ConvertTo-ScriptArgument @($Plan['arguments'])
+        $block = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
+        :BridgePlanned do {
+            & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { Write-StreamRecord $_ } }
+        } while ($false)
+        Export-ScriptModule
+    }
+    catch { throw (New-PlanError $_) }
+    [ordered]@{ served = $bridge.Served }
+}
+
+# The error of a script that fails to declare, with a hint where there is one.
+function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
+    $id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
+    $fault = (New-FaultError $Record).Exception.Data['SecretBridge.Fault']
+    $hint = switch ($id) {
+        'MissingMandatoryParameter' { 'give the script''s parameters after its name, e.g. server.ps1 -Name value' }
+        'NamedParameterNotFound' { 'docs/pode.md lists the parameters of each command' }
+        'CommandNotFoundException' { 'is the module installed for this user, and on PSModulePath?' }
+    }
+    if ($hint -and $fault['message'] -notmatch '\(hint:') { $fault['message'] = "$($fault['message']) (hint: $hint)" }
+    if (-not $fault.Contains('position') -and $script:Bridge.Script) { $fault['position'] = [ordered]@{ script = $script:Bridge.Script; line = 1; column = 1 } }
+    $exception = [System.InvalidOperationException]::new([string]$fault['message'])
+    $exception.Data['SecretBridge.Fault'] = $fault
+    [System.Management.Automation.ErrorRecord]::new($exception, $id, $Record.CategoryInfo.Category, $null)
+}
+
+# Texts of a command line as `pwsh -File` binds them: `-Name value`, `-Name:value`, `-Switch`, positions.
+function ConvertTo-ScriptArgument([object[]] $Texts) {
+    $list = [System.Collections.Generic.List[psobject]]::new()
+    $named = @{}
+    foreach ($text in $Texts) {
+        $text = [string]$text
+        if ($text -notmatch '^[-\u2013\u2014\u2015](?<name>[^\d\s:.-][^:]*)(?<colon>:)?(?<value>.*)$') { $list.Add($text); continue }
+        $name = $Matches['name']
+        if (-not $Matches['colon'] -or $Matches['value'] -eq '') {
+            # What marks a parameter's name in a splatted list.
+            $token = [psobject]::new("-$name")
+            $token.PSObject.Properties.Add([psnoteproperty]::new('<CommandParameterName>', $name))
+            $list.Add($token)
+            continue
+        }
+        $named[$name] = switch -Regex ($Matches['value']) {
+            '^\$?true$' { $true; break }
+            '^\$?false$' { $false; break }
+            default { $_ }
+        }
+    }
+    @{ List = $list.ToArray(); Named = $named }
+}
+
+# `#Requires -Modules` is honoured by hand: the script runs as a block, not as a file.
+function Import-RequiredModule($Tree) {
+    if ($null -eq $Tree.ScriptRequirements) { return }
+    foreach ($module in $Tree.ScriptRequirements.RequiredModules) {
+        if ($module.Name -ne 'Pode') { Microsoft.PowerShell.Core\Import-Module -FullyQualifiedName $module -Global -DisableNameChecking }
+    }
+}
+
+# Modules that the script has loaded, for the workers.
+function Export-ScriptModule {
+    foreach ($module in Get-Module) {
+        if ($module.Path -in $script:Bridge.Modules -or $module.Name -match '^(Pode|SecretBridge\.|Microsoft\.PowerShell\.)') { continue }
+        if (-not $module.Path -or $module.Path -notmatch '\.(psd1|psm1|dll|ps1)$') {
+            Write-ScriptLog 'warning' "the module '$($module.Name)' was made in memory and does not reach the workers"
+            continue
+        }
+        $manifest = [System.IO.Path]::Combine($module.ModuleBase, "$($module.Name).psd1")
+        $null = Request-Core ([ordered]@{ do = 'module-add'; name = $(if ([System.IO.File]::Exists($manifest)) { $manifest } else { $module.Path }) })
+    }
+}
+
+# Takes the session over from the core; may come again with additions.
+function Import-Session([System.Collections.IDictionary] $Load) {
+    $bridge = $script:Bridge
+    if ($bridge.Mode -eq 'idle') {
+        $bridge.Mode = 'serve'
+        Register-VaultProxy
+    }
+    if ($Load.Contains('root')) { $bridge.Root = $Load['root'] }
+    if ($Load.Contains('script')) { $bridge.Script = $Load['script'] }
+    if ($null -ne $Load['config']) { $bridge.Config = ConvertFrom-Portable $Load['config'] }
+    foreach ($item in @($Load['modules'])) {
+        if ($item) { Microsoft.PowerShell.Core\Import-Module -Name $item -Global -DisableNameChecking }
+    }
+    foreach ($item in @($Load['variables'])) {
+        if ($null -ne $item) { $script:UserScope.SessionState.PSVariable.Set($item['name'], (ConvertFrom-Portable $item['value'])) }
+    }
+    foreach ($item in @($Load['functions'])) {
+        if ($null -eq $item) { continue }
+        $null = $bridge.Functions.Add($item['name'])
+        . (New-CompiledBlock $item).ScriptBlock
+    }
+    foreach ($item in @($Load['blocks'])) {
+        if ($null -ne $item) { $bridge.Blocks[[long]$item['id']] = New-CompiledBlock $item }
+    }
+    [ordered]@{}
+}
+
+# Runs a block of a custom vault.
+function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
+    $list = [System.Collections.Generic.List[object]]::new()
+    $list.Add((ConvertTo-Config $Call['parameters']))
+    switch -CaseSensitive ($Call['kind']) {
+        'read' { $list.Add($Call['key']) }
+        'remove' { $list.Add($Call['key']) }
+        'set' {
+            $list.Add($Call['key'])
+            $value = ConvertFrom-Portable $Call['value']
+            Add-SeenSecret $value
+            $list.Add($value)
+            $list.Add((ConvertFrom-Metadata $Call['metadata']))
+        }
+        'unlock' {
+            Add-SeenSecret $Call['secret']
+            $list.Add($Call['secret'])
+        }
+    }
+    if ($Call['kind'] -in 'read', 'set', 'remove') { $list.AddRange([object[]](ConvertFrom-PortableList $Call['arguments'])) }
+    try { $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list.ToArray() }
+    catch { throw (New-FaultError $_) }
+    if ($Call['kind'] -eq 'unlock') { return Get-UnlockExpiry $output }
+    if ($Call['kind'] -ne 'read') { return [ordered]@{} }
+    [ordered]@{ value = ConvertTo-Portable (Get-BlockValue $output) }
+}
+
+# What a block's output is worth as a value; bytes that the pipeline took apart are bytes again.
+function Get-BlockValue([System.Collections.Generic.List[object]] $Output) {
+    if ($Output.Count -eq 0) { return $null }
+    if ($Output.Count -eq 1) { return , $Output[0] }
+    foreach ($item in $Output) { if ($item -isnot [byte]) { return , $Output.ToArray() } }
+    return , [byte[]]$Output.ToArray()
+}
+
+function Get-UnlockExpiry([System.Collections.Generic.List[object]] $Output) {
+    foreach ($item in $Output) {
+        $base = if ($null -ne $item) { $item }
+        if ($base -is [datetime]) { return [ordered]@{ expiry = $base.ToUniversalTime().ToString('o', [cultureinfo]::InvariantCulture) } }
+        if ($base -is [datetimeoffset]) { return [ordered]@{ expiry = $base.UtcDateTime.ToString('o', [cultureinfo]::InvariantCulture) } }
+    }
+    [ordered]@{}
+}
+
+# Plain JSON as a vault's configuration: tables without case.
+function ConvertTo-Config($Value) {
+    if ($null -eq $Value) { return @{} }
+    if ($Value -is [System.Collections.IDictionary]) {
+        $table = @{}
+        foreach ($entry in $Value.GetEnumerator()) { $table[$entry.Key] = if ($null -ne $entry.Value) { ConvertTo-Config $entry.Value } }
+        return $table
+    }
+    if ($Value -is [object[]]) { return , @(foreach ($item in $Value) { if ($null -eq $item) { $null } else { ConvertTo-Config $item } }) }
+    $Value
+}

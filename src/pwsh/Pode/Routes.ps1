@@ -1,0 +1,182 @@
+# Routes: declaring them, and running their blocks.
+
+Set-StrictMode -Version Latest
+
+<#
+.SYNOPSIS
+Adds a route.
+#>
+function Add-PodeRoute {
+    [CmdletBinding(DefaultParameterSetName = 'Script')]
+    param(
+        [Parameter(Mandatory)]
+        [ValidateSet('Connect', 'Delete', 'Get', 'Head', 'Merge', 'Options', 'Patch', 'Post', 'Put', 'Trace', '*')]
+        [string[]] $Method,
+        [Parameter(Mandatory)] [string] $Path,
+        [Parameter(ParameterSetName = 'Script')] [scriptblock] $ScriptBlock,
+        [Parameter(Mandatory, ParameterSetName = 'File')] [string] $FilePath,
+        [string[]] $EndpointName,
+        [string] $ContentType,
+        [string] $ErrorContentType,
+        [object[]] $ArgumentList,
+        [ValidateSet('Default', 'Error', 'Overwrite', 'Skip')] [string] $IfExists = 'Default',
+        [switch] $PassThru
+    )
+    $clean = '/' + $Path.Split('?')[0].Trim().TrimStart('/')
+    if ([string]::IsNullOrWhiteSpace($Path.Split('?')[0])) { throw (New-CommandError 'No Path supplied for the Route' 'RoutePath' 'InvalidArgument') }
+    if ($FilePath) {
+        $file = Read-ScriptFile ([System.IO.Path]::GetFullPath($FilePath, $script:Bridge.Root))
+        $tree = ConvertTo-SyntaxTree $file.Text $file.Path
+        $ScriptBlock = $tree.GetScriptBlock()
+        # A file may give its block as its value, as Pode takes it.
+        $only = if ($tree.EndBlock.Statements.Count -eq 1 -and $null -eq $tree.ParamBlock) { $tree.EndBlock.Statements[0] }
+        if ($only -is [System.Management.Automation.Language.PipelineAst] -and $only.PipelineElements.Count -eq 1 -and
+            $only.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst] -and
+            $only.PipelineElements[0].Expression -is [System.Management.Automation.Language.ScriptBlockExpressionAst]) {
+            $ScriptBlock = $only.PipelineElements[0].Expression.ScriptBlock.GetScriptBlock()
+        }
+    }
+    if ($null -eq $ScriptBlock) { throw (New-CommandError "No logic passed for Route: [$($Method -join ',')] $clean" 'RouteLogic' 'InvalidArgument') }
+    $block = ConvertTo-Block $ScriptBlock $PSCmdlet.SessionState
+    $what = [ordered]@{
+        do = 'route-add'; methods = @($Method.ForEach({ $_.ToUpperInvariant() })); path = $clean; block = $block
+        arguments = ConvertTo-PortableList $ArgumentList; if_exists = $IfExists.ToLowerInvariant()
+        endpoints = @($EndpointName.Where({ $_ }))
+        position = [ordered]@{ script = [string]$MyInvocation.ScriptName; line = $MyInvocation.ScriptLineNumber; column = [Math]::Max(1, $MyInvocation.OffsetInLine) }
+    }
+    if ($ContentType) { $what['content_type'] = $ContentType }
+    if ($ErrorContentType) { $what['error_content_type'] = $ErrorContentType }
+    if ($block['using'].Count -eq 0 -and -not $ArgumentList -and -not $ContentType) {
+        $lift = Get-BlockLift $ScriptBlock
+        if ($null -ne $lift) { $what['lift'] = $lift }
+    }
+    $null = Request-Core $what
+    if ($PassThru) { foreach ($item in $Method) { @{ Method = $item; Path = $clean; ContentType = $ContentType; ErrorContentType = $ErrorContentType } } }
+}
+
+<#
+.SYNOPSIS
+Removes a route.
+#>
+function Remove-PodeRoute {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Method, [Parameter(Mandatory)] [string] $Path)
+    $null = Request-Core ([ordered]@{ do = 'route-remove'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') })
+}
+
+<#
+.SYNOPSIS
+Tells whether a route exists.
+#>
+function Test-PodeRoute {
+    [CmdletBinding()]
+    [OutputType([bool])]
+    param([Parameter(Mandatory)] [string] $Method, [Parameter(Mandatory)] [string] $Path)
+    [bool](Request-Core ([ordered]@{ do = 'route-test'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') }))['exists']
+}
+
+# Carries out a request: body, block, response.
+function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
+    $arrived = $Call['event']
+    # The core has freed what an earlier block left behind.
+    $script:Bridge.Locks.Clear()
+    $script:Seen.Clear()
+    try { $global:WebEvent = New-WebEvent $arrived }
+    catch {
+        if ($_.FullyQualifiedErrorId -ne $script:BodyError) { throw }
+        Write-ScriptLog 'information' "$($arrived['method']) $($arrived['path']): $($_.Exception.Message)"
+        return [ordered]@{ response = [ordered]@{ status = 400; headers = @(); page = [ordered]@{} } }
+    }
+    try {
+        $null = Invoke-Block (Get-LoadedBlock $Call['block']) (ConvertFrom-PortableList $Call['arguments'])
+        [ordered]@{ response = Complete-Response $global:WebEvent.Response }
+    }
+    catch { [ordered]@{ response = New-FailedResponse $_ } }
+    finally { $global:WebEvent = $null }
+}
+
+# `$WebEvent`, as Pode's scripts know it.
+function New-WebEvent([System.Collections.IDictionary] $From) {
+    $headers = @{}
+    foreach ($pair in $From['headers']) {
+        $name = [string]$pair[0]
+        $headers[$name] = if ($headers.ContainsKey($name)) { "$($headers[$name])$(if ($name -eq 'Cookie') { '; ' } else { ', ' })$($pair[1])" } else { [string]$pair[1] }
+    }
+    $bytes = [Convert]::FromBase64String([string]$From['body'])
+    $route = $From['route']
+    $type = [string]$headers['Content-Type']
+    $forced = if ($null -ne $route) { [string]$route['contentType'] } else { '' }
+    $body = Read-RequestBody $bytes $(if ($forced) { $forced } else { $type })
+    $endpoint = $From['endpoint']
+    $parameters = @{}
+    if ($null -ne $From['parameters']) { foreach ($entry in $From['parameters'].GetEnumerator()) { $parameters[$entry.Key] = $entry.Value } }
+    $query = [string]$From['query']
+    $target = "$($endpoint['protocol'])://$($headers['Host'] ?? $endpoint['address'])$($From['path'])$(if ($query) { "?$query" })"
+    @{
+        Path           = $From['path']
+        Method         = ([string]$From['method']).ToLowerInvariant()
+        Query          = if ($query) { ConvertFrom-FormText $query } else { @{} }
+        Parameters     = $parameters
+        Data           = $body.Data
+        Files          = $body.Files
+        Cookies        = Read-RequestCookie ([string]$headers['Cookie'])
+        PendingCookies = [ordered]@{}
+        ContentType    = $type
+        Request        = @{
+            Headers = $headers; Body = $body.Text; RawBody = $bytes; HttpMethod = $From['method']; ContentType = $type
+            Url = [uri]::new($target, [System.UriKind]::RelativeOrAbsolute); RemoteEndPoint = $From['remote']; UserAgent = $headers['User-Agent']; Protocol = "HTTP/$($From['version'])"
+        }
+        Response       = @{ Headers = @{}; ContentType = $null; StatusCode = 200; StatusDescription = $null; Body = $null; Page = $null }
+        Route          = @{ Path = $(if ($route) { $route['path'] }); Method = $(if ($route) { $route['method'] }) }
+        Endpoint       = @{ Protocol = $endpoint['protocol']; Address = $endpoint['address']; Name = $endpoint['name'] }
+        Timestamp      = if ($From['timestamp']) { [datetime]::Parse($From['timestamp'], [cultureinfo]::InvariantCulture, 'AdjustToUniversal') } else { [datetime]::UtcNow }
+        ContextId      = $From['context']
+        Lockable       = @{ Name = '__global__' }
+        Metadata       = @{}
+    }
+}
+
+# What the block left in `$WebEvent.Response`.
+function Complete-Response([hashtable] $Response) {
+    $headers = [System.Collections.Generic.List[object]]::new()
+    foreach ($entry in $Response.Headers.GetEnumerator()) {
+        if ($entry.Key -eq 'Content-Type' -and $Response.ContentType) { continue }
+        foreach ($value in @($entry.Value)) {
+            Assert-HeaderText $entry.Key ([string]$value)
+            $headers.Add(@([string]$entry.Key, [string]$value))
+        }
+    }
+    foreach ($cookie in $global:WebEvent.PendingCookies.Values) { $headers.Add(@('Set-Cookie', (ConvertTo-CookieText $cookie))) }
+    $reply = [ordered]@{ status = [int]$Response.StatusCode; headers = $headers }
+    if ($null -ne $Response.Page) {
+        $reply['page'] = $Response.Page
+        return $reply
+    }
+    if ($Response.ContentType) {
+        Assert-HeaderText 'Content-Type' $Response.ContentType
+        $headers.Add(@('Content-Type', [string]$Response.ContentType))
+    }
+    if ($Response.StatusDescription) { $reply['description'] = [string]$Response.StatusDescription }
+    $reply['body'] = if ($null -ne $Response.Body) { [Convert]::ToBase64String($Response.Body) } else { '' }
+    $reply
+}
+
+# A block that threw: 500, and the fault for the log.
+function New-FailedResponse([System.Management.Automation.ErrorRecord] $Record) {
+    $fault = ConvertTo-ScriptFault $Record
+    [ordered]@{
+        status  = 500
+        headers = @()
+        page    = [ordered]@{ exception = ConvertTo-PageException $Record $fault }
+        failed  = $fault
+    }
+}
+
+function ConvertTo-PageException([System.Management.Automation.ErrorRecord] $Record, $Fault) {
+    [ordered]@{
+        message    = [string]$Fault['message']
+        stackTrace = [string]$Record.ScriptStackTrace
+        line       = if ($Fault.Contains('position')) { "At $($Fault['position']['script']):$($Fault['position']['line'])" } else { '' }
+        category   = [string]$Record.CategoryInfo
+    }
+}

@@ -1,0 +1,357 @@
+# The Secrets feature: vaults, mounts and secrets. Every table is the core's.
+
+Set-StrictMode -Version Latest
+
+$script:SecretTypes = 'String, SecureString, HashTable, Byte[], or PSCredential'
+
+# A value to store: numbers, booleans and dates as text, ordered tables as Hashtables; bytes stay bytes.
+function ConvertTo-SecretValue($Value) {
+    if ($null -eq $Value) { return '' }
+    $base = $Value
+    if ($base -is [ValueType]) { return $base.ToString() }
+    if ($base -is [System.Collections.IDictionary]) {
+        $table = @{}
+        foreach ($entry in $base.GetEnumerator()) {
+            $member = if ($null -ne $entry.Value) { $entry.Value }
+            $table[[string]$entry.Key] = if ($null -eq $member -or $member -is [ValueType] -or $member -is [System.Collections.IDictionary]) { ConvertTo-SecretValue $member } else { $member }
+        }
+        return $table
+    }
+    if ($base -is [object[]] -and $base.Length -gt 0 -and @($base).Where({ $_ -isnot [byte] }, 'First').Count -eq 0) { return , [byte[]]$base }
+    if ($base -is [string] -or $base -is [securestring] -or $base -is [byte[]] -or $base -is [pscredential]) { return , $base }
+    throw (New-CommandError "Secret value is of an invalid type. Expected types: $script:SecretTypes. But got: $($base.GetType().Name)" 'InvalidSecretType' 'InvalidType')
+}
+
+# The same as what travels; a member that no vault can hold is named.
+function ConvertTo-SecretPortable($Value) {
+    $secret = ConvertTo-SecretValue $Value
+    Add-SeenSecret $secret
+    $tag = ConvertTo-SecretTag $secret
+    if ($null -ne $tag) { return $tag }
+    foreach ($entry in $secret.GetEnumerator()) {
+        if ($null -eq (ConvertTo-SecretTag $entry.Value)) {
+            throw (New-CommandError "Secret value is of an invalid type. Expected types: $script:SecretTypes. But the member '$($entry.Key)' is: $($entry.Value.GetType().Name)" 'InvalidSecretType' 'InvalidType')
+        }
+    }
+}
+
+function ConvertTo-Metadata([hashtable] $Metadata) {
+    $plain = [ordered]@{}
+    foreach ($entry in $Metadata.GetEnumerator()) {
+        $value = if ($null -ne $entry.Value) { $entry.Value }
+        $plain[[string]$entry.Key] = if ($value -is [datetime] -or $value -is [datetimeoffset]) { [ordered]@{ t = 'date'; v = $value.ToString('o', [cultureinfo]::InvariantCulture) } }
+        elseif ($value -is [int] -or $value -is [long]) { [ordered]@{ t = 'int'; v = [long]$value } }
+        else { [ordered]@{ t = 'string'; v = Assert-PortableText ([string]$value) } }
+    }
+    $plain
+}
+
+function ConvertFrom-Metadata($Plain) {
+    $metadata = @{}
+    if ($null -eq $Plain) { return $metadata }
+    foreach ($entry in $Plain.GetEnumerator()) {
+        $value = $entry.Value['v']
+        $metadata[$entry.Key] = if ($entry.Value['t'] -ceq 'date') { [datetime]::Parse($value, [cultureinfo]::InvariantCulture, 'RoundtripKind') } else { $value }
+    }
+    $metadata
+}
+
+# What the core left to project, because only PowerShell can look into it.
+function Select-SecretValue([System.Collections.IDictionary] $Answer) {
+    $value = ConvertFrom-Portable $Answer['value']
+    Add-SeenSecret $value
+    if ($Answer['expand']) { return , ($value | Select-Object -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue) }
+    if ($Answer['property']) { return , ($value | Select-Object -Property ([string[]]$Answer['property'])) }
+    return , $value
+}
+
+# VaultParameters are plain data; anything else could not reach another worker.
+function ConvertTo-VaultParameter($Value, [string] $Name = 'VaultParameters') {
+    if ($null -eq $Value) { return $null }
+    $base = $Value
+    if ($base -is [string]) { return Assert-PortableText $base }
+    if ($base -is [bool] -or $base -is [int] -or $base -is [long] -or $base -is [double]) { return $base }
+    if ($base -is [securestring]) { return ConvertFrom-SecureText $base }
+    if ($base -is [System.Collections.IDictionary]) {
+        $plain = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
+        foreach ($entry in $base.GetEnumerator()) { $plain[[object][string]$entry.Key] = ConvertTo-VaultParameter $entry.Value "$Name.$($entry.Key)" }
+        return $plain
+    }
+    if ($base -is [ValueType] -or $base -is [uri] -or $base -is [version]) { return [string]$base }
+    if ($base -is [array] -or $base -is [System.Collections.IList]) { return , @(foreach ($item in $base) { ConvertTo-VaultParameter $item $Name }) }
+    throw (New-CommandError "'$Name' is a $($base.GetType().FullName), which cannot reach the workers (hint: plain data; open connections in -InitScriptBlock)" 'VaultParameters' 'InvalidType')
+}
+
+<#
+.SYNOPSIS
+Registers a secret vault: a SecretManagement extension module, or script blocks of one's own.
+#>
+function Register-PodeSecretVault {
+    [CmdletBinding(DefaultParameterSetName = 'SecretManagement')]
+    param(
+        [Parameter(Mandatory)] [string] $Name,
+        [hashtable] $VaultParameters,
+        [string] $UnlockSecret,
+        [securestring] $UnlockSecureSecret,
+        [int] $UnlockInterval = 0,
+        [switch] $NoUnlock,
+        [int] $CacheTtl = 0,
+        [scriptblock] $InitScriptBlock,
+        [Parameter(ParameterSetName = 'SecretManagement')] [string] $VaultName,
+        [Parameter(Mandatory, ParameterSetName = 'SecretManagement')] [Alias('Module')] [string] $ModuleName,
+        [Parameter(Mandatory, ParameterSetName = 'Custom')] [scriptblock] $ScriptBlock,
+        [Parameter(ParameterSetName = 'Custom')] [Alias('Unlock')] [scriptblock] $UnlockScriptBlock,
+        [Parameter(ParameterSetName = 'Custom')] [Alias('Remove')] [scriptblock] $RemoveScriptBlock,
+        [Parameter(ParameterSetName = 'Custom')] [Alias('Set')] [scriptblock] $SetScriptBlock,
+        [Parameter(ParameterSetName = 'Custom')] [Alias('Unregister')] [scriptblock] $UnregisterScriptBlock
+    )
+    $custom = $PSCmdlet.ParameterSetName -eq 'Custom'
+    $unlock = if ($UnlockSecret) { [ordered]@{ t = 'securestring'; v = Assert-PortableText $UnlockSecret } }
+    elseif ($null -ne $UnlockSecureSecret -and $UnlockSecureSecret.Length) { ConvertTo-SecretTag $UnlockSecureSecret }
+    if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore' -and $null -eq $unlock) {
+        throw (New-CommandError "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore" 'UnlockSecretRequired' 'InvalidArgument')
+    }
+    if ($custom -and $null -ne $unlock -and $null -eq $UnlockScriptBlock) {
+        throw (New-CommandError "Unlock secret supplied for custom Secret Vault type, but not Unlock ScriptBlock supplied" 'UnlockBlockRequired' 'InvalidArgument')
+    }
+    $what = [ordered]@{
+        do = 'vault-add'; name = $Name; type = $(if ($custom) { 'custom' } else { 'secretmanagement' })
+        parameters = (ConvertTo-VaultParameter $VaultParameters) ?? [ordered]@{}
+        interval = $UnlockInterval; no_unlock = [bool]$NoUnlock; cache_ttl = $CacheTtl
+    }
+    if ($null -ne $unlock) { $what['unlock'] = $unlock }
+    $session = $PSCmdlet.SessionState
+    if ($custom) {
+        $what['blocks'] = $blocks = [ordered]@{ read = ConvertTo-Block $ScriptBlock $session }
+        if ($SetScriptBlock) { $blocks['set'] = ConvertTo-Block $SetScriptBlock $session }
+        if ($RemoveScriptBlock) { $blocks['remove'] = ConvertTo-Block $RemoveScriptBlock $session }
+        if ($UnlockScriptBlock) { $blocks['unlock'] = ConvertTo-Block $UnlockScriptBlock $session }
+        if ($UnregisterScriptBlock) { $blocks['unregister'] = ConvertTo-Block $UnregisterScriptBlock $session }
+    }
+    else {
+        $what['module'] = Resolve-VaultModule $ModuleName $session
+        $what['vault_name'] = if ($VaultName) { $VaultName } else { $Name }
+    }
+    if ($InitScriptBlock) {
+        if ((Request-Core @{ do = 'vault-get'; names = @($Name) })['vaults'].Count) {
+            throw (New-CommandError "A Secret Vault with the name '$Name' has already been registered" 'VaultExists' 'ResourceExists')
+        }
+        # Here and now, where the script's variables and functions are; and in each worker before it registers.
+        $what['init'] = ConvertTo-Block $InitScriptBlock $session
+        # A block with `$using:` runs only once its values stand in it.
+        if ($script:Bridge.Check) { }
+        elseif ($what['init']['using'].Count) { $null = Invoke-Block (New-CompiledBlock $what['init']) @(, $VaultParameters) }
+        else { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
+    }
+    $null = Request-Core $what
+}
+
+# A path is made whole, because workers may stand elsewhere.
+function Resolve-VaultModule([string] $Module, $SessionState) {
+    if ($Module -notmatch '[\\/]') { return $Module }
+    $SessionState.Path.GetUnresolvedProviderPathFromPSPath($Module)
+}
+
+<#
+.SYNOPSIS
+Unregisters a secret vault. A vault that is not known is none to unregister.
+#>
+function Unregister-PodeSecretVault {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    $null = Request-Core ([ordered]@{ do = 'vault-remove'; name = $Name })
+}
+
+<#
+.SYNOPSIS
+Unlocks a secret vault with its unlock secret.
+#>
+function Unlock-PodeSecretVault {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $Name })
+}
+
+<#
+.SYNOPSIS
+Tells what is registered under one or more names. Unlock secrets are not told.
+#>
+function Get-PodeSecretVault {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string[]] $Name)
+    foreach ($vault in @((Request-Core ([ordered]@{ do = 'vault-get'; names = @($Name) }))['vaults'])) {
+        if ($null -eq $vault) { continue }
+        $record = @{
+            Name         = $vault['name']
+            Type         = $vault['type']
+            AutoImported = [bool]$vault['auto_imported']
+            Unlock       = @{ Enabled = [bool]$vault['unlock']; Interval = [int]$vault['interval'] }
+            Cache        = @{ Enabled = [int]$vault['cache_ttl'] -gt 0; Ttl = [int]$vault['cache_ttl'] }
+        }
+        if ($vault['module']) { $record['SecretManagement'] = @{ VaultName = $vault['vault_name']; ModuleName = $vault['module'] } }
+        $record
+    }
+}
+
+<#
+.SYNOPSIS
+Tells whether a secret vault is registered.
+#>
+function Test-PodeSecretVault {
+    [CmdletBinding()]
+    [OutputType([bool])]
+    param([Parameter(Mandatory)] [string] $Name)
+    @((Request-Core ([ordered]@{ do = 'vault-get'; names = @($Name) }))['vaults']).Where({ $null -ne $_ }).Count -gt 0
+}
+
+<#
+.SYNOPSIS
+Mounts a secret of a vault under a name of the script's own.
+#>
+function Mount-PodeSecret {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Name,
+        [Parameter(Mandatory)] [string] $Vault,
+        [Parameter(Mandatory)] [string] $Key,
+        [string[]] $Property,
+        [string] $ExpandProperty,
+        [object[]] $ArgumentList,
+        [int] $CacheTtl = -1
+    )
+    if ($Property -and $ExpandProperty) {
+        throw (New-CommandError 'Parameters Property and ExpandPropery are mutually exclusive' 'MutuallyExclusive' 'InvalidArgument')
+    }
+    $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList; cache_ttl = $CacheTtl }
+    if ($Property) { $what['property'] = $Property }
+    if ($ExpandProperty) { $what['expand'] = $ExpandProperty }
+    $null = Request-Core $what
+}
+
+<#
+.SYNOPSIS
+Takes a mounted secret down; with -Remove the vault's secret too.
+#>
+function Dismount-PodeSecret {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name, [switch] $Remove)
+    $null = Request-Core ([ordered]@{ do = 'dismount'; name = $Name; remove = [bool]$Remove })
+}
+
+<#
+.SYNOPSIS
+The value of a mounted secret.
+#>
+function Get-PodeSecret {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    $answer = Request-BridgeAnswer ([ordered]@{ do = 'secret-get'; name = $Name })
+    $tagged = $answer['value']
+    # The common case first: it is on the way of every `$secret:` read.
+    if ($answer.Count -eq 1 -and $tagged['t'] -ceq 'string') {
+        Add-SeenSecret $tagged['v']
+        return $tagged['v']
+    }
+    return , (Select-SecretValue $answer)
+}
+
+<#
+.SYNOPSIS
+Tells whether a secret is mounted.
+#>
+function Test-PodeSecret {
+    [CmdletBinding()]
+    [OutputType([bool])]
+    param([Parameter(Mandatory)] [string] $Name)
+    [bool](Request-Core ([ordered]@{ do = 'mount-test'; name = $Name }))['mounted']
+}
+
+<#
+.SYNOPSIS
+Stores a new value for a mounted secret. Without -Metadata the present metadata is kept.
+#>
+function Update-PodeSecret {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Name,
+        [Parameter(Mandatory, Position = 0, ValueFromPipeline)] [AllowEmptyString()] [AllowEmptyCollection()] [object] $InputObject,
+        [hashtable] $Metadata
+    )
+    begin { $count = 0 }
+    process { $count++ }
+    end {
+        if ($count -gt 1) { throw (New-CommandError "The function 'Update-PodeSecret' does not accept an array as pipeline input." 'ArrayByPipeline' 'InvalidArgument') }
+        $what = [ordered]@{ do = 'secret-set'; name = $Name; value = ConvertTo-SecretPortable $InputObject }
+        if ($null -ne $Metadata) { $what['metadata'] = ConvertTo-Metadata $Metadata }
+        $null = Request-Core $what
+    }
+}
+
+<#
+.SYNOPSIS
+Reads a secret straight from a vault, past mounts and cache.
+#>
+function Read-PodeSecret {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Key,
+        [Parameter(Mandatory)] [string] $Vault,
+        [string[]] $Property,
+        [string] $ExpandProperty,
+        [object[]] $ArgumentList
+    )
+    $what = [ordered]@{ do = 'read'; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList }
+    if ($ExpandProperty) { $what['expand'] = $ExpandProperty }
+    elseif ($Property) { $what['property'] = $Property }
+    return , (Select-SecretValue (Request-Core $what))
+}
+
+<#
+.SYNOPSIS
+Writes a secret straight to a vault.
+#>
+function Set-PodeSecret {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Key,
+        [Parameter(Mandatory)] [string] $Vault,
+        [Parameter(Mandatory, Position = 0, ValueFromPipeline)] [AllowEmptyString()] [AllowEmptyCollection()] [object] $InputObject,
+        [hashtable] $Metadata,
+        [object[]] $ArgumentList
+    )
+    begin { $count = 0 }
+    process { $count++ }
+    end {
+        if ($count -gt 1) { throw (New-CommandError "The function 'Set-PodeSecret' does not accept an array as pipeline input." 'ArrayByPipeline' 'InvalidArgument') }
+        $what = [ordered]@{ do = 'set'; vault = $Vault; key = $Key; value = ConvertTo-SecretPortable $InputObject; arguments = ConvertTo-PortableList $ArgumentList }
+        if ($null -ne $Metadata) { $what['metadata'] = ConvertTo-Metadata $Metadata }
+        $null = Request-Core $what
+    }
+}
+
+<#
+.SYNOPSIS
+Removes a secret from a vault.
+#>
+function Remove-PodeSecret {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Key,
+        [Parameter(Mandatory)] [string] $Vault,
+        [object[]] $ArgumentList
+    )
+    $null = Request-Core ([ordered]@{ do = 'remove'; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList })
+}
+
+<#
+.SYNOPSIS
+Names the user's own vaults to import where only exported ones are (ExportOnly in server.psd1).
+#>
+function Export-PodeSecretVault {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string[]] $Name,
+        [ValidateSet('SecretManagement')] [string] $Type = 'SecretManagement'
+    )
+    $null = Request-Core ([ordered]@{ do = 'vault-export'; names = @($Name) })
+}

@@ -1,0 +1,200 @@
+# Shared state and locks: one table each, in the core. A value that is read is a copy.
+
+Set-StrictMode -Version Latest
+
+<#
+.SYNOPSIS
+Stores a value in the shared state, and gives it back.
+#>
+function Set-PodeState {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Name,
+        [Parameter(ValueFromPipeline, Position = 0)] $Value,
+        [string[]] $Scope,
+        [switch] $NewCollectionType
+    )
+    begin { $items = [System.Collections.Generic.List[object]]::new() }
+    process { $items.Add($Value) }
+    end {
+        if ($NewCollectionType) { throw (New-CommandError 'Set-PodeState -NewCollectionType is not here: a value of the state is a copy (hint: Lock-PodeObject around read, change and write)' 'NotSupported' 'NotImplemented') }
+        if ($items.Count -gt 1) { $Value = $items.ToArray() }
+        Write-CopyWarning "the state '$Name'" $Value
+        $null = Request-Core ([ordered]@{ do = 'state-set'; name = $Name; value = ConvertTo-Portable $Value; scope = @($Scope.Where({ $_ })) })
+        return , $Value
+    }
+}
+
+<#
+.SYNOPSIS
+A copy of a value of the shared state.
+#>
+function Get-PodeState {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name, [switch] $WithScope)
+    $answer = Request-Core ([ordered]@{ do = 'state-get'; name = $Name })
+    if (-not $answer['found']) { return }
+    $value = ConvertFrom-Portable $answer['value']
+    if ($WithScope) { return @{ Value = $value; Scope = @($answer['scope']) } }
+    return , $value
+}
+
+<#
+.SYNOPSIS
+Removes a value from the shared state, and gives it.
+#>
+function Remove-PodeState {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    $answer = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
+    if ($null -ne $answer['value']) { return , (ConvertFrom-Portable $answer['value']) }
+}
+
+<#
+.SYNOPSIS
+Tells whether the shared state has a value.
+#>
+function Test-PodeState {
+    [CmdletBinding()]
+    [OutputType([bool])]
+    param([Parameter(Mandatory)] [string] $Name)
+    [bool](Request-Core ([ordered]@{ do = 'state-get'; name = $Name }))['found']
+}
+
+<#
+.SYNOPSIS
+The names in the shared state.
+#>
+function Get-PodeStateNames {
+    [CmdletBinding()]
+    param([string] $Pattern, [string[]] $Scope)
+    $what = [ordered]@{ do = 'state-names' }
+    if ($Scope) { $what['scope'] = $Scope }
+    foreach ($name in @((Request-Core $what)['names'])) { if ($name -and (-not $Pattern -or $name -imatch $Pattern)) { $name } }
+}
+
+<#
+.SYNOPSIS
+Writes the shared state to a JSON file.
+#>
+function Save-PodeState {
+    [CmdletBinding()]
+    param(
+        [Parameter(Mandatory)] [string] $Path,
+        [string[]] $Scope, [string[]] $Exclude, [string[]] $Include,
+        [ValidateRange(0, 100)] [int] $Depth = 20, [switch] $Compress
+    )
+    $state = [ordered]@{}
+    foreach ($name in Get-PodeStateNames -Scope $Scope) {
+        if (($Include -and $name -notin $Include) -or ($Exclude -and $name -in $Exclude)) { continue }
+        $state[$name] = Get-PodeState -Name $name -WithScope
+    }
+    $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
+    [System.IO.File]::WriteAllText($full, (ConvertTo-Json -InputObject $state -Depth $Depth -Compress:$Compress))
+}
+
+<#
+.SYNOPSIS
+Reads the shared state from a JSON file; a file that is not there is no state.
+#>
+function Restore-PodeState {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Path, [switch] $Merge, [int] $Depth = 20)
+    $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
+    if (-not [System.IO.File]::Exists($full)) { return }
+    $state = ConvertFrom-JsonText ([System.IO.File]::ReadAllText($full))
+    if (-not $Merge) { foreach ($name in @(Get-PodeStateNames)) { $null = Remove-PodeState -Name $name } }
+    foreach ($name in $state.Keys) { $null = Set-PodeState -Name $name -Value $state[$name]['Value'] -Scope $state[$name]['Scope'] }
+}
+
+# Locks go by name, because an object is another one in each worker: what has no name shares one lock.
+function Get-LockName($Object, [string] $Name) {
+    if ($Name) { return $Name }
+    if ($Object -is [System.Collections.IDictionary] -and $Object['Name'] -is [string] -and $Object['Name']) { return $Object['Name'] }
+    '__global__'
+}
+
+function Enter-Lock([string] $Name, [int] $Timeout) {
+    $held = $script:Bridge.Locks
+    if ($held[$Name]) { $held[$Name]++; return }
+    $answer = Request-Core ([ordered]@{ do = 'lock'; name = $Name; timeout = $Timeout })
+    if (-not $answer['locked']) { throw (New-CommandError "Failed to acquire lock on object '$Name'" 'LockTimeout' 'OperationTimeout') }
+    $held[$Name] = 1
+}
+
+function Exit-Lock([string] $Name) {
+    $held = $script:Bridge.Locks
+    if (-not $held[$Name]) { return }
+    if (--$held[$Name] -gt 0) { return }
+    $held.Remove($Name)
+    $null = Request-Core ([ordered]@{ do = 'unlock'; name = $Name })
+}
+
+<#
+.SYNOPSIS
+Runs a block while no other worker holds the same lock.
+#>
+function Lock-PodeObject {
+    [CmdletBinding(DefaultParameterSetName = 'Object')]
+    param(
+        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name,
+        [Parameter(Mandatory)] [scriptblock] $ScriptBlock,
+        [int] $Timeout = [System.Threading.Timeout]::Infinite,
+        [switch] $Return,
+        [Parameter(ParameterSetName = 'Object')] [switch] $CheckGlobal
+    )
+    $lock = Get-LockName $Object $Name
+    Enter-Lock $lock $Timeout
+    try {
+        if ($Return) { . $ScriptBlock } else { $null = . $ScriptBlock }
+    }
+    finally { Exit-Lock $lock }
+}
+
+<#
+.SYNOPSIS
+Names a lock.
+#>
+function New-PodeLockable {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    $null = $Name
+}
+
+<#
+.SYNOPSIS
+A named lock, for Lock-PodeObject.
+#>
+function Get-PodeLockable {
+    [CmdletBinding()]
+    param([Parameter(Mandatory)] [string] $Name)
+    @{ Name = $Name }
+}
+
+<#
+.SYNOPSIS
+Takes a lock until Exit-PodeLockable.
+#>
+function Enter-PodeLockable {
+    [CmdletBinding(DefaultParameterSetName = 'Object')]
+    param(
+        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name,
+        [int] $Timeout = [System.Threading.Timeout]::Infinite
+    )
+    Enter-Lock (Get-LockName $Object $Name) $Timeout
+}
+
+<#
+.SYNOPSIS
+Gives a lock back.
+#>
+function Exit-PodeLockable {
+    [CmdletBinding(DefaultParameterSetName = 'Object')]
+    param(
+        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name
+    )
+    Exit-Lock (Get-LockName $Object $Name)
+}

@@ -1,0 +1,115 @@
+# SecretManagement's cmdlets, called by a script itself. For vaults that the core knows they go through
+# the core, which keeps their order; for all others they are SecretManagement's own. Import-Module of
+# Pode is this module, whatever version or path a script names.
+
+Set-StrictMode -Version Latest
+
+# Pode's name of a vault, by its name in the registry.
+function Find-CoreVault([string] $Name) {
+    foreach ($vault in @((Request-Core ([ordered]@{ do = 'vault-get'; names = @($Name); by = 'registry' }))['vaults'])) {
+        if ($null -ne $vault) { return $vault['name'] }
+    }
+}
+
+# Functions of these names shadow the cmdlets in people's code only; vault modules and the worker see
+# the cmdlets.
+function Register-VaultProxy {
+    if ($script:Bridge.Proxied) { return }
+    $script:Bridge.Proxied = $true
+    # `using module Pode` and `Get-Module -ListAvailable` look here.
+    $folder = [System.IO.Path]::GetDirectoryName($PSScriptRoot)
+    if (-not $env:PSModulePath.StartsWith($folder, [StringComparison]::Ordinal)) { $env:PSModulePath = "$folder$([System.IO.Path]::PathSeparator)$env:PSModulePath" }
+    foreach ($name in 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Unlock-SecretVault') {
+        $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $script:VaultProxies[$name]
+    }
+    $null = & $script:UserScope { param($b) Set-Item -Path 'function:script:Import-Module' -Value $b } $script:ImportProxy
+}
+
+$script:VaultProxies = @{
+    'Get-Secret' = {
+        [CmdletBinding(DefaultParameterSetName = 'NameParameterSet')]
+        param(
+            [Parameter(Mandatory, Position = 0, ValueFromPipeline, ValueFromPipelineByPropertyName, ParameterSetName = 'NameParameterSet')] [string] $Name,
+            [Parameter(Position = 1, ValueFromPipelineByPropertyName, ParameterSetName = 'NameParameterSet')] [string] $Vault,
+            [Parameter(Mandatory, ValueFromPipeline, ParameterSetName = 'InfoParameterSet')] $InputObject,
+            [switch] $AsPlainText
+        )
+        process {
+            if ($null -ne $InputObject) { $Name = $InputObject.Name; $Vault = $InputObject.VaultName }
+            $known = if ($Vault) { Find-CoreVault $Vault }
+            if (-not $known) {
+                $more = if ($Vault) { @{ Vault = $Vault } } else { @{} }
+                return Microsoft.PowerShell.SecretManagement\Get-Secret -Name $Name @more -AsPlainText:$AsPlainText
+            }
+            $value = Read-PodeSecret -Key $Name -Vault $known
+            if (-not $AsPlainText -and $value -is [string]) { return ConvertTo-SecureText $value }
+            if (-not $AsPlainText -and $value -is [hashtable]) {
+                foreach ($key in @($value.Keys)) { if ($value[$key] -is [string]) { $value[$key] = ConvertTo-SecureText $value[$key] } }
+            }
+            return , $value
+        }
+    }
+    'Set-Secret' = {
+        [CmdletBinding(SupportsShouldProcess, DefaultParameterSetName = 'SecureStringParameterSet')]
+        param(
+            [Parameter(Mandatory, Position = 0)] [string] $Name,
+            [Parameter(Mandatory, Position = 1, ValueFromPipeline, ParameterSetName = 'ObjectParameterSet')] [object] $Secret,
+            [Parameter(Mandatory, Position = 1, ValueFromPipeline, ParameterSetName = 'SecureStringParameterSet')] [securestring] $SecureStringSecret,
+            [Parameter(Position = 2)] [string] $Vault,
+            [Parameter(Position = 3)] [hashtable] $Metadata,
+            [switch] $NoClobber
+        )
+        process {
+            $known = if ($Vault) { Find-CoreVault $Vault }
+            $value = if ($null -ne $SecureStringSecret) { $SecureStringSecret } else { $Secret }
+            if (-not $known -or $NoClobber) {
+                if ($known) { throw (New-CommandError 'Set-Secret -NoClobber is not possible for a vault of the server (hint: Set-PodeSecret)' 'NotSupported' 'NotImplemented') }
+                $more = @{}
+                foreach ($key in 'Vault', 'Metadata') { if ($PSBoundParameters.ContainsKey($key)) { $more[$key] = $PSBoundParameters[$key] } }
+                return Microsoft.PowerShell.SecretManagement\Set-Secret -Name $Name -Secret $value @more -NoClobber:$NoClobber
+            }
+            if (-not $PSCmdlet.ShouldProcess($Vault, 'Write secret')) { return }
+            $more = if ($Metadata) { @{ Metadata = $Metadata } } else { @{} }
+            Set-PodeSecret -Key $Name -Vault $known -InputObject $value @more
+        }
+    }
+    'Remove-Secret' = {
+        [CmdletBinding(SupportsShouldProcess)]
+        param(
+            [Parameter(Mandatory, Position = 0, ValueFromPipelineByPropertyName)] [string] $Name,
+            [Parameter(Mandatory, Position = 1, ValueFromPipelineByPropertyName)] [string] $Vault
+        )
+        process {
+            $known = Find-CoreVault $Vault
+            if (-not $known) { return Microsoft.PowerShell.SecretManagement\Remove-Secret -Name $Name -Vault $Vault }
+            if ($PSCmdlet.ShouldProcess($Vault, 'Remove secret')) { Remove-PodeSecret -Key $Name -Vault $known }
+        }
+    }
+    'Get-SecretInfo' = {
+        [CmdletBinding()]
+        param([Parameter(Position = 0)] [string] $Name, [Parameter(Position = 1)] [string] $Vault)
+        process {
+            $known = if ($Vault) { Find-CoreVault $Vault }
+            if (-not $known) { return Microsoft.PowerShell.SecretManagement\Get-SecretInfo @PSBoundParameters }
+            foreach ($info in @((Request-Core ([ordered]@{ do = 'info'; vault = $known }))['secrets'])) {
+                if ($null -eq $info -or ($Name -and $info['name'] -notlike $Name)) { continue }
+                [pscustomobject]@{ Name = $info['name']; Type = $info['type']; VaultName = $Vault; Metadata = ConvertFrom-Metadata $info['metadata'] }
+            }
+        }
+    }
+    'Unlock-SecretVault' = {
+        [CmdletBinding()]
+        param([Parameter(Mandatory, Position = 0)] [string] $Name, [Parameter(Mandatory, Position = 1)] [securestring] $Password)
+        process {
+            $known = Find-CoreVault $Name
+            if (-not $known) { return Microsoft.PowerShell.SecretManagement\Unlock-SecretVault -Name $Name -Password $Password }
+            $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $known; secret = ConvertTo-SecretTag $Password })
+        }
+    }
+}
+
+$script:ImportProxy = {
+    if (@($args).Where({ $_ -is [string] -and $_ -match '^(.*[\\/])?Pode(\.psd1|\.psm1)?$' }).Count) { return }
+    # Seen by every block, not by this script's scope alone.
+    Microsoft.PowerShell.Core\Import-Module @args -Global
+}

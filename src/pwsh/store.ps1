@@ -1,0 +1,167 @@
+# What is SecretStore's own: its configuration, and how it is unlocked. All SecretStore vaults of one
+# HOME are one store with one configuration.
+
+Set-StrictMode -Version Latest
+
+$script:SecretStore = 'Microsoft.PowerShell.SecretStore'
+# How long a written configuration may take to come back to this process as a file event, which drops
+# the unlock.
+$script:EchoLimit = [timespan]::FromMilliseconds(500)
+
+function Get-BridgeStoreCmdlet([string] $Name) {
+    $module = Get-Module -Name $script:SecretStore
+    if (-not $module) { $module = Import-Module -Name $script:SecretStore -Global -PassThru }
+    @($module)[0].ExportedCmdlets[$Name]
+}
+
+# The configuration, or nothing while the store is locked. Never called before there is a store: the
+# question alone would write a default configuration.
+function Get-BridgeStoreConfiguration {
+    try { Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Get-SecretStoreConfiguration') @{} $null }
+    catch { }
+}
+
+function Test-BridgeStore {
+    $root = if ($IsWindows) {
+        [System.IO.Path]::Combine([Environment]::GetFolderPath('LocalApplicationData'), 'Microsoft', 'PowerShell', 'secretmanagement')
+    }
+    else { [System.IO.Path]::Combine([Environment]::GetEnvironmentVariable('HOME'), '.secretmanagement') }
+    foreach ($file in 'storeconfig', 'storefile') {
+        if ([System.IO.File]::Exists([System.IO.Path]::Combine($root, 'localstore', $file))) { return $true }
+    }
+    $false
+}
+
+function ConvertTo-BridgeStoreReply($Configuration, [bool] $Written) {
+    [ordered]@{
+        authentication = [string]$Configuration.Authentication
+        password_timeout = [long]$Configuration.PasswordTimeout
+        written = $Written
+    }
+}
+
+# Unlocks the store by one of its vaults. A store without authentication cannot be unlocked, and need
+# not be: that is no fault.
+function Unlock-BridgeStoreVault([string] $Vault, $Password, $Secrets) {
+    $failure = if ($null -eq $Password) {
+        New-BridgeError 'NoRememberedPassword' "no password for the vault '$Vault' was given"
+    }
+    else {
+        try { Unlock-BridgeVault $Vault $Password $Secrets } catch { $_ }
+    }
+    $configuration = if ($null -eq $failure -or (Test-BridgeStore)) { Get-BridgeStoreConfiguration }
+    # A wrong password locks the store again, so only one without authentication still answers.
+    if ($null -ne $failure -and ($null -eq $configuration -or $configuration.Authentication -ne 'None')) { throw $failure }
+    if ($null -eq $configuration) { return [ordered]@{ written = $false } }
+    ConvertTo-BridgeStoreReply $configuration $false
+}
+
+# Brings the configuration to what the plan names, and writes only what differs: every write drops the
+# unlock in every process.
+function Invoke-BridgeConfigure($Fields, $Secrets) {
+    $wanted = ConvertFrom-BridgeStoreParameter (Assert-BridgeKind $Fields['parameters'] ([System.Collections.IDictionary]))
+    $password = Get-BridgePassword $Fields $Secrets
+    if ($null -ne $password -and $password.Length -eq 0) { throw (New-BridgeError 'BadCall' 'the password of a SecretStore cannot be empty') }
+    if (-not (Test-BridgeStore) -and $wanted['Authentication'] -eq 'None') {
+        return New-BridgeOpenStore $wanted $password $Secrets
+    }
+    $present = Open-BridgeStore $password $Secrets
+    $differing = @{}
+    foreach ($name in $wanted.Keys) {
+        if ([string]$present.$name -ne [string]$wanted[$name]) { $differing[$name] = $wanted[$name] }
+    }
+    if ($differing.Count -eq 0) { return ConvertTo-BridgeStoreReply $present $false }
+    Set-BridgeStoreConfiguration $present $differing $password $Secrets
+}
+
+# The plan's parameters with their names and values as the cmdlet has them.
+function ConvertFrom-BridgeStoreParameter([System.Collections.IDictionary] $Parameters) {
+    $allowed = @{
+        Scope = 'CurrentUser', 'AllUsers'
+        # In the order of their numbers, which are allowed too.
+        Authentication = 'None', 'Password'
+        Interaction = 'None', 'Prompt'
+        PasswordTimeout = $null
+    }
+    $wanted = @{}
+    foreach ($entry in $Parameters.GetEnumerator()) {
+        $name = $entry.Key
+        if (-not $allowed.ContainsKey($name)) { throw (New-BridgeError 'BadCall' "SecretStore has no parameter '$name'") }
+        $words = $allowed[$name]
+        $value = $entry.Value
+        if ($null -eq $words) {
+            $number = 0
+            if (-not [int]::TryParse([string]$value, [ref] $number)) { throw (New-BridgeError 'BadCall' "the parameter '$name' is a whole number") }
+            $wanted[$name] = $number
+            continue
+        }
+        if ($value -is [int] -and $value -in 0, 1) { $value = $words[$value] }
+        if ($value -notin $words) { throw (New-BridgeError 'BadCall' "the parameter '$name' is one of $($words -join ', ')") }
+        $wanted[$name] = $value
+    }
+    $wanted
+}
+
+# A store that is not there yet, without authentication. The cmdlet needs a password all the same (it
+# makes a store with it and takes it off again); the plan need not have one.
+function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
+    if ($null -eq $Password) {
+        $Password = ConvertTo-BridgeSecureString ([Convert]::ToBase64String([System.Security.Cryptography.RandomNumberGenerator]::GetBytes(32)))
+    }
+    $call = @{ Interaction = 'None' }
+    foreach ($name in $Wanted.Keys) { $call[$name] = $Wanted[$name] }
+    Write-BridgeStoreConfiguration $call $Password $Secrets
+    ConvertTo-BridgeStoreReply (Get-BridgeStoreConfiguration) $true
+}
+
+# Opens the store and gives its configuration; a missing one is created with the password, by the unlock.
+function Open-BridgeStore($Password, $Secrets) {
+    $failure = New-BridgeError 'NoRememberedPassword' 'the store needs a password, and none was given'
+    if ($null -ne $Password) {
+        try {
+            $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets
+            return Get-BridgeStoreConfiguration
+        }
+        catch { $failure = $_ }
+    }
+    $configuration = if (Test-BridgeStore) { Get-BridgeStoreConfiguration }
+    # A store without authentication refuses every password; one that was already open needs none.
+    if ($null -eq $configuration -or ($null -ne $Password -and $configuration.Authentication -ne 'None')) { throw $failure }
+    $configuration
+}
+
+function Set-BridgeStoreConfiguration($Present, [hashtable] $Differing, $Password, $Secrets) {
+    # The password goes along only where the authentication changes: beside it the cmdlet refuses one.
+    $change = if ($Differing.ContainsKey('Authentication')) { $Password }
+    if ($Differing.ContainsKey('Authentication') -and $null -eq $Password) {
+        throw (New-BridgeError 'NoRememberedPassword' 'a change of the authentication needs the store''s password')
+    }
+    Write-BridgeStoreConfiguration $Differing $change $Secrets
+    $after = if ($Differing.ContainsKey('Authentication')) { $Differing['Authentication'] } else { [string]$Present.Authentication }
+    if ($after -eq 'Password' -and $null -ne $Password) { return Confirm-BridgeStore $Password $Secrets }
+    $configuration = Get-BridgeStoreConfiguration
+    if ($null -eq $configuration) { return [ordered]@{ authentication = $after; written = $true } }
+    ConvertTo-BridgeStoreReply $configuration $true
+}
+
+function Write-BridgeStoreConfiguration([hashtable] $Parameters, $Password, $Secrets) {
+    $call = @{ Confirm = $false } + $Parameters
+    if ($null -ne $Password) { $call['Password'] = $Password }
+    $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Set-SecretStoreConfiguration') $call $Secrets
+}
+
+# Unlocks after a write, and once more when the write has come back as a file event.
+function Confirm-BridgeStore($Password, $Secrets) {
+    $unlock = Get-BridgeStoreCmdlet 'Unlock-SecretStore'
+    $null = Invoke-BridgeCmdlet $unlock @{ Password = $Password } $Secrets
+    $configuration = Get-BridgeStoreConfiguration
+    $watch = [System.Diagnostics.Stopwatch]::StartNew()
+    while ($watch.Elapsed -lt $script:EchoLimit) {
+        [System.Threading.Thread]::Sleep(20)
+        $now = Get-BridgeStoreConfiguration
+        if ($null -ne $now) { continue }
+        $null = Invoke-BridgeCmdlet $unlock @{ Password = $Password } $Secrets
+        break
+    }
+    ConvertTo-BridgeStoreReply $configuration $true
+}

@@ -1,0 +1,269 @@
+# The calls on vaults, by SecretManagement's own cmdlets. Names reach them as arguments, never as source.
+
+Set-StrictMode -Version Latest
+
+$script:SecretManagement = 'Microsoft.PowerShell.SecretManagement'
+
+# The module's cmdlets by name, looked up once: a proxy that a script defines is never called instead.
+$script:Cmdlets = $null
+# Folder of the private registry.
+$script:Registry = $null
+# What `register` found out, by the vault's name: Module, Metadata (Set-Secret takes it), SetInfo.
+$script:Vaults = @{}
+# Passwords that unlocked a vault, by its name.
+$script:Passwords = @{}
+
+function Invoke-BridgeHello($Fields, $Secrets) {
+    if ($Fields['protocol'] -ne $script:ProtocolVersion) {
+        throw (New-BridgeError 'ProtocolMismatch' "this worker speaks protocol $script:ProtocolVersion")
+    }
+    $script:Registry = Get-BridgeText $Fields 'registry'
+    $version = $null
+    if (Get-Module -Name $script:SecretManagement -ListAvailable) { $version = Import-BridgeSecretManagement }
+    [ordered]@{
+        protocol = $script:ProtocolVersion
+        pwsh = $PSVersionTable.PSVersion.ToString()
+        pid = $PID
+        guarded = $script:Guarded
+        secret_management = $version
+    }
+}
+
+# Imports SecretManagement with a registry of its own. It fixes the registry's path at first use, from
+# HOME alone; SecretStore and Az look at HOME later, when it is the user's again. (On Windows the path
+# comes from a known folder that no variable moves: there the registry is the user's.)
+function Import-BridgeSecretManagement {
+    $old = [Environment]::GetEnvironmentVariable('HOME')
+    [Environment]::SetEnvironmentVariable('HOME', $script:Registry)
+    try {
+        $module = Import-Module -Name $script:SecretManagement -Global -PassThru
+        $script:Cmdlets = @{}
+        foreach ($command in $module.ExportedCmdlets.Values) { $script:Cmdlets[$command.Name] = $command }
+        $null = Invoke-BridgeCmdlet $script:Cmdlets['Get-SecretVault'] @{} $null
+        $module.Version.ToString()
+    }
+    finally { [Environment]::SetEnvironmentVariable('HOME', $old) }
+}
+
+function Get-BridgeCmdlet([string] $Name) {
+    if ($null -eq $script:Cmdlets) {
+        throw (New-BridgeError 'SecretManagementMissing' "the module $script:SecretManagement is not installed" 'NotInstalled')
+    }
+    $script:Cmdlets[$Name]
+}
+
+# Runs a cmdlet and gives its output as it came, arrays whole. All its errors are collected, because the
+# first alone often is not the cause (and `-ErrorAction Stop` makes SecretManagement rename them); any
+# at all makes the call fail.
+function Invoke-BridgeCmdlet([System.Management.Automation.CommandInfo] $Command, [hashtable] $Parameters, $Secrets) {
+    $output = $errors = $warnings = $notes = $thrown = $null
+    try {
+        $output = & $Command @Parameters -ErrorAction SilentlyContinue -ErrorVariable errors -WarningAction SilentlyContinue -WarningVariable warnings -InformationAction SilentlyContinue -InformationVariable notes 6>$null
+    }
+    catch { $thrown = $_ }
+    if ($warnings) { foreach ($record in $warnings) { Write-BridgeRecord $record $Secrets } }
+    if ($notes) { foreach ($record in $notes) { Write-BridgeRecord $record $Secrets } }
+    if ($errors -or $null -ne $thrown) {
+        $all = [System.Collections.Generic.List[object]]::new()
+        if ($null -ne $thrown) { $all.Add($thrown) }
+        if ($errors) { foreach ($record in $errors) { $all.Add($record) } }
+        throw (Join-BridgeError $all)
+    }
+    , $output
+}
+
+function Invoke-BridgeRegister($Fields, $Secrets) {
+    $command = Get-BridgeCmdlet 'Register-SecretVault'
+    $vault = Get-BridgeText $Fields 'vault'
+    if ([WildcardPattern]::ContainsWildcardCharacters($vault)) {
+        # Unregister-SecretVault would take it for a pattern, and other vaults with it.
+        throw (New-BridgeError 'BadCall' "the vault name '$vault' has wildcard characters")
+    }
+    $module = Import-BridgeExtension (Get-BridgeText $Fields 'module') $Secrets
+    $call = @{ Name = $vault; ModuleName = $module.Source; AllowClobber = $true; Confirm = $false }
+    $parameters = ConvertFrom-BridgeParameter $Fields['parameters'] $Secrets
+    # SecretStore's are its configuration, and go the way of `configure`.
+    # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.
+    if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) { $call['VaultParameters'] = $parameters }
+    $null = Invoke-BridgeCmdlet $command $call $Secrets
+    $metadata = Test-BridgeMetadataSupport $vault
+    $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo }
+    [ordered]@{ module = $module.Name; metadata = $metadata }
+}
+
+# Imports the extension's module for init scripts and script blocks. That it fails here is only logged:
+# Register-SecretVault imports it once more and says why it cannot.
+function Import-BridgeExtension([string] $Source, $Secrets) {
+    $name = [System.IO.Path]::GetFileName($Source.TrimEnd('/', '\'))
+    if ($name -like '*.psd1' -or $name -like '*.psm1') { $name = [System.IO.Path]::GetFileNameWithoutExtension($name) }
+    $found = @{ Name = $name; Source = $Source; SetInfo = $false }
+    try {
+        $module = @(Import-Module -Name $Source -Global -PassThru -WarningAction SilentlyContinue)[-1]
+        $found.Name = $module.Name
+        foreach ($nested in $module.NestedModules) {
+            if ($nested.Name -eq "$($module.Name).Extension" -and $nested.ExportedCommands.ContainsKey('Set-SecretInfo')) { $found.SetInfo = $true }
+        }
+    }
+    catch { Write-BridgeLog 'warning' "the module '$Source' could not be imported: $($_.Exception.Message)" $Secrets }
+    $found
+}
+
+# Whether the extension's Set-Secret takes metadata, which only the registry's file tells.
+function Test-BridgeMetadataSupport([string] $Vault) {
+    $root = if ($IsWindows) {
+        [System.IO.Path]::Combine([Environment]::GetFolderPath('LocalApplicationData'), 'Microsoft', 'PowerShell', 'secretmanagement')
+    }
+    else { [System.IO.Path]::Combine($script:Registry, '.secretmanagement') }
+    $path = [System.IO.Path]::Combine($root, 'secretvaultregistry', 'vaultinfo')
+    try {
+        $document = [System.Text.Json.JsonDocument]::Parse([System.IO.File]::ReadAllText($path))
+        try { $registry = ConvertFrom-BridgeJson $document.RootElement }
+        finally { $document.Dispose() }
+        foreach ($entry in $registry['Vaults'].GetEnumerator()) {
+            if ($entry.Key -eq $Vault) { return [bool]$entry.Value['SetSecretSupportsMetadata'] }
+        }
+    }
+    catch { Write-BridgeLog 'warning' "the registry could not be read: $($_.Exception.GetType().FullName)" $null }
+    $false
+}
+
+function Invoke-BridgeUnregister($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Unregister-SecretVault') @{ Name = $vault; Confirm = $false } $Secrets
+    $script:Vaults.Remove($vault)
+    $script:Passwords.Remove($vault)
+    [ordered]@{}
+}
+
+function Invoke-BridgeUnlock($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $given = Get-BridgePassword $Fields $Secrets
+    $password = if ($null -ne $given) { $given } else { $script:Passwords[$vault] }
+    if ((Get-BridgeModuleName $vault) -eq $script:SecretStore) { return Unlock-BridgeStoreVault $vault $password $Secrets }
+    if ($null -eq $password) { throw (New-BridgeError 'NoRememberedPassword' "no password for the vault '$vault' was given") }
+    Unlock-BridgeVault $vault $password $Secrets
+    [ordered]@{ written = $false }
+}
+
+# Unlocks, and remembers the password once it has opened the vault. An extension that has nothing to
+# unlock says so by a warning.
+function Unlock-BridgeVault([string] $Vault, [securestring] $Password, $Secrets) {
+    $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Unlock-SecretVault') @{ Name = $Vault; Password = $Password } $Secrets
+    $script:Passwords[$Vault] = $Password
+}
+
+# The field `password` as a SecureString; nothing where it is missing.
+function Get-BridgePassword($Fields, $Secrets) {
+    if ($null -eq $Fields['password']) { return }
+    $password = ConvertFrom-BridgeValue (Assert-BridgeKind $Fields['password'] ([System.Collections.IDictionary])) $Secrets
+    if ($password -is [string]) { return ConvertTo-BridgeSecureString $password }
+    if ($password -is [securestring]) { return $password }
+    throw (New-BridgeError 'BadCall' 'a password is a string or a SecureString')
+}
+
+# With `refresh`: unlocks with the remembered password, at which SecretStore reads its file again.
+function Update-BridgeVault($Fields, [string] $Vault, $Secrets) {
+    if ($Fields['refresh'] -and $script:Passwords.ContainsKey($Vault)) {
+        Unlock-BridgeVault $Vault $script:Passwords[$Vault] $Secrets
+    }
+}
+
+function Get-BridgeModuleName([string] $Vault) {
+    if ($script:Vaults.ContainsKey($Vault)) { $script:Vaults[$Vault].Module } else { '' }
+}
+
+function Invoke-BridgeGet($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $name = Get-BridgeText $Fields 'name'
+    Update-BridgeVault $Fields $vault $Secrets
+    $value = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-Secret') @{ Name = $name; Vault = $vault; AsPlainText = $true } $Secrets
+    if ($null -eq $value) { throw (New-BridgeError 'GetSecretNotFound' "The secret $name was not found." 'ObjectNotFound') }
+    $tagged = ConvertTo-BridgeValue $value
+    if (-not $Fields['detail']) { return [ordered]@{ value = $tagged; metadata = @{} } }
+    $metadata = @{}
+    foreach ($info in Find-BridgeInfo $vault $name $Secrets) {
+        if ($tagged['t'] -eq 'string' -and $info.Type -eq 'SecureString') { $tagged['t'] = 'securestring' }
+        $metadata = ConvertTo-BridgeMetadata $info.Metadata
+    }
+    [ordered]@{ value = $tagged; metadata = $metadata }
+}
+
+function Invoke-BridgeSet($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $name = Get-BridgeText $Fields 'name'
+    $value = ConvertFrom-BridgeValue (Assert-BridgeKind $Fields['value'] ([System.Collections.IDictionary])) $Secrets
+    Update-BridgeVault $Fields $vault $Secrets
+    $metadata = Get-BridgeNextMetadata $Fields $vault $name $Secrets
+    $call = @{ Name = $name; Vault = $vault; Confirm = $false }
+    $call[$(if ($value -is [securestring]) { 'SecureStringSecret' } else { 'Secret' })] = $value
+    if ($null -ne $metadata -and $metadata.get_Count()) { $call['Metadata'] = $metadata }
+    $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Set-Secret') $call $Secrets
+    [ordered]@{}
+}
+
+# The metadata to send with a Set: the call's own; with `keep_metadata` the present one, because a Set
+# without erases it.
+function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secrets) {
+    $known = $script:Vaults[$Vault]
+    $supported = $null -eq $known -or $known.Metadata -or $known.SetInfo
+    $own = $Fields['metadata']
+    if ($null -ne $own -and $own.get_Count()) {
+        # SecretManagement would write the secret, fail on the metadata, and remove the secret again,
+        # the one of before included.
+        if (-not $supported) {
+            throw (New-BridgeError 'SetSecretMetadataCommandNotSupported' "the vault '$Vault' keeps no metadata" 'NotImplemented')
+        }
+        return ConvertFrom-BridgeMetadata $own
+    }
+    if ($null -ne $own -or -not $Fields['keep_metadata'] -or -not $supported) { return }
+    foreach ($info in Find-BridgeInfo $Vault $Name $Secrets) {
+        if ($null -eq $info.Metadata) { return }
+        $present = @{}
+        foreach ($entry in $info.Metadata.GetEnumerator()) { $present[$entry.Key] = $entry.Value }
+        return $present
+    }
+}
+
+function Invoke-BridgeRemove($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $name = Get-BridgeText $Fields 'name'
+    Update-BridgeVault $Fields $vault $Secrets
+    $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Remove-Secret') @{ Name = $name; Vault = $vault; Confirm = $false } $Secrets
+    [ordered]@{}
+}
+
+function Invoke-BridgeInfo($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    Update-BridgeVault $Fields $vault $Secrets
+    $found = if ($null -ne $Fields['name']) { Find-BridgeInfo $vault (Get-BridgeText $Fields 'name') $Secrets }
+    else { Get-BridgeInfoList $vault '*' $Secrets }
+    $items = [object[]]@(
+        foreach ($info in $found) {
+            [ordered]@{
+                name = Assert-BridgeText $info.Name
+                type = $info.Type.ToString()
+                metadata = ConvertTo-BridgeMetadata $info.Metadata
+            }
+        }
+    )
+    $names = [string[]]@(foreach ($item in $items) { $item['name'] })
+    [Array]::Sort($names, $items, [StringComparer]::OrdinalIgnoreCase)
+    [ordered]@{ secrets = $items }
+}
+
+# The information of the secret of exactly this name, in any case; none, if there is none.
+function Find-BridgeInfo([string] $Vault, [string] $Name, $Secrets) {
+    foreach ($info in Get-BridgeInfoList $Vault ([WildcardPattern]::Escape($Name)) $Secrets) {
+        if ([string]::Equals($info.Name, $Name, 'OrdinalIgnoreCase')) { return $info }
+    }
+    # Az.KeyVault's filter is case-sensitive, its names are not. SecretStore's filter is right.
+    if ((Get-BridgeModuleName $Vault) -eq $script:SecretStore) { return }
+    foreach ($info in Get-BridgeInfoList $Vault '*' $Secrets) {
+        if ([string]::Equals($info.Name, $Name, 'OrdinalIgnoreCase')) { return $info }
+    }
+}
+
+function Get-BridgeInfoList([string] $Vault, [string] $Filter, $Secrets) {
+    Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-SecretInfo') @{ Name = $Filter; Vault = $Vault } $Secrets |
+        & { process { $_ } }
+}

@@ -1,0 +1,151 @@
+//! What we wrote and had acknowledged, so that a foreign writer's damage can be named.
+//!
+//! A process with an old copy of a SecretStore erases what it has not read. Nobody can prevent that; after
+//! a foreign change the store's names are compared with this ledger. Values are kept only for vaults
+//! whose plan says `repair = true`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Entry, Verb};
+use crate::protocol::Metadata;
+use crate::secret::{SecretValue, fold};
+use crate::store::StoreId;
+
+/// A key that we wrote.
+#[derive(Debug, Clone)]
+pub struct Acknowledged {
+    /// The vault it was written through.
+    pub vault: String,
+    /// The key.
+    pub key: String,
+    /// What to write again, where the plan says so.
+    pub value: Option<(Arc<SecretValue>, Option<Metadata>)>,
+    /// Its place among all that was noted.
+    number: u64,
+}
+
+/// Keys written and acknowledged, by store.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    /// How many writes were noted.
+    noted: u64,
+    stores: HashMap<StoreId, HashMap<String, Acknowledged>>,
+}
+
+/// Everything noted before a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark(u64);
+
+impl Ledger {
+    /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is
+    /// that of the writes, and a write whose caller has hung up is noted too.
+    pub fn note(&self, entry: &Entry, verb: &Verb) {
+        if !entry.store.has_files() {
+            return;
+        }
+        let mut lines = self.lines();
+        lines.noted += 1;
+        let number = lines.noted;
+        let written = lines.stores.entry(entry.store.id.clone()).or_default();
+        match verb {
+            Verb::Set { key, value, metadata, member } => {
+                // A member alone is not the whole value, so it cannot be written again.
+                let keep = entry.plan.repair && member.is_none();
+                let value = keep.then(|| (value.clone(), metadata.clone()));
+                let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
+                written.insert(fold(key), line);
+            }
+            Verb::PutBack { key, value, metadata } => {
+                let value = Some((value.clone(), metadata.clone()));
+                let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
+                // A newer write may have found the key missing before us; its value counts.
+                written.entry(fold(key)).or_insert(line);
+            }
+            Verb::Remove { key } => {
+                written.remove(&fold(key));
+            }
+            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => {}
+        }
+    }
+
+    /// Whether anything was written to the store.
+    pub fn has(&self, store: &StoreId) -> bool {
+        self.lines().stores.get(store).is_some_and(|lines| !lines.is_empty())
+    }
+
+    /// The moment before a store's names are listed.
+    pub fn mark(&self) -> Mark {
+        Mark(self.lines().noted)
+    }
+
+    /// Takes out, and gives, what was written before the mark and is not among `names`, which were listed
+    /// after it. What was written later may be missing from the list without any harm.
+    pub fn vanished<'a>(
+        &self,
+        store: &StoreId,
+        mark: Mark,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Vec<Acknowledged> {
+        let names: std::collections::HashSet<String> = names.map(fold).collect();
+        let mut all = self.lines();
+        let Some(lines) = all.stores.get_mut(store) else { return Vec::new() };
+        let is_gone = |(key, line): &(&String, &Acknowledged)| line.number <= mark.0 && !names.contains(*key);
+        let gone: Vec<String> = lines.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
+        let mut vanished: Vec<_> = gone.iter().filter_map(|key| lines.remove(key)).collect();
+        vanished.sort_by(|a, b| a.key.cmp(&b.key));
+        vanished
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        // Nothing in here panics half-way; a poisoned lock holds whole data.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
+
+    fn entry() -> Entry {
+        let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
+        plan.repair = true;
+        Entry::bare(plan)
+    }
+
+    fn value(text: &str) -> Arc<SecretValue> {
+        Arc::new(SecretValue::String(text.into()))
+    }
+
+    fn set(key: &str, text: &str) -> Verb {
+        Verb::Set { key: key.into(), value: value(text), metadata: None, member: None }
+    }
+
+    #[test]
+    fn what_was_written_after_the_list_began_is_not_missed() {
+        let (ledger, entry) = (Ledger::default(), entry());
+        for key in ["there", "erased", "again", "removed"] {
+            ledger.note(&entry, &set(key, "1"));
+        }
+        let mark = ledger.mark();
+        ledger.note(&entry, &set("later", "1"));
+        ledger.note(&entry, &set("again", "2"));
+        ledger.note(&entry, &Verb::Remove { key: "removed".into() });
+        let gone = ledger.vanished(&entry.store.id, mark, ["THERE"].into_iter());
+        assert_eq!(gone.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["erased"]);
+    }
+
+    #[test]
+    fn a_value_put_back_does_not_hide_a_newer_one() {
+        let (ledger, entry) = (Ledger::default(), entry());
+        ledger.note(&entry, &set("k", "new"));
+        ledger.note(&entry, &Verb::PutBack { key: "K".into(), value: value("old"), metadata: None });
+        let gone = ledger.vanished(&entry.store.id, ledger.mark(), std::iter::empty());
+        assert_eq!(gone.len(), 1);
+        assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));
+    }
+}

@@ -1,0 +1,311 @@
+//! The whole way, with a real pwsh, SecretManagement and SecretStore.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::need_pwsh;
+use crate::support::http::Client;
+use crate::support::process::alive;
+use crate::support::pwsh::Pwsh;
+use crate::support::server::{Builder, Server};
+use crate::support::{SOON, fixture, wait_until};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+const PASSWORD: &str = "pässword 'with' \"quotes\" $(exit 3)";
+
+/// Unlocks the user's store in a fresh process and runs a script there.
+fn in_store(pwsh: &Pwsh, home: &Path, script: &str) -> String {
+    let escaped = PASSWORD.replace('\'', "''");
+    let text = format!(
+        "$ErrorActionPreference = 'Stop'
+        Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore -AllowClobber
+        $password = [securestring]::new()
+        foreach ($c in '{escaped}'.ToCharArray()) {{ $password.AppendChar($c) }}
+        Unlock-SecretVault -Name fresh -Password $password
+        {script}"
+    );
+    pwsh.output_of(&text, home)
+}
+
+fn read_fresh(pwsh: &Pwsh, home: &Path, key: &str) -> String {
+    in_store(pwsh, home, &format!("Get-Secret -Vault fresh -Name '{key}' -AsPlainText"))
+}
+
+const STORE: &str = r#"
+listen = "127.0.0.1:0"
+auth = { open = true }
+
+[vaults.store]
+module = "Microsoft.PowerShell.SecretStore"
+unlock = { env = "STORE_PASSWORD" }
+expose = true
+"#;
+
+fn with_store(pwsh: &Pwsh, more: &str) -> Builder {
+    Builder::new().config(&format!("{STORE}\n{more}")).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD)
+}
+
+fn put(client: &Client, key: &str, value: &str) {
+    let answer = client.put(&format!("/vaults/store/secrets/{key}"), "text/plain; charset=utf-8", value);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+}
+
+fn value(client: &Client, key: &str) -> String {
+    let answer = client.get(&format!("/vaults/store/secrets/{key}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["Value"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_secret_store_and_an_azure_vault_are_served_as_the_tutorial_has_it() {
+    let pwsh = need_pwsh!();
+    let toml = format!(
+        r#"
+        {STORE}
+        [vaults.FriendlyVaultName]
+        module = "Az.KeyVault"
+        vault_name = "RealVaultName"
+        parameters = {{ AZKVaultName = "VaultNameInAzure", SubscriptionId = "sub-1" }}
+
+        [pwsh]
+        init = ["Connect-AzAccount -Identity -Subscription sub-1 | Out-Null"]
+
+        [secrets.FromStore]
+        vault = "store"
+        key = "db"
+        [secrets.FromAzure]
+        vault = "friendlyvaultname"
+        key = "AKVSecretName"
+
+        [[routes]]
+        method = "GET"
+        path = "/secret"
+        secret = "FromStore"
+        [[routes]]
+        method = "POST"
+        path = "/secret"
+        secret = "FromStore"
+        [[routes]]
+        method = "GET"
+        path = "/azure"
+        secret = "FromAzure"
+        [[routes]]
+        method = "POST"
+        path = "/azure"
+        secret = "FromAzure"
+        "#
+    );
+    let server = Builder::new().config(&toml).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD).start();
+    for path in ["/secret", "/azure"] {
+        assert_eq!(server.get(path).status, 404, "nothing is there yet");
+        let answer = server.post(path, FORM, "Value=one+%26+two");
+        assert_eq!((answer.status, answer.text()), (200, ""));
+        assert_eq!(server.get(path).text(), r#"{"Value":"one & two"}"#);
+        assert_eq!(server.post(path, JSON, r#"{"Value":"drei ☂"}"#).status, 200);
+        assert_eq!(server.get(path).text(), r#"{"Value":"drei ☂"}"#);
+        let nothing = server.post(path, FORM, "Other=1");
+        assert_eq!((nothing.status, nothing.json()["error"]["code"].is_string()), (400, true));
+    }
+    assert_eq!(read_fresh(pwsh, server.home(), "db"), "drei ☂");
+    server.assert_never_wrote(&["drei", "one & two", PASSWORD]);
+}
+
+#[test]
+fn the_users_registry_is_read_and_never_written() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    in_store(
+        pwsh,
+        home.path(),
+        "Set-Secret -Vault fresh -Name k -Secret theirs
+         Unregister-SecretVault fresh
+         Register-SecretVault -Name Theirs -ModuleName Microsoft.PowerShell.SecretStore",
+    );
+    let registry = home.path().join(".secretmanagement/secretvaultregistry/vaultinfo");
+    let before = std::fs::read(&registry).unwrap();
+    let named = with_store(pwsh, "").home(home.path()).start();
+    assert!(named.stderr().contains("'Theirs'"), "{}", named.stderr());
+    assert_eq!(named.get("/vaults/Theirs/secrets/k").status, 404, "found, not served");
+    assert_eq!(value(&named, "k"), "theirs");
+    drop(named);
+    let mut served = with_store(pwsh, "").args(["--expose-vault", "Theirs"]).home(home.path()).start();
+    assert_eq!(served.get("/vaults/theirs/secrets/k").json()["Value"], "theirs");
+    assert_eq!(served.put("/vaults/theirs/secrets/k", "text/plain", "x").status, 403);
+    assert!(served.stop(SOON).success());
+    let off = with_store(pwsh, "[auto_import]\nenabled = false").home(home.path()).start();
+    assert!(!off.stderr().contains("Theirs"), "{}", off.stderr());
+    drop(off);
+    assert_eq!(std::fs::read(&registry).unwrap(), before);
+}
+
+#[test]
+fn four_writers_lose_nothing_whatever_the_authentication() {
+    let pwsh = need_pwsh!();
+    let none = r#"
+        listen = "127.0.0.1:0"
+        auth = { open = true }
+        [vaults.store]
+        module = "Microsoft.PowerShell.SecretStore"
+        parameters = { Authentication = "None" }
+        expose = true
+    "#;
+    let stores = [with_store(pwsh, "[pool]\nmin = 4\nmax = 4"), Builder::new().config(none).pwsh(pwsh)];
+    for (index, builder) in stores.into_iter().enumerate() {
+        let mut server = builder.start();
+        let clients = (0..4).map(|client| {
+            let http = server.client();
+            std::thread::spawn(move || {
+                for key in 0..25 {
+                    put(&http, &format!("k{client}-{key}"), &format!("v{client}-{key}"));
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.join().unwrap();
+        }
+        assert!(server.stop(SOON).success());
+        let count = "@(Get-SecretInfo -Vault fresh | Where-Object { (Get-Secret -Vault fresh -Name $_.Name -AsPlainText) -eq ($_.Name -replace '^k', 'v') }).Count";
+        let register = "Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore";
+        let found = if index == 0 {
+            in_store(pwsh, server.home(), count)
+        } else {
+            pwsh.output_of(&format!("{register}; {count}"), server.home())
+        };
+        assert_eq!(found, "100", "{}", server.stderr());
+    }
+}
+
+#[test]
+fn metadata_survives_an_update_and_a_foreign_write_is_seen() {
+    let pwsh = need_pwsh!();
+    let server = with_store(pwsh, "[pool]\nmin = 2\nmax = 2").start();
+    put(&server, "first", "1");
+    in_store(
+        pwsh,
+        server.home(),
+        "Set-Secret -Vault fresh -Name k -Secret one -Metadata @{ Owner = 'ops'; Count = 3 }",
+    );
+    assert_eq!(value(&server, "k"), "one", "at once, through any worker");
+    put(&server, "k", "two");
+    let found = in_store(
+        pwsh,
+        server.home(),
+        "$i = Get-SecretInfo -Vault fresh -Name k; \"$($i.Metadata.Owner) $($i.Metadata.Count) $(Get-Secret -Vault fresh -Name k -AsPlainText)\"",
+    );
+    assert_eq!(found, "ops 3 two");
+    wait_until("the change is in the log", Duration::from_secs(10), || {
+        server.stderr().contains("changed by another process")
+    });
+}
+
+#[test]
+fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
+    let pwsh = need_pwsh!();
+    let vaults = fixture("vaults");
+    let folder = tempfile::tempdir().unwrap();
+    let toml = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        auth = {{ open = true }}
+        limits = {{ deadline = "4s" }}
+        [pwsh]
+        module_path = ["{}"]
+        [pool]
+        min = 2
+        max = 2
+        [vaults.odd]
+        module = "TestVault"
+        parameters = {{ Folder = "{}" }}
+        expose = true
+        parallel = true
+        "#,
+        vaults.display(),
+        folder.path().display()
+    );
+    let server = Builder::new().config(&toml).pwsh(pwsh).start();
+    let good = |server: &Server| {
+        let answer = server.get("/vaults/odd/secrets/plain");
+        assert_eq!((answer.status, answer.json()["Value"].as_str()), (200, Some("v")), "{}", server.stderr());
+    };
+    assert_eq!(server.put("/vaults/odd/secrets/plain", "text/plain", "v").status, 204);
+    for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
+        let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
+        assert!([200, 404].contains(&answer.status), "{quirk}: {} {}", answer.status, answer.text());
+        good(&server);
+    }
+    for (quirk, status) in
+        [("exit", 502), ("failfast", 502), ("throw", 502), ("number", 502), ("hang-dotnet", 504)]
+    {
+        let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
+        assert_eq!(answer.status, status, "{quirk}: {}", answer.text());
+        good(&server);
+    }
+}
+
+#[test]
+fn no_pwsh_outlives_the_server() {
+    let pwsh = need_pwsh!();
+    for (signal, polite) in [(Signal::TERM, true), (Signal::INT, true), (Signal::KILL, false)] {
+        let mut server = with_store(pwsh, "").start();
+        put(&server, "k", "v");
+        let workers = server.pids_of_workers();
+        assert!(!workers.is_empty());
+        server.signal(signal);
+        let status = server.wait_exit(SOON);
+        assert_eq!(status.success(), polite, "{status}");
+        wait_until("the workers are gone", Duration::from_secs(2), || !workers.iter().any(|pid| alive(*pid)));
+        let left = std::fs::read_dir(server.folder().join("run/secretbridge-0")).map_or(0, Iterator::count);
+        assert!(!polite || left == 0, "{left} folders are left");
+    }
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_its_vaults_open_again() {
+    let pwsh = need_pwsh!();
+    let server = with_store(pwsh, "[pool]\nmin = 2\nmax = 2").start();
+    put(&server, "k", "v");
+    for round in 0..3 {
+        // One of two: a read is tried again once, on another worker.
+        let pids = server.pids_of_workers();
+        crate::support::process::signal(pids[round % pids.len()], Signal::KILL);
+        assert_eq!(value(&server, "k"), "v", "round {round}");
+        put(&server, "k", "v");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_503_and_says_so() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    in_store(pwsh, home.path(), "Set-Secret -Vault fresh -Name k -Secret v");
+    let server = with_store(pwsh, "").env("STORE_PASSWORD", "wrong").home(home.path()).start();
+    let answer = server.get("/vaults/store/secrets/k");
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].as_str()),
+        (503, Some("locked")),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.header("Retry-After").is_some());
+    assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn an_azure_vault_is_live_tested_where_one_is_named() {
+    let Ok(vault) = std::env::var("SECRETBRIDGE_TEST_AZ_VAULT") else {
+        eprintln!("NOT RUN: no live Azure vault (SECRETBRIDGE_TEST_AZ_VAULT is not set)");
+        return;
+    };
+    let pwsh = need_pwsh!();
+    let toml = format!(
+        "listen = \"127.0.0.1:0\"\nauth = {{ open = true }}\n[vaults.live]\nmodule = \"Az.KeyVault\"\nparameters = {{ AZKVaultName = \"{vault}\" }}\nexpose = true\n"
+    );
+    let server = Builder::new().config(&toml).pwsh(pwsh).start();
+    let path = format!("/vaults/live/secrets/secretbridge-test-{}", std::process::id());
+    assert_eq!(server.put(&path, "text/plain", "live").status, 204);
+    assert_eq!(server.get(&path).json()["Value"], "live");
+    assert_eq!(server.delete(&path).status, 204);
+}

@@ -1,0 +1,176 @@
+//! No lost write, no wrong secret, no stuck server: shown with real processes, under load and faults.
+//!
+//! `cargo test` runs a slice of each; with `SECRETBRIDGE_SOAK=1` (`scripts/soak`) the full numbers are run,
+//! and what came out goes into `docs/reliability.md`. Each test prints what it counted in one line.
+
+mod foreign;
+mod history;
+mod truth;
+mod writes;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::http::{Client, Response};
+use crate::support::pwsh::Pwsh;
+use crate::support::server::{Builder, Server};
+
+const PASSWORD: &str = "a password 'with' \"quotes\"";
+
+/// How SecretStore protects itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Authentication {
+    Password,
+    None,
+}
+
+/// The number of a slice, or the full one.
+fn count(slice: usize, full: usize) -> usize {
+    if soaking() { full } else { slice }
+}
+
+fn soaking() -> bool {
+    std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1")
+}
+
+/// Past the capture of test output: these lines are the result.
+fn report(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A server over one SecretStore, not yet started. `extra` are more keys of the vault, `more` more tables.
+fn store(pwsh: &Pwsh, authentication: Authentication, workers: usize, extra: &str, more: &str) -> Builder {
+    let keys = match authentication {
+        Authentication::Password => "unlock = { env = \"STORE_PASSWORD\" }",
+        Authentication::None => "parameters = { Authentication = \"None\" }",
+    };
+    let toml = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        auth = {{ open = true }}
+        {more}
+        [pool]
+        min = {workers}
+        max = {workers}
+        [vaults.store]
+        module = "Microsoft.PowerShell.SecretStore"
+        expose = true
+        {keys}
+        {extra}
+        "#
+    );
+    let builder = Builder::new().config(&toml).pwsh(pwsh);
+    match authentication {
+        Authentication::Password => builder.env("STORE_PASSWORD", PASSWORD),
+        Authentication::None => builder,
+    }
+}
+
+/// A script's first lines: the user's store registered as `fresh`; with a password `Open` unlocks it.
+fn opening(authentication: Authentication) -> String {
+    let mut script = String::from(
+        "$ErrorActionPreference = 'Stop'
+        Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore -AllowClobber\n",
+    );
+    if authentication == Authentication::Password {
+        let escaped = PASSWORD.replace('\'', "''");
+        script.push_str(&format!(
+            "$password = [securestring]::new()
+            foreach ($c in '{escaped}'.ToCharArray()) {{ $password.AppendChar($c) }}
+            function Open {{ Unlock-SecretVault -Name fresh -Password $password }}
+            Open\n"
+        ));
+    }
+    script
+}
+
+/// All strings in the user's store, as a fresh process finds them.
+fn fresh_values(pwsh: &Pwsh, home: &Path, authentication: Authentication) -> BTreeMap<String, String> {
+    let read = "foreach ($i in Get-SecretInfo -Vault fresh) {
+            $i.Name + '=' + (Get-Secret -Vault fresh -Name $i.Name -AsPlainText)
+        }";
+    let text = pwsh.output_of(&(opening(authentication) + read), home);
+    let pairs = text.lines().filter_map(|line| line.trim_end().split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn path(key: &str) -> String {
+    format!("/vaults/store/secrets/{key}")
+}
+
+/// A write, which may be refused.
+fn put(client: &Client, key: &str, value: &str) -> Response {
+    client.put(&path(key), "text/plain; charset=utf-8", value)
+}
+
+/// A write that must be acknowledged.
+#[track_caller]
+fn must_put(client: &Client, key: &str, value: &str) {
+    let answer = put(client, key, value);
+    assert_eq!(answer.status, 204, "{key}: {}", answer.text());
+}
+
+/// The value in an answer to a read that succeeded.
+#[track_caller]
+fn value_in(answer: &Response) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["Value"].as_str().expect("a string").to_owned()
+}
+
+/// Dice that give the same throws for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        // Xorshift: good enough to choose a victim.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("small")
+    }
+}
+
+/// Runs `work` while workers are killed, one about every `pace`; gives its outcome and how many died.
+fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> (T, u64) {
+    let (done, kills) = (AtomicBool::new(false), AtomicU64::new(0));
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+            while !done.load(Ordering::Acquire) {
+                thread::sleep(pace.mul_f64(0.5 + dice.below(100) as f64 / 100.0));
+                let workers = server.pids_of_workers();
+                if workers.is_empty() || done.load(Ordering::Acquire) {
+                    continue;
+                }
+                let victim = i32::try_from(workers[dice.below(workers.len())]).ok().and_then(Pid::from_raw);
+                // It may have ended meanwhile.
+                if kill_process(victim.expect("a process id"), Signal::KILL).is_ok() {
+                    kills.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        // The killer must end when the work panics, or the scope waits for ever.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Release);
+        outcome
+    });
+    (outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), kills.into_inner())
+}
+
+/// Runs `work(0)`, `work(1)`, … at once, and gives what they gave.
+fn together<T: Send>(clients: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..clients).map(|client| scope.spawn(move || work(client))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}

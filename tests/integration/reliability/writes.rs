@@ -1,0 +1,142 @@
+//! No acknowledged write is lost.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::history::History;
+use super::{
+    Authentication, PASSWORD, count, fresh_values, must_put, path, put, report, store, together, under_kills,
+};
+use crate::need_pwsh;
+use crate::support::pwsh::Pwsh;
+use crate::support::server::Server;
+use crate::support::{SOON, wait_until};
+
+const CLIENTS: usize = 4;
+const KEYS: usize = 25;
+
+#[test]
+fn with_a_password_a_fresh_process_finds_every_key() {
+    distinct_keys(need_pwsh!(), Authentication::Password);
+}
+
+#[test]
+fn without_a_password_a_fresh_process_finds_every_key() {
+    distinct_keys(need_pwsh!(), Authentication::None);
+}
+
+/// Each round adds keys to the same store, and each is looked for until the end.
+fn distinct_keys(pwsh: &Pwsh, authentication: Authentication) {
+    let rounds = count(3, 20);
+    let server = store(pwsh, authentication, 4, "", "").start();
+    let mut found = 0;
+    for round in 0..rounds {
+        let begun = Instant::now();
+        together(CLIENTS, |client| {
+            for key in 0..KEYS {
+                must_put(
+                    &server,
+                    &format!("k{round}-{client}-{key}"),
+                    &format!("v{round} of {client} and {key}"),
+                );
+            }
+        });
+        let written = begun.elapsed();
+        let values = fresh_values(pwsh, server.home(), authentication);
+        found = values.len();
+        for (round, client, key) in (0..=round)
+            .flat_map(|round| (0..CLIENTS).map(move |client| (round, client)))
+            .flat_map(|(round, client)| (0..KEYS).map(move |key| (round, client, key)))
+        {
+            assert_eq!(
+                values.get(&format!("k{round}-{client}-{key}")),
+                Some(&format!("v{round} of {client} and {key}")),
+                "{authentication:?}: {}",
+                server.stderr()
+            );
+        }
+        assert_eq!(found, (round + 1) * CLIENTS * KEYS);
+        if round + 1 == rounds {
+            report(&format!("writes/{authentication:?}: the last 100 writes took {written:.1?}"));
+        }
+    }
+    report(&format!(
+        "writes/{authentication:?}: {rounds} rounds, {found} of {} keys",
+        rounds * CLIENTS * KEYS
+    ));
+}
+
+#[test]
+fn overwrites_under_kills_leave_the_old_or_the_new_value() {
+    let pwsh = need_pwsh!();
+    let limits = "limits = { deadline = \"10s\", write_grace = \"1s\" }";
+    let server = store(pwsh, Authentication::Password, 4, "", limits).start();
+    let keys: Vec<String> = (0..10).map(|key| format!("k{key}")).collect();
+    let history = History::default();
+    for key in &keys {
+        assert!(write(&server, &history, key, "first"));
+    }
+    let end = Instant::now() + Duration::from_secs(count(8, 120) as u64);
+    let work = || {
+        together(CLIENTS + 1, |client| {
+            let (mut writes, mut acknowledged, mut reads) = (0, 0, 0);
+            while Instant::now() < end {
+                let key = &keys[(writes + reads + client * 3) % keys.len()];
+                if client == CLIENTS {
+                    reads += usize::from(read(&server, &history, key));
+                } else {
+                    writes += 1;
+                    acknowledged += usize::from(write(&server, &history, key, &format!("{client}-{writes}")));
+                }
+            }
+            (writes, acknowledged, reads)
+        })
+    };
+    let (counts, kills) = under_kills(&server, Duration::from_millis(700), work);
+    let sum = |part: fn(&(usize, usize, usize)) -> usize| counts.iter().map(part).sum::<usize>();
+    let (writes, acknowledged, reads) = (sum(|c| c.0), sum(|c| c.1), sum(|c| c.2));
+    wait_until("all that was cut off is over", SOON, || server.get("/health").json()["waiting"] == 0);
+    for key in &keys {
+        wait_until("the key is read again", SOON, || read(&server, &history, key));
+    }
+    let values = fresh_values(pwsh, server.home(), Authentication::Password);
+    let faults: Vec<String> = keys
+        .iter()
+        .filter_map(|key| history.fault_of(key, values.get(key).map(String::as_str), Instant::now()))
+        .collect();
+    assert!(faults.is_empty(), "{faults:?}\n{}", server.stderr());
+    assert!(kills > 0 && acknowledged > 0);
+    server.assert_never_wrote(&[PASSWORD]);
+    report(&format!(
+        "writes/overwrites under kills: {kills} workers killed, {writes} writes, {acknowledged} acknowledged, {reads} reads; {} of {} keys there, 0 lost, 0 stale",
+        values.len(),
+        keys.len()
+    ));
+}
+
+/// Writes and notes it; whether it was acknowledged.
+fn write(server: &Server, history: &History, key: &str, value: &str) -> bool {
+    history.sent(key, value);
+    let answer = put(server, key, value);
+    let acknowledged = answer.status == 204;
+    history.answered(key, value, acknowledged);
+    assert!(acknowledged || matches!(answer.status, 502..=504), "{}: {}", answer.status, answer.text());
+    acknowledged
+}
+
+/// Reads and checks it; whether there was an answer.
+fn read(server: &Server, history: &History, key: &str) -> bool {
+    let (begun, must_exist) = (Instant::now(), history.must_exist(key));
+    let answer = server.get(&path(key));
+    let text = answer.text().to_owned();
+    let found = match answer.status {
+        200 => Some(super::value_in(&answer)),
+        404 => None,
+        502..=504 => return false,
+        status => panic!("{status}: {text}"),
+    };
+    let fault = history.fault_of(key, found.as_deref(), begun).filter(|_| must_exist);
+    assert_eq!(fault, None, "{}", server.stderr());
+    true
+}

@@ -1,0 +1,240 @@
+//! Workers that crash, hang and babble, under the real server.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::process::alive;
+use crate::support::server::{Builder, Server};
+use crate::support::stand_in::{StandIn, derived};
+use crate::support::{SOON, wait_until};
+
+const VAULT: &str = r#"
+listen = "127.0.0.1:0"
+auth = { open = true }
+limits = { deadline = "2s", write_grace = "1s" }
+[pool]
+min = 2
+max = 2
+[vaults.v]
+module = "My.Vault"
+parallel = true
+expose = true
+"#;
+
+const STORE: &str = r#"
+listen = "127.0.0.1:0"
+auth = { open = true }
+limits = { deadline = "3s", write_grace = "1s" }
+[pool]
+min = 2
+max = 2
+[vaults.store]
+module = "Microsoft.PowerShell.SecretStore"
+unlock = { env = "STORE_PASSWORD" }
+expose = true
+"#;
+
+fn serve(toml: &str, stand_in: &StandIn) -> Server {
+    Builder::new().config(toml).stand_in(stand_in).env("STORE_PASSWORD", "open sesame").start()
+}
+
+fn code(server: &Server, path: &str) -> (u16, String) {
+    let answer = server.get(path);
+    let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
+    (answer.status, code)
+}
+
+#[test]
+fn a_worker_that_breaks_is_replaced_and_others_go_on() {
+    let cases = [
+        ("crash", json!("crash"), 200),
+        ("silent", json!("silent"), 504),
+        ("hang", json!("hang"), 504),
+        ("wrong id", json!("wrong_id"), 200),
+        ("half line", json!("half_line"), 200),
+        ("exit", json!({ "exit": { "code": 0 } }), 200),
+        ("too long", json!({ "huge_line": { "bytes": 67_200_000 } }), 200),
+    ];
+    for (name, what, status) in cases {
+        // Once among all workers: a read is tried again on another one.
+        let rule = json!({ "op": "get", "name": "bad", "nth": 1, "across": true, "do": what });
+        let stand_in = StandIn::with(&json!({ "derived": true, "rules": [rule] }));
+        let server = serve(VAULT, &stand_in);
+        let answer = server.get("/vaults/v/secrets/bad");
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        if status == 200 {
+            assert_eq!(answer.json()["Value"], derived("v", "bad"), "{name}");
+        }
+        for round in 0..4 {
+            let key = format!("good{round}");
+            let answer = server.get(&format!("/vaults/v/secrets/{key}"));
+            assert_eq!(
+                (answer.status, answer.json()["Value"].as_str()),
+                (200, Some(derived("v", &key).as_str())),
+                "{name}"
+            );
+        }
+        wait_until("a worker takes its place", SOON, || stand_in.workers().len() == 3);
+        assert!(stand_in.calls("register") >= 3, "{name}: its vaults are registered again");
+    }
+}
+
+#[test]
+fn noise_and_a_flood_on_stderr_break_no_request() {
+    for name in ["noise-on-stdout", "stderr-flood", "split-line", "slow"] {
+        let stand_in = StandIn::scenario(name);
+        let server = serve(VAULT, &stand_in);
+        for key in ["a", "b", "c"] {
+            let answer = server.put(&format!("/vaults/v/secrets/{key}"), "text/plain", key);
+            assert_eq!(answer.status, 204, "{name}: {}", answer.text());
+            let answer = server.get(&format!("/vaults/v/secrets/{key}"));
+            assert_eq!(
+                (answer.status, answer.json()["Value"].as_str()),
+                (200, Some(key)),
+                "{name}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_overwrite_that_dies_half_way_loses_no_value() {
+    let stand_in = StandIn::scenario("crash-in-overwrite");
+    let server = serve(STORE, &stand_in);
+    let path = "/vaults/store/secrets/k";
+    assert_eq!(server.put(path, "text/plain", "old").status, 204);
+    let answer = server.put(path, "text/plain", "new");
+    let text = answer.text().to_owned();
+    assert_eq!(answer.status, 502, "{text}");
+    assert!(text.contains("unknown"), "{text}");
+    let value = server.get(path).json()["Value"].as_str().map(str::to_owned);
+    assert!(matches!(value.as_deref(), Some("old" | "new")), "{value:?} {}", server.stderr());
+}
+
+#[test]
+fn a_write_past_its_deadline_says_that_its_outcome_is_unknown() {
+    let stand_in = StandIn::with(&json!({ "rules": [{ "op": "set", "do": "hang" }] }));
+    let server = serve(STORE, &stand_in);
+    let begun = Instant::now();
+    let answer = server.put("/vaults/store/secrets/k", "text/plain", "v");
+    assert_eq!(answer.status, 504);
+    assert!(answer.text().contains("unknown"), "{}", answer.text());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_vault_that_wants_its_password_again_gets_it() {
+    let stand_in = StandIn::scenario("unlock-expires");
+    let server = serve(STORE, &stand_in);
+    for round in 0..10 {
+        let answer = server.put("/vaults/store/secrets/k", "text/plain", format!("v{round}"));
+        assert_eq!(answer.status, 204, "{round}: {}", answer.text());
+        let answer = server.get("/vaults/store/secrets/k");
+        assert_eq!(
+            (answer.status, answer.json()["Value"].as_str()),
+            (200, Some(format!("v{round}").as_str()))
+        );
+    }
+}
+
+#[test]
+fn a_full_queue_is_503_with_a_time_to_come_back() {
+    let stand_in = StandIn::with(
+        &json!({ "derived": true, "rules": [{ "op": "get", "do": { "delay": { "ms": 700 } } }] }),
+    );
+    let toml = VAULT.replace("max = 2", "max = 1\nqueue = 2").replace("min = 2", "min = 1");
+    let server = serve(&toml, &stand_in);
+    let answers: Vec<_> = (0..8)
+        .map(|n| {
+            let client = server.client();
+            std::thread::spawn(move || client.get(&format!("/vaults/v/secrets/k{n}")))
+        })
+        .collect();
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.join().unwrap()).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!refused.is_empty() && refused.len() < 8);
+    assert!(refused.iter().all(|answer| answer.header("Retry-After").is_some()));
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_why_and_ends() {
+    for (name, word, exit) in [
+        ("old-protocol", "protocol", 1),
+        ("pwsh-too-old", "7.4", 69),
+        ("exits-at-start", "did not come up", 1),
+        ("no-secret-management", "SecretManagement", 1),
+    ] {
+        let stand_in = StandIn::scenario(name);
+        let output = Builder::new().config(VAULT).stand_in(&stand_in).run(Duration::from_secs(30));
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(exit), "{name}: {stderr}");
+        assert!(stderr.contains(word), "{name}: {stderr}");
+        wait_until("no worker is left", SOON, || !stand_in.workers().iter().any(|pid| alive(*pid)));
+    }
+}
+
+#[test]
+fn a_start_that_first_fails_is_tried_again() {
+    let stand_in = StandIn::scenario("first-exits-at-start");
+    let server = serve(VAULT, &stand_in);
+    assert_eq!(server.put("/vaults/v/secrets/k", "text/plain", "v").status, 204);
+}
+
+#[test]
+fn without_a_pwsh_the_exit_code_is_69_and_the_way_to_get_one_is_told() {
+    let output = Builder::new().config(VAULT).run(SOON);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69), "{stderr}");
+    assert!(stderr.contains("--pwsh") && stderr.contains("install"), "{stderr}");
+}
+
+#[test]
+fn workers_that_ignore_the_end_of_their_input_die_with_the_server() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let stand_in = StandIn::scenario("ignores-eof");
+        let mut server = serve(VAULT, &stand_in);
+        server.signal(signal);
+        server.wait_exit(SOON);
+        wait_until("no worker is left", Duration::from_secs(2), || {
+            !stand_in.workers().iter().any(|pid| alive(*pid))
+        });
+    }
+}
+
+#[test]
+fn a_vault_that_fails_has_its_status() {
+    let fault = |name: &str, id: &str, kind: &str| json!({ "name": name, "do": { "fault": { "id": id, "kind": kind } } });
+    let locked = "Microsoft.PowerShell.SecretManagement.PasswordRequiredException";
+    let stand_in = StandIn::with(&json!({ "rules": [
+        fault("locked", locked, locked),
+        fault("odd", "GetSecretInvalidOperation", "System.Management.Automation.PSInvalidOperationException"),
+    ] }));
+    let server = serve(VAULT, &stand_in);
+    assert_eq!(code(&server, "/vaults/v/secrets/nope"), (404, "secret_not_found".into()));
+    assert_eq!(code(&server, "/vaults/v/secrets/locked"), (503, "locked".into()));
+    assert_eq!(code(&server, "/vaults/v/secrets/odd"), (502, "vault_failed".into()));
+    assert_eq!(code(&server, "/vaults/other/secrets/k").0, 404);
+    assert_eq!(code(&server, "/nowhere").0, 404);
+    let answer = server.send("PATCH", "/vaults/v/secrets/k", &[], b"");
+    assert_eq!(answer.status, 405);
+    assert!(answer.header("Allow").is_some_and(|allow| allow.contains("GET") && allow.contains("PUT")));
+}
+
+#[test]
+fn passwords_reach_no_argument_and_no_environment_of_a_worker() {
+    let stand_in = StandIn::scenario("ok");
+    let server = serve(STORE, &stand_in);
+    for start in stand_in.events("start") {
+        assert!(!start["variables"].as_array().unwrap().iter().any(|name| name == "STORE_PASSWORD"));
+    }
+    for pid in server.pids_of_workers() {
+        for place in ["cmdline", "environ"] {
+            let bytes = std::fs::read(format!("/proc/{pid}/{place}")).unwrap();
+            assert!(!String::from_utf8_lossy(&bytes).contains("STORE_PASSWORD=open"));
+        }
+    }
+}
