@@ -46,6 +46,8 @@ pub struct Entry {
     /// What a script does for it.
     pub hooks: Option<Arc<dyn Hooks>>,
     unlockable: AtomicBool,
+    /// A password that a script unlocked it with, in place of the one of the start.
+    learned: Mutex<Option<Text>>,
 }
 
 /// What a script does for a vault in each worker.
@@ -107,6 +109,11 @@ pub enum Verb {
     List,
     /// Unlock now.
     Unlock,
+    /// Unlock now, with this password in place of the vault's.
+    UnlockWith {
+        /// The password.
+        password: Text,
+    },
 }
 
 /// What a verb gives.
@@ -144,7 +151,18 @@ impl Entry {
     /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for
     /// an unlock.
     pub fn may_unlock(&self) -> bool {
-        self.password.is_some() && self.unlockable.load(Ordering::Relaxed)
+        self.password().is_some() && self.unlockable.load(Ordering::Relaxed)
+    }
+
+    /// The unlock password, as it was last told.
+    pub fn password(&self) -> Option<Text> {
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.clone().or_else(|| self.password.clone())
+    }
+
+    /// A password that has just unlocked it: every worker uses it from now on.
+    pub fn learn(&self, password: Text) {
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
     }
 
     /// Somebody asks for an unlock.
@@ -158,7 +176,16 @@ impl Entry {
     /// An entry without a pool or a password.
     pub fn bare(plan: Vault) -> Entry {
         let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));
-        Entry { plan, number: 0, store, password: None, local: None, hooks: None, unlockable }
+        Entry {
+            plan,
+            number: 0,
+            store,
+            password: None,
+            local: None,
+            hooks: None,
+            unlockable,
+            learned: Mutex::default(),
+        }
     }
 }
 
@@ -175,7 +202,7 @@ impl Verb {
             | Verb::Set { key, .. }
             | Verb::PutBack { key, .. }
             | Verb::Remove { key } => Some(key),
-            Verb::List | Verb::Unlock => None,
+            Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
         }
     }
 }
@@ -220,7 +247,16 @@ impl Vaults {
         let Means { password, local, hooks } = means;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let unlockable = AtomicBool::new(unlock_at_start);
-        let entry = Arc::new(Entry { number, plan, store, password, local, hooks, unlockable });
+        let entry = Arc::new(Entry {
+            number,
+            plan,
+            store,
+            password,
+            local,
+            hooks,
+            unlockable,
+            learned: Mutex::default(),
+        });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(folded) {
             std::collections::hash_map::Entry::Occupied(_) => None,
@@ -372,6 +408,6 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
         }
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
         Verb::List => Some(Outcome::List(local.list()?)),
-        Verb::Unlock => Some(Outcome::Done),
+        Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
     })
 }

@@ -109,6 +109,7 @@ impl Asking {
             "vault-unlock" => self.vault_unlock(read(what)?, worker).await,
             "vault-get" => self.vault_get(&read(what)?),
             "vault-export" => self.vault_export(&read(what)?),
+            "info" => self.info(read(what)?, worker).await,
             "mount" => self.mount(read(what)?),
             "dismount" => self.dismount(read(what)?, worker).await,
             "mount-test" => self.mount_test(&read(what)?),

@@ -163,11 +163,16 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
+        secret: Option<Text>,
     ) -> Result<(), Failure> {
         entry.allow_unlock();
         self.core.unlocks.again(entry);
-        let call = Call { kind: "unlock", secret: entry.password.as_ref(), ..Call::default() };
-        self.custom(worker, entry, call).await.map(drop)
+        let call = Call { kind: "unlock", secret: secret.as_ref(), ..Call::default() };
+        self.custom(worker, entry, call).await?;
+        if let Some(secret) = secret {
+            entry.learn(secret);
+        }
+        Ok(())
     }
 
     async fn alone(
@@ -179,13 +184,14 @@ impl Asking {
     ) -> Result<Reply, Failure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
         if call.kind == "unlock" {
-            return self.unlock_now(worker, entry, block).await;
+            return self.unlock_now(worker, entry, block, call.secret).await;
         }
         if let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() {
             let due = self.core.unlocks.due(entry, Instant::now());
             let has = worker.seen.get(&entry.store.id).map_or(0, |seen| seen.generation);
             if entry.may_unlock() && has < due {
-                self.unlock_now(worker, entry, unlock).await?;
+                let secret = entry.password();
+                self.unlock_now(worker, entry, unlock, secret.as_ref()).await?;
             }
         }
         let writes = matches!(call.kind, "set" | "remove");
@@ -208,8 +214,9 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         block: u64,
+        secret: Option<&Text>,
     ) -> Result<Reply, Failure> {
-        let call = Call { kind: "unlock", secret: entry.password.as_ref(), ..Call::default() };
+        let call = Call { kind: "unlock", secret, ..Call::default() };
         let (now, due) = (Instant::now(), self.core.unlocks.due(entry, Instant::now()));
         let reply = self.call(worker, entry, block, &call, self.deadline).await?;
         let interval = of(entry).map_or(Duration::ZERO, |custom| custom.unlock_interval);

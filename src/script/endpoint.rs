@@ -31,8 +31,8 @@ pub struct Declared {
     pub password: Option<serde_json::Value>,
     /// Make a certificate.
     pub self_signed: bool,
-    /// A PKCS#12 file.
-    pub pfx: Option<PathBuf>,
+    /// The certificate is a PKCS#12 file.
+    pub pfx: bool,
 }
 
 /// An endpoint.
@@ -150,7 +150,7 @@ fn without_port(host: &str) -> &str {
 }
 
 fn tls(declared: &Declared, root: Option<&str>) -> Result<Option<Tls>, String> {
-    let has_certificate = declared.certificate.is_some() || declared.pfx.is_some() || declared.self_signed;
+    let has_certificate = declared.certificate.is_some() || declared.self_signed;
     match declared.protocol.to_ascii_lowercase().as_str() {
         "" | "http" if has_certificate => return Err("a certificate needs -Protocol Https".into()),
         "" | "http" => return Ok(None),
@@ -159,7 +159,7 @@ fn tls(declared: &Declared, root: Option<&str>) -> Result<Option<Tls>, String> {
             return Err(format!("endpoints of the protocol '{other}' are not served: use Http or Https"));
         }
     }
-    if declared.pfx.is_some() {
+    if declared.pfx {
         return Err("a certificate is read from PEM files, not from PKCS#12: convert it with 'openssl pkcs12 -in x.pfx -nodes'".into());
     }
     if declared.password.is_some() {
@@ -245,7 +245,11 @@ mod tests {
         let https = || Declared { protocol: "Https".into(), ..Declared::default() };
         let add = |declared| Endpoints::default().add(declared, ANY, Some("/root"));
         assert!(add(https()).is_err());
-        assert!(add(Declared { pfx: Some("x.pfx".into()), ..https() }).unwrap_err().contains("PKCS#12"));
+        assert!(
+            add(Declared { certificate: Some("x.pfx".into()), pfx: true, ..https() })
+                .unwrap_err()
+                .contains("PKCS#12")
+        );
         assert!(add(Declared { protocol: "Smtp".into(), ..https() }).unwrap_err().contains("smtp"));
         let own = add(Declared { self_signed: true, ..https() }).unwrap();
         assert_eq!((own.port, own.tls), (8443, Some(Tls::SelfSigned)));

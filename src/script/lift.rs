@@ -4,11 +4,12 @@
 //! without it is decided here: only where the answer is the same to the byte. Everything else, and every
 //! doubt, goes to the worker.
 
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::json;
-use crate::secret::{SecretValue, Text};
+use crate::secret::{SecretValue, Text, fold};
 
 /// What a block amounts to.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -113,21 +114,27 @@ pub fn field(body: &[u8], content_type: Option<&str>, forced: Option<&str>, fiel
 
 fn of_form(body: &[u8], field: &str) -> Option<Text> {
     // A part without a sign, or a name twice, has a meaning of its own in .NET.
-    if !body.split(|byte| *byte == b'&').all(|part| part.contains(&b'=')) {
-        return None;
-    }
     let mut found = None;
-    for (name, value) in form_urlencoded::parse(body) {
+    for part in body.split(|byte| *byte == b'&') {
+        let (name, value) = part.split_at(part.iter().position(|byte| *byte == b'=')?);
+        let name = plain(name)?;
         if name.eq_ignore_ascii_case(field) {
-            if found.is_some() || value.contains(char::REPLACEMENT_CHARACTER) {
+            if found.is_some() {
                 return None;
             }
-            found = Some(Text::new(value.into_owned()));
-        } else if crate::secret::fold(&name) == crate::secret::fold(field) {
+            found = Some(Text::new(plain(&value[1..])?));
+        } else if fold(&name) == fold(field) {
             return None;
         }
     }
     found
+}
+
+/// A form's text, if it is UTF-8.
+fn plain(encoded: &[u8]) -> Option<String> {
+    let spaced: Vec<u8> = encoded.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let spaced = Zeroizing::new(spaced);
+    percent_decode(&spaced).decode_utf8().ok().map(String::from)
 }
 
 fn of_json(body: &[u8], field: &str) -> Option<Text> {

@@ -4,7 +4,7 @@
 //! planning worker ─► plan ─► pool of -Threads workers ─► endpoints ─► serve ─► drain ─► unregister ─► stop
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,11 @@ use super::outline::Outline;
 use super::serve::ScriptService;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
-use crate::config::{self, ConfigError};
-use crate::exit::Exit;
+use crate::http::auth::{Token, TokenError};
 use crate::http::{BindError, Door, Drained};
-use crate::plan::{self, InitScript, Limits, Plan, SecretSource};
+use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Op};
 use crate::pwsh::{self, Folder};
-use crate::secret::Text;
 use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
@@ -66,7 +64,7 @@ pub enum RunError {
     },
     /// The token file does not do.
     #[error("--token-file: {0}")]
-    Token(ConfigError),
+    Token(TokenError),
     /// No pwsh, no folder, no workers.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -90,9 +88,6 @@ pub enum RunError {
     /// An endpoint could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Signals.
-    #[error("signals cannot be listened to: {0}")]
-    Signals(std::io::Error),
     /// It was stopped before it served.
     #[error("stopped before the script was served")]
     Stopped,
@@ -108,7 +103,7 @@ pub struct Declared {
 pub struct Ready {
     declared: Declared,
     door: Door,
-    token: Option<Text>,
+    token: Option<Token>,
     /// What the administrator should know: an address, its routes, the remedy.
     pub warning: Option<String>,
     /// Where it can be reached.
@@ -146,8 +141,7 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
-    let environment =
-        Environment { module_path: vec![folder.path().to_path_buf()], ..Environment::default() };
+    let environment = Environment { module_path: vec![folder.path().to_owned()], ..Environment::default() };
     let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
     let options = RunOptions { script, ..options.clone() };
     declare_with(&options, Arc::new(launcher), Some(folder)).await
@@ -167,36 +161,17 @@ pub async fn declare_with(
         limits: options.limits.clone(),
     });
     let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
-    let init = folder.as_ref().map(|folder| import_of(&folder.pode_module()));
-    let plan = Plan {
-        pool,
-        limits: options.limits.clone(),
-        init: init.clone().into_iter().collect(),
-        ..Plan::default()
-    };
+    let init = folder.as_deref().map(pode_module).into_iter().collect();
+    let plan = Plan { pool, init, limits: options.limits.clone(), ..Plan::default() };
     let first = Arc::new(Loader(Arc::downgrade(&core)));
     let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
     core.use_bridge(bridge.clone());
     let declared = Declared { core, bridge };
-    match declared.run_script(options, init).await {
+    match declared.run_script(options).await {
         Ok(()) => Ok(declared),
         Err(error) => {
             declared.bridge.stop(Duration::ZERO).await;
             Err(error)
-        }
-    }
-}
-
-impl RunError {
-    /// How the program ends.
-    pub fn exit(&self) -> Exit {
-        match self {
-            RunError::Script { .. } | RunError::Token(_) => Exit::Usage,
-            RunError::Start(StartError::Pwsh(_)) | RunError::Workers(LaunchError::TooOld { .. }) => {
-                Exit::NoPwsh
-            }
-            RunError::Stopped => Exit::Ok,
-            _ => Exit::Failure,
         }
     }
 }
@@ -212,17 +187,17 @@ impl Declared {
         Outline::of(&self.core)
     }
 
-    async fn run_script(&self, options: &RunOptions, init: Option<InitScript>) -> Result<(), RunError> {
+    async fn run_script(&self, options: &RunOptions) -> Result<(), RunError> {
         let script = options.script.to_string_lossy();
         if let Some(root) = options.script.parent() {
-            self.core.session.set_origin(&root.to_string_lossy(), &script);
+            self.core.session.set_origin(&root.to_string_lossy(), Some(&script));
         }
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
         let mut worker = pool.launch_bare(Instant::now() + plan::Pool::default().start_limit).await?;
-        if let Some(init) = &init {
-            run_init(&mut worker, init, Instant::now() + plan::Pool::default().start_limit).await?;
-        }
         worker.loaded.declares = true;
+        for script in &self.bridge.plan().init {
+            run_init(&mut worker, script, Instant::now() + plan::Pool::default().start_limit).await?;
+        }
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
         let served = match reply {
@@ -273,9 +248,8 @@ impl Declared {
         }
     }
 
-    async fn prepare(&self, options: &RunOptions) -> Result<(Door, Option<Text>), RunError> {
-        let source = options.token_file.clone().map(SecretSource::File);
-        let token = source.as_ref().map(config::resolve).transpose().map_err(RunError::Token)?;
+    async fn prepare(&self, options: &RunOptions) -> Result<(Door, Option<Token>), RunError> {
+        let token = options.token_file.as_deref().map(Token::load).transpose().map_err(RunError::Token)?;
         let listeners = self.core.endpoints.listeners();
         if listeners.is_empty() {
             return Err(RunError::NoEndpoint);
@@ -340,6 +314,13 @@ pub async fn run(
     Ok(ready.serve(shutdown).await)
 }
 
+/// Brings our module of Pode's commands into a worker.
+fn pode_module(folder: &Folder) -> InitScript {
+    let path = folder.path().join("Pode").join("Pode.psd1");
+    let quoted = path.to_string_lossy().replace('\'', "''");
+    InitScript::Text(format!("Import-Module '{quoted}' -Global -DisableNameChecking"))
+}
+
 /// One warning, where another host reaches secrets without showing who it is.
 pub(super) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
@@ -369,12 +350,6 @@ pub(super) fn warning(core: &Core) -> Option<String> {
         addresses.join(", "),
         routes.join(", ")
     ))
-}
-
-/// Brings our module of Pode's commands into a worker.
-fn import_of(module: &Path) -> InitScript {
-    let path = module.to_string_lossy().replace('\'', "''");
-    InitScript::Text(format!("Import-Module -Name '{path}' -Global -DisableNameChecking"))
 }
 
 fn position(fault: &Fault) -> String {

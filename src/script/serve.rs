@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{
-    ACCEPT, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE,
-};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, StatusCode, Version};
-use subtle::ConstantTimeEq as _;
+use hyper::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::Core;
 use super::endpoint::Endpoint;
@@ -17,8 +13,9 @@ use super::page::{Exception, Form, Page, Wishes};
 use super::route::{Found, Route, decoded};
 use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
 use crate::error::BridgeError;
+use crate::http::auth::{self, Token};
 use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
-use crate::secret::{self, SecretValue, Text};
+use crate::secret::{self, SecretValue};
 
 /// The name that a script's clients saw.
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("Pode");
@@ -29,7 +26,7 @@ const CONTEXT_ID: HeaderName = HeaderName::from_static("x-pode-contextid");
 /// A script behind the door.
 pub struct ScriptService {
     core: Arc<Core>,
-    token: Option<Text>,
+    token: Option<Token>,
 }
 
 /// One request on its way.
@@ -44,23 +41,19 @@ struct Exchange<'a> {
 
 impl ScriptService {
     /// Serves what is declared. With a token, callers must show it.
-    pub fn new(core: Arc<Core>, token: Option<Text>) -> ScriptService {
+    pub fn new(core: Arc<Core>, token: Option<Token>) -> ScriptService {
         ScriptService { core, token }
     }
 
-    fn may(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else { return true };
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
-            let (scheme, rest) = value.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
-        });
-        shown.is_some_and(|shown| shown.ct_eq(token.expose().as_bytes()).into())
+    /// Without a token callers are as the script says: anyone.
+    fn may(&self, head: &Head) -> bool {
+        self.token.as_ref().is_none_or(|token| auth::check(Some(token), head).is_ok())
     }
 }
 
 impl Service for ScriptService {
     fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        if self.may(&head.headers) {
+        if self.may(head) {
             return Ok(());
         }
         let mut reply = Exchange::new(&self.core, head, Bytes::new()).page(StatusCode::UNAUTHORIZED);
@@ -352,7 +345,7 @@ impl<'a> Exchange<'a> {
 
 /// Headers that the door writes, and a block cannot.
 fn is_ours(name: &HeaderName) -> bool {
-    use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+    use hyper::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE, CONTEXT_ID].contains(name)
 }
 

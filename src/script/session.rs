@@ -101,10 +101,12 @@ struct Numbered<'a> {
 }
 
 impl Session {
-    /// Where the script is, and its root folder.
-    pub fn set_origin(&self, root: &str, script: &str) {
-        let origin = Origin { root: root.to_owned(), script: script.to_owned() };
+    /// The root folder, and where the script is; without a word of it, where it was.
+    pub fn set_origin(&self, root: &str, script: Option<&str>) {
         let mut tables = self.tables();
+        let known = tables.origin.as_ref().map(|(_, origin)| origin.script.clone());
+        let script = script.map(str::to_owned).or(known).unwrap_or_default();
+        let origin = Origin { root: root.to_owned(), script };
         if tables.origin.as_ref().is_none_or(|(_, present)| *present != origin) {
             let version = tables.next();
             tables.origin = Some((version, origin));
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn a_worker_is_given_only_what_is_newer_than_what_it_has() {
         let session = Session::default();
-        session.set_origin("/root", "/root/s.ps1");
+        session.set_origin("/root", Some("/root/s.ps1"));
         session.set_function(function("f", "1"));
         assert_eq!(session.add_block(block("a")), 1);
         let had = session.tables().version;

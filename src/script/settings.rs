@@ -15,48 +15,49 @@ use crate::plan::Limits;
 pub struct Server {
     /// Workers; below one is one.
     pub threads: i64,
-    /// `Show` or `Hide`; wins over the settings.
-    pub status_page_exceptions: Option<String>,
+    /// Error pages show what exceptions say.
+    pub status_page_exceptions: bool,
     /// The root folder.
     pub root: Option<String>,
-    /// The script's path.
-    pub script: Option<String>,
     /// Say nothing at the start.
     pub quiet: bool,
     /// What `Get-PodeConfig` gives.
     pub config: Option<Portable>,
-    /// `Web.ErrorPages`.
-    pub error_pages: PageSettings,
-    /// `Server.AutoImport.SecretVaults`.
-    pub auto_import: AutoImport,
-    /// `Server.Request`.
-    pub request: Request,
+    /// What of `server.psd1` is the core's to honour.
+    pub settings: Config,
 }
 
-/// Whether the user's own vaults can be used.
-#[derive(Debug, Clone, Deserialize)]
+/// The core's part of `server.psd1`. Each field is there only if it is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct AutoImport {
-    /// They can.
-    pub enable: bool,
-    /// Only those that `Export-PodeSecretVault` names.
-    pub export_only: bool,
+pub struct Config {
+    /// `Server.AutoImport.SecretVaults.Enable`
+    pub auto_import: Option<bool>,
+    /// `Server.AutoImport.SecretVaults.SecretManagement.Enable`
+    pub auto_import_secret_management: Option<bool>,
+    /// `Server.AutoImport.SecretVaults.ExportOnly`
+    pub export_only: Option<bool>,
+    /// `Server.Request.Timeout`, in seconds.
+    pub request_timeout: Option<i64>,
+    /// `Server.Request.BodySize`, in bytes.
+    pub body_size: Option<i64>,
+    /// `Web.ErrorPages.StrictContentTyping`
+    pub strict_content_typing: Option<bool>,
+    /// `Web.ErrorPages.Default`
+    pub error_content_type: Option<String>,
+    /// `Web.ErrorPages.Routes`
+    pub error_routes: Vec<(String, String)>,
 }
 
-/// Limits of requests.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Request {
-    /// Seconds; 0 is the program's own.
-    pub timeout: u64,
-    /// Bytes; 0 is the program's own.
-    pub body_size: usize,
-}
-
-impl Default for AutoImport {
-    fn default() -> AutoImport {
-        AutoImport { enable: true, export_only: false }
-    }
+/// Which of the user's own vaults a script can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoImport {
+    /// None.
+    Off,
+    /// Those that `Export-PodeSecretVault` names.
+    Exported,
+    /// All.
+    All,
 }
 
 /// The settings, once told.
@@ -86,36 +87,77 @@ impl Settings {
 
     /// How pages are shown.
     pub fn pages(&self) -> PageSettings {
-        self.read(|server| {
-            let mut pages = server.error_pages.clone();
-            match server.status_page_exceptions.as_deref() {
-                Some(word) if word.eq_ignore_ascii_case("show") => pages.show_exceptions = true,
-                Some(word) if word.eq_ignore_ascii_case("hide") => pages.show_exceptions = false,
-                _ => {}
-            }
-            pages
+        self.read(|server| PageSettings {
+            show_exceptions: server.status_page_exceptions,
+            strict: server.settings.strict_content_typing.unwrap_or(false),
+            default: server.settings.error_content_type.clone(),
+            routes: server.settings.error_routes.clone(),
         })
         .unwrap_or_default()
     }
 
-    /// Whether the user's own vaults can be used.
+    /// Which of the user's own vaults can be used. All, where nobody says otherwise, also without a
+    /// `server.psd1`.
     pub fn auto_import(&self) -> AutoImport {
-        self.read(|server| server.auto_import.clone()).unwrap_or_default()
+        let config = self.read(|server| server.settings.clone()).unwrap_or_default();
+        if config.auto_import == Some(false) || config.auto_import_secret_management == Some(false) {
+            AutoImport::Off
+        } else if config.export_only == Some(true) {
+            AutoImport::Exported
+        } else {
+            AutoImport::All
+        }
     }
 
     /// The limits, with those of the script.
     pub fn limits(&self, mut limits: Limits) -> Limits {
-        let request = self.read(|server| server.request.clone()).unwrap_or_default();
-        if request.timeout > 0 {
-            limits.deadline = Duration::from_secs(request.timeout);
+        let config = self.read(|server| server.settings.clone()).unwrap_or_default();
+        let positive =
+            |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0);
+        if let Some(seconds) = positive(config.request_timeout) {
+            limits.deadline = Duration::from_secs(seconds);
         }
-        if request.body_size > 0 {
-            limits.max_body = request.body_size;
+        if let Some(bytes) = positive(config.body_size).and_then(|bytes| usize::try_from(bytes).ok()) {
+            limits.max_body = bytes;
         }
         limits
     }
 
     fn read<T>(&self, read: impl FnOnce(&Server) -> T) -> Option<T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: serde_json::Value) -> Settings {
+        let settings = Settings::default();
+        let server = serde_json::json!({ "threads": 0, "settings": config });
+        settings.set(serde_json::from_value(server).unwrap());
+        settings
+    }
+
+    #[test]
+    fn vaults_are_imported_unless_the_configuration_says_otherwise() {
+        assert_eq!(Settings::default().auto_import(), AutoImport::All);
+        for (config, expected) in [
+            (serde_json::json!({}), AutoImport::All),
+            (serde_json::json!({ "auto_import": true }), AutoImport::All),
+            (serde_json::json!({ "auto_import": false }), AutoImport::Off),
+            (serde_json::json!({ "auto_import_secret_management": false }), AutoImport::Off),
+            (serde_json::json!({ "export_only": true }), AutoImport::Exported),
+        ] {
+            assert_eq!(settings(config).auto_import(), expected);
+        }
+    }
+
+    #[test]
+    fn limits_of_the_script_win_where_they_are_numbers_above_zero() {
+        let set = settings(serde_json::json!({ "request_timeout": 5, "body_size": 0 }));
+        let limits = set.limits(Limits::default());
+        assert_eq!((limits.deadline, limits.max_body), (Duration::from_secs(5), Limits::default().max_body));
+        assert_eq!(set.threads(), 1);
     }
 }

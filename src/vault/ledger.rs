@@ -68,7 +68,7 @@ impl Ledger {
             Verb::Remove { key } => {
                 written.remove(&fold(key));
             }
-            Verb::Get { .. } | Verb::List | Verb::Unlock => {}
+            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => {}
         }
     }
 

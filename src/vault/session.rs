@@ -14,7 +14,7 @@ use crate::mount::merge;
 use crate::protocol::{
     Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock,
 };
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, Text};
 use crate::store::{Authentication, Discipline, Fingerprint};
 use crate::worker::{Broken, CallError, Seen, Worker};
 
@@ -174,9 +174,15 @@ impl Session<'_> {
 
     /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
+        self.unlock_with(self.entry.password()).await
+    }
+
+    /// Unlocks with this password; one that works is the vault's from then on.
+    pub async fn unlock_with(&mut self, password: Option<Text>) -> Result<StoreReply, Trouble> {
         let store = self.entry.store.clone();
         self.entry.allow_unlock();
-        let password = self.entry.password.clone().map(SecretValue::SecureString);
+        let given = password.clone();
+        let password = password.map(SecretValue::SecureString);
         let mut doubts = 0;
         loop {
             self.heed_lockout()?;
@@ -187,6 +193,9 @@ impl Session<'_> {
                     store.told(reply.authentication.as_deref(), reply.password_timeout);
                     store.unlocked();
                     self.saw(generation, files, Some(now));
+                    if let Some(given) = given {
+                        self.entry.learn(given);
+                    }
                     return Ok(reply);
                 }
                 Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {

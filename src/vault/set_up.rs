@@ -104,6 +104,11 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
     if let Some(hooks) = &entry.hooks {
         hooks.before(worker, until).await?;
     }
+    join(worker, entry, until).await
+}
+
+/// As [`ready`], where what a script does first has been done.
+pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
     if let Some(extension) = entry.plan.extension() {
         register(worker, extension, until).await?;
         let store = &entry.store;
@@ -203,7 +208,7 @@ impl Opening<'_> {
             self.configure(worker).await?;
         }
         if self.extension.unlock_at_start
-            && self.entry.password.is_some()
+            && self.entry.password().is_some()
             && store.authentication() != Authentication::None
         {
             let mut session = Session { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
@@ -226,7 +231,7 @@ impl Opening<'_> {
         let (files, generation) = (store.files_now(), store.generation());
         let parameters =
             if self.extension.imported { Parameters::default() } else { self.extension.parameters.clone() };
-        let password = self.entry.password.clone().map(SecretValue::SecureString);
+        let password = self.entry.password().map(SecretValue::SecureString);
         let op = Op::Configure(Configure { parameters, password });
         let told = worker.call::<StoreReply>(op, self.until).await;
         match told {

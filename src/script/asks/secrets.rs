@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::vaults::minutes;
 use super::{Answer, Asking, Failure, fault_of, no_vault, not_mounted, nothing, refusal};
-use crate::mount::{merge, project};
+use crate::mount::merge;
 use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
 use crate::script::custom::{self, Call};
@@ -273,26 +273,20 @@ fn is_null(value: &SecretValue) -> bool {
     matches!(value, SecretValue::Clixml(document) if document.expose().contains("<Nil />"))
 }
 
-/// The answer for a value: projected here where the core can look into it, else by the worker.
+/// The answer for a value: projected here where it is a table; else whole, and what to show of it beside it.
 fn projected(value: &SecretValue, projection: &Projection) -> Value {
     match (value, projection) {
         (_, Projection::Whole) => json!({ "value": Portable::from(value) }),
-        (SecretValue::Hashtable(_), Projection::Member(_)) => match project(value, projection) {
-            Ok(member) => json!({ "value": Portable::from(&member) }),
-            Err(_) => json!({ "value": Portable::null() }),
-        },
+        (SecretValue::Hashtable(_), Projection::Member(name)) => {
+            json!({ "value": value.member(name).map_or_else(Portable::null, Portable::from) })
+        }
+        (_, Projection::Member(name)) => json!({ "value": Portable::from(value), "expand": name }),
+        // The worker makes an object of it, with a property for each name.
         (SecretValue::Hashtable(_), Projection::Members(names)) => {
-            let shown: std::collections::BTreeMap<String, SecretValue> =
-                names.iter().filter_map(|name| Some((name.clone(), value.member(name)?.clone()))).collect();
-            let shown = Portable::from(&SecretValue::Hashtable(shown));
-            json!({ "value": shown, "project": { "property": names } })
+            let members = names.iter().filter_map(|name| Some((name.clone(), value.member(name)?.clone())));
+            json!({ "value": Portable::from(&SecretValue::Hashtable(members.collect())), "property": names })
         }
-        (_, Projection::Member(name)) => {
-            json!({ "value": Portable::from(value), "project": { "expand": name } })
-        }
-        (_, Projection::Members(names)) => {
-            json!({ "value": Portable::from(value), "project": { "property": names } })
-        }
+        (_, Projection::Members(names)) => json!({ "value": Portable::from(value), "property": names }),
     }
 }
 
@@ -310,8 +304,8 @@ mod tests {
         assert_eq!(member("nope"), json!({ "value": { "t": "null" } }));
         let some = projected(&table, &Projection::Members(vec!["Pass".into(), "Nope".into()]));
         assert_eq!(some["value"]["v"], json!({ "Pass": { "t": "string", "v": "p" } }));
-        assert_eq!(some["project"]["property"], json!(["Pass", "Nope"]));
+        assert_eq!(some["property"], json!(["Pass", "Nope"]));
         let other = projected(&SecretValue::Clixml("<Objs/>".into()), &Projection::Member("x".into()));
-        assert_eq!(other["project"], json!({ "expand": "x" }));
+        assert_eq!(other["expand"], "x");
     }
 }

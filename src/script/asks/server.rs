@@ -132,8 +132,8 @@ impl Asking {
         if core.settings.is_told() {
             return Err(refusal("ServerStarted", "the server has been started already"));
         }
-        if let (Some(root), script) = (&server.root, server.script.as_deref()) {
-            core.session.set_origin(root, script.unwrap_or_default());
+        if let Some(root) = &server.root {
+            core.session.set_origin(root, None);
         }
         if let Some(config) = &server.config {
             core.session.set_config(config.clone());
@@ -203,9 +203,9 @@ impl Asking {
         let value = match name {
             "state-get" => {
                 let found = state.get(&read::<Named>(what)?.name);
-                return Ok(
-                    json!({ "found": found.is_some(), "value": found.unwrap_or_else(Portable::null) }),
-                );
+                let is_found = found.is_some();
+                let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
+                return Ok(json!({ "found": is_found, "value": value, "scope": scope }));
             }
             "state-set" => {
                 let StateSet { name, value, scope, new_only } = read(what)?;

@@ -13,10 +13,11 @@ use crate::protocol::Parameters;
 use crate::registry;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::session::Block;
+use crate::script::settings::AutoImport;
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::session::Trouble;
-use crate::vault::set_up::{Opening, ready, unregister};
-use crate::vault::{Entry, Hooks, Means, Verb};
+use crate::vault::set_up::{Opening, join, unregister};
+use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
 use crate::worker::Worker;
 
 /// The module name of the embedded vault.
@@ -65,6 +66,22 @@ pub(super) struct Named {
 pub(super) struct Names {
     #[serde(default)]
     names: Vec<String>,
+    /// `registry`: by SecretManagement's names.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Unlock {
+    name: String,
+    /// In place of the vault's own.
+    #[serde(default)]
+    secret: Option<SecretValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Info {
+    vault: String,
 }
 
 /// Whole minutes; nothing below one.
@@ -77,7 +94,13 @@ impl Asking {
         let name = add.name.clone();
         let blocks = self.blocks(&add)?;
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
-        let plan = plan(&add, &blocks, password.clone())?;
+        let mut plan = plan(&add, &blocks, password.clone())?;
+        if let (VaultKind::Local { folder: Some(folder) }, Some(root)) =
+            (&mut plan.kind, self.core.session.root())
+        {
+            // Relative to the script, wherever the program was started.
+            *folder = std::path::Path::new(&root).join(&*folder);
+        }
         let bridge = self.bridge()?;
         let vaults = bridge.vaults();
         // What the user had registered gives way to what the script says.
@@ -118,14 +141,15 @@ impl Asking {
         opened.map(|()| nothing())
     }
 
-    /// Registers, configures and unlocks a vault that was added just now, here.
+    /// Registers, configures and unlocks a vault that was added just now, here. Its init block has run here
+    /// already, where the script's own variables are.
     async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), Failure> {
-        if entry.password.is_some() {
+        if entry.password().is_some() {
             entry.store.forget_lockout();
         }
-        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
+        join(worker, entry, self.deadline).await.map_err(as_fault)?;
         if entry.may_unlock() && custom::of(entry).is_some() {
-            return self.unlock_custom(worker, entry).await;
+            return self.unlock_custom(worker, entry, entry.password()).await;
         }
         let Some(extension) = entry.plan.extension() else { return Ok(()) };
         let bridge = self.bridge()?;
@@ -169,29 +193,45 @@ impl Asking {
         Ok(nothing())
     }
 
-    pub(super) async fn vault_unlock(&mut self, Named { name }: Named, worker: &mut Worker) -> Answer {
-        let entry = self.bridge()?.vaults().get(&name).map_err(|_| no_vault(&name))?;
-        let imported = entry.plan.extension().is_some_and(|extension| extension.imported);
-        if self.core.options.check || imported || entry.password.is_none() {
+    pub(super) async fn vault_unlock(&mut self, unlock: Unlock, worker: &mut Worker) -> Answer {
+        let entry = self.bridge()?.vaults().get(&unlock.name).map_err(|_| no_vault(&unlock.name))?;
+        let given = unlock.secret.as_ref().and_then(SecretValue::as_text).map(Text::from);
+        // What has no password is not unlocked, as in Pode.
+        if self.core.options.check || (given.is_none() && entry.password().is_none()) {
             return Ok(nothing());
         }
         if custom::of(&entry).is_some() {
-            self.unlock_custom(worker, &entry).await?;
+            let secret = given.or_else(|| entry.password());
+            self.unlock_custom(worker, &entry, secret).await?;
         } else {
-            self.verb(worker, &entry, Verb::Unlock).await.map_err(fault_of)?;
+            let verb = given.map_or(Verb::Unlock, |password| Verb::UnlockWith { password });
+            self.verb(worker, &entry, verb).await.map_err(fault_of)?;
         }
         Ok(nothing())
     }
 
     pub(super) fn vault_get(&self, names: &Names) -> Answer {
         let bridge = self.bridge()?;
-        let entries: Vec<Value> = names
-            .names
-            .iter()
-            .filter_map(|name| bridge.vaults().get(name).ok())
-            .map(|entry| shown(&entry))
-            .collect();
-        Ok(json!({ "vaults": entries }))
+        let by_registry = names.by.as_deref() == Some("registry");
+        let is_it = |entry: &Arc<Entry>, name: &str| match entry.plan.extension() {
+            Some(extension) if by_registry => fold(&extension.registered) == fold(name),
+            _ => !by_registry && fold(&entry.plan.name) == fold(name),
+        };
+        let all = bridge.vaults().all();
+        let found = names.names.iter().filter_map(|name| all.iter().find(|entry| is_it(entry, name)));
+        Ok(json!({ "vaults": found.map(|entry| shown(entry)).collect::<Vec<_>>() }))
+    }
+
+    /// Names, types and metadata; never values.
+    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> Answer {
+        let entry = self.bridge()?.vaults().get(&vault).map_err(fault_of)?;
+        if self.core.options.check {
+            return Ok(json!({ "secrets": [] }));
+        }
+        match self.verb(worker, &entry, Verb::List).await.map_err(fault_of)? {
+            Outcome::List(secrets) => Ok(json!({ "secrets": secrets })),
+            Outcome::Value(_) | Outcome::Done => Err(refusal("WorkerFailed", "no list came")),
+        }
     }
 
     /// Brings vaults of the user's in that are not imported by themselves.
@@ -202,8 +242,10 @@ impl Asking {
     }
 
     pub(super) fn auto_import(&self) -> Result<(), Failure> {
-        let auto = self.core.settings.auto_import();
-        if auto.enable && !auto.export_only { self.import(|_| true) } else { Ok(()) }
+        match self.core.settings.auto_import() {
+            AutoImport::All => self.import(|_| true),
+            AutoImport::Off | AutoImport::Exported => Ok(()),
+        }
     }
 
     fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Failure> {
@@ -238,12 +280,12 @@ fn plan(
         }
         (Kind::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
             if unlock.is_some() {
-                return Err(refusal(
-                    "SecretVault",
-                    "the embedded vault is opened by its key file, and takes no unlock secret",
-                ));
+                // Taken and not used, it would only look like protection.
+                let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
+                return Err(refusal("LocalVaultUnlock", message));
             }
-            local_plan(&parameters)?
+            let folder = parameters.0.iter().find(|(key, _)| fold(key) == "FOLDER" || fold(key) == "PATH");
+            VaultKind::Local { folder: folder.and_then(|(_, value)| value.as_str()).map(Into::into) }
         }
         (Kind::SecretManagement, Some(module)) => {
             let registered =
@@ -260,20 +302,6 @@ fn plan(
         }
     };
     Ok(Vault { cache_ttl: minutes(add.cache_ttl), ..Vault::new(add.name.clone(), kind) })
-}
-
-fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
-    let mut folder = None;
-    for (name, value) in &parameters.0 {
-        match (fold(name).as_str(), value.as_str()) {
-            ("FOLDER", Some(path)) => folder = Some(path.into()),
-            _ => {
-                let message = format!("the embedded vault takes one parameter, Folder, a path; not '{name}'");
-                return Err(refusal("SecretVault", &message));
-            }
-        }
-    }
-    Ok(VaultKind::Local { folder })
 }
 
 fn custom_plan(
@@ -346,7 +374,7 @@ fn shown(entry: &Entry) -> Value {
         "auto_imported": extension.is_some_and(|extension| extension.imported),
         "interval": interval.as_secs() / 60,
         "cache_ttl": entry.plan.cache_ttl.as_secs() / 60,
-        "unlock": entry.password.is_some(),
+        "unlock": entry.password().is_some(),
     })
 }
 
