@@ -3,8 +3,20 @@
 //! The way of one request:
 //!
 //! ```text
-//! http ─► guard ─► route ─► mount ─► cache ─► vault ─► pool ─► worker ─► pwsh
+//! http ─► guard ─► route ─► mount ─► cache ─► vault ─► lane ─► pool ─► worker ─► pwsh
 //! ```
+//!
+//! A [`plan::Plan`] comes from a TOML file ([`config`]) or from a PowerShell script ([`script`]); a
+//! [`bridge::Bridge`] serves it to routes ([`http`]) and to whoever uses the library.
+//!
+//! What holds everywhere:
+//!
+//! - Workers hold no truth: any of them may die at any moment and is rebuilt from the plan.
+//! - A worker that missed a deadline answers nothing more ([`worker`]).
+//! - Nobody waits for a worker while holding a lane ([`pool::lanes`]).
+//! - The cache changes only after the vault has acknowledged ([`cache`]).
+//! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
+//! - Errors of PowerShell are told apart by id and type, never by message ([`vault::session`]).
 
 pub mod bridge;
 pub mod cache;

@@ -296,7 +296,7 @@ fn a_wrong_password_is_503_and_says_so() {
 #[test]
 fn an_azure_vault_is_live_tested_where_one_is_named() {
     let Ok(vault) = std::env::var("SECRETBRIDGE_TEST_AZ_VAULT") else {
-        eprintln!("NOT RUN: no live Azure vault (SECRETBRIDGE_TEST_AZ_VAULT is not set)");
+        crate::support::pwsh::say("NOT RUN: no live Azure vault (SECRETBRIDGE_TEST_AZ_VAULT is not set)");
         return;
     };
     let pwsh = need_pwsh!();

@@ -154,7 +154,7 @@ fn new_enough(version: &str) -> bool {
 }
 
 /// Past the capture of test output, so that a skip is seen.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
