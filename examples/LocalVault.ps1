@@ -1,15 +1,15 @@
 <#
-secretbridge's own vault, an encrypted file, in a script: no PowerShell module is needed. The module name
-'SecretBridge.Local' says so; `Path` is the folder that keeps the file and its key.
+secretbridge's own vault, an encrypted file with its key beside it, in a script: no PowerShell module is
+needed. The module name 'SecretBridge.Local' says so; `Folder` is where the two files are kept.
 
-    secretbridge run examples/LocalVault.ps1 -Path ./vault -Port 8087
+    secretbridge run examples/LocalVault.ps1 -Folder ./secrets -Port 8087
 #>
-param([Parameter(Mandatory)] [string] $Path, [int] $Port = 8087)
+param([Parameter(Mandatory)] [string] $Folder, [int] $Port = 8087)
 
 Start-PodeServer {
     Add-PodeEndpoint -Address localhost -Port $Port -Protocol Http
 
-    Register-PodeSecretVault -Name 'Local' -ModuleName 'SecretBridge.Local' -VaultParameters @{ Path = $Path }
+    Register-PodeSecretVault -Name 'Local' -ModuleName 'SecretBridge.Local' -VaultParameters @{ Folder = $Folder }
     Mount-PodeSecret -Name 'Counter' -Vault 'Local' -Key 'counter'
 
     Add-PodeRoute -Method Get -Path '/counter' -ScriptBlock {

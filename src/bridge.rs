@@ -7,32 +7,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, Found, Join, Loaded, Ticket, Wanted};
-use crate::config;
 use crate::error::BridgeError;
-use crate::local::{LocalError, LocalVault};
 use crate::mount::{Mounts, project};
-use crate::plan::{Expose, Plan, Projection, SecretSource, Vault, VaultKind};
-use crate::pool::lanes::{Lane, Mode};
-use crate::pool::{Pool, Progress, WorkerStatus};
+use crate::plan::{Plan, Projection};
+use crate::pool::{Pool, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
-use crate::pwsh::{self, Folder, PwshError};
-use crate::registry;
-use crate::secret::{SecretValue, Text, fold};
-use crate::store::{Authentication, Discipline, Store};
-use crate::vault::ledger::Acknowledged;
+use crate::pwsh::{self, Folder};
+use crate::secret::SecretValue;
+use crate::store::{Authentication, Discipline};
 use crate::vault::set_up::{WorkerSetUp, unregister};
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
+use crate::worker::Launcher;
 use crate::worker::process::{Environment, PwshLauncher};
-use crate::worker::{LaunchError, Launcher};
 
-/// How often the files of stores are looked at for foreign changes.
-const WATCH: Duration = Duration::from_secs(1);
+mod foreign;
+mod start;
+
+use foreign::watch_stores;
+pub use start::StartError;
+pub(crate) use start::open_local;
+use start::{import, password, wait_for};
 
 /// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
 /// without, its workers are killed.
@@ -75,46 +74,6 @@ pub struct FoundVault {
     pub module: String,
     /// It is served.
     pub exposed: bool,
-}
-
-/// Why a bridge did not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// No pwsh, and the plan needs one.
-    #[error(transparent)]
-    Pwsh(#[from] PwshError),
-    /// A vault's password could not be had.
-    #[error("the unlock password of the vault '{vault}': {source}")]
-    Password {
-        /// The vault.
-        vault: String,
-        /// Why.
-        #[source]
-        source: config::ConfigError,
-    },
-    /// A vault to expose is not registered.
-    #[error("--expose-vault {name}: the user has no such vault registered{}", list_of(known))]
-    NoSuchVault {
-        /// As asked for.
-        name: String,
-        /// What there is.
-        known: Vec<String>,
-    },
-    /// An embedded vault did not open.
-    #[error("the local vault '{vault}': {source}")]
-    Local {
-        /// The vault.
-        vault: String,
-        /// Why.
-        #[source]
-        source: LocalError,
-    },
-    /// The private folder could not be made.
-    #[error("the private folder for worker files: {0}")]
-    Folder(std::io::Error),
-    /// The workers did not come up.
-    #[error("the workers did not come up: {0}")]
-    Workers(#[from] LaunchError),
 }
 
 /// How the bridge is. Never holds a value.
@@ -473,60 +432,6 @@ fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, Bri
     Ok(value)
 }
 
-/// Adds the user's vaults that the plan exposes, and names all that were found.
-fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
-    if !plan.auto_import.enabled && plan.auto_import.expose.is_empty() {
-        return Ok(Vec::new());
-    }
-    let registry = registry::look();
-    if let Some(problem) = &registry.problem {
-        tracing::warn!(file = %registry.path.display(), "the user's vault registry could not be read: {problem}");
-    }
-    for Expose { vault, .. } in &plan.auto_import.expose {
-        let is_it = |found: &Vault| fold(&found.name) == fold(vault);
-        if !registry.vaults.iter().any(is_it) && !plan.vaults.iter().any(is_it) {
-            let known = registry.vaults.iter().map(|vault| vault.name.clone()).collect();
-            return Err(StartError::NoSuchVault { name: vault.clone(), known });
-        }
-    }
-    let mut found = Vec::new();
-    for mut vault in registry.vaults {
-        let exposed =
-            plan.auto_import.expose.iter().find(|expose| fold(&expose.vault) == fold(&vault.name)).cloned();
-        let module =
-            vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
-        found.push(FoundVault { name: vault.name.clone(), module, exposed: exposed.is_some() });
-        // A vault of the plan goes before one of the registry that has the same name.
-        if let (Some(expose), None) = (exposed, plan.vault(&vault.name)) {
-            vault.exposed = true;
-            vault.read_only = !expose.writable;
-            plan.vaults.push(vault);
-        }
-    }
-    Ok(found)
-}
-
-fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
-    let source = match &vault.kind {
-        VaultKind::Extension(extension) => extension.unlock.as_ref(),
-        VaultKind::Custom(custom) => custom.unlock.as_ref(),
-        VaultKind::Local { .. } => None,
-    };
-    let resolve = |source: &SecretSource| {
-        config::resolve(source).map_err(|source| StartError::Password { vault: vault.name.clone(), source })
-    };
-    source.map(resolve).transpose()
-}
-
-pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
-    let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
-    let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
-    let opened = LocalVault::open(&folder);
-    opened
-        .map(|local| Some(Arc::new(local)))
-        .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
-}
-
 /// The outcome of a load; `None` if it was given up.
 async fn loaded(
     outcome: &mut watch::Receiver<Option<Loaded>>,
@@ -535,98 +440,6 @@ async fn loaded(
     match timeout_at(deadline, outcome.wait_for(Option::is_some)).await {
         Ok(loaded) => Ok(loaded.ok().and_then(|loaded| loaded.clone())),
         Err(_) => Err(BridgeError::Deadline { outcome_unknown: false }),
-    }
-}
-
-async fn wait_for(
-    pool: &Pool,
-    min: usize,
-    mut progress: impl FnMut(usize, usize),
-) -> Result<(), LaunchError> {
-    let mut news = pool.progress();
-    let ready = pool.ready();
-    tokio::pin!(ready);
-    loop {
-        let Progress { up, .. } = news.borrow_and_update().clone();
-        progress(up, min);
-        tokio::select! {
-            outcome = &mut ready => {
-                progress(pool.progress().borrow().up, min);
-                return outcome;
-            }
-            Ok(()) = news.changed() => {}
-        }
-    }
-}
-
-/// Looks at the stores' files for changes by others, and lets the cache forget what is over.
-async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
-    let mut tick = interval(WATCH);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        let Some(inner) = bridge.upgrade() else { return };
-        inner.cache.expire(Instant::now());
-        let Some(pool) = inner.vaults.pool() else { continue };
-        for store in inner.vaults.stores() {
-            look_at(&inner, pool, &store).await;
-        }
-    }
-}
-
-async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
-    if !store.has_files() || !store.looks_changed() || pool.is_writing(&store.id) {
-        return;
-    }
-    // Looked at again while nobody of ours writes.
-    let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
-    let permit = tokio::select! {
-        permit = pool.lane(lane) => permit,
-        () = inner.stopping.cancelled() => return,
-    };
-    store.foreign_change();
-    if !store.take_uninspected() {
-        return;
-    }
-    tracing::warn!(store = %store.id, "the store was changed by another process; it is read again");
-    inner.cache.touched_all(&store.id);
-    drop(permit);
-    if inner.vaults.ledger().has(&store.id) {
-        look_for_damage(inner, store).await;
-    }
-}
-
-/// Names the keys that we had written and that a foreign writer erased; writes them again where the plan
-/// says so.
-async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
-    let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
-    let deadline = || Instant::now() + inner.plan.limits.deadline;
-    let mark = inner.vaults.ledger().mark();
-    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
-        Ok(Outcome::List(secrets)) => secrets,
-        Ok(_) => return,
-        Err(error) => {
-            tracing::error!(store = %store.id, "the changed store could not be looked through: {error}");
-            return;
-        }
-    };
-    let names = names.iter().map(|secret| secret.name.as_str());
-    let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
-    for Acknowledged { vault, key, value, .. } in vanished {
-        store.note_vanished(&key);
-        tracing::error!(vault, key, "a secret that was written here has been erased by another process");
-        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
-        // Not a plain write: a client may have written the key anew meanwhile.
-        let verb = Verb::PutBack { key: key.clone(), value, metadata };
-        match inner.vaults.perform(&entry, verb, deadline()).await {
-            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
-            Err(error) => {
-                tracing::error!(vault, key, "the erased secret could not be written again: {error}")
-            }
-        }
     }
 }
 
@@ -639,10 +452,6 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         foreign_changes: entry.store.foreign_changes(),
         vanished: entry.store.vanished(),
     }
-}
-
-fn list_of(names: &[String]) -> String {
-    if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Folder {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         let path = builder.prefix(&name).tempdir_in(base)?.keep();
         let folder = Folder { path };
-        fs::create_dir(folder.path.join("Pode"))?;
+        fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;
         }
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn every_file_beside_the_worker_script_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pwsh");
-        for part in ["", "Pode/"] {
+        for (part, place) in [("", ""), ("Pode", "Pode/")] {
             let files =
                 fs::read_dir(root.join(part)).unwrap().flatten().filter(|entry| entry.path().is_file());
             for file in files {
-                let name = format!("{part}{}", file.file_name().to_string_lossy());
+                let name = format!("{place}{}", file.file_name().to_string_lossy());
                 assert!(FILES.iter().any(|(embedded, _)| name == *embedded), "{name}");
             }
         }

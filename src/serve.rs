@@ -102,7 +102,9 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), ServeEr
     };
     say.vaults(&bridge, arguments, global);
     say.addresses(&door, &token, arguments.config.is_none());
-    let front = Arc::new(Front::new(bridge.clone(), native(&bridge, &token.token)?));
+    let service = native(&bridge, &token.token)?;
+    // The front has the only handle: a replaced bridge must go, with its folder and its cache.
+    let front = Arc::new(Front::new(bridge, service));
     let (stop, mut stopping) = watch::channel(false);
     let shutdown = async move {
         let _ = stopping.wait_for(|stop| *stop).await;

@@ -68,6 +68,8 @@ struct State {
     foreign_changes: u64,
     /// A foreign change was seen and nobody has looked into it yet.
     uninspected: bool,
+    /// Looking into it has failed, and that was said.
+    inspection_failed: bool,
     vanished: Vec<String>,
 }
 
@@ -150,6 +152,8 @@ impl Store {
                 state.generation += 1;
                 state.foreign_changes += 1;
                 state.uninspected = true;
+                state.inspection_failed = false;
+                tracing::warn!(store = %self.id, "the store was changed by another process; it is read again");
                 true
             }
         }
@@ -158,6 +162,13 @@ impl Store {
     /// Whether a foreign change waits to be looked into; tells it once.
     pub fn take_uninspected(&self) -> bool {
         std::mem::take(&mut self.state().uninspected)
+    }
+
+    /// Puts looking into it off, since it failed; tells whether that is news.
+    pub fn inspect_again(&self) -> bool {
+        let mut state = self.state();
+        state.uninspected = true;
+        !std::mem::replace(&mut state.inspection_failed, true)
     }
 
     /// Whether the files differ from what we left; a write of our own under way looks so too.
@@ -172,12 +183,14 @@ impl Store {
         self.state().foreign_changes
     }
 
-    /// Notes a key of ours that somebody else erased.
-    pub fn note_vanished(&self, key: &str) {
+    /// Notes a key of ours that somebody else erased; tells whether that is news.
+    pub fn note_vanished(&self, key: &str) -> bool {
         let mut state = self.state();
-        if state.vanished.len() < MAX_VANISHED && !state.vanished.iter().any(|gone| gone == key) {
+        let known = state.vanished.iter().any(|gone| fold(gone) == fold(key));
+        if !known && state.vanished.len() < MAX_VANISHED {
             state.vanished.push(key.to_owned());
         }
+        !known
     }
 
     /// Notes that it is back.

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, VaultKind};
+use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 type Secrets = HashMap<String, Value>;

@@ -229,9 +229,9 @@ impl Writer {
             Some(SecretSource::Env(name)) => self.line("unlock", table([("env", string(name))].into_iter())),
             Some(SecretSource::File(file)) => self.line("unlock", table([("file", path(file))].into_iter())),
             Some(SecretSource::Value(_)) => {
-                self.comment(
-                    "unlock: the password is not written here; name its place, { env = … } or { file = … }",
-                );
+                let variable = variable_for(&extension.registered);
+                self.comment("the password itself is not written here: put it in this variable");
+                self.line("unlock", table([("env", string(&variable))].into_iter()));
             }
             None => {}
         }
@@ -376,4 +376,13 @@ fn string(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A name for the variable that holds a vault's password.
+fn variable_for(vault: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!(
+        "{}_PASSWORD",
+        vault.chars().map(plain).collect::<String>().trim_start_matches(|c: char| c.is_ascii_digit())
+    )
 }

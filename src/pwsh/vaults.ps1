@@ -85,7 +85,9 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
     # SecretStore's are its configuration, and go the way of `configure`.
     # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.
     if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) { $call['VaultParameters'] = $parameters }
-    $null = Invoke-BridgeCmdlet $command $call $Secrets
+    # Whether it worked or not: the file may hold VaultParameters of this vault or of another.
+    try { $null = Invoke-BridgeCmdlet $command $call $Secrets }
+    finally { Protect-BridgeRegistry }
     $metadata = Test-BridgeMetadataSupport $vault
     $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo }
     [ordered]@{ module = $module.Name; metadata = $metadata }
@@ -108,13 +110,26 @@ function Import-BridgeExtension([string] $Source, $Secrets) {
     $found
 }
 
-# Whether the extension's Set-Secret takes metadata, which only the registry's file tells.
-function Test-BridgeMetadataSupport([string] $Vault) {
+function Get-BridgeRegistryPath {
     $root = if ($IsWindows) {
         [System.IO.Path]::Combine([Environment]::GetFolderPath('LocalApplicationData'), 'Microsoft', 'PowerShell', 'secretmanagement')
     }
     else { [System.IO.Path]::Combine($script:Registry, '.secretmanagement') }
-    $path = [System.IO.Path]::Combine($root, 'secretvaultregistry', 'vaultinfo')
+    [System.IO.Path]::Combine($root, 'secretvaultregistry', 'vaultinfo')
+}
+
+# SecretManagement makes the file as the umask has it. Its folder lets nobody else in; this holds also
+# where a copy of the file goes elsewhere.
+function Protect-BridgeRegistry {
+    $path = Get-BridgeRegistryPath
+    if ($IsWindows -or -not [System.IO.File]::Exists($path)) { return }
+    try { [System.IO.File]::SetUnixFileMode($path, [System.IO.UnixFileMode]'UserRead, UserWrite') }
+    catch { Write-BridgeLog 'warning' "the registry's mode could not be set: $($_.Exception.GetType().FullName)" $null }
+}
+
+# Whether the extension's Set-Secret takes metadata, which only the registry's file tells.
+function Test-BridgeMetadataSupport([string] $Vault) {
+    $path = Get-BridgeRegistryPath
     try {
         $document = [System.Text.Json.JsonDocument]::Parse([System.IO.File]::ReadAllText($path))
         try { $registry = ConvertFrom-BridgeJson $document.RootElement }

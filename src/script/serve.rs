@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
-use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode, Version};
 
 use super::Core;
 use super::endpoint::Endpoint;
@@ -345,7 +346,7 @@ impl<'a> Exchange<'a> {
 
 /// Headers that the door writes, and a block cannot.
 fn is_ours(name: &HeaderName) -> bool {
-    use hyper::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+    use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE, CONTEXT_ID].contains(name)
 }
 

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hyper::http::{HeaderMap, HeaderValue, Method};
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -65,7 +65,7 @@ impl Began {
         self.0.load(Ordering::Acquire)
     }
 
-    /// It begins now.
+    /// Notes that it has.
     pub fn note(&self) {
         self.0.store(true, Ordering::Release);
     }

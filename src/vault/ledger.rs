@@ -100,6 +100,11 @@ impl Ledger {
         vanished
     }
 
+    /// Takes a line in again that could not be put back yet, unless the key was written anew.
+    pub fn keep(&self, store: &StoreId, line: Acknowledged) {
+        self.lines().stores.entry(store.clone()).or_default().entry(fold(&line.key)).or_insert(line);
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

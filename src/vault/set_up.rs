@@ -127,7 +127,7 @@ pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<
     Ok(())
 }
 
-/// Runs an init script.
+/// Runs an init script in a worker.
 pub async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
     let (what, init) = match script {
         InitScript::Text(text) => {

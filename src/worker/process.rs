@@ -81,6 +81,9 @@ impl PwshLauncher {
             .env("POWERSHELL_UPDATECHECK", "Off")
             .env("POWERSHELL_TELEMETRY_OPTOUT", "1")
             .env("DOTNET_CLI_TELEMETRY_OPTOUT", "1")
+            // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
+            // through them any program of the user could dump its memory.
+            .env("DOTNET_EnableDiagnostics", "0")
             .env("NO_COLOR", "1")
             .env("TERM", "dumb");
         for name in &self.environment.removed {

@@ -1,7 +1,14 @@
 //! Tests of the built binary, in one program: against the stand-in pwsh, and against a real one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod canary;
 mod fake;
+mod faults;
+mod lifecycle;
+mod local;
 mod real;
 mod reliability;
+mod script;
 mod supervision;
 mod support;

@@ -5,7 +5,9 @@
 
 mod foreign;
 mod history;
+mod reads;
 mod truth;
+mod unlock;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -144,7 +146,9 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
             let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
             while !done.load(Ordering::Acquire) {
                 thread::sleep(pace.mul_f64(0.5 + dice.below(100) as f64 / 100.0));
-                let workers = server.pids_of_workers();
+                // Every other time one that is at work, so that calls are cut off and not starts alone.
+                let busy = if dice.below(2) == 0 { busy_workers(server) } else { Vec::new() };
+                let workers = if busy.is_empty() { server.pids_of_workers() } else { busy };
                 if workers.is_empty() || done.load(Ordering::Acquire) {
                     continue;
                 }
@@ -161,6 +165,13 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
         outcome
     });
     (outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), kills.into_inner())
+}
+
+fn busy_workers(server: &Server) -> Vec<u32> {
+    let health = server.get("/health").json();
+    let workers = health["workers"].as_array().cloned().unwrap_or_default();
+    let busy = workers.iter().filter(|worker| worker["state"] == "busy");
+    busy.filter_map(|worker| worker["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())).collect()
 }
 
 /// Runs `work(0)`, `work(1)`, … at once, and gives what they gave.

@@ -296,7 +296,7 @@ Test-Rule 'a secret that a request has read is starred out of faults and log lin
     Assert-Equal "$($response['failed']['message'])$($response['page']['exception']['message'])$($global:Core.Logs)".Contains('canary') $false
     Assert-Equal $global:Core.Logs[0] 'information: is ***'
 }
-foreach ($case in @(@('SecretStore', @(), 5), @('AzKeyVault', @('-VaultName', 'v', '-SubscriptionId', 's'), 2), @('CustomVault', @('-File', '/nowhere/users.json'), 3), @('LocalVault', @('-Path', './l.age'), 3))) {
+foreach ($case in @(@('SecretStore', @(), 5), @('AzKeyVault', @('-VaultName', 'v', '-SubscriptionId', 's'), 2), @('CustomVault', @('-File', '/nowhere/users.json'), 3), @('LocalVault', @('-Folder', './l'), 3))) {
     Test-Rule "the example $($case[0]) declares its routes" {
         $env:STORE_PASSWORD = $env:VAULT_PASSWORD = 'pass'
         $null = Invoke-Plan ([System.IO.File]::ReadAllText("$PSScriptRoot/../../examples/$($case[0]).ps1")) $case[1]

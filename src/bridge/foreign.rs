@@ -1,0 +1,95 @@
+//! What goes on beside the requests: foreign changes of stores, and values whose time is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use crate::pool::Pool;
+use crate::pool::lanes::{Lane, Mode};
+use crate::store::Store;
+use crate::vault::ledger::Acknowledged;
+use crate::vault::{Outcome, Verb};
+
+/// How often the files of stores are looked at for foreign changes.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Looks at the stores' files for changes by others, and lets the cache forget what is over.
+pub(super) async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
+    let mut tick = interval(WATCH);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(inner) = bridge.upgrade() else { return };
+        inner.cache.expire(Instant::now());
+        let Some(pool) = inner.vaults.pool() else { continue };
+        for store in inner.vaults.stores() {
+            look_at(&inner, pool, &store).await;
+        }
+    }
+}
+
+async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
+    if !store.has_files() || !store.looks_changed() || pool.is_writing(&store.id) {
+        return;
+    }
+    // Looked at again while nobody of ours writes.
+    let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
+    let permit = tokio::select! {
+        permit = pool.lane(lane) => permit,
+        () = inner.stopping.cancelled() => return,
+    };
+    store.foreign_change();
+    if !store.take_uninspected() {
+        return;
+    }
+    inner.cache.touched_all(&store.id);
+    drop(permit);
+    if inner.vaults.ledger().has(&store.id) {
+        look_for_damage(inner, store).await;
+    }
+}
+
+/// Names the keys that we had written and that a foreign writer erased; writes them again where the plan
+/// says so.
+async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
+    let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
+    let deadline = || Instant::now() + inner.plan.limits.deadline;
+    let mark = inner.vaults.ledger().mark();
+    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
+        Ok(Outcome::List(secrets)) => secrets,
+        Ok(_) => return,
+        Err(error) => {
+            // A worker that died, or a store that is locked: what was erased must still be named later.
+            if store.inspect_again() {
+                tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
+            }
+            return;
+        }
+    };
+    let names = names.iter().map(|secret| secret.name.as_str());
+    let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
+    for line in vanished {
+        let Acknowledged { vault, key, value, .. } = line.clone();
+        if store.note_vanished(&key) {
+            tracing::error!(vault, key, "a secret that was written here has been erased by another process");
+        }
+        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
+        // Not a plain write: a client may have written the key anew meanwhile.
+        let verb = Verb::PutBack { key: key.clone(), value, metadata };
+        match inner.vaults.perform(&entry, verb, deadline()).await {
+            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
+            Err(error) => {
+                inner.vaults.ledger().keep(&store.id, line);
+                if store.inspect_again() {
+                    tracing::error!(vault, key, "the erased secret could not be written again yet: {error}");
+                }
+            }
+        }
+    }
+}

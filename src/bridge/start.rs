@@ -1,0 +1,134 @@
+//! What a start looks up: the user's vaults, passwords, embedded vaults; and why one fails.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::FoundVault;
+use crate::config;
+use crate::local::{LocalError, LocalVault};
+use crate::plan::{Expose, Plan, SecretSource, Vault, VaultKind};
+use crate::pool::{Pool, Progress};
+use crate::pwsh::PwshError;
+use crate::registry;
+use crate::secret::{Text, fold};
+use crate::worker::LaunchError;
+
+/// Why a bridge did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No pwsh, and the plan needs one.
+    #[error(transparent)]
+    Pwsh(#[from] PwshError),
+    /// A vault's password could not be had.
+    #[error("the unlock password of the vault '{vault}': {source}")]
+    Password {
+        /// The vault.
+        vault: String,
+        /// Why.
+        #[source]
+        source: config::ConfigError,
+    },
+    /// A vault to expose is not registered.
+    #[error("--expose-vault {name}: the user has no such vault registered{}", list_of(known))]
+    NoSuchVault {
+        /// As asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// An embedded vault did not open.
+    #[error("the local vault '{vault}': {source}")]
+    Local {
+        /// The vault.
+        vault: String,
+        /// Why.
+        #[source]
+        source: LocalError,
+    },
+    /// The private folder could not be made.
+    #[error("the private folder for worker files: {0}")]
+    Folder(std::io::Error),
+    /// The workers did not come up.
+    #[error("the workers did not come up: {0}")]
+    Workers(#[from] LaunchError),
+}
+
+/// Adds the user's vaults that the plan exposes, and names all that were found.
+pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
+    if !plan.auto_import.enabled && plan.auto_import.expose.is_empty() {
+        return Ok(Vec::new());
+    }
+    let registry = registry::look();
+    if let Some(problem) = &registry.problem {
+        tracing::warn!(file = %registry.path.display(), "the user's vault registry could not be read: {problem}");
+    }
+    for Expose { vault, .. } in &plan.auto_import.expose {
+        let is_it = |found: &Vault| fold(&found.name) == fold(vault);
+        if !registry.vaults.iter().any(is_it) && !plan.vaults.iter().any(is_it) {
+            let known = registry.vaults.iter().map(|vault| vault.name.clone()).collect();
+            return Err(StartError::NoSuchVault { name: vault.clone(), known });
+        }
+    }
+    let mut found = Vec::new();
+    for mut vault in registry.vaults {
+        let exposed =
+            plan.auto_import.expose.iter().find(|expose| fold(&expose.vault) == fold(&vault.name)).cloned();
+        let module =
+            vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
+        found.push(FoundVault { name: vault.name.clone(), module, exposed: exposed.is_some() });
+        // A vault of the plan goes before one of the registry that has the same name.
+        if let (Some(expose), None) = (exposed, plan.vault(&vault.name)) {
+            vault.exposed = true;
+            vault.read_only = !expose.writable;
+            plan.vaults.push(vault);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
+    let source = match &vault.kind {
+        VaultKind::Extension(extension) => extension.unlock.as_ref(),
+        VaultKind::Custom(custom) => custom.unlock.as_ref(),
+        VaultKind::Local { .. } => None,
+    };
+    let resolve = |source: &SecretSource| {
+        config::resolve(source).map_err(|source| StartError::Password { vault: vault.name.clone(), source })
+    };
+    source.map(resolve).transpose()
+}
+
+pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
+    let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
+    let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
+    let opened = LocalVault::open(&folder);
+    opened
+        .map(|local| Some(Arc::new(local)))
+        .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
+}
+
+pub(super) async fn wait_for(
+    pool: &Pool,
+    min: usize,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(), LaunchError> {
+    let mut news = pool.progress();
+    let ready = pool.ready();
+    tokio::pin!(ready);
+    loop {
+        let Progress { up, .. } = news.borrow_and_update().clone();
+        progress(up, min);
+        tokio::select! {
+            outcome = &mut ready => {
+                progress(pool.progress().borrow().up, min);
+                return outcome;
+            }
+            Ok(()) = news.changed() => {}
+        }
+    }
+}
+
+fn list_of(names: &[String]) -> String {
+    if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
+}

@@ -1,0 +1,265 @@
+//! Secrets that must show nowhere but where they were asked for: each is looked for in all that the server
+//! writes, says and leaves.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+
+use crate::need_pwsh;
+use crate::support::http::Response;
+use crate::support::pwsh::Pwsh;
+use crate::support::server::{Builder, Server};
+use crate::support::{SOON, fixture};
+
+/// In every value that is stored.
+const SECRET: &str = "canary-5ecret-Zq8";
+/// In VaultParameters.
+const PARAMETER: &str = "canary-p4rameter-Zq8";
+/// The store's password, from a file and from a variable.
+const PASSWORD: &str = "canary-pa55word-Zq8";
+/// The bearer token.
+const TOKEN: &str = "canary-t0ken-Zq8-abcdefghijklmnopqrstuvwxyz";
+
+const ALL: [&str; 4] = [SECRET, PARAMETER, PASSWORD, TOKEN];
+
+const JSON: &str = "application/json";
+
+/// The canaries in these bytes: as text, as UTF-16, as base64.
+fn seen_in(bytes: &[u8]) -> Vec<&'static str> {
+    let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    let is_in = |canary: &&str| {
+        let wide: Vec<u8> = canary.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let coded = BASE64.encode(canary);
+        // The last digits depend on what follows.
+        holds(canary.as_bytes()) || holds(&wide) || holds(&coded.as_bytes()[..coded.len() - 4])
+    };
+    ALL.iter().filter(|canary| is_in(canary)).copied().collect()
+}
+
+#[track_caller]
+fn assert_clean(what: &str, bytes: impl AsRef<[u8]>) {
+    let seen = seen_in(bytes.as_ref());
+    assert!(seen.is_empty(), "{what} shows {seen:?}: {}", String::from_utf8_lossy(bytes.as_ref()));
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                return files_below(&path);
+            }
+            // Sockets hold nothing.
+            if path.is_file() { vec![path] } else { Vec::new() }
+        })
+        .collect()
+}
+
+/// A server with a store and a misbehaving vault, both with canaries, everything logged. The second folder
+/// is where the misbehaving vault keeps its secrets, in the clear.
+fn serve(pwsh: &Pwsh, format: &str, by_variable: bool) -> (Server, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Builder::new();
+    builder.file("password", PASSWORD);
+    let token = builder.file("token", TOKEN);
+    let unlock = if by_variable { "{ env = \"STORE_PASSWORD\" }" } else { "{ file = \"password\" }" };
+    let toml = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        limits = {{ deadline = "5s", max_body = "64KiB" }}
+        [pwsh]
+        module_path = ["{vaults}"]
+        [pool]
+        min = 2
+        max = 2
+        [vaults.store]
+        module = "Microsoft.PowerShell.SecretStore"
+        unlock = {unlock}
+        expose = true
+        [vaults.odd]
+        module = "TestVault"
+        parameters = {{ Folder = "{folder}", ApiKey = "{PARAMETER}", Nested = {{ Token = "{PARAMETER}" }} }}
+        parallel = true
+        expose = true
+        [secrets.mounted]
+        vault = "odd"
+        key = "Hashtable"
+        expand_property = "nothing"
+        [[routes]]
+        method = "GET"
+        path = "/mounted"
+        secret = "mounted"
+        [[routes]]
+        method = "POST"
+        path = "/mounted"
+        secret = "mounted"
+        "#,
+        vaults = fixture("vaults").display(),
+        folder = folder.path().display(),
+    );
+    let builder = builder.config(&toml).pwsh(pwsh).arg("--token-file").arg(token);
+    let builder = builder.args(["--log", "trace", "--log-format", format]);
+    let builder = if by_variable { builder.env("STORE_PASSWORD", PASSWORD) } else { builder };
+    let mut server = builder.start();
+    server.set_token(TOKEN);
+    (server, folder)
+}
+
+/// Writes and reads the canary in all its types; nothing but the answers to reads holds it.
+fn all_types(server: &Server, vault: &str) {
+    let values = [
+        ("String", json!(SECRET)),
+        ("SecureString", json!(SECRET)),
+        ("ByteArray", json!(BASE64.encode(SECRET))),
+        ("Hashtable", json!({ "a": SECRET, "b": { "Type": "SecureString", "Value": SECRET } })),
+        ("PSCredential", json!({ "UserName": "u", "Password": SECRET })),
+    ];
+    for (kind, value) in values {
+        let path = format!("/vaults/{vault}/secrets/{kind}");
+        let body = json!({ "Type": kind, "Value": value, "Metadata": { "Owner": "ops" } }).to_string();
+        for _ in 0..2 {
+            let answer = server.put(&path, JSON, &body);
+            assert_eq!(answer.status, 204, "{vault} {kind}: {}", answer.text());
+        }
+        let answer = server.get(&path);
+        assert_eq!((answer.status, seen_in(&answer.body)), (200, vec![SECRET]), "{vault} {kind}");
+    }
+    assert_clean("a listing", server.get(&format!("/vaults/{vault}/secrets")).body);
+}
+
+/// Requests that go wrong, each with the canary in what it sends or would get.
+fn refusals(server: &Server) -> Vec<(String, Response)> {
+    let odd = |key: &str| format!("/vaults/odd/secrets/{key}");
+    let quoted = format!("\"{SECRET}\"");
+    let large = SECRET.repeat(8_000);
+    let bad_type = json!({ "Type": SECRET, "Value": SECRET }).to_string();
+    let mismatch = json!({ "Type": "ByteArray", "Value": SECRET }).to_string();
+    let half = format!("{{\"Value\":\"{SECRET}");
+    let other_member = json!({ "Value": "v", SECRET: SECRET }).to_string();
+    let other_name = json!({ "Name": SECRET, "Value": SECRET }).to_string();
+    let too_nested = json!({ "Value": { "t": { "x": SECRET } } }).to_string();
+    let mut all = Vec::new();
+    for (name, media, body) in [
+        ("bad type", JSON, bad_type),
+        ("mismatch", JSON, mismatch),
+        ("half", JSON, half),
+        ("member", JSON, other_member),
+        ("name", JSON, other_name),
+        ("form", "application/x-www-form-urlencoded", SECRET.to_owned()),
+        ("media", "application/xml", SECRET.to_owned()),
+        ("large", "text/plain", large),
+    ] {
+        all.push((name.to_owned(), server.put(&odd("refused"), media, body)));
+    }
+    all.push(("nested".to_owned(), server.put("/vaults/store/secrets/n", JSON, too_nested)));
+    for (media, body) in [(JSON, half_of(&quoted)), ("application/x-www-form-urlencoded", SECRET.to_owned())]
+    {
+        all.push(("mounted post".to_owned(), server.post("/mounted", media, body)));
+    }
+    all.push(("no member".to_owned(), server.get("/mounted")));
+    for quirk in ["throw", "error", "number", "lone-surrogate", "exit", "failfast", "locked", "nothing"] {
+        all.push((quirk.to_owned(), server.get(&odd(quirk))));
+    }
+    all.push(("format".to_owned(), server.send("GET", &odd("Hashtable"), &[("Accept", "text/plain")], b"")));
+    all.push(("token".to_owned(), server.with_token(SECRET).get(&odd("String"))));
+    all.push(("method".to_owned(), server.post(&odd("String"), "text/plain", SECRET)));
+    all
+}
+
+fn half_of(text: &str) -> String {
+    format!("{{\"Value\":[{text}")
+}
+
+fn look_everywhere(server: &Server, by_variable: bool) {
+    for path in ["/health", "/ready", "/metrics", "/vaults"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_clean(path, answer.body);
+    }
+    for (name, answer) in refusals(server) {
+        assert!(answer.status >= 400, "{name}: {} {}", answer.status, answer.text());
+        assert_clean(&name, &answer.body);
+        assert_clean(&name, format!("{:?}", answer.headers));
+    }
+    for pid in server.pids_of_workers().into_iter().chain([server.pid()]) {
+        for file in ["cmdline", "environ"] {
+            let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            // The variable that the person who started the server has put there.
+            let given = pid == server.pid() && by_variable && file == "environ";
+            let expected = if given { vec![PASSWORD] } else { vec![] };
+            assert_eq!(seen_in(&content), expected, "{file} of {pid}");
+        }
+    }
+    let child = server.get("/vaults/odd/secrets/environ");
+    assert!(child.text().contains("PSModulePath"), "{}", child.text());
+    assert_clean("a vault's child", child.body);
+}
+
+/// The one place for VaultParameters is a worker's own registry; passwords and values have none.
+fn look_at_files(server: &Server) {
+    let mut registries = 0;
+    for folder in ["run", "tmp", "home"] {
+        for file in files_below(&server.folder().join(folder)) {
+            let seen = seen_in(&fs::read(&file).unwrap_or_default());
+            if seen.is_empty() {
+                continue;
+            }
+            assert_eq!(seen, [PARAMETER], "{}", file.display());
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+            let place = file.strip_prefix(server.folder().join("run")).expect("in the private folder");
+            assert!(place.to_string_lossy().contains("/registry-"), "{}", file.display());
+            assert_eq!(mode(&server.folder().join("run").join(place.iter().next().unwrap())), 0);
+            assert_eq!(mode(&file), 0, "{}", file.display());
+            registries += 1;
+        }
+    }
+    assert!(registries > 0, "nothing was found, not even what must be there");
+}
+
+fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
+    let (mut server, folder) = serve(pwsh, format, by_variable);
+    for vault in ["odd", "store"] {
+        all_types(&server, vault);
+    }
+    look_everywhere(&server, by_variable);
+    look_at_files(&server);
+    let log = server.stderr();
+    assert!(log.contains("audit") && log.contains("DEBUG"), "more than usual is logged: {log}");
+    let status = server.stop(SOON);
+    assert!(status.success(), "{status}: {}", server.stderr());
+    assert_clean("the log", server.stderr());
+    assert_clean("standard output", server.stdout());
+    for name in ["run", "tmp", "home"] {
+        for file in files_below(&server.folder().join(name)) {
+            assert_clean(&file.display().to_string(), fs::read(&file).unwrap_or_default());
+        }
+    }
+    drop(folder);
+}
+
+#[test]
+fn no_canary_shows_in_a_text_log_or_anywhere_else() {
+    run(need_pwsh!(), "text", false);
+}
+
+#[test]
+fn no_canary_shows_in_a_json_log_or_in_the_workers_of_a_server_that_has_it_in_a_variable() {
+    run(need_pwsh!(), "json", true);
+}
+
+#[test]
+fn a_canary_is_seen_where_there_is_one() {
+    let wide: Vec<u8> = SECRET.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for bytes in
+        [format!("a{SECRET}b").into_bytes(), wide, BASE64.encode(format!("{SECRET}xyz")).into_bytes()]
+    {
+        assert_eq!(seen_in(&bytes), [SECRET]);
+    }
+    assert!(seen_in(b"canary").is_empty());
+}

@@ -1,0 +1,193 @@
+//! Faults under load, and names that look like code. `docs/faults.md` tells what clients saw.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+
+use crate::need_pwsh;
+use crate::support::process::{alive, signal};
+use crate::support::pwsh::Pwsh;
+use crate::support::server::{Builder, Server};
+use crate::support::{SOON, fixture, wait_until};
+
+fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool) -> Server {
+    let toml = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        auth = {{ open = true }}
+        limits = {{ deadline = "4s", write_grace = "1s" }}
+        [pwsh]
+        module_path = ["{}"]
+        [pool]
+        min = 2
+        max = 2
+        max_memory = "400MiB"
+        [vaults."it's $(odd)"]
+        module = "TestVault"
+        parameters = {{ Folder = "{}", "Quote's $(exit 3)" = "'; exit 3; #\n`$(exit 3)" }}
+        expose = true
+        parallel = {parallel}
+        "#,
+        fixture("vaults").display(),
+        folder.display()
+    );
+    Builder::new().config(&toml).pwsh(pwsh).start()
+}
+
+fn path(key: &str) -> String {
+    let coded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("/vaults/it%27s%20%24%28odd%29/secrets/{coded}")
+}
+
+fn limit_file_size(server: &Server, bytes: Option<u64>) {
+    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("the child is ours");
+}
+
+#[test]
+fn names_that_look_like_code_are_data() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let server = odd(pwsh, folder.path(), false);
+    let workers = server.pids_of_workers();
+    let names = [
+        "it's",
+        "\"q\"",
+        "$(exit 3)",
+        "`n; exit 3",
+        "a\nb",
+        "tab\t\u{1b}[0m",
+        "-Vault",
+        "'; exit 3; '",
+        "$env:HOME",
+        "☂ | exit",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let answer = server.put(&path(name), "text/plain", format!("v{number}"));
+        assert_eq!(answer.status, 204, "{name:?}: {}", answer.text());
+    }
+    for (number, name) in names.iter().enumerate() {
+        let answer = server.get(&path(name));
+        assert_eq!((answer.status, answer.json()["Value"] == format!("v{number}")), (200, true), "{name:?}");
+    }
+    let listed = server.get("/vaults/it%27s%20%24%28odd%29/secrets").json();
+    let mut seen: Vec<&str> =
+        listed["Secrets"].as_array().unwrap().iter().filter_map(|secret| secret["Name"].as_str()).collect();
+    let mut expected = names.to_vec();
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+    assert_eq!(server.pids_of_workers(), workers, "no worker ended");
+    let lines = server.stderr();
+    assert!(!lines.contains('\u{1b}') && !lines.lines().any(|line| line.starts_with("b\"")), "{lines}");
+}
+
+#[test]
+fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let server = odd(pwsh, folder.path(), true);
+    // A key for each client: reads of one key at the same time are one call.
+    for key in ["k0", "k1"] {
+        assert_eq!(server.put(&path(key), "text/plain", "v").status, 204);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..2)
+        .map(|number| {
+            let (client, stop) = (server.client(), stop.clone());
+            std::thread::spawn(move || {
+                let (mut answers, mut worst) = (Vec::new(), Duration::ZERO);
+                while !stop.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    let answer = client.get(&path(&format!("k{number}")));
+                    assert!(answer.status != 200 || answer.json()["Value"] == "v");
+                    answers.push(answer.status);
+                    worst = worst.max(began.elapsed());
+                }
+                (answers, worst)
+            })
+        })
+        .collect();
+    let soak = std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1");
+    for round in 0..if soak { 60 } else { 3 } {
+        let workers = server.pids_of_workers();
+        if let Some(worker) = workers.get(round % 2) {
+            signal(*worker, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    wait_until("two workers", SOON, || {
+        server.get("/health").json()["workers"].as_array().is_some_and(|workers| {
+            workers.iter().filter(|worker| worker["state"] == "ready" || worker["state"] == "busy").count()
+                == 2
+        })
+    });
+    let stopped = server.pids_of_workers()[0];
+    signal(stopped, Signal::STOP);
+    wait_until("the stopped one is replaced", SOON, || !alive(stopped));
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let (answers, worst) = client.join().unwrap();
+        let count = |status| answers.iter().filter(|answer| **answer == status).count();
+        eprintln!("200: {}, 502: {}, 504: {}, worst {worst:?}", count(200), count(502), count(504));
+        assert_eq!(count(200) + count(502) + count(504), answers.len(), "{answers:?}");
+        assert!(count(200) > 0 && worst < Duration::from_secs(6), "{worst:?}");
+    }
+    assert_eq!(server.get(&path("k0")).json()["Value"], "v");
+}
+
+#[test]
+fn a_full_disk_under_the_local_vault_loses_nothing() {
+    let toml = "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[vaults.v]\nlocal = true\nexpose = true\n";
+    let server = Builder::new().config(toml).start();
+    let put = |value: &str| server.put("/vaults/v/secrets/k", "text/plain", value);
+    assert_eq!(put("old").status, 204);
+    // The log is a pipe, which has no such limit.
+    limit_file_size(&server, Some(64));
+    let answer = put("new");
+    assert!((500..600).contains(&answer.status), "{}", answer.status);
+    assert!(answer.json()["error"]["code"].is_string());
+    assert_eq!(server.get("/vaults/v/secrets/k").json()["Value"], "old");
+    limit_file_size(&server, None);
+    assert_eq!(put("new").status, 204);
+    assert_eq!(server.get("/vaults/v/secrets/k").json()["Value"], "new");
+    eprintln!("full disk: {} {}", answer.status, answer.text());
+}
+
+#[test]
+fn a_corrupt_registry_of_the_user_or_no_home_is_no_reason_not_to_start() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join(".secretmanagement/secretvaultregistry/vaultinfo");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let alone = || Builder::new().args(["serve", "--listen", "127.0.0.1:0"]);
+    for content in [&b""[..], b"{", b"\0\xff", b"[1]", b"{\"Vaults\":{\"x\":3}}"] {
+        fs::write(&file, content).unwrap();
+        let server = alone().home(home.path()).start();
+        assert_eq!(server.get("/health").status, 200);
+        assert!(server.stderr().contains("be read"), "{}", server.stderr());
+        assert_eq!(fs::read(&file).unwrap(), content, "it is never written");
+    }
+    let server = alone().env("HOME", "").start();
+    assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn a_worker_that_grows_past_its_limit_is_replaced_and_no_request_fails() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let server = odd(pwsh, folder.path(), true);
+    assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
+    let before = server.pids_of_workers();
+    // 256 MiB a call; the limit is 400 MiB for each worker.
+    for _ in 0..3 {
+        assert_eq!(server.get(&path("grow")).status, 200);
+        assert_eq!(server.get(&path("k")).status, 200);
+    }
+    wait_until("one is replaced", SOON, || before.iter().any(|pid| !alive(*pid)));
+    assert_eq!(server.get(&path("k")).json()["Value"], "v");
+}

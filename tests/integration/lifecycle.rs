@@ -1,0 +1,219 @@
+//! Start, stop and reload: every request is answered, and nothing is left behind.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::http::Client;
+use crate::support::process::alive;
+use crate::support::server::{Builder, Server};
+use crate::support::stand_in::{StandIn, derived};
+use crate::support::{SOON, wait_until};
+
+const PLAN: &str = r#"
+listen = "127.0.0.1:0"
+auth = { open = true }
+limits = { deadline = "10s", drain = "10s" }
+[pool]
+min = 2
+max = 2
+[vaults.v]
+module = "My.Vault"
+parallel = true
+expose = true
+"#;
+
+/// Each call takes a moment, so that some are always under way.
+fn slow() -> StandIn {
+    StandIn::with(&json!({ "derived": true, "rules": [{ "op": "get", "do": { "delay": { "ms": 20 } } }] }))
+}
+
+fn serve(stand_in: &StandIn) -> Server {
+    Builder::new().config(PLAN).stand_in(stand_in).start()
+}
+
+/// Clients that ask without a pause until they are told to stop, or until nobody listens.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(server: &Server) -> Load {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let clients = (0..4).map(|number| {
+            let (client, stop, answered) = (server.client(), stop.clone(), answered.clone());
+            std::thread::spawn(move || ask(&client, number, &stop, &answered))
+        });
+        Load { clients: clients.collect(), stop, answered }
+    }
+
+    fn wait_for_more(&self, more: usize) {
+        let goal = self.answered.load(Ordering::Relaxed) + more;
+        wait_until("more answers", SOON, || self.answered.load(Ordering::Relaxed) >= goal);
+    }
+
+    /// What went wrong: requests that were accepted and not answered well.
+    fn end(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    }
+}
+
+fn ask(client: &Client, number: usize, stop: &AtomicBool, answered: &AtomicUsize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for round in 0.. {
+        // Nobody accepts: the server has closed its door, and the request was never its.
+        let Ok(stream) = client.connect() else { break };
+        let key = format!("k{number}-{round}");
+        let request = client.request("GET", &format!("/vaults/v/secrets/{key}"), &[], b"");
+        match crate::support::http::exchange(stream, &request) {
+            Ok(answer) if answer.status == 200 && answer.json()["Value"] == derived("v", &key) => {}
+            Ok(answer) => wrong.push(format!("{key}: {} {}", answer.status, answer.text())),
+            // The kernel had taken the connection and the server had not when it closed its door.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => wrong.push(format!("{key}: {error}")),
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    wrong
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The private folders of servers.
+fn private_folders(server: &Server) -> Vec<String> {
+    entries(&server.folder().join("run"))
+        .iter()
+        .flat_map(|name| entries(&server.folder().join("run").join(name)))
+        .collect()
+}
+
+#[test]
+fn a_stop_under_load_answers_all_that_was_accepted() {
+    let stand_in = slow();
+    let mut server = serve(&stand_in);
+    let load = Load::on(&server);
+    load.wait_for_more(20);
+    let workers = server.pids_of_workers();
+    let status = server.stop(SOON);
+    assert!(status.success(), "{status}");
+    assert_eq!(load.end(), [""; 0]);
+    assert!(!workers.iter().any(|pid| alive(*pid)));
+    let calls = stand_in.events("call");
+    let mut ops = calls.iter().filter_map(|call| call["op"].as_str());
+    let last = ops.rfind(|op| *op != "shutdown");
+    assert_eq!(last, Some("unregister"), "after the last request");
+    assert!(private_folders(&server).is_empty());
+}
+
+#[test]
+fn a_stop_ends_within_the_drain_limit_whatever_hangs() {
+    let stand_in = StandIn::with(&json!({ "derived": true, "rules": [{ "op": "get", "do": "hang" }] }));
+    let toml = PLAN.replace("drain = \"10s\"", "drain = \"1s\"");
+    let mut server = Builder::new().config(&toml).stand_in(&stand_in).start();
+    let client = server.client();
+    let asked = std::thread::spawn(move || client.try_send("GET", "/vaults/v/secrets/a", &[], b""));
+    wait_until("a call is under way", SOON, || stand_in.calls("get") > 0);
+    let workers = server.pids_of_workers();
+    let status = server.stop(Duration::from_secs(6));
+    assert!(status.success(), "{status}");
+    assert!(!workers.iter().any(|pid| alive(*pid)));
+    drop(asked.join().unwrap());
+}
+
+#[test]
+fn what_a_killed_server_leaves_is_swept_by_the_next() {
+    let stand_in = slow();
+    let run = tempfile::tempdir().unwrap();
+    let start = || Builder::new().config(PLAN).stand_in(&stand_in).env("XDG_RUNTIME_DIR", run.path()).start();
+    let private =
+        || entries(run.path()).iter().flat_map(|name| entries(&run.path().join(name))).collect::<Vec<_>>();
+    let mut first = start();
+    let left = private();
+    assert_eq!(left.len(), 1);
+    let workers = first.pids_of_workers();
+    first.signal(Signal::KILL);
+    first.wait_exit(SOON);
+    wait_until("the workers are gone", Duration::from_secs(2), || !workers.iter().any(|pid| alive(*pid)));
+    assert_eq!(private(), left);
+    let mut second = start();
+    let now = private();
+    assert!(now.len() == 1 && now != left, "{now:?}");
+    assert!(second.stop(SOON).success());
+    assert!(private().is_empty());
+}
+
+#[test]
+fn cycles_of_start_and_stop_leave_nothing() {
+    let cycles =
+        if std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1") { 1_000 } else { 20 };
+    let stand_in = StandIn::with(&json!({ "derived": true }));
+    let home = tempfile::tempdir().unwrap();
+    for _ in 0..cycles {
+        let mut server = Builder::new().config(PLAN).stand_in(&stand_in).home(home.path()).start();
+        assert_eq!(server.get("/vaults/v/secrets/k").status, 200);
+        assert!(server.stop(SOON).success());
+        assert!(private_folders(&server).is_empty());
+        assert_eq!(entries(&server.folder().join("tmp")), [""; 0]);
+    }
+    assert_eq!(entries(home.path()), [""; 0], "nothing is registered, nothing is kept");
+    // Once for each vault: a worker's own registry goes with its folder.
+    assert_eq!(stand_in.calls("unregister"), cycles);
+    assert!(!stand_in.workers().iter().any(|pid| alive(*pid)));
+}
+
+#[test]
+fn a_reload_under_load_drops_no_request() {
+    let stand_in = slow();
+    let server = serve(&stand_in);
+    let file = server.folder().join("secretbridge.toml");
+    let load = Load::on(&server);
+    for round in 0..3 {
+        load.wait_for_more(10);
+        let vault = format!("\n[vaults.new{round}]\nmodule = \"Other.Vault\"\nexpose = true\n");
+        let plan = format!("{PLAN}{vault}");
+        // As an editor does it: never half a file.
+        fs::write(file.with_extension("new"), plan).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+        // The first change is noticed by itself.
+        if round > 0 {
+            server.signal(Signal::HUP);
+        }
+        wait_until("the new plan is in force", SOON, || {
+            server.get(&format!("/vaults/new{round}/secrets/k")).status == 200
+        });
+    }
+    load.wait_for_more(10);
+    assert_eq!(load.end(), [""; 0]);
+    wait_until("the old workers are gone", SOON, || server.pids_of_workers().len() == 2);
+    wait_until("the old folders are gone", SOON, || private_folders(&server).len() == 1);
+}
+
+#[test]
+fn a_bad_new_file_keeps_the_old_plan_and_says_why() {
+    let stand_in = slow();
+    let server = serve(&stand_in);
+    let load = Load::on(&server);
+    fs::write(server.folder().join("secretbridge.toml"), format!("{PLAN}\nnonsense = 1\n")).unwrap();
+    server.signal(Signal::HUP);
+    wait_until("the log says why", SOON, || {
+        let log = server.stderr();
+        log.contains("the old one stays in force") && log.contains("nonsense")
+    });
+    load.wait_for_more(10);
+    assert_eq!(load.end(), [""; 0]);
+}

@@ -1,0 +1,154 @@
+//! Unlocking: renewed in time, refused in clear words, right again when the password is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Authentication, count, must_put, opening, path, put, report, store, together, value_in};
+use crate::need_pwsh;
+use crate::support::http::Response;
+use crate::support::pwsh::Pwsh;
+use crate::support::server::Server;
+use crate::support::{SOON, wait_until};
+
+const CLIENTS: usize = 4;
+
+/// What clients got until `done`: three read, one writes. Nothing may fail.
+fn load(server: &Server, done: &AtomicBool) -> usize {
+    let requests = together(CLIENTS, |client| {
+        let mut requests = 0;
+        while !done.load(Ordering::Acquire) {
+            let (key, value) = (format!("k{client}"), format!("v{requests}"));
+            if client == 0 {
+                must_put(server, &key, &value);
+            }
+            let answer = server.get(&path(&key));
+            assert_eq!(answer.status, 200, "{}\n{}", answer.text(), server.stderr());
+            assert_eq!(value_in(&answer), if client == 0 { &value } else { "first" });
+            requests += 1 + usize::from(client == 0);
+        }
+        requests
+    });
+    requests.iter().sum()
+}
+
+/// Runs `meanwhile` under load, and gives the count of requests and what it gave.
+fn under_load<T>(server: &Server, meanwhile: impl FnOnce() -> T) -> (usize, T) {
+    (0..CLIENTS).for_each(|client| must_put(server, &format!("k{client}"), "first"));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| load(server, &done));
+        let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
+        done.store(true, Ordering::Release);
+        let requests = load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (requests, given.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Lets the clock go on under load; time is what this is about.
+fn let_pass(time: Duration) {
+    let end = Instant::now() + time;
+    wait_until("time passes", time + SOON, || Instant::now() >= end);
+}
+
+/// Somebody else's process, which has the store's password.
+fn elsewhere(pwsh: &Pwsh, server: &Server, script: &str) {
+    pwsh.output_of(&(opening(Authentication::Password) + script), server.home());
+}
+
+#[test]
+fn an_unlock_that_expires_under_load_fails_no_request() {
+    let pwsh = need_pwsh!();
+    let extra = "parameters = { PasswordTimeout = 3 }";
+    let server = store(pwsh, Authentication::Password, 3, extra, "").start();
+    let seconds = count(5, 60);
+    let (requests, ()) = under_load(&server, || let_pass(Duration::from_secs(seconds as u64)));
+    // And after a rest in which every unlock has expired.
+    let_pass(Duration::from_secs(4));
+    together(CLIENTS, |client| assert_eq!(server.get(&path(&format!("k{client}"))).status, 200));
+    report(&format!(
+        "unlock/PasswordTimeout 3 s: {requests} requests in the first {seconds} s after the start, 0 failed"
+    ));
+}
+
+#[test]
+fn a_password_changed_by_somebody_else_is_503_until_it_is_put_right() {
+    let pwsh = need_pwsh!();
+    let server = store(pwsh, Authentication::Password, 2, "", "").start();
+    must_put(&server, "k", "v");
+    let other = "$other = ConvertTo-SecureString -String 'another one' -AsPlainText -Force\n";
+    elsewhere(
+        pwsh,
+        &server,
+        &(other.to_owned() + "Set-SecretStorePassword -Password $password -NewPassword $other"),
+    );
+    for _ in 0..3 {
+        refused(&server.get(&path("k")));
+        refused(&put(&server, "k", "lost"));
+    }
+    let health = server.get("/health").json();
+    assert_eq!(health["vaults"][0]["state"], "locked_out", "{health}");
+    assert!(server.get("/metrics").text().contains("secretbridge_vault_ok{vault=\"store\"} 0"));
+    // `opening` would unlock with the password that is wrong now.
+    let back = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned()
+        + other
+        + "Set-SecretStorePassword -Password $other -NewPassword $password";
+    pwsh.output_of(&back, server.home());
+    assert_eq!(value_in(&server.get(&path("k"))), "v", "at once, for the file has changed");
+    must_put(&server, "k", "w");
+    assert_eq!(server.get("/health").json()["vaults"][0]["state"], "ok");
+    report(
+        "unlock/password changed elsewhere: 503 locked with Retry-After, right again with the first request after it was changed back",
+    );
+}
+
+#[track_caller]
+fn refused(answer: &Response) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.json()["error"]["code"], "locked");
+    assert!(answer.header("Retry-After").is_some());
+}
+
+#[test]
+fn a_store_reconfigured_by_somebody_else_fails_no_request() {
+    let pwsh = need_pwsh!();
+    let server = store(pwsh, Authentication::Password, 3, "", "").start();
+    let times = count(1, 5);
+    let (requests, ()) = under_load(&server, || {
+        for time in 0..times {
+            // Short, so that it must be heeded.
+            let configure = format!(
+                "Set-SecretStoreConfiguration -PasswordTimeout {} -Interaction None -Password $password -Confirm:$false",
+                2 + time % 2
+            );
+            elsewhere(pwsh, &server, &configure);
+            let_pass(Duration::from_secs(4));
+        }
+    });
+    report(&format!("unlock/reconfigured {times} times elsewhere: {requests} requests, 0 failed"));
+}
+
+/// Somebody takes the store's password away, and gives it back.
+#[test]
+fn a_store_whose_password_somebody_else_takes_away_is_503_until_it_is_given_back() {
+    let pwsh = need_pwsh!();
+    let server = store(pwsh, Authentication::Password, 2, "", "").start();
+    must_put(&server, "k", "v");
+    elsewhere(
+        pwsh,
+        &server,
+        "Set-SecretStoreConfiguration -Authentication None -Interaction None -Password $password -Confirm:$false",
+    );
+    refused(&server.get(&path("k")));
+    refused(&put(&server, "k", "lost"));
+    let back = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned()
+        + "Set-SecretStoreConfiguration -Authentication Password -Interaction None -Password $password -Confirm:$false";
+    pwsh.output_of(&back, server.home());
+    assert_eq!(value_in(&server.get(&path("k"))), "v");
+    must_put(&server, "k", "w");
+    report(
+        "unlock/authentication set to None elsewhere: 503 locked with Retry-After, right again once it was set back",
+    );
+}
