@@ -54,7 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
             }
         }),
         cli::Command::Run(arguments) => in_runtime(async {
-            match script::command::run_command(&cli.global, arguments).await {
+            match script::command::command(&cli.global, arguments).await {
                 Ok(()) => exit::Exit::Ok,
                 Err(error) => fail(&error, error.exit()),
             }

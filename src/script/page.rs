@@ -3,7 +3,7 @@
 //! Everything that came from outside is escaped; what an exception said is shown only where the script
 //! asked for it.
 
-use hyper::StatusCode;
+use hyper::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::route::Pattern;

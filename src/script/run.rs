@@ -4,7 +4,7 @@
 //! planning worker ─► plan ─► pool of -Threads workers ─► endpoints ─► serve ─► drain ─► unregister ─► stop
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ use super::outline::Outline;
 use super::serve::ScriptService;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
-use crate::exit::Exit;
 use crate::http::auth::{Token, TokenError};
 use crate::http::{BindError, Door, Drained};
 use crate::plan::{self, InitScript, Limits, Plan};
@@ -89,12 +88,6 @@ pub enum RunError {
     /// An endpoint could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A parameter cannot be handed to the script as it is.
-    #[error("the script's argument {0} is not UTF-8 text")]
-    NotText(usize),
-    /// Signals.
-    #[error("signals cannot be listened to: {0}")]
-    Signals(std::io::Error),
     /// It was stopped before it served.
     #[error("stopped before the script was served")]
     Stopped,
@@ -148,8 +141,7 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
-    let environment =
-        Environment { module_path: vec![folder.path().to_path_buf()], ..Environment::default() };
+    let environment = Environment { module_path: vec![folder.path().to_owned()], ..Environment::default() };
     let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
     let options = RunOptions { script, ..options.clone() };
     declare_with(&options, Arc::new(launcher), Some(folder)).await
@@ -169,36 +161,17 @@ pub async fn declare_with(
         limits: options.limits.clone(),
     });
     let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
-    let init = folder.as_ref().map(|folder| import_of(&folder.pode_module()));
-    let plan = Plan {
-        pool,
-        limits: options.limits.clone(),
-        init: init.clone().into_iter().collect(),
-        ..Plan::default()
-    };
+    let init = folder.as_deref().map(pode_module).into_iter().collect();
+    let plan = Plan { pool, init, limits: options.limits.clone(), ..Plan::default() };
     let first = Arc::new(Loader(Arc::downgrade(&core)));
     let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
     core.use_bridge(bridge.clone());
     let declared = Declared { core, bridge };
-    match declared.run_script(options, init).await {
+    match declared.run_script(options).await {
         Ok(()) => Ok(declared),
         Err(error) => {
             declared.bridge.stop(Duration::ZERO).await;
             Err(error)
-        }
-    }
-}
-
-impl RunError {
-    /// How the program ends.
-    pub fn exit(&self) -> Exit {
-        match self {
-            RunError::Script { .. } | RunError::Token(_) | RunError::NotText(_) => Exit::Usage,
-            RunError::Start(StartError::Pwsh(_)) | RunError::Workers(LaunchError::TooOld { .. }) => {
-                Exit::NoPwsh
-            }
-            RunError::Stopped => Exit::Ok,
-            _ => Exit::Failure,
         }
     }
 }
@@ -214,17 +187,17 @@ impl Declared {
         Outline::of(&self.core)
     }
 
-    async fn run_script(&self, options: &RunOptions, init: Option<InitScript>) -> Result<(), RunError> {
+    async fn run_script(&self, options: &RunOptions) -> Result<(), RunError> {
         let script = options.script.to_string_lossy();
         if let Some(root) = options.script.parent() {
             self.core.session.set_origin(&root.to_string_lossy(), Some(&script));
         }
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
         let mut worker = pool.launch_bare(Instant::now() + plan::Pool::default().start_limit).await?;
-        if let Some(init) = &init {
-            run_init(&mut worker, init, Instant::now() + plan::Pool::default().start_limit).await?;
-        }
         worker.loaded.declares = true;
+        for script in &self.bridge.plan().init {
+            run_init(&mut worker, script, Instant::now() + plan::Pool::default().start_limit).await?;
+        }
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
         let served = match reply {
@@ -341,6 +314,13 @@ pub async fn run(
     Ok(ready.serve(shutdown).await)
 }
 
+/// Brings our module of Pode's commands into a worker.
+fn pode_module(folder: &Folder) -> InitScript {
+    let path = folder.path().join("Pode").join("Pode.psd1");
+    let quoted = path.to_string_lossy().replace('\'', "''");
+    InitScript::Text(format!("Import-Module '{quoted}' -Global -DisableNameChecking"))
+}
+
 /// One warning, where another host reaches secrets without showing who it is.
 pub(super) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
@@ -370,12 +350,6 @@ pub(super) fn warning(core: &Core) -> Option<String> {
         addresses.join(", "),
         routes.join(", ")
     ))
-}
-
-/// Brings our module of Pode's commands into a worker.
-fn import_of(module: &Path) -> InitScript {
-    let path = module.to_string_lossy().replace('\'', "''");
-    InitScript::Text(format!("Import-Module -Name '{path}' -Global -DisableNameChecking"))
 }
 
 fn position(fault: &Fault) -> String {

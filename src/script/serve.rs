@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, StatusCode, Version};
+use hyper::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::Core;
 use super::endpoint::Endpoint;
@@ -229,7 +228,7 @@ impl<'a> Exchange<'a> {
 
     fn response(&self, route: &Route, response: Response) -> Reply {
         if let Some(fault) = &response.failed {
-            self.core.logging.failure(self.position(route, fault).as_ref(), fault);
+            self.core.logging.failure(self.position(route, fault).as_ref(), &fault.id, &fault.message);
         }
         let Ok(status) = StatusCode::from_u16(response.status) else {
             tracing::error!(
@@ -291,7 +290,7 @@ impl<'a> Exchange<'a> {
             }
         };
         if let Some(fault) = fault {
-            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
+            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault.id, &fault.message);
         }
         self.full_page(status, None, None, Some(route), None)
     }
@@ -346,7 +345,7 @@ impl<'a> Exchange<'a> {
 
 /// Headers that the door writes, and a block cannot.
 fn is_ours(name: &HeaderName) -> bool {
-    use hyper::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
+    use hyper::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE, CONTEXT_ID].contains(name)
 }
 

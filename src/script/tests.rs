@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Method};
+use hyper::http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

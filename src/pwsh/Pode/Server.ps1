@@ -25,27 +25,19 @@ function Get-ConfigValue($Config, [string] $Path) {
 
 # What of server.psd1 is the core's to honour, as plain data.
 function ConvertTo-ServerSetting($Config) {
-    $take = {
-        param($Section, $Name, $Path, [type] $Type)
-        $value = Get-ConfigValue $Config $Path
-        if ($value -is $Type) { $Section[$Name] = $value }
+    $settings = [ordered]@{}
+    $paths = [ordered]@{
+        auto_import = 'Server.AutoImport.SecretVaults.Enable'; auto_import_secret_management = 'Server.AutoImport.SecretVaults.SecretManagement.Enable'
+        export_only = 'Server.AutoImport.SecretVaults.ExportOnly'; request_timeout = 'Server.Request.Timeout'; body_size = 'Server.Request.BodySize'
+        show_exceptions = 'Web.ErrorPages.ShowExceptions'; strict_content_typing = 'Web.ErrorPages.StrictContentTyping'; error_content_type = 'Web.ErrorPages.Default'
     }
-    $imports = [ordered]@{}
-    & $take $imports 'enable' 'Server.AutoImport.SecretVaults.SecretManagement.Enable' ([bool])
-    & $take $imports 'enable' 'Server.AutoImport.SecretVaults.Enable' ([bool])
-    & $take $imports 'export_only' 'Server.AutoImport.SecretVaults.ExportOnly' ([bool])
-    $request = [ordered]@{}
-    & $take $request 'timeout' 'Server.Request.Timeout' ([int])
-    & $take $request 'body_size' 'Server.Request.BodySize' ([int])
-    $pages = [ordered]@{}
-    & $take $pages 'show_exceptions' 'Web.ErrorPages.ShowExceptions' ([bool])
-    & $take $pages 'strict' 'Web.ErrorPages.StrictContentTyping' ([bool])
-    & $take $pages 'default' 'Web.ErrorPages.Default' ([string])
+    foreach ($entry in $paths.GetEnumerator()) {
+        $value = Get-ConfigValue $Config $entry.Value
+        if ($value -is [string] -or $value -is [bool] -or $value -is [int] -or $value -is [long]) { $settings[$entry.Key] = $value }
+    }
     $routes = Get-ConfigValue $Config 'Web.ErrorPages.Routes'
-    if ($routes -is [System.Collections.IDictionary]) {
-        $pages['routes'] = @(foreach ($entry in $routes.GetEnumerator()) { , @([string]$entry.Key, [string]$entry.Value) })
-    }
-    [ordered]@{ auto_import = $imports; request = $request; error_pages = $pages }
+    if ($routes -is [System.Collections.IDictionary]) { $settings['error_routes'] = @(foreach ($entry in $routes.GetEnumerator()) { , @([string]$entry.Key, [string]$entry.Value) }) }
+    $settings
 }
 
 # Settings of server.psd1 that guard something and are not here must not pass unseen.
@@ -94,12 +86,13 @@ function Start-PodeServer {
     if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
     if (-not $IgnoreServerConfig) { $bridge.Config = (Read-ServerConfig $bridge.Root $ConfigFile) ?? @{} }
     Assert-ServerConfig $bridge.Config
+    $show = Get-ConfigValue $bridge.Config 'Web.ErrorPages.ShowExceptions'
     $what = [ordered]@{
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet
-        config = ConvertTo-Portable $bridge.Config; config_found = [bool]$bridge.Config.Count
+        status_page_exceptions = $(if ($StatusPageExceptions) { $StatusPageExceptions -eq 'Show' } else { $true -eq $show })
+        config = ConvertTo-Portable $bridge.Config; settings = ConvertTo-ServerSetting $bridge.Config
+        config_found = [bool]$bridge.Config.Count
     }
-    if ($StatusPageExceptions) { $what['status_page_exceptions'] = $StatusPageExceptions }
-    foreach ($section in (ConvertTo-ServerSetting $bridge.Config).GetEnumerator()) { $what[$section.Key] = $section.Value }
     if ($Name) { $what['name'] = $Name }
     $null = Request-Core $what
     Export-ScriptParameter

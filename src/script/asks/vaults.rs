@@ -280,10 +280,9 @@ fn plan(
         }
         (Kind::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
             if unlock.is_some() {
-                return Err(refusal(
-                    "SecretVault",
-                    "the embedded vault is opened by its key file, and takes no unlock secret",
-                ));
+                // Taken and not used, it would only look like protection.
+                let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
+                return Err(refusal("LocalVaultUnlock", message));
             }
             local_plan(&parameters)?
         }
@@ -308,10 +307,10 @@ fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
     let mut folder = None;
     for (name, value) in &parameters.0 {
         match (fold(name).as_str(), value.as_str()) {
-            ("FOLDER", Some(path)) => folder = Some(path.into()),
+            ("FOLDER" | "PATH", Some(path)) => folder = Some(path.into()),
             _ => {
                 let message = format!("the embedded vault takes one parameter, Folder, a path; not '{name}'");
-                return Err(refusal("SecretVault", &message));
+                return Err(refusal("SecretVault", message));
             }
         }
     }
