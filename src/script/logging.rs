@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use crate::protocol::{LogLevel, Position};
+use crate::protocol::{Fault, LogLevel, Position};
 
 /// The `logging` ask.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -77,13 +77,17 @@ impl Logging {
         }
     }
 
-    /// A block threw.
-    pub fn failure(&self, position: Option<&Position>, id: &str, message: &str) {
-        let (script, line) =
-            position.map_or(("", 0), |position| (position.script.as_deref().unwrap_or(""), position.line));
-        tracing::error!(target: "script", script, line, id, "{message}");
+    /// A block threw. The innermost error is told too: it often names the cause.
+    pub fn failure(&self, position: Option<&Position>, fault: &Fault) {
+        let script = position.and_then(|position| position.script.as_deref()).unwrap_or_default();
+        let line = position.map_or(0, |position| position.line);
+        let cause = fault.inner.last().map(|inner| inner.message.as_str());
+        let cause = cause.filter(|cause| !fault.message.contains(cause));
+        let message =
+            cause.map_or_else(|| fault.message.clone(), |cause| format!("{}: {cause}", fault.message));
+        tracing::error!(target: "script", script, line, id = fault.id, "{message}");
         if let Some(file) = &mut self.sinks().errors {
-            append(file, &format!("[error] {script}:{line} {message} ({id})"));
+            append(file, &format!("[error] {script}:{line} {message} ({})", fault.id));
         }
     }
 

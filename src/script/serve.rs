@@ -228,7 +228,7 @@ impl<'a> Exchange<'a> {
 
     fn response(&self, route: &Route, response: Response) -> Reply {
         if let Some(fault) = &response.failed {
-            self.core.logging.failure(self.position(route, fault).as_ref(), &fault.id, &fault.message);
+            self.core.logging.failure(self.position(route, fault).as_ref(), fault);
         }
         let Ok(status) = StatusCode::from_u16(response.status) else {
             tracing::error!(
@@ -290,7 +290,7 @@ impl<'a> Exchange<'a> {
             }
         };
         if let Some(fault) = fault {
-            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault.id, &fault.message);
+            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
         }
         self.full_page(status, None, None, Some(route), None)
     }

@@ -133,7 +133,8 @@ function Register-PodeSecretVault {
         $what['vault_name'] = if ($VaultName) { $VaultName } else { $Name }
     }
     if ($InitScriptBlock) {
-        if ((Request-Core @{ do = 'vault-get'; names = @($Name) })['vaults'].Count) {
+        # What was imported gives way to what the script registers.
+        if (@((Request-Core @{ do = 'vault-get'; names = @($Name) })['vaults']).Where({ $null -ne $_ -and -not $_['auto_imported'] }).Count) {
             throw (New-CommandError "A Secret Vault with the name '$Name' has already been registered" 'VaultExists' 'ResourceExists')
         }
         # Here and now, where the script's variables and functions are; and in each worker before it registers.

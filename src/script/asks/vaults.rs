@@ -284,8 +284,7 @@ fn plan(
                 let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
                 return Err(refusal("LocalVaultUnlock", message));
             }
-            let folder = parameters.0.iter().find(|(key, _)| fold(key) == "FOLDER" || fold(key) == "PATH");
-            VaultKind::Local { folder: folder.and_then(|(_, value)| value.as_str()).map(Into::into) }
+            local_plan(&parameters)?
         }
         (Kind::SecretManagement, Some(module)) => {
             let registered =
@@ -302,6 +301,20 @@ fn plan(
         }
     };
     Ok(Vault { cache_ttl: minutes(add.cache_ttl), ..Vault::new(add.name.clone(), kind) })
+}
+
+fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
+    let mut folder = None;
+    for (name, value) in &parameters.0 {
+        match (fold(name).as_str(), value.as_str()) {
+            ("FOLDER" | "PATH", Some(path)) => folder = Some(path.into()),
+            _ => {
+                let message = format!("the embedded vault takes one parameter, Folder, a path; not '{name}'");
+                return Err(refusal("SecretVault", message));
+            }
+        }
+    }
+    Ok(VaultKind::Local { folder })
 }
 
 fn custom_plan(
