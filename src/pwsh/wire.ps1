@@ -86,22 +86,29 @@ function Read-BridgeMessage {
     }
 }
 
+# Strings, which are most of what comes, are read where they stand: a call of a function costs more than
+# all that is done for one. Kinds are compared by number for the same reason.
 function ConvertFrom-BridgeJson([System.Text.Json.JsonElement] $Element) {
-    # By number: comparing the kind with names costs more than the rest.
     $kind = [int]$Element.ValueKind
-    if ($kind -eq 3) { return $Element.GetString() }
     if ($kind -eq 1) {
         $object = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
         foreach ($member in $Element.EnumerateObject()) {
-            $object[[object]$member.Name] = ConvertFrom-BridgeJson $member.Value
+            $value = $member.Value
+            if ([int]$value.ValueKind -eq 3) { $object[[object]$member.Name] = $value.GetString() }
+            else { $object[[object]$member.Name] = ConvertFrom-BridgeJson $value }
         }
         return $object
     }
     if ($kind -eq 2) {
-        $list = [System.Collections.Generic.List[object]]::new()
-        foreach ($item in $Element.EnumerateArray()) { $list.Add((ConvertFrom-BridgeJson $item)) }
-        return , $list.ToArray()
+        $list = [object[]]::new($Element.GetArrayLength())
+        $at = 0
+        foreach ($item in $Element.EnumerateArray()) {
+            if ([int]$item.ValueKind -eq 3) { $list[$at++] = $item.GetString() }
+            else { $list[$at++] = ConvertFrom-BridgeJson $item }
+        }
+        return , $list
     }
+    if ($kind -eq 3) { return $Element.GetString() }
     if ($kind -eq 4) {
         [int] $int = 0
         if ($Element.TryGetInt32([ref] $int)) { return $int }
@@ -135,14 +142,19 @@ function Write-BridgeLine([System.Collections.IDictionary] $Line) {
     }
 }
 
+# Strings are written where they stand, as they are read above.
 function Write-BridgeJson([System.Text.Json.Utf8JsonWriter] $Writer, $Value) {
     if ($null -eq $Value) { $Writer.WriteNullValue() }
     elseif ($Value -is [string]) { $Writer.WriteStringValue([string]$Value) }
     elseif ($Value -is [System.Collections.IDictionary]) {
         $Writer.WriteStartObject()
         foreach ($entry in $Value.GetEnumerator()) {
-            $Writer.WritePropertyName([string]$entry.Key)
-            Write-BridgeJson $Writer $entry.Value
+            $item = $entry.Value
+            if ($item -is [string]) { $Writer.WriteString([string]$entry.Key, [string]$item) }
+            else {
+                $Writer.WritePropertyName([string]$entry.Key)
+                Write-BridgeJson $Writer $item
+            }
         }
         $Writer.WriteEndObject()
     }
@@ -151,7 +163,9 @@ function Write-BridgeJson([System.Text.Json.Utf8JsonWriter] $Writer, $Value) {
     elseif ($Value -is [double]) { $Writer.WriteNumberValue([double]$Value) }
     elseif ($Value -is [System.Collections.IEnumerable]) {
         $Writer.WriteStartArray()
-        foreach ($item in $Value) { Write-BridgeJson $Writer $item }
+        foreach ($item in $Value) {
+            if ($item -is [string]) { $Writer.WriteStringValue([string]$item) } else { Write-BridgeJson $Writer $item }
+        }
         $Writer.WriteEndArray()
     }
     else { $Writer.WriteStringValue([string]$Value) }
