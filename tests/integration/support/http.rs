@@ -189,6 +189,7 @@ fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpListener;
