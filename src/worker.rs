@@ -64,6 +64,14 @@ pub enum LaunchError {
     /// It started and failed before it said hello.
     #[error("pwsh started and failed: {0} (hint: what it wrote before is in the log)")]
     Broken(#[from] Broken),
+    /// It broke in a step of its set-up.
+    #[error("{what}: {broken} (hint: what the worker wrote before is in the log)")]
+    BrokenIn {
+        /// Which step.
+        what: String,
+        /// How.
+        broken: Broken,
+    },
     /// Another protocol version.
     #[error("the worker speaks protocol {theirs}, this program speaks {PROTOCOL_VERSION}")]
     Version {

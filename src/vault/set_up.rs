@@ -278,7 +278,7 @@ async fn warm_up(
 
 fn named(what: impl Into<String>, error: CallError) -> LaunchError {
     match error {
-        CallError::Broken(broken) => broken.into(),
+        CallError::Broken(broken) => LaunchError::BrokenIn { what: what.into(), broken },
         CallError::Fault(fault) => LaunchError::SetUp { what: what.into(), fault },
     }
 }
