@@ -136,7 +136,9 @@ impl BridgeError {
             BridgeError::NoMember { .. } => "the secret must be a table with that member",
             BridgeError::Refused { .. } => "docs/types.md lists what each vault can hold",
             BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
-            BridgeError::Locked { .. } => "check the vault's unlock password in the configuration",
+            BridgeError::Locked { .. } => {
+                "give the vault's password with unlock in the configuration, and check that it is right"
+            }
             BridgeError::Saturated => "try again shortly; a larger pool or a cache_ttl takes more load",
             BridgeError::NotReady { .. } => "try again shortly; /health tells what is missing",
             BridgeError::Deadline { outcome_unknown: true } => "read the secret before you write it again",

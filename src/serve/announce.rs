@@ -1,6 +1,6 @@
 //! What a person wants to know at the start, on standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,7 +17,8 @@ use crate::pwsh;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Says it, line by line.
-pub(super) struct Announcer {
+pub(super) struct Announcer<W = io::Stderr> {
+    out: W,
     terminal: bool,
     last: Option<usize>,
     /// The line of progress is not ended yet.
@@ -26,12 +27,14 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub(super) fn new() -> Announcer {
-        Announcer { terminal: io::stderr().is_terminal(), last: None, open: false }
+        Announcer { out: io::stderr(), terminal: io::stderr().is_terminal(), last: None, open: false }
     }
+}
 
-    pub(super) fn line(&self, text: impl std::fmt::Display) {
+impl<W: Write> Announcer<W> {
+    pub(super) fn line(&mut self, text: impl std::fmt::Display) {
         // Nobody may be listening; that is no reason to stop.
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(self.out, "{text}");
     }
 
     pub(super) fn workers(&mut self, up: usize, of: usize) {
@@ -41,7 +44,7 @@ impl Announcer {
         self.last = Some(up);
         if self.terminal {
             self.open = true;
-            let _ = write!(io::stderr(), "\rstarting pwsh workers: {up} of {of} ready");
+            let _ = write!(self.out, "\rstarting pwsh workers: {up} of {of} ready");
         } else if up == of {
             self.line(format_args!("pwsh workers: {of} ready"));
         }
@@ -54,7 +57,7 @@ impl Announcer {
         }
     }
 
-    pub(super) fn vaults(&self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
+    pub(super) fn vaults(&mut self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
         let plan = bridge.plan();
         for vault in &plan.vaults {
             if let VaultKind::Local { folder } = &vault.kind
@@ -105,7 +108,7 @@ impl Announcer {
         }
     }
 
-    pub(super) fn addresses(&self, door: &Door, token: &KeptToken, curl: bool) {
+    pub(super) fn addresses(&mut self, door: &Door, token: &KeptToken, curl: bool) {
         let file = token.file.as_deref();
         match (&token.token, file) {
             (None, _) => {
@@ -144,7 +147,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::word;
+    use super::{Announcer, word};
 
     #[test]
     fn a_word_that_a_shell_would_change_is_quoted() {
@@ -157,5 +160,22 @@ mod tests {
         ] {
             assert_eq!(word(text), expected);
         }
+    }
+
+    fn progress(terminal: bool) -> String {
+        let mut say = Announcer { out: Vec::new(), terminal, last: None, open: false };
+        for up in [0, 0, 1, 2] {
+            say.workers(up, 2);
+        }
+        say.end_progress();
+        say.line("next");
+        String::from_utf8(say.out).unwrap()
+    }
+
+    #[test]
+    fn progress_is_one_line_on_a_terminal_and_one_word_in_a_file() {
+        let line = |up| format!("\rstarting pwsh workers: {up} of 2 ready");
+        assert_eq!(progress(true), line(0) + &line(1) + &line(2) + "\nnext\n");
+        assert_eq!(progress(false), "pwsh workers: 2 ready\nnext\n");
     }
 }

@@ -63,7 +63,8 @@ impl Trouble {
                 BridgeError::NotFound { vault, key: key.unwrap_or_default().to_owned() }
             }
             Trouble::Fault(fault) if is_locked(&fault) => {
-                let reason = "it needs a password".to_owned();
+                let missing = if entry.password().is_none() { ", and none was given" } else { "" };
+                let reason = format!("it needs a password{missing}");
                 BridgeError::Locked { vault, reason, retry_after: Duration::from_secs(10) }
             }
             Trouble::Fault(mut fault) => {
