@@ -90,7 +90,7 @@ pub enum BridgeError {
         outcome_unknown: bool,
     },
     /// The vault's module answered with an error.
-    #[error("the vault '{vault}' failed: {} ({})", .fault.message, .fault.id)]
+    #[error("the vault '{vault}' failed: {fault}")]
     Vault {
         /// Friendly name.
         vault: String,
@@ -132,11 +132,13 @@ impl BridgeError {
         match self {
             BridgeError::UnknownMount { .. } => "name it under [secrets] in the configuration, or mount it",
             BridgeError::UnknownVault { .. } => "the server's start lists the vaults that it knows",
-            BridgeError::NotFound { .. } => "the key is right in spelling? names are compared without case",
+            BridgeError::NotFound { .. } => "check the spelling of the name; case does not count",
             BridgeError::NoMember { .. } => "the secret must be a table with that member",
             BridgeError::Refused { .. } => "docs/types.md lists what each vault can hold",
             BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
-            BridgeError::Locked { .. } => "check the vault's unlock password in the configuration",
+            BridgeError::Locked { .. } => {
+                "give the vault's password with unlock in the configuration, and check that it is right"
+            }
             BridgeError::Saturated => "try again shortly; a larger pool or a cache_ttl takes more load",
             BridgeError::NotReady { .. } => "try again shortly; /health tells what is missing",
             BridgeError::Deadline { outcome_unknown: true } => "read the secret before you write it again",

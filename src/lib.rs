@@ -9,6 +9,40 @@
 //! A [`plan::Plan`] comes from a TOML file ([`config`]) or from a PowerShell script ([`script`]); a
 //! [`bridge::Bridge`] serves it to routes ([`http`]) and to whoever uses the library.
 //!
+//! As a library, with a vault that needs no PowerShell:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use secretbridge::bridge::{Bridge, Options};
+//! use secretbridge::config;
+//! use secretbridge::secret::SecretValue;
+//! use tokio::time::Instant;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("secretbridge.toml");
+//! # std::fs::write(&path, r#"
+//! #     [vaults.mine]
+//! #     local = true
+//! #     folder = "data"
+//! #     [secrets.Password]
+//! #     vault = "mine"
+//! #     key = "db-password"
+//! # "#)?;
+//! let plan = config::load(&path)?; // or a `plan::Plan` of your own making
+//! let bridge = Bridge::start(plan, &Options::default(), |up, of| eprintln!("{up} of {of} workers")).await?;
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! bridge.set("mine", "db-password", SecretValue::string("correct horse"), None, deadline).await?;
+//! let value = bridge.read("Password", deadline).await?; // by its mounted name
+//! assert_eq!(value.to_json(), "correct horse");
+//! bridge.stop(Duration::from_secs(5)).await; // unregisters vaults and ends the workers
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new()?.block_on(example())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What holds everywhere:
 //!
 //! - Workers hold no truth: any of them may die at any moment and is rebuilt from the plan.

@@ -16,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::BridgeError;
 use crate::plan;
-use crate::worker::{BoxFuture, LaunchError, Launcher, Worker};
+use crate::worker::{BoxFuture, Broken, LaunchError, Launcher, Worker};
 use lanes::{Crew, Lane, Lanes, Refusal};
 
 pub mod lanes;
 mod slot;
 pub mod state;
+
+/// How much longer than one worker the start of all may take.
+const START_GRACE: Duration = Duration::from_secs(1);
 
 /// Something to do in a worker.
 pub trait Task: Send {
@@ -151,14 +154,18 @@ impl Pool {
     /// any other kind, or when the start limit has passed.
     pub async fn ready(&self) -> Result<(), LaunchError> {
         let mut progress = self.progress();
-        let until = Instant::now() + self.shared.sizes.start_limit;
+        // A worker's own limit comes first, and tells what it was at.
+        let until = Instant::now() + self.shared.sizes.start_limit + START_GRACE;
         loop {
             let now = progress.borrow_and_update().clone();
             if now.up >= self.shared.min.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if let Some((error, attempts)) = now.failure {
-                let hopeless = !matches!(error, LaunchError::Broken(_) | LaunchError::Spawn(_));
+                let hopeless = !matches!(
+                    error,
+                    LaunchError::Broken(_) | LaunchError::BrokenIn { .. } | LaunchError::Spawn(_)
+                );
                 if hopeless || attempts >= 3 {
                     return Err(error);
                 }
@@ -166,7 +173,10 @@ impl Pool {
             match timeout_at(until, progress.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(LaunchError::Spawn("the pool has stopped".into())),
-                Err(_) => return Err(crate::worker::Broken::TimedOut.into()),
+                Err(_) => {
+                    let failure = progress.borrow().failure.clone();
+                    return Err(failure.map_or(Broken::TimedOut.into(), |(error, _)| error));
+                }
             }
         }
     }

@@ -314,6 +314,39 @@ pub struct Fault {
     pub more: Vec<Fault>,
 }
 
+impl Fault {
+    /// The innermost cause, where it says more than the message: what SecretManagement itself says of a
+    /// vault's error names none.
+    pub fn cause(&self) -> Option<&str> {
+        let cause = self.inner.last()?.message.trim();
+        (!cause.is_empty() && !self.message.contains(cause)).then_some(cause)
+    }
+
+    /// Stars out texts in all that is for people. The shortest are left: they would star out half of it.
+    pub fn hide(&mut self, texts: &[&str]) {
+        const SHORTEST: usize = 4;
+        let hide = |text: &mut String| {
+            for hidden in texts.iter().filter(|hidden| hidden.len() >= SHORTEST) {
+                if text.contains(hidden) {
+                    *text = text.replace(hidden, "***");
+                }
+            }
+        };
+        hide(&mut self.message);
+        self.target.iter_mut().for_each(hide);
+        self.inner.iter_mut().for_each(|inner| hide(&mut inner.message));
+        self.more.iter_mut().for_each(|fault| fault.hide(texts));
+    }
+}
+
+/// What happened, the id to look for, and the cause.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.id)?;
+        self.cause().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
 /// A place in a script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {

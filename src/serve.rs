@@ -1,6 +1,6 @@
 //! The `serve` command: from a plan to a served, drained and stopped bridge.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::http::route::RouteError;
 use crate::http::{BindError, Door, Drained, Native, Service};
 use crate::local;
 use crate::plan::{Access, Bind, Listener, Plan, Vault, VaultKind};
-use crate::platform;
 use crate::private_file::{PrivateFileError, create_private_dir};
-use crate::pwsh;
 use crate::shutdown::{Signals, Wish};
 use crate::worker::LaunchError;
+use announce::Announcer;
 use front::Front;
 
+mod announce;
 mod front;
 
 /// Where a server listens if nobody says otherwise.
@@ -96,9 +96,14 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), ServeEr
     let door = Door::bind(&plan.listeners)?;
     let options = Options { pwsh: global.pwsh.clone() };
     let limits = plan.limits.clone();
-    let bridge = tokio::select! {
-        bridge = Bridge::start(plan, &options, |up, of| say.workers(up, of)) => bridge?,
-        () = stopped(&mut signals) => return Ok(()),
+    let started = tokio::select! {
+        bridge = Bridge::start(plan, &options, |up, of| say.workers(up, of)) => Some(bridge),
+        () = stopped(&mut signals) => None,
+    };
+    say.end_progress();
+    let Some(bridge) = started.transpose()? else {
+        say.line("stopped before it was ready");
+        return Ok(());
     };
     say.vaults(&bridge, arguments, global);
     say.addresses(&door, &token, arguments.config.is_none());
@@ -267,101 +272,4 @@ fn token(access: &Access) -> Result<KeptToken, ServeError> {
 fn own_token() -> Result<PathBuf, ServeError> {
     let folder = local::default_folder().ok_or(ServeError::NoHome)?;
     Ok(folder.join("token"))
-}
-
-/// Says on standard error what a person wants to know at the start.
-struct Announcer {
-    terminal: bool,
-    last: Option<usize>,
-}
-
-impl Announcer {
-    fn new() -> Announcer {
-        Announcer { terminal: io::stderr().is_terminal(), last: None }
-    }
-
-    fn line(&self, text: impl std::fmt::Display) {
-        // Nobody may be listening; that is no reason to stop.
-        let _ = writeln!(io::stderr(), "{text}");
-    }
-
-    fn workers(&mut self, up: usize, of: usize) {
-        if self.last == Some(up) {
-            return;
-        }
-        self.last = Some(up);
-        if self.terminal {
-            let end = if up == of { "\n" } else { "" };
-            let _ = write!(io::stderr(), "\rstarting pwsh workers: {up} of {of} ready{end}");
-        } else if up == of {
-            self.line(format_args!("pwsh workers: {of} ready"));
-        }
-    }
-
-    fn vaults(&self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
-        let plan = bridge.plan();
-        for vault in &plan.vaults {
-            if let VaultKind::Local { folder: Some(folder) } = &vault.kind {
-                self.line(format_args!("local vault: {}", folder.display()));
-            }
-        }
-        for vault in bridge.health().vaults.iter().filter(|vault| vault.state != "ok") {
-            let reason = vault.reason.as_deref().unwrap_or("see the log");
-            self.line(format_args!("vault '{}' is {}: {reason}", vault.name, vault.state));
-        }
-        if arguments.config.is_none() && !plan.needs_pwsh() {
-            match pwsh::find(global.pwsh.as_deref(), None) {
-                Ok(path) => self.line(format_args!("pwsh: {}, started when a vault of yours is exposed", path.display())),
-                Err(_) => self.line("pwsh: none found; the local vault needs none (PowerShell 7.4 or later opens SecretManagement vaults)"),
-            }
-        }
-        let registry = platform::vault_registry();
-        match bridge.found() {
-            [] if arguments.config.is_none() && plan.auto_import.enabled => {
-                self.line(format_args!(
-                    "your SecretManagement vaults: none registered ({})",
-                    registry.display()
-                ));
-            }
-            found => {
-                for vault in found.iter().filter(|vault| !vault.exposed) {
-                    self.line(format_args!(
-                        "your vault '{0}' ({1}) is not served; --expose-vault {0} serves it for reading, {0}:rw for writing too",
-                        vault.name, vault.module
-                    ));
-                }
-                for vault in found.iter().filter(|vault| vault.exposed) {
-                    self.line(format_args!(
-                        "your vault '{0}' ({1}): /vaults/{0}/secrets/{{key}}",
-                        vault.name, vault.module
-                    ));
-                }
-            }
-        }
-    }
-
-    fn addresses(&self, door: &Door, token: &KeptToken, curl: bool) {
-        let file = token.file.as_deref();
-        match (&token.token, file) {
-            (None, _) => {
-                self.line("no token is asked for: whoever can connect can read and write the secrets")
-            }
-            (Some(_), Some(file)) => self.line(format_args!("bearer token: {}", file.display())),
-            (Some(_), None) => {}
-        }
-        let addresses = door.addresses();
-        for address in &addresses {
-            self.line(format_args!("listening on {address}"));
-        }
-        if let (true, Some(file), Some(address)) = (curl, file, addresses.first()) {
-            let place = match &address.bind {
-                Bind::Tcp(_) => format!("{address}/secrets"),
-                Bind::Unix(path) => format!("--unix-socket {} http://localhost/secrets", path.display()),
-            };
-            self.line(format_args!(
-                "try: curl -H \"Authorization: Bearer $(cat '{}')\" {place}",
-                file.display()
-            ));
-        }
-    }
 }

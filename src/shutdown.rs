@@ -1,6 +1,16 @@
 //! When to stop, and when to read the configuration again.
 
 use std::io;
+#[cfg(unix)]
+use std::time::Duration;
+
+#[cfg(unix)]
+use tokio::time::Instant;
+
+/// A stop this soon after another is the same one: `timeout` and some supervisors signal a process and then
+/// its group, and nobody presses Ctrl-C twice so fast.
+#[cfg(unix)]
+const ECHO: Duration = Duration::from_millis(250);
 
 /// The signals that a server heeds.
 #[cfg(unix)]
@@ -8,6 +18,7 @@ pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
+    stopped: Option<Instant>,
 }
 
 /// What a signal asks for.
@@ -34,15 +45,22 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            stopped: None,
         })
     }
 
     /// The next one. Cancel safe.
     pub async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+                _ = self.hangup.recv() => return Wish::Reload,
+            }
+            let before = self.stopped.replace(Instant::now());
+            if before.is_none_or(|before| before.elapsed() >= ECHO) {
+                return Wish::Stop;
+            }
         }
     }
 }

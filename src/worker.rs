@@ -62,8 +62,16 @@ pub enum LaunchError {
     #[error("pwsh did not start: {0}")]
     Spawn(String),
     /// It started and failed before it said hello.
-    #[error("pwsh started and failed: {0}")]
+    #[error("pwsh started and failed: {0} (hint: what it wrote before is in the log)")]
     Broken(#[from] Broken),
+    /// It broke in a step of its set-up.
+    #[error("{what}: {broken} (hint: what the worker wrote before is in the log)")]
+    BrokenIn {
+        /// Which step.
+        what: String,
+        /// How.
+        broken: Broken,
+    },
     /// Another protocol version.
     #[error("the worker speaks protocol {theirs}, this program speaks {PROTOCOL_VERSION}")]
     Version {
@@ -77,7 +85,7 @@ pub enum LaunchError {
         version: String,
     },
     /// An init script or another set-up call failed.
-    #[error("{what} failed: {} ({})", .fault.message, .fault.id)]
+    #[error("{what} failed: {fault}")]
     SetUp {
         /// Which step.
         what: String,
@@ -110,7 +118,7 @@ pub enum Broken {
 #[derive(Debug, Clone, Error)]
 pub enum CallError {
     /// PowerShell's error; the worker goes on.
-    #[error("{} ({})", .0.message, .0.id)]
+    #[error("{0}")]
     Fault(Box<Fault>),
     /// The worker is broken.
     #[error(transparent)]

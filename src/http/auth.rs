@@ -58,6 +58,14 @@ pub enum TokenError {
     /// It cannot stand in a header.
     #[error("the token has characters that a header cannot carry (hint: letters, digits and -._~+/= only)")]
     Characters,
+    /// What a file holds cannot be a token.
+    #[error("the token file {}: {problem}", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: Box<TokenError>,
+    },
     /// Others could read it.
     #[error("the token file {} has mode {mode:03o}, so that others may read it (hint: chmod 600 {})", .path.display(), .path.display())]
     Mode {
@@ -125,6 +133,7 @@ impl Token {
         let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN as usize));
         file.take(MAX_TOKEN).read_to_string(&mut text).map_err(fail)?;
         Token::from_text(&text)
+            .map_err(|problem| TokenError::Content { path: path.to_owned(), problem: Box::new(problem) })
     }
 
     /// The token in a file, made there if there is no such file. `true` says that it was made.

@@ -82,6 +82,9 @@ pub enum BodyError {
     /// A multipart body that cannot be read.
     #[error("the multipart body is malformed")]
     Multipart,
+    /// A form in which the whole secret should be, without its field.
+    #[error("the body is a form without the field 'Value'")]
+    Form,
     /// A media type that holds no secret.
     #[error("the body's media type is not one that can be written to a secret")]
     Media,
@@ -112,9 +115,11 @@ impl BodyError {
             BodyError::Missing { .. } => "send it as a form (Value=…) or as JSON ({\"Value\":\"…\"})",
             BodyError::File { .. } => "send it as text: curl -F 'Value=<file', not 'Value=@file'",
             BodyError::Multipart => "the Content-Type needs the boundary that the body uses",
+            BodyError::Form => {
+                "curl -d sends a form: write -d 'Value=…', or -H 'Content-Type: text/plain' --data-binary '…'"
+            }
             BodyError::Media => {
-                "text/plain, application/octet-stream, application/json, or a form with the field Value; \
-                 curl sends text with -H 'Content-Type: text/plain' --data-binary"
+                "text/plain, application/octet-stream, application/json, or a form with the field Value"
             }
             BodyError::Member | BodyError::Name => {
                 "{\"Value\":…,\"Type\":…,\"Metadata\":{…}}; Type and Metadata may be missing"

@@ -294,13 +294,21 @@ fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Pr
 // === impl Call ===
 
 impl Call<'_> {
-    /// The audit line of one access.
+    /// The audit line of one access and, where the server or a vault is at fault, why.
     fn note<T>(&self, subject: Subject<'_>, done: &Result<T, Problem>, status: StatusCode) {
         let (outcome, status) = match done {
             Ok(_) => ("ok", status),
             Err(problem) => (problem.code(), problem.status()),
         };
         audit::record(self.head, self.caller, self.found.pattern, subject, outcome, status);
+        if let Err(Problem::Bridge(error)) = done
+            && status.is_server_error()
+        {
+            // Whoever has only the log to go by is told what the caller is told.
+            let why = respond::one_line(&error.to_string());
+            let (vault, key) = (subject.vault.unwrap_or_default(), subject.key.unwrap_or_default());
+            tracing::warn!(request = self.head.id, ?vault, ?key, "{why}");
+        }
     }
 }
 

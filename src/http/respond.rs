@@ -23,7 +23,7 @@ use crate::error::BridgeError;
 pub const JSON: &str = "application/json; charset=utf-8";
 
 /// A vault's message is passed on up to this many characters.
-const MAX_MESSAGE: usize = 300;
+const MAX_MESSAGE: usize = 500;
 
 /// Why a request is answered without, or instead of, the bridge.
 #[derive(Debug, Error)]
@@ -149,7 +149,7 @@ impl ErrorBody {
 }
 
 /// Bounded and on one line: vault modules write messages of any length and shape.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     let mut line =
         message.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
     let mut text = line.next().unwrap_or_default().to_owned();

@@ -64,7 +64,7 @@ fn from_form(text: &str, name: &str) -> Result<Written, BodyError> {
     }
     match form::form_field(text, "Value") {
         Ok(value) => Ok(Written { value, metadata: None }),
-        Err(BodyError::Missing { .. }) => Err(BodyError::Media),
+        Err(BodyError::Missing { .. }) => Err(BodyError::Form),
         Err(error) => Err(error),
     }
 }

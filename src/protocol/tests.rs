@@ -286,3 +286,42 @@ fn debug_of_a_call_shows_no_value() {
     ];
     assert!(!format!("{calls:?}").contains("canary"));
 }
+
+#[test]
+fn a_fault_tells_its_cause_where_the_message_does_not() {
+    let inner = |messages: &[&str]| {
+        messages.iter().map(|text| InnerFault { kind: "k".into(), message: (*text).into() }).collect()
+    };
+    let fault = |message: &str, causes: &[&str]| Fault {
+        id: "Id".into(),
+        message: message.into(),
+        inner: inner(causes),
+        ..Fault::default()
+    };
+    for (fault, expected) in [
+        (fault("no", &[]), "no (Id)"),
+        (fault("Unable to get k", &["wrapped", "log in first"]), "Unable to get k (Id): log in first"),
+        (fault("failed: log in first", &["log in first"]), "failed: log in first (Id)"),
+        (fault("no", &[" "]), "no (Id)"),
+    ] {
+        assert_eq!(fault.to_string(), expected);
+    }
+}
+
+#[test]
+fn texts_are_starred_out_of_all_that_people_read() {
+    let mut fault = Fault {
+        id: "secret-token".into(),
+        message: "bad secret-token".into(),
+        target: Some("secret-token".into()),
+        inner: vec![InnerFault { kind: "k".into(), message: "a secret-token, an abc".into() }],
+        more: vec![Fault { message: "secret-token!".into(), ..Fault::default() }],
+        ..Fault::default()
+    };
+    fault.hide(&["secret-token", "abc"]);
+    assert_eq!(fault.message, "bad ***");
+    assert_eq!(fault.target.as_deref(), Some("***"));
+    assert_eq!(fault.inner[0].message, "a ***, an abc", "what is short stays");
+    assert_eq!(fault.more[0].message, "***!");
+    assert_eq!(fault.id, "secret-token", "the core decides by it");
+}

@@ -47,7 +47,7 @@ function Import-BridgeSecretManagement {
 
 function Get-BridgeCmdlet([string] $Name) {
     if ($null -eq $script:Cmdlets) {
-        throw (New-BridgeError 'SecretManagementMissing' "the module $script:SecretManagement is not installed" 'NotInstalled')
+        throw (New-BridgeError 'SecretManagementMissing' "the module $script:SecretManagement is not installed (hint: Install-PSResource $script:SecretManagement, in pwsh)" 'NotInstalled')
     }
     $script:Cmdlets[$Name]
 }

@@ -77,14 +77,13 @@ impl Logging {
         }
     }
 
-    /// A block threw. The innermost error is told too: it often names the cause.
+    /// A block threw.
     pub fn failure(&self, position: Option<&Position>, fault: &Fault) {
         let script = position.and_then(|position| position.script.as_deref()).unwrap_or_default();
         let line = position.map_or(0, |position| position.line);
-        let cause = fault.inner.last().map(|inner| inner.message.as_str());
-        let cause = cause.filter(|cause| !fault.message.contains(cause));
-        let message =
-            cause.map_or_else(|| fault.message.clone(), |cause| format!("{}: {cause}", fault.message));
+        let message = fault
+            .cause()
+            .map_or_else(|| fault.message.clone(), |cause| format!("{}: {cause}", fault.message));
         tracing::error!(target: "script", script, line, id = fault.id, "{message}");
         if let Some(file) = &mut self.sinks().errors {
             append(file, &format!("[error] {script}:{line} {message} ({})", fault.id));

@@ -62,7 +62,8 @@ fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason>
             None
         }
     };
-    name.or_else(|| in_powershell(value)).or_else(beyond)
+    let twins = || clashing(metadata.as_ref()?.keys(), "metadata");
+    name.or_else(|| in_powershell(value)).or_else(twins).or_else(beyond)
 }
 
 /// What PowerShell itself cannot carry, whatever the vault.
@@ -81,7 +82,7 @@ fn in_powershell(value: &SecretValue) -> Option<Reason> {
         }
         SecretValue::Credential(credential) => secure(credential.password.expose()),
         SecretValue::Hashtable(members) => {
-            clashing(members.keys()).or_else(|| members.values().find_map(in_powershell))
+            clashing(members.keys(), "table").or_else(|| members.values().find_map(in_powershell))
         }
         _ => None,
     }
@@ -161,12 +162,12 @@ fn like_a_date(text: &str) -> bool {
     (iso && text.len() >= 16) || text.starts_with("/Date(")
 }
 
-/// Two member names that a Hashtable takes for one.
-fn clashing<'a>(names: impl Iterator<Item = &'a String>) -> Option<Reason> {
+/// Two names that a Hashtable takes for one.
+fn clashing<'a>(names: impl Iterator<Item = &'a String>, of: &str) -> Option<Reason> {
     let mut folded: Vec<String> = names.map(|name| fold(name)).collect();
     folded.sort();
     let clash = folded.windows(2).any(|pair| pair[0] == pair[1]);
-    clash.then(|| "two members of the table differ in case only".to_owned())
+    clash.then(|| format!("two names in the {of} differ in case only"))
 }
 
 #[cfg(test)]
@@ -251,5 +252,14 @@ mod tests {
         assert!(refused(SECRET_STORE, "k", &text("v"), large(1 << 40)));
         assert!(!refused(SECRET_STORE, "k", &text("v"), large(7)));
         assert!(refused(AZ_KEY_VAULT, "k", &text("v"), large(7)));
+        let twins =
+            || Some(["a", "A"].map(|name| (name.to_owned(), MetadataValue::Int(1))).into_iter().collect());
+        for module in [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"] {
+            assert!(refused(module, "k", &text("v"), twins()), "{module}");
+        }
+        let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
+        let entry = Entry::bare(plan);
+        assert!(check(&entry, &Verb::Get { key: "a[1]".into(), detail: true }).is_ok());
+        assert!(check(&entry, &Verb::Remove { key: "a[1]".into() }).is_err());
     }
 }

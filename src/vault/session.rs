@@ -63,10 +63,14 @@ impl Trouble {
                 BridgeError::NotFound { vault, key: key.unwrap_or_default().to_owned() }
             }
             Trouble::Fault(fault) if is_locked(&fault) => {
-                let reason = "it needs a password".to_owned();
+                let missing = if entry.password().is_none() { ", and none was given" } else { "" };
+                let reason = format!("it needs a password{missing}");
                 BridgeError::Locked { vault, reason, retry_after: Duration::from_secs(10) }
             }
-            Trouble::Fault(fault) => BridgeError::Vault { vault, fault },
+            Trouble::Fault(mut fault) => {
+                fault.hide(&secret_parameters(entry));
+                BridgeError::Vault { vault, fault }
+            }
             Trouble::Broken(Broken::TimedOut) => BridgeError::Deadline { outcome_unknown: writing },
             Trouble::Broken(broken) => {
                 BridgeError::Worker { reason: broken.to_string(), outcome_unknown: writing }
@@ -78,6 +82,25 @@ impl Trouble {
             },
         }
     }
+}
+
+/// The texts of a vault's parameters, which its module may quote in an error and which are secrets too. What
+/// SecretStore and Az.KeyVault take says only which vault is meant.
+fn secret_parameters(entry: &Entry) -> Vec<&str> {
+    fn texts<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
+        match value {
+            serde_json::Value::String(text) => found.push(text),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            serde_json::Value::Object(members) => members.values().for_each(|item| texts(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    let extension = entry.plan.extension();
+    if let Some(extension) = extension.filter(|it| !it.is_secret_store() && !it.is_az_key_vault()) {
+        extension.parameters.0.values().for_each(|value| texts(value, &mut found));
+    }
+    found
 }
 
 impl From<CallError> for Trouble {
@@ -364,4 +387,27 @@ pub fn is_locked(fault: &Fault) -> bool {
 pub fn is_refused_unlock(fault: &Fault) -> bool {
     fault.id == "SecretStoreUnlockFailed"
         || fault.kind == "System.Security.Authentication.AuthenticationException"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
+
+    fn told(module: &str) -> String {
+        let mut extension = Extension::new("v", module);
+        extension.parameters.0 =
+            json!({ "Token": "t0ken-1", "More": { "List": ["t0ken-2", 7] } }).as_object().cloned().unwrap();
+        let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
+        let fault = Fault { message: "t0ken-1 and t0ken-2".into(), ..Fault::default() };
+        Trouble::Fault(Box::new(fault)).into_error(&entry, None, false).to_string()
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_parameters_of_a_vault() {
+        assert!(told("My.Vault").contains("failed: *** and ***"), "{}", told("My.Vault"));
+        assert!(told(AZ_KEY_VAULT).contains("t0ken-1"), "they only say which vault is meant");
+    }
 }

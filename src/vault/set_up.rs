@@ -49,7 +49,7 @@ impl SetUp for WorkerSetUp {
                     match enter(worker, &entry, held, lanes, until).await {
                         // A script may be adding it just now, and take it out again.
                         Err(LaunchError::SetUp { what, fault }) if self.first.is_some() => {
-                            tracing::warn!(id = fault.id, "{what} failed: {}", fault.message);
+                            tracing::warn!("{what} failed: {fault}");
                         }
                         entered => entered?,
                     }
@@ -241,7 +241,7 @@ impl Opening<'_> {
             }
             // A script is told; a plan's other vaults go on without.
             Err(CallError::Fault(fault)) if !self.added => {
-                tracing::warn!(vault = %self.entry.plan.name, id = fault.id, "the store was not configured: {}", fault.message);
+                tracing::warn!(vault = %self.entry.plan.name, "the store was not configured: {fault}");
             }
             Err(error) => return Err(error.into()),
         }
@@ -278,7 +278,7 @@ async fn warm_up(
 
 fn named(what: impl Into<String>, error: CallError) -> LaunchError {
     match error {
-        CallError::Broken(broken) => broken.into(),
+        CallError::Broken(broken) => LaunchError::BrokenIn { what: what.into(), broken },
         CallError::Fault(fault) => LaunchError::SetUp { what: what.into(), fault },
     }
 }

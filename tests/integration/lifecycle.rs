@@ -136,6 +136,23 @@ fn a_stop_ends_within_the_drain_limit_whatever_hangs() {
 }
 
 #[test]
+fn a_stop_that_is_signalled_twice_at_once_still_drains() {
+    let delay = json!({ "op": "get", "do": { "delay": { "ms": 500 } } });
+    let stand_in = StandIn::with(&json!({ "derived": true, "rules": [delay] }));
+    let mut server = serve(&stand_in);
+    let client = server.client();
+    let asked = std::thread::spawn(move || client.get("/vaults/v/secrets/a").status);
+    wait_until("a call is under way", SOON, || stand_in.calls("get") > 0);
+    // Two that differ, because two of the same may be delivered as one.
+    server.signal(Signal::INT);
+    server.signal(Signal::TERM);
+    let status = server.wait_exit(SOON);
+    assert!(status.success(), "{status}");
+    assert_eq!(asked.join().unwrap(), 200);
+    assert!(!server.stderr().contains("second signal"), "{}", server.stderr());
+}
+
+#[test]
 fn what_a_killed_server_leaves_is_swept_by_the_next() {
     let stand_in = slow();
     let run = tempfile::tempdir().unwrap();

@@ -233,7 +233,7 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
     assert_eq!(server.put("/vaults/odd/secrets/plain", "text/plain", "v").status, 204);
     for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
         let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
-        assert!([200, 404].contains(&answer.status), "{quirk}: {} {}", answer.status, answer.text());
+        assert_eq!(answer.json()["Value"], "done", "{quirk}: {} {}", answer.status, answer.text());
         good(&server);
     }
     for (quirk, status) in
@@ -243,6 +243,9 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         assert_eq!(answer.status, status, "{quirk}: {}", answer.text());
         good(&server);
     }
+    let cause = "thrown by the test vault";
+    assert!(server.get("/vaults/odd/secrets/throw").text().contains(cause), "the caller learns why");
+    assert!(server.stderr().contains(cause), "and so does whoever has the log only: {}", server.stderr());
 }
 
 #[test]

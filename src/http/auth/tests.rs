@@ -121,6 +121,16 @@ fn short_tokens_and_those_a_header_cannot_carry_are_refused() {
 }
 
 #[test]
+fn a_file_whose_content_is_no_token_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "short").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let error = Token::load(&path).unwrap_err().to_string();
+    assert!(error.contains(&path.display().to_string()) && error.contains("5 characters"), "{error}");
+}
+
+#[test]
 fn debug_and_errors_never_show_the_token() {
     let token = Token::from_text(GOOD).unwrap();
     assert_eq!(format!("{token:?}"), "Token(…)");

@@ -1,10 +1,10 @@
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::http::testing::{Memory, head, request};
@@ -311,20 +311,28 @@ async fn the_bridges_errors_keep_their_code_and_wait() {
     memory.fail("key1", BridgeError::Vault { vault: "hidden".to_owned(), fault: Box::new(fault) });
     memory.fail("key2", BridgeError::Saturated);
     let native = service(&memory);
+    log_from_here();
     let reply = call(&native, "GET", "/secret", "").await;
     assert_eq!(outcome(&reply), failed(502, "vault_failed"));
     assert!(body(&reply).contains("line one line two"), "{}", body(&reply));
+    let lines = logged();
+    let why = lines.iter().find(|line| line.contains("WARN"));
+    assert!(why.is_some_and(|why| why.contains("line one line two") && why.contains("key1")), "{lines:#?}");
     let reply = call(&native, "GET", "/secrets/key2", "").await;
     assert_eq!(outcome(&reply), failed(503, "saturated"));
     assert_eq!(reply.headers[RETRY_AFTER], "1");
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread logs, where a test wants it.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl std::io::Write for Log {
+struct ThreadLog;
+
+impl std::io::Write for ThreadLog {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
+        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(data)));
         Ok(data.len())
     }
 
@@ -333,30 +341,29 @@ impl std::io::Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
+/// Logs what follows on this thread. The subscriber is the whole process's: were it this thread's alone, an
+/// event that another thread comes to first would be off for all of them.
+fn log_from_here() {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(|| ThreadLog)
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    LOG.set(Some(Vec::new()));
 }
 
-impl Log {
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(str::to_owned).collect()
-    }
+fn logged() -> Vec<String> {
+    let log = String::from_utf8(LOG.take().unwrap_or_default()).unwrap();
+    log.lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]
 async fn each_access_leaves_one_line_without_the_value() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    log_from_here();
     let memory = memory();
     memory.put("hidden", "key1", SecretValue::string(CANARY), Metadata::new());
     let native = service(&memory);
@@ -366,7 +373,7 @@ async fn each_access_leaves_one_line_without_the_value() {
     call(&native, "GET", "/vaults/absent/secrets/k", "").await;
     send(&native, head("GET", "/secret", &[("authorization", "Bearer token-canary-0123")]), "").await;
     send(&native, head("GET", "/health", &[]), "").await;
-    let lines = log.lines();
+    let lines = logged();
     let expected = [
         (r#"route="/pair" vault="hidden" key="key1" mount="one" outcome="ok" status=200"#, "GET"),
         (r#"route="/pair" vault="hidden" key="key2" mount="two" outcome="ok" status=200"#, "GET"),

@@ -79,6 +79,9 @@ fn what_does_not_go_together_is_refused() {
         assert_eq!(read(JSON, body), Err(error), "{body}");
     }
     assert_eq!(read("image/png", "x"), Err(BodyError::Media));
+    for body in ["", "hunter2", "Other=1"] {
+        assert_eq!(read(FORM, body), Err(BodyError::Form), "{body}");
+    }
 }
 
 #[test]
