@@ -268,7 +268,9 @@ function Invoke-BridgeInfo($Fields, $Secrets) {
 
 # The information of the secret of exactly this name, in any case; none, if there is none.
 function Find-BridgeInfo([string] $Vault, [string] $Name, $Secrets) {
-    foreach ($info in Get-BridgeInfoList $Vault ([WildcardPattern]::Escape($Name)) $Secrets) {
+    # WildcardPattern.Escape leaves the backtick alone before pwsh 7.6.
+    $exact = [regex]::Replace($Name, '[*?\[\]`]', '`$0')
+    foreach ($info in Get-BridgeInfoList $Vault $exact $Secrets) {
         if ([string]::Equals($info.Name, $Name, 'OrdinalIgnoreCase')) { return $info }
     }
     # Az.KeyVault's filter is case-sensitive, its names are not. SecretStore's filter is right.
