@@ -72,6 +72,10 @@
     $global:ConfirmPreference = 'None'
     $PSStyle.OutputRendering = 'PlainText'
 
+    if ($env:SECRETBRIDGE_MODULE_PATH) {
+        $env:PSModulePath = $env:SECRETBRIDGE_MODULE_PATH, $env:PSModulePath -join [System.IO.Path]::PathSeparator
+        $env:SECRETBRIDGE_MODULE_PATH = $null
+    }
     Import-Module -Name ([System.IO.Path]::Combine($PSScriptRoot, 'SecretBridge.Worker.psm1')) -DisableNameChecking -Global
     # It belongs to the global session state, so that init scripts land there and not in the module.
     Initialize-BridgeWorker @channel -GlobalScope { . ([scriptblock]::Create($args[0])) }
