@@ -64,9 +64,24 @@
         }
     }
 
+    # Closes the socket on which a pwsh of before 7.6 waits for a debugger: through it any program of the
+    # user could read the secrets, and a killed worker would leave it in the temporary folder.
+    function Close-DebuggerSocket {
+        try {
+            $server = [psobject].Assembly.GetType('System.Management.Automation.Remoting.RemoteSessionNamedPipeServer')
+            $fields = @{}
+            foreach ($field in $server.GetFields('Static, NonPublic')) { $fields[$field.Name] = $field }
+            $fields['IPCNamedPipeServerEnabled'].SetValue($null, $false)
+            $listener = $fields['IPCNamedPipeServer'].GetValue($null)
+            if ($null -ne $listener) { $listener.Dispose() }
+        }
+        catch { [Console]::Error.WriteLine('worker: the socket for debuggers stays open') }
+    }
+
     $channel = if ($IsLinux) { Protect-Descriptors } else { Open-RawStreams }
     [Console]::SetOut([Console]::Error)
     [Console]::SetIn([System.IO.TextReader]::Null)
+    Close-DebuggerSocket
 
     $global:ProgressPreference = 'SilentlyContinue'
     $global:ConfirmPreference = 'None'

@@ -88,6 +88,8 @@ impl PwshLauncher {
             // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
             // through them any program of the user could dump its memory.
             .env("DOTNET_EnableDiagnostics", "0")
+            // PowerShell's own debugger likewise, from 7.6 on; worker.ps1 closes that of older versions.
+            .env("POWERSHELL_DIAGNOSTICS_OPTOUT", "1")
             .env("NO_COLOR", "1")
             .env("TERM", "dumb");
         for name in &self.environment.removed {

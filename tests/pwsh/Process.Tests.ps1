@@ -132,6 +132,11 @@ Test-That 'folders of the plan go before the user''s modules, also in a runspace
     $null = $worker.Ok('init', @{ script = 'if ($null -ne $env:SECRETBRIDGE_MODULE_PATH) { throw ''still there'' }' })
 }
 
+Test-That 'no socket waits for a debugger' {
+    $worker = Start-Worker
+    Assert-Equal '' ([System.IO.Directory]::GetFiles([System.IO.Path]::GetTempPath(), "CoreFxPipe_PSHost.*.$($worker.Process.Id).*") -join ',')
+}
+
 Test-That 'hello tells the versions, and refuses another protocol' {
     $worker = Start-Worker -Raw
     Assert-Equal 'ProtocolMismatch' $worker.Fault('hello', @{ protocol = 2; registry = $worker.Registry })['id']
