@@ -5,8 +5,8 @@ Checks the PowerShell files of this repository without running them.
 .DESCRIPTION
 Every .ps1, .psm1 and .psd1 must parse. What is the project's own code (src, scripts, tests) must keep its
 rules too: strict mode, no aliases, approved verbs, no Add-Type (it starts a compiler), no use of the
-automatic input variable (a host that sees one drains the channel), and help on what a module of src
-exports. Prints each finding with its file and line, and ends with 1 if there is any.
+automatic input variable (a host that sees one drains the channel); in src also no text comparison by the
+user's culture, and help on what a module exports. Prints each finding with its file and line, and ends with 1 if there is any.
 
 .PARAMETER Path
 The repository, or any folder laid out like it.
@@ -65,6 +65,27 @@ function Test-Variable {
     foreach ($variable in Select-Ast $Ast ([System.Management.Automation.Language.VariableExpressionAst])) {
         if ($variable.VariablePath.UserPath -eq 'input') {
             Add-Finding $File $variable.Extent 'the automatic input variable makes the host drain its input'
+        }
+    }
+}
+
+# Methods that compare by the user's culture unless they are told not to: where ICU is, "a`0" begins with
+# "a", an accent hides the character before it, and Swedish has another minus.
+function Test-Culture {
+    param([string] $File, [System.Management.Automation.Language.Ast] $Ast)
+    $searches = 'StartsWith', 'EndsWith', 'IndexOf', 'LastIndexOf'
+    foreach ($call in Select-Ast $Ast ([System.Management.Automation.Language.InvokeMemberExpressionAst])) {
+        if ($call.Static -or $call.Member -isnot [System.Management.Automation.Language.StringConstantExpressionAst]) { continue }
+        $name = $call.Member.Value
+        $arguments = @($call.Arguments | Where-Object { $null -ne $_ })
+        if ($name -in 'ToUpper', 'ToLower' -and $arguments.Count -eq 0) {
+            Add-Finding $File $call.Extent "$name goes by the user's culture (hint: ${name}Invariant)"
+        }
+        if ($name -notin $searches -or $arguments.Count -ne 1) { continue }
+        $isCharacter = $arguments[0] -is [System.Management.Automation.Language.ConvertExpressionAst] -and
+            $arguments[0].Type.TypeName.FullName -eq 'char'
+        if (-not $isCharacter) {
+            Add-Finding $File $call.Extent "$name goes by the user's culture (hint: [StringComparison]::Ordinal, or a [char])"
         }
     }
 }
@@ -130,6 +151,7 @@ function Test-ScriptFile {
     if ($file -notmatch '^(src|scripts|tests)/' -or $Item.Extension -eq '.psd1') { return }
     Test-Command $file $ast
     Test-Variable $file $ast
+    if ($file -match '^src/') { Test-Culture $file $ast }
     Test-Verb $file $ast
     Test-StrictMode $file $ast
     if ($file -match '^src/.*\.psm1$') { Test-Help $file $ast }

@@ -43,8 +43,8 @@ function Get-BridgeRank([System.Management.Automation.ErrorRecord] $Record) {
     $kinds = for ($e = $Record.Exception; $null -ne $e; $e = $e.InnerException) { $e.GetType().Name }
     $id = $Record.FullyQualifiedErrorId
     if ($kinds -contains 'PasswordRequiredException' -or $id.Contains('PasswordRequired')) { return 0 }
-    if ($kinds -contains 'AuthenticationException' -or $id.StartsWith('SecretStoreUnlockFailed')) { return 1 }
-    if ($id.StartsWith('GetSecretNotFound')) { return 3 }
+    if ($kinds -contains 'AuthenticationException' -or $id.StartsWith('SecretStoreUnlockFailed', [StringComparison]::Ordinal)) { return 1 }
+    if ($id.StartsWith('GetSecretNotFound', [StringComparison]::Ordinal)) { return 3 }
     2
 }
 
@@ -67,7 +67,8 @@ function ConvertTo-BridgePlainFault([System.Management.Automation.ErrorRecord] $
         $exception = $exception.InnerException
     }
     $fault = [ordered]@{
-        id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
+        # The id of a thrown text is that text.
+        id = (Hide-BridgeSecret ([string]$Record.FullyQualifiedErrorId) $Secrets).Split(',')[0]
         kind = $exception.GetType().FullName
         category = [string]$Record.CategoryInfo.Category
         message = Hide-BridgeSecret $exception.Message $Secrets

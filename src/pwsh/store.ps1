@@ -110,7 +110,15 @@ function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
     }
     $call = @{ Interaction = 'None' }
     foreach ($name in $Wanted.Keys) { $call[$name] = $Wanted[$name] }
-    Write-BridgeStoreConfiguration $call $Password $Secrets
+    # The cmdlet makes the store and then changes it. The event of its first write may lock it in between,
+    # and a store whose password is known here alone must not stay so.
+    for ($left = 3; $left -gt 0; $left--) {
+        try {
+            Write-BridgeStoreConfiguration $call $Password $Secrets
+            break
+        }
+        catch { if ($left -eq 1 -or -not (Test-BridgeStore)) { throw } }
+    }
     ConvertTo-BridgeStoreReply (Get-BridgeStoreConfiguration) $true
 }
 
@@ -131,12 +139,11 @@ function Open-BridgeStore($Password, $Secrets) {
 }
 
 function Set-BridgeStoreConfiguration($Present, [hashtable] $Differing, $Password, $Secrets) {
-    # The password goes along only where the authentication changes: beside it the cmdlet refuses one.
-    $change = if ($Differing.ContainsKey('Authentication')) { $Password }
     if ($Differing.ContainsKey('Authentication') -and $null -eq $Password) {
         throw (New-BridgeError 'NoRememberedPassword' 'a change of the authentication needs the store''s password')
     }
-    Write-BridgeStoreConfiguration $Differing $change $Secrets
+    # The cmdlet opens the store with it, should a file event have locked it meanwhile.
+    Write-BridgeStoreConfiguration $Differing $Password $Secrets
     $after = if ($Differing.ContainsKey('Authentication')) { $Differing['Authentication'] } else { [string]$Present.Authentication }
     if ($after -eq 'Password' -and $null -ne $Password) { return Confirm-BridgeStore $Password $Secrets }
     $configuration = Get-BridgeStoreConfiguration

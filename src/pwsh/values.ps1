@@ -155,6 +155,21 @@ function ConvertFrom-BridgeParameter($Value, $Secrets) {
     $Value
 }
 
+# Where SecretManagement hands something else to the extension than was given: it reads its registry back
+# by ConvertFrom-Json, and takes every item of a list for an object.
+function Find-BridgeChangedParameter($Value, [string] $Path) {
+    if ($Value -is [System.Collections.IDictionary]) {
+        foreach ($entry in $Value.GetEnumerator()) { Find-BridgeChangedParameter $entry.Value $(if ($Path) { "$Path.$($entry.Key)" } else { $entry.Key }) }
+    }
+    elseif ($Value -is [object[]]) {
+        foreach ($item in $Value) {
+            if ($item -isnot [System.Collections.IDictionary]) { return "$Path is a list, whose items that are no tables become empty ones" }
+        }
+        foreach ($item in $Value) { Find-BridgeChangedParameter $item $Path }
+    }
+    elseif ($Value -is [string] -and $Value -match '^(\d{4}-\d\d-\d\dT\d\d:\d\d|/Date\()') { "$Path is a text that becomes a date" }
+}
+
 function Assert-BridgeText([string] $Text) {
     try { $null = $script:StrictUtf8.GetByteCount($Text) }
     catch { throw (New-BridgeError 'ValueNotRepresentable' 'a text has a lone surrogate, which UTF-8 cannot hold') }

@@ -19,7 +19,8 @@ function Invoke-BridgeHello($Fields, $Secrets) {
     }
     $script:Registry = Get-BridgeText $Fields 'registry'
     $version = $null
-    if (Get-Module -Name $script:SecretManagement -ListAvailable) { $version = Import-BridgeSecretManagement }
+    # A broken module of that name elsewhere on the path is no reason to do without.
+    if (Get-Module -Name $script:SecretManagement -ListAvailable -ErrorAction Ignore) { $version = Import-BridgeSecretManagement }
     [ordered]@{
         protocol = $script:ProtocolVersion
         pwsh = $PSVersionTable.PSVersion.ToString()
@@ -84,7 +85,10 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
     $parameters = ConvertFrom-BridgeParameter $Fields['parameters'] $Secrets
     # SecretStore's are its configuration, and go the way of `configure`.
     # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.
-    if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) { $call['VaultParameters'] = $parameters }
+    if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) {
+        $call['VaultParameters'] = $parameters
+        foreach ($change in Find-BridgeChangedParameter $parameters '') { Write-BridgeLog 'warning' "VaultParameters of '$vault': $change" $Secrets }
+    }
     # Whether it worked or not: the file may hold VaultParameters of this vault or of another.
     try { $null = Invoke-BridgeCmdlet $command $call $Secrets }
     finally { Protect-BridgeRegistry }
@@ -268,7 +272,9 @@ function Invoke-BridgeInfo($Fields, $Secrets) {
 
 # The information of the secret of exactly this name, in any case; none, if there is none.
 function Find-BridgeInfo([string] $Vault, [string] $Name, $Secrets) {
-    foreach ($info in Get-BridgeInfoList $Vault ([WildcardPattern]::Escape($Name)) $Secrets) {
+    # WildcardPattern.Escape leaves the backtick alone before pwsh 7.6.
+    $exact = [regex]::Replace($Name, '[*?\[\]`]', '`$0')
+    foreach ($info in Get-BridgeInfoList $Vault $exact $Secrets) {
         if ([string]::Equals($info.Name, $Name, 'OrdinalIgnoreCase')) { return $info }
     }
     # Az.KeyVault's filter is case-sensitive, its names are not. SecretStore's filter is right.

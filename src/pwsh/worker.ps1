@@ -64,14 +64,33 @@
         }
     }
 
+    # Closes the socket on which a pwsh of before 7.6 waits for a debugger: through it any program of the
+    # user could read the secrets, and a killed worker would leave it in the temporary folder.
+    function Close-DebuggerSocket {
+        try {
+            $server = [psobject].Assembly.GetType('System.Management.Automation.Remoting.RemoteSessionNamedPipeServer')
+            $fields = @{}
+            foreach ($field in $server.GetFields('Static, NonPublic')) { $fields[$field.Name] = $field }
+            $fields['IPCNamedPipeServerEnabled'].SetValue($null, $false)
+            $listener = $fields['IPCNamedPipeServer'].GetValue($null)
+            if ($null -ne $listener) { $listener.Dispose() }
+        }
+        catch { [Console]::Error.WriteLine('worker: the socket for debuggers stays open') }
+    }
+
     $channel = if ($IsLinux) { Protect-Descriptors } else { Open-RawStreams }
     [Console]::SetOut([Console]::Error)
     [Console]::SetIn([System.IO.TextReader]::Null)
+    Close-DebuggerSocket
 
     $global:ProgressPreference = 'SilentlyContinue'
     $global:ConfirmPreference = 'None'
     $PSStyle.OutputRendering = 'PlainText'
 
+    if ($env:SECRETBRIDGE_MODULE_PATH) {
+        $env:PSModulePath = $env:SECRETBRIDGE_MODULE_PATH, $env:PSModulePath -join [System.IO.Path]::PathSeparator
+        $env:SECRETBRIDGE_MODULE_PATH = $null
+    }
     Import-Module -Name ([System.IO.Path]::Combine($PSScriptRoot, 'SecretBridge.Worker.psm1')) -DisableNameChecking -Global
     # It belongs to the global session state, so that init scripts land there and not in the module.
     Initialize-BridgeWorker @channel -GlobalScope { . ([scriptblock]::Create($args[0])) }

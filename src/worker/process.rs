@@ -26,6 +26,10 @@ const LOG_LINES: u32 = 100;
 /// See [`LOG_LINES`].
 const LOG_WINDOW: Duration = Duration::from_secs(1);
 
+/// Tells the worker script which folders go before PSModulePath. In that variable they would not: pwsh
+/// puts the user's and its own folders before what it inherits.
+const MODULE_PATH: &str = "SECRETBRIDGE_MODULE_PATH";
+
 /// Starts pwsh processes that run the embedded worker script.
 pub struct PwshLauncher {
     program: PathBuf,
@@ -84,13 +88,15 @@ impl PwshLauncher {
             // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
             // through them any program of the user could dump its memory.
             .env("DOTNET_EnableDiagnostics", "0")
+            // PowerShell's own debugger likewise, from 7.6 on; worker.ps1 closes that of older versions.
+            .env("POWERSHELL_DIAGNOSTICS_OPTOUT", "1")
             .env("NO_COLOR", "1")
             .env("TERM", "dumb");
         for name in &self.environment.removed {
             command.env_remove(name);
         }
-        if let Some(path) = module_path(&self.environment.module_path) {
-            command.env("PSModulePath", path);
+        if let Ok(folders) = std::env::join_paths(&self.environment.module_path) {
+            command.env(MODULE_PATH, folders);
         }
         for (name, value) in &self.environment.set {
             command.env(name, value);
@@ -165,17 +171,6 @@ impl Process for PwshProcess {
             }
         })
     }
-}
-
-/// PSModulePath with folders before it. pwsh puts its own folders in only where the variable is unset or
-/// lacks them, so an unset one is left to it by naming only what is ours.
-fn module_path(before: &[PathBuf]) -> Option<OsString> {
-    if before.is_empty() {
-        return None;
-    }
-    let inherited = std::env::var_os("PSModulePath").unwrap_or_default();
-    let all = before.iter().cloned().chain(std::env::split_paths(&inherited));
-    std::env::join_paths(all).ok()
 }
 
 /// Logs what a worker writes to its stderr, line by line. A flood is drained and counted, not logged: it

@@ -52,6 +52,10 @@ Assert-Lint 'an odd verb is found' $module ($strict + 'function Fetch-It { 1 }')
 Assert-Lint 'the input variable is found in text too' $module ($strict + """$variable""") 'drain'
 Assert-Lint 'the input variable may be named in a comment' $module "$strict# $variable"
 Assert-Lint 'a compiler is found' $module ($strict + 'Add-Type -Assembly x') 'Add-Type'
+Assert-Lint 'a search by culture is found' $module ($strict + "'a'.StartsWith('b')") 'StartsWith goes by'
+Assert-Lint 'an ordinal search passes' $module ($strict + "'a'.IndexOf('b', [StringComparison]::Ordinal); 'a'.IndexOf([char]'b')")
+Assert-Lint 'a case by culture is found' $module ($strict + "'a'.ToUpper()") 'hint: ToUpperInvariant'
+Assert-Lint 'tests may compare as they like' 'tests/pwsh/a.ps1' ($strict + "'a'.StartsWith('b')")
 Assert-Lint 'missing strict mode is found' $module '1' 'strict mode'
 Assert-Lint 'missing help is found' $module `
     ($strict + "function Get-It { 1 }`nExport-ModuleMember -Function 'Get-It'") 'SYNOPSIS'

@@ -49,6 +49,48 @@ Test-Rule 'start: the module is Pode 2, whatever path a script imports it from' 
     $null = Invoke-Plan "Import-Module Pode -MaximumVersion 2.99`nImport-Module /nowhere/src/Pode.psm1 -Force`nStart-PodeServer { }"
     Assert-Equal ((Get-Module Pode).Version.Major) 2
 }
+# A later Pode that is installed, and a module of the user's beside it.
+$installed = [System.IO.Path]::Combine($global:Folder, 'installed')
+foreach ($module in @(@('Pode/3.1.0', 'Pode', '3.1.0', 'Start-PodeServer', 'Get-PodeNewThing'), @('Other', 'Other', '1.0', 'Get-PodeHelp', 'Get-Help2'))) {
+    $folder = [System.IO.Directory]::CreateDirectory([System.IO.Path]::Combine($installed, $module[0])).FullName
+    [System.IO.File]::WriteAllText("$folder/$($module[1]).psm1", "function $($module[3]) { 'installed' }`nfunction $($module[4]) { 'installed' }")
+    [System.IO.File]::WriteAllText("$folder/$($module[1]).psd1", "@{ RootModule = '$($module[1]).psm1'; ModuleVersion = '$($module[2])'; FunctionsToExport = '$($module[3])', '$($module[4])' }")
+}
+function Invoke-BesidePode([string] $Text) {
+    $before = $env:PSModulePath
+    $env:PSModulePath = "$installed$([System.IO.Path]::PathSeparator)$before"
+    try { Invoke-Plan $Text }
+    finally {
+        $env:PSModulePath = $before
+        Remove-Module -Name Other -Force -ErrorAction Ignore
+    }
+}
+foreach ($import in @(
+        'Import-Module Pode -MinimumVersion 3.0', 'Import-Module -Name Pode -RequiredVersion 3.1.0 -Force -Global', 'ipmo Pode -Scope Local',
+        "Import-Module -FullyQualifiedName @{ ModuleName = 'Pode'; RequiredVersion = '3.1.0' }",
+        "Import-Module '$installed/Pode/3.1.0'", "Import-Module '$installed/Pode/3.1.0/Pode.psd1'", "'Pode' | Import-Module",
+        "Get-Module -ListAvailable -Name Pode | Where-Object { `$_.Version.Major -eq 3 } | Import-Module",
+        'Import-Module Pode, Other -Global; if ((Get-PodeHelp) -ne ''installed'') { throw ''no Other'' }',
+        'if ((Import-Module Pode -PassThru).Version.Major -ne 2) { throw ''not ours'' }'
+    )) {
+    Test-Rule "start: beside an installed Pode: $($import.Replace($installed, ''))" {
+        $answer = Invoke-BesidePode "$import`nStart-PodeServer { }"
+        Assert-Equal $answer['served'] $true
+        Assert-Equal @(Get-Module -Name Pode).Version.Major 2
+    }
+}
+Test-Rule 'start: a command that only an installed Pode has is refused, and brings nothing in' {
+    Assert-Throws { Invoke-BesidePode 'Start-PodeServer { Get-PodeNewThing }' } 'Get-PodeNewThing is no command'
+    Assert-Equal @(Get-Module -Name Pode).Version.Major 2
+    Assert-Equal (Invoke-BesidePode 'Start-PodeServer { $global:Bound = Get-PodeHelp }')['served'] $true
+    Assert-Equal $global:Bound 'installed'
+}
+Test-Rule 'start: an import that fails is the script''s to stop at or not' {
+    Assert-Equal (Invoke-Plan "Import-Module No.Such.Module`nStart-PodeServer { }")['served'] $true
+    Assert-Equal (@($global:Core.Logs).Where({ $_ -match 'No\.Such\.Module' }).Count -gt 0) $true
+    Assert-Throws { Invoke-Plan "`$ErrorActionPreference = 'Stop'`nImport-Module No.Such.Module`nStart-PodeServer { }" } 'No\.Such\.Module'
+    Assert-Throws { Invoke-Plan "Import-Module No.Such.Module -ErrorAction Stop`nStart-PodeServer { }" } 'No\.Such\.Module'
+}
 Test-Rule 'start: threads, root, status pages and server.psd1' {
     $null = New-TestScript '@{ Server = @{ Request = @{ Timeout = 9 } }; Web = @{ ErrorPages = @{ ShowExceptions = $true } }; Mine = 5 }' 'server.psd1'
     try {
@@ -307,6 +349,39 @@ foreach ($case in @(@('SecretStore', @(), 5), @('AzKeyVault', @('-VaultName', 'v
 Test-Rule 'lift: never where an alias takes the command''s place' {
     $null = Invoke-Plan "Set-Alias Write-PodeJsonResponse Get-Date`nStart-PodeServer { Add-PodeRoute -Method Get -Path / -ScriptBlock { Write-PodeJsonResponse @{ a = 1 } } }"
     Assert-Equal $global:Core.Routes[0].Contains('lift') $false
+}
+# A culture as the odd ones are: Swedish has such a minus, German such a comma. Made by hand, because a
+# pwsh without ICU knows no other than the invariant one.
+function Invoke-InCulture([scriptblock] $Body) {
+    $before = [cultureinfo]::CurrentCulture
+    $odd = [cultureinfo]::InvariantCulture.Clone()
+    $odd.NumberFormat.NegativeSign = [string][char]0x2212
+    $odd.NumberFormat.NumberDecimalSeparator = ','
+    $odd.NumberFormat.NumberGroupSeparator = '.'
+    try {
+        [cultureinfo]::CurrentCulture = $odd
+        & $Body
+    }
+    finally { [cultureinfo]::CurrentCulture = $before }
+}
+Test-Rule 'culture: JSON is written alike in every one' {
+    $text = Invoke-InCulture { Get-ResponseText (Invoke-RouteText 'Write-PodeJsonResponse ([ordered]@{ a = -5; b = -5L; c = 1.5; d = @(-1, -2.5) })') }
+    Assert-Equal $text '{"a":-5,"b":-5,"c":1.5,"d":[-1,-2.5]}'
+}
+Test-Rule 'culture: a number goes up by one, whoever wrote it' {
+    foreach ($case in @(@('1.5', '2,5'), @('1,5', '2,5'), @('41', '42'))) {
+        Set-CoreSecret 'N' $case[0]
+        $response = Invoke-InCulture { Invoke-RouteText '$secret:N++' }
+        Assert-Equal $response['failed'] $null
+        Assert-Equal (Get-CoreSecret 'N') $case[1]
+    }
+    Set-CoreSecret 'N' '1,500'
+    Assert-Equal ((Invoke-RouteText '$secret:N++')['status']) 500
+}
+Test-Rule 'body: an accent that leads a value belongs to the value' {
+    $accent = [string][char]0x301
+    $response = Invoke-RouteText 'Write-PodeTextResponse $WebEvent.Query.Value' (New-TestEvent 'GET' '/' "Value=${accent}x")
+    Assert-Equal (Get-ResponseText $response) "${accent}x"
 }
 Test-Rule 'the init block may have using values' {
     $null = Invoke-Plan "`$x = 'u'`nStart-PodeServer { Register-PodeSecretVault -Name v -ModuleName m -InitScriptBlock { `$global:Bound = `$using:x } }"

@@ -68,13 +68,15 @@ class Worker {
     }
 }
 
-function Start-Worker([string] $HomeFolder = (New-Folder), [string] $ModulePath = "$root/fixtures/vaults$([System.IO.Path]::PathSeparator)$env:PSModulePath", [switch] $Raw) {
+function Start-Worker([string] $HomeFolder = (New-Folder), [string] $ModulePath = "$root/fixtures/vaults$([System.IO.Path]::PathSeparator)$env:PSModulePath", [string] $Before = '', [switch] $Raw) {
     $info = [System.Diagnostics.ProcessStartInfo]::new([Environment]::ProcessPath)
     foreach ($argument in '-NoLogo', '-NoProfile', '-NonInteractive', '-File', "$root/src/pwsh/worker.ps1") { $info.ArgumentList.Add($argument) }
     $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
     $info.StandardInputEncoding = $info.StandardOutputEncoding = [System.Text.UTF8Encoding]::new($false)
     $info.Environment['HOME'] = $HomeFolder
     $info.Environment['PSModulePath'] = $ModulePath
+    $info.Environment['SECRETBRIDGE_MODULE_PATH'] = $Before
+    $null = $info.Environment.Remove('XDG_DATA_HOME')
     $worker = [Worker]::new()
     $worker.HomeFolder = $HomeFolder
     $worker.Registry = New-Folder
@@ -114,6 +116,25 @@ Test-That 'the registry is private, the user''s is not touched, and HOME is as i
     Assert-Equal '{"DefaultVaultName":"","Vaults":{}}' ([System.IO.File]::ReadAllText("$users/vaultinfo"))
     Assert-Equal $before ([System.IO.File]::GetLastWriteTimeUtc("$users/vaultinfo"))
     Assert-True ([System.IO.File]::Exists("$homeFolder/.secretmanagement/localstore/storefile")) 'the store is in the user''s HOME'
+}
+
+Test-That 'folders of the plan go before the user''s modules, also in a runspace made later' {
+    $homeFolder = New-Folder
+    $before = New-Folder
+    foreach ($place in @("$homeFolder/.local/share/powershell/Modules", 'user'), @($before, 'plan')) {
+        $null = [System.IO.Directory]::CreateDirectory("$($place[0])/Rival")
+        [System.IO.File]::WriteAllText("$($place[0])/Rival/Rival.psm1", "function Get-Rival { '$($place[1])' }")
+    }
+    $worker = Start-Worker $homeFolder -Before $before
+    $null = $worker.Ok('register', @{ vault = 'tv'; module = 'TestVault'; parameters = @{ Folder = New-Folder } })
+    $null = $worker.Ok('init', @{ script = 'if ((Get-Rival) -ne ''plan'') { throw (Get-Rival) }' })
+    $null = $worker.Ok('init', @{ script = '$found = [powershell]::Create().AddScript(''Get-Rival'').Invoke(); if ($found -ne ''plan'') { throw "$found" }' })
+    $null = $worker.Ok('init', @{ script = 'if ($null -ne $env:SECRETBRIDGE_MODULE_PATH) { throw ''still there'' }' })
+}
+
+Test-That 'no socket waits for a debugger' {
+    $worker = Start-Worker
+    Assert-Equal '' ([System.IO.Directory]::GetFiles([System.IO.Path]::GetTempPath(), "CoreFxPipe_PSHost.*.$($worker.Process.Id).*") -join ',')
 }
 
 Test-That 'hello tells the versions, and refuses another protocol' {
@@ -257,6 +278,13 @@ Test-That 'a module is registered by its folder too, twice without harm, and unr
     Assert-True ([System.IO.File]::ReadAllText($log).StartsWith('unregister ')) 'the hook ran'
     Assert-Equal 'GetSecretVaultNotFound' $worker.Fault('get', @{ vault = 'tv'; name = 'k' })['id']
     Assert-Equal 'UnregisterSecretVaultObjectNotFound' $worker.Fault('unregister', @{ vault = 'tv' })['id']
+}
+
+Test-That 'parameters that an extension does not get as they are given are logged, without their values' {
+    $worker = Start-TestVault @{ Hosts = @('canary-1'); Until = '2026-11-23T10:00:00Z' }
+    $told = @($worker.Log.Where({ $_['level'] -eq 'warning' }).ForEach({ $_['message'] })) -join "`n"
+    Assert-True ($told.Contains('Hosts') -and $told.Contains('Until')) $told
+    Assert-True (-not $told.Contains('canary') -and -not $told.Contains('2026')) $told
 }
 
 Test-That 'metadata for a vault that keeps none is refused before the vault is called' {

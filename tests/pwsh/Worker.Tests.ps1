@@ -411,6 +411,47 @@ function Get-GoldenLines {
 
 if ($Write) { [System.IO.File]::WriteAllText("$golden/worker.jsonl", -join (Get-GoldenLines), $utf8) }
 
+Test-That 'a secret in a thrown text is starred out of the error''s id too' {
+    try { throw 'no entry for hunter2, sorry' }
+    catch { $fault = ConvertTo-BridgeFault $_ @('hunter2') }
+    Assert-Equal 'no entry for ***' $fault['id']
+    Assert-Equal 'no entry for ***, sorry' $fault['message']
+}
+
+Test-That 'parameters that SecretManagement changes on the way are told by their place' {
+    $parameters = @{
+        Folder = '/x'; Day = '2026-11-23'; Numbers = @(1, 2); When = '2026-11-23T10:00'
+        Deep = @{ Tables = @(@{ a = 1 }, @{ b = '/Date(1)/' }); None = @(); Null = $null; Mixed = @(@{ c = 1 }, 'x') }
+    }
+    $told = @(Find-BridgeChangedParameter $parameters '') | Sort-Object
+    Assert-Equal 'Deep.Mixed,Deep.Tables.b,Numbers,When' (@($told.ForEach({ $_.Split(' ')[0] })) -join ',')
+}
+
+Test-That 'a store that is made without authentication is tried again if an event locks it' {
+    $answers = & $module {
+        $functions = 'Write-BridgeStoreConfiguration', 'Test-BridgeStore', 'Get-BridgeStoreConfiguration'
+        $before = @{}
+        foreach ($name in $functions) { $before[$name] = (Get-Item -Path "function:$name").ScriptBlock }
+        $script:Passwords = [System.Collections.Generic.List[object]]::new()
+        try {
+            function script:Test-BridgeStore { $true }
+            function script:Get-BridgeStoreConfiguration { [pscustomobject]@{ Authentication = 'None'; PasswordTimeout = 900 } }
+            function script:Write-BridgeStoreConfiguration($Parameters, $Password) {
+                $script:Passwords.Add($Password)
+                if ($script:Passwords.Count -lt 3) { throw 'locked' }
+            }
+            $reply = New-BridgeOpenStore @{ Authentication = 'None' } $null $null
+            # The same password each time: the store was made with it.
+            $reply['authentication'], $script:Passwords.Count, [object]::ReferenceEquals($script:Passwords[0], $script:Passwords[2])
+        }
+        finally {
+            foreach ($name in $functions) { Set-Item -Path "function:script:$name" -Value $before[$name] }
+            $script:Passwords = @{}
+        }
+    }
+    Assert-Equal 'None 3 True' "$answers"
+}
+
 Test-That 'the worker writes its golden lines, to the byte' {
     $expected = [System.IO.File]::ReadAllText("$golden/worker.jsonl", $utf8).TrimEnd("`n").Split("`n")
     $actual = (-join (Get-GoldenLines)).TrimEnd("`n").Split("`n")

@@ -9,7 +9,7 @@ function ConvertFrom-FormText([string] $Text) {
     $table = @{}
     foreach ($pair in $Text.Split('&')) {
         if ($pair -eq '') { continue }
-        $cut = $pair.IndexOf('=')
+        $cut = $pair.IndexOf([char]'=')
         $key = if ($cut -lt 0) { '' } else { [System.Net.WebUtility]::UrlDecode($pair.Substring(0, $cut)) }
         $value = [System.Net.WebUtility]::UrlDecode($(if ($cut -lt 0) { $pair } else { $pair.Substring($cut + 1) }))
         $table[$key] = if ($table.ContainsKey($key)) { "$($table[$key]),$value" } else { $value }
@@ -116,7 +116,7 @@ function Read-RequestBody([byte[]] $Bytes, [string] $ContentType) {
 
 # A form, or no type at all: JSON that a client sent without saying so is taken as JSON.
 function ConvertFrom-LooseText([string] $Text) {
-    if ($Text.TrimStart().StartsWith('{') -and $Text -notmatch '^[^{"]*=') {
+    if ($Text.TrimStart().StartsWith([char]'{') -and $Text -notmatch '^[^{"]*=') {
         try { return ConvertFrom-JsonText $Text }
         catch { $null = $_ }
     }
@@ -129,9 +129,9 @@ function Read-MultipartBody([byte[]] $Bytes, [string] $ContentType, [hashtable] 
     # One character a byte, so that offsets and bytes agree.
     $text = "`r`n" + [System.Text.Encoding]::Latin1.GetString($Bytes)
     $parts = $text.Split("`r`n--$($Matches['b'])")
-    if ($parts.Length -lt 2 -or -not $parts[-1].StartsWith('--')) { throw (New-CommandError 'the multipart body is cut short' $script:BodyError 'InvalidData') }
+    if ($parts.Length -lt 2 -or -not $parts[-1].StartsWith('--', [StringComparison]::Ordinal)) { throw (New-CommandError 'the multipart body is cut short' $script:BodyError 'InvalidData') }
     for ($i = 1; $i -lt $parts.Length - 1; $i++) {
-        $cut = $parts[$i].IndexOf("`r`n`r`n")
+        $cut = $parts[$i].IndexOf("`r`n`r`n", [StringComparison]::Ordinal)
         if ($cut -lt 0) { throw (New-CommandError 'a part of the multipart body has no end of its headers' $script:BodyError 'InvalidData') }
         $head = [System.Text.Encoding]::UTF8.GetString([System.Text.Encoding]::Latin1.GetBytes($parts[$i].Substring(0, $cut)))
         $content = [System.Text.Encoding]::Latin1.GetBytes($parts[$i].Substring($cut + 4))

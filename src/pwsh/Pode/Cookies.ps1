@@ -5,7 +5,7 @@ Set-StrictMode -Version Latest
 function Read-RequestCookie([string] $Header) {
     $cookies = @{}
     foreach ($pair in $Header.Split(';')) {
-        $cut = $pair.IndexOf('=')
+        $cut = $pair.IndexOf([char]'=')
         if ($cut -lt 1) { continue }
         $name = $pair.Substring(0, $cut).Trim()
         $cookies[$name] = @{ Name = $name; Value = $pair.Substring($cut + 1).Trim().Trim('"') }

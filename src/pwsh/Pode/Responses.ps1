@@ -46,7 +46,7 @@ function Add-PlainJson([System.Text.StringBuilder] $To, $Value, [int] $Depth) {
     if ($null -eq $Value) { $null = $To.Append('null'); return $true }
     if ($Value -is [string]) { Add-JsonText $To $Value; return $true }
     if ($Value -is [bool]) { $null = $To.Append($(if ($Value) { 'true' } else { 'false' })); return $true }
-    if ($Value -is [int] -or $Value -is [long]) { $null = $To.Append($Value); return $true }
+    if ($Value -is [int] -or $Value -is [long]) { $null = $To.Append([string]$Value); return $true }
     if ($Depth -lt 0) { return $false }
     if ($Value -is [System.Collections.IDictionary]) {
         $null = $To.Append('{')

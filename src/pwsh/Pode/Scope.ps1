@@ -96,7 +96,7 @@ function Get-ExpressionUse($Expression) {
 
 # Decides what a `$secret:` or `$state:` means where it stands, and adds its edits.
 function Add-VariableEdit($Edits, $Variable, [string] $Scope) {
-    $name = $Variable.VariablePath.UserPath.Substring($Variable.VariablePath.UserPath.IndexOf(':') + 1)
+    $name = $Variable.VariablePath.UserPath.Substring($Variable.VariablePath.UserPath.IndexOf([char]':') + 1)
     if ($name -eq '') { throw (New-PlacedError "`$${Scope}: needs a name" 'ScopedVariable' $Variable.Extent) }
     $place = $Variable
     if ($place.Parent -is [System.Management.Automation.Language.UsingExpressionAst]) { $place = $place.Parent }
@@ -167,7 +167,7 @@ function Assert-Assignable($Variable, $Target, [string] $Scope, [string] $Name) 
 function Add-AssignmentEdit($Edits, $Assignment, $Target, $Place, [string] $Scope, [string] $Name) {
     $right = $Assignment.Right
     if ($right -is [System.Management.Automation.Language.PipelineAst] -and $right.PipelineElements[0] -is [System.Management.Automation.Language.CommandAst] -and
-        ([string]$right.PipelineElements[0].GetCommandName()).StartsWith('=')) {
+        ([string]$right.PipelineElements[0].GetCommandName()).StartsWith([char]'=')) {
         throw (New-PlacedError "`$${Scope}:$Name is compared with '==' (hint: PowerShell compares with -eq)" 'ScopedVariable' $Assignment.ErrorPosition)
     }
     $single = $right -is [System.Management.Automation.Language.PipelineBaseAst] -or $right -is [System.Management.Automation.Language.CommandBaseAst]
@@ -222,7 +222,7 @@ function Add-CommandEdit($Edits, $Tree) {
         $first = $command.CommandElements[0]
         $operator = [string]$command.InvocationOperator
         $text = [string]$first.Extent.Text
-        if ($text.StartsWith('(Resolve-BridgeScript ') -or $first -is [System.Management.Automation.Language.ScriptBlockExpressionAst]) { continue }
+        if ($text.StartsWith('(Resolve-BridgeScript ', [StringComparison]::Ordinal) -or $first -is [System.Management.Automation.Language.ScriptBlockExpressionAst]) { continue }
         if ($operator -ne 'Dot' -and $text.TrimEnd('"', "'", ')') -notlike '*.ps1') { continue }
         $bare = $first -is [System.Management.Automation.Language.StringConstantExpressionAst] -or $first -is [System.Management.Automation.Language.ExpandableStringExpressionAst]
         if ($bare -and [string]$first.StringConstantType -eq 'BareWord') {
@@ -304,7 +304,10 @@ function Step-BridgeVariable {
     if ($null -eq $old) { $old = 0 }
     if ($old -is [string]) {
         $number = [decimal]0
-        if (-not [decimal]::TryParse($old, [System.Globalization.NumberStyles]::Number, [cultureinfo]::InvariantCulture, [ref]$number)) {
+        $style = [System.Globalization.NumberStyles]::Float
+        # A number that a script stored is written as the user's culture writes it.
+        if (-not [decimal]::TryParse($old, $style, [cultureinfo]::InvariantCulture, [ref]$number) -and
+            -not [decimal]::TryParse($old, $style, [cultureinfo]::CurrentCulture, [ref]$number)) {
             throw (New-CommandError "the value of `$${Scope}:$Name is no number" 'ScopedVariable' 'InvalidType')
         }
         $old = $number

@@ -89,15 +89,16 @@ function Assert-SupportedScript($Tree) {
     $own = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
     foreach ($function in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.FunctionDefinitionAst] }, $true)) { $null = $own.Add($function.Name) }
     $unsupported = [System.Collections.Generic.HashSet[string]]::new([string[]]$script:UnsupportedNames, [StringComparer]::OrdinalIgnoreCase)
+    $here = $ExecutionContext.SessionState.Module.ExportedCommands
     foreach ($command in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.CommandAst] }, $true)) {
         $name = $command.GetCommandName()
         if (-not $name) { continue }
         $name = $name -replace '^Pode\\', ''
         if ($own.Contains($name) -or ($name -notmatch '^[A-Za-z]+-Pode[A-Za-z]+$' -and $name -ne 'Pode')) { continue }
         if ($unsupported.Contains($name)) { throw (New-PlacedError (New-UnsupportedError $name).Exception.Message 'PodeNotSupported' $command.Extent) }
-        $known = $ExecutionContext.SessionState.InvokeCommand.GetCommand($name, 'Function, Alias')
+        $known = $here[$name]
         if ($null -ne $known) { Assert-SupportedParameter $command $known }
-        elseif ($name -notmatch '-PodeWeb' -and $null -eq (Find-ScriptCommand $name)) {
+        elseif ($name -notmatch '-PodeWeb' -and -not (Test-OtherCommand $name)) {
             throw (New-PlacedError "$name is no command that secretbridge has (hint: $(Get-Remedy $name))" 'PodeNotSupported' $command.Extent)
         }
     }
@@ -109,6 +110,14 @@ function Assert-SupportedScript($Tree) {
             throw (New-PlacedError '$PodeContext is Pode''s inside, which secretbridge does not have (hint: Get-PodeConfig, Get-PodeServerPath, $state:)' 'PodeNotSupported' $variable.Extent)
         }
     }
+}
+
+# Whether people's own code or modules have a command. With a pattern Get-Command loads nothing: by the
+# name alone it would bring in the Pode that is installed, in place of this one.
+function Test-OtherCommand([string] $Name) {
+    $pattern = "$($Name.Substring(0, $Name.Length - 1))[$($Name[-1])]"
+    $found = & $script:UserScope { Get-Command -Name $args[0] -CommandType Alias, Function, Cmdlet -ErrorAction Ignore } $pattern
+    @($found).Where({ $null -ne $_ -and $_.ModuleName -ne 'Pode' }).Count -gt 0
 }
 
 # A parameter that the command has not, written in full or short.

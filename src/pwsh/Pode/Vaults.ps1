@@ -22,7 +22,7 @@ function Register-VaultProxy {
     foreach ($name in 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Unlock-SecretVault') {
         $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $script:VaultProxies[$name]
     }
-    $null = & $script:UserScope { param($b) Set-Item -Path 'function:script:Import-Module' -Value $b } $script:ImportProxy
+    $null = & $script:UserScope { param($b) Set-Item -Path 'function:script:Import-Module' -Value $b } (New-ImportProxy)
 }
 
 $script:VaultProxies = @{
@@ -108,8 +108,37 @@ $script:VaultProxies = @{
     }
 }
 
-$script:ImportProxy = {
-    if (@($args).Where({ $_ -is [string] -and $_ -match '^(.*[\\/])?Pode(\.psd1|\.psm1)?$' }).Count) { return }
+# Import-Module with the parameters that this version of PowerShell gives it.
+function New-ImportProxy {
+    $cmdlet = $ExecutionContext.InvokeCommand.GetCommand('Microsoft.PowerShell.Core\Import-Module', 'Cmdlet')
+    $metadata = [System.Management.Automation.CommandMetadata]::new($cmdlet)
+    $binding = [System.Management.Automation.ProxyCommand]::GetCmdletBindingAttribute($metadata)
+    $parameters = [System.Management.Automation.ProxyCommand]::GetParamBlock($metadata)
+    $text = "$binding param($parameters) process { Import-ForScript `$PSBoundParameters `$PSCmdlet.SessionState }"
+    $ExecutionContext.SessionState.Module.NewBoundScriptBlock([scriptblock]::Create($text))
+}
+
+# What a script imports. Pode in any of its forms is here already: another one must not come in its place.
+function Import-ForScript($Bound, $SessionState) {
+    $call = @{}
+    foreach ($entry in $Bound.GetEnumerator()) { $call[$entry.Key] = $entry.Value }
+    foreach ($kind in 'Name', 'FullyQualifiedName', 'ModuleInfo') {
+        if (-not $call.ContainsKey($kind)) { continue }
+        $all = @($call[$kind])
+        $call[$kind] = @($all.Where({ -not (Test-PodeModule $_) }))
+        if ($call[$kind].Length -eq $all.Length) { continue }
+        if ($call['PassThru']) { $ExecutionContext.SessionState.Module }
+        if ($call[$kind].Length -eq 0) { return }
+    }
     # Seen by every block, not by this script's scope alone.
-    Microsoft.PowerShell.Core\Import-Module @args -Global
+    $call.Remove('Scope')
+    $call['Global'] = $true
+    if (-not $call.ContainsKey('ErrorAction')) { $call['ErrorAction'] = $SessionState.PSVariable.GetValue('ErrorActionPreference') }
+    Microsoft.PowerShell.Core\Import-Module @call
+}
+
+# A name, a path to the file or its folder, a specification or a module's information.
+function Test-PodeModule($Module) {
+    $name = if ($Module -is [string]) { $Module } else { [string]$Module.Name }
+    $name -match '^(.*[\\/])?Pode([\\/]\d+(\.\d+)+)?(\.psd1|\.psm1)?[\\/]?$'
 }
