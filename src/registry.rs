@@ -64,20 +64,19 @@ fn parse(text: &[u8]) -> Result<Vec<Vault>, String> {
             tracing::warn!(vault = name, "the user's registry has an entry that cannot be read");
             continue;
         };
-        vaults.push(vault(name, registered));
+        let Registered { module_name, module_path, parameters } = registered;
+        vaults.push(imported(name, module_name, module_path, Parameters(parameters.unwrap_or_default())));
     }
     vaults.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(vaults)
 }
 
-fn vault(name: String, registered: Registered) -> Vault {
+/// A vault that SecretManagement has, as one that is imported.
+pub fn imported(name: String, module: String, path: Option<String>, parameters: Parameters) -> Vault {
     // The path has no version and breaks when modules move (SecretManagement#217); the name then helps.
-    let module = registered
-        .module_path
-        .filter(|path| std::path::Path::new(path).exists())
-        .unwrap_or(registered.module_name);
+    let module = path.filter(|path| std::path::Path::new(path).exists()).unwrap_or(module);
     let mut extension = Extension::new(name.clone(), module);
-    extension.parameters = Parameters(registered.parameters.unwrap_or_default());
+    extension.parameters = parameters;
     extension.imported = true;
     Vault::new(name, VaultKind::Extension(extension))
 }

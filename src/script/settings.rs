@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use super::page::PageSettings;
 use super::value::Portable;
-use crate::plan::Limits;
+use crate::plan::{Limits, Vault};
+use crate::protocol::Parameters;
+use crate::registry;
 
 /// The `server` ask.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,6 +27,23 @@ pub struct Server {
     pub config: Option<Portable>,
     /// What of `server.psd1` is the core's to honour.
     pub settings: Config,
+    /// Vaults that the script registered with SecretManagement before it started the server.
+    pub registered: Vec<Registered>,
+}
+
+/// A vault that a script registered with SecretManagement itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// Its module.
+    pub module: String,
+    /// Where the module is.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// VaultParameters.
+    #[serde(default)]
+    pub parameters: Parameters,
 }
 
 /// The core's part of `server.psd1`. Each field is there only if it is set.
@@ -107,6 +126,13 @@ impl Settings {
         } else {
             AutoImport::All
         }
+    }
+
+    /// The vaults that the script registered with SecretManagement itself. They count as the user's own.
+    pub fn registered(&self) -> Vec<Vault> {
+        let registered = self.read(|server| server.registered.clone()).unwrap_or_default();
+        let vault = |one: Registered| registry::imported(one.name, one.module, one.path, one.parameters);
+        registered.into_iter().map(vault).collect()
     }
 
     /// The limits, with those of the script.

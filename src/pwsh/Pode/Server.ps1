@@ -39,7 +39,20 @@ function ConvertTo-ServerSetting($Config) {
     }
     $routes = Get-ConfigValue $Config 'Web.ErrorPages.Routes'
     if ($routes -is [System.Collections.IDictionary]) { $settings['error_routes'] = @(foreach ($entry in $routes.GetEnumerator()) { , @([string]$entry.Key, [string]$entry.Value) }) }
+    # Where the page on scoping has it, and where one may look for it.
+    if ($true -eq (Get-ConfigValue $Config 'Server.AutoImport.SecretVaults.SecretManagement.ExportOnly')) { $settings['export_only'] = $true }
     $settings
+}
+
+# Vaults that the script has registered with SecretManagement itself, in this worker's registry.
+function Get-RegisteredVault {
+    if ($null -eq (Get-Module -Name Microsoft.PowerShell.SecretManagement)) { return }
+    foreach ($vault in Microsoft.PowerShell.SecretManagement\Get-SecretVault) {
+        [ordered]@{
+            name = $vault.Name; module = $vault.ModuleName; path = [string]$vault.ModulePath
+            parameters = (ConvertTo-VaultParameter $vault.VaultParameters) ?? [ordered]@{}
+        }
+    }
 }
 
 # Settings of server.psd1 that guard something and are not here must not pass unseen.
@@ -99,7 +112,7 @@ function Start-PodeServer {
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet
         status_page_exceptions = $(if ($StatusPageExceptions) { $StatusPageExceptions -eq 'Show' } else { $true -eq $show })
         config = ConvertTo-Portable $bridge.Config; settings = ConvertTo-ServerSetting $bridge.Config
-        config_found = [bool]$bridge.Config.Count
+        config_found = [bool]$bridge.Config.Count; registered = @(Get-RegisteredVault)
     }
     if ($Name) { $what['name'] = $Name }
     $null = Request-Core $what

@@ -236,8 +236,10 @@ impl Asking {
 
     /// Brings vaults of the user's in that are not imported by themselves.
     pub(super) fn vault_export(&self, names: &Names) -> Answer {
-        let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
-        self.import(|vault| wanted.contains(&fold(&vault.name)))?;
+        if self.core.settings.auto_import() == AutoImport::Exported {
+            let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
+            self.import(|vault| wanted.contains(&fold(&vault.name)))?;
+        }
         Ok(nothing())
     }
 
@@ -250,15 +252,16 @@ impl Asking {
 
     fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Failure> {
         let bridge = self.bridge()?;
-        if self.core.options.no_import {
-            return Ok(());
+        let mut vaults = self.core.settings.registered();
+        if !self.core.options.no_import {
+            let found = registry::look();
+            if let Some(problem) = &found.problem {
+                tracing::warn!(file = %found.path.display(), "the user's vault registry could not be read: {problem}");
+            }
+            vaults.extend(found.vaults);
         }
-        let found = registry::look();
-        if let Some(problem) = &found.problem {
-            tracing::warn!(file = %found.path.display(), "the user's vault registry could not be read: {problem}");
-        }
-        for vault in found.vaults.into_iter().filter(wanted) {
-            // The script's own goes first.
+        for vault in vaults.into_iter().filter(wanted) {
+            // The first of a name stays: the script's own.
             let _ = bridge.vaults().add(vault, Means::default());
         }
         Ok(())
