@@ -340,6 +340,10 @@ impl Hooks for VaultHooks {
         Box::pin(self.run(worker, "init", self.init, until))
     }
 
+    fn has_before(&self) -> bool {
+        self.init.is_some()
+    }
+
     fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
         Box::pin(self.run(worker, "unregister", self.unregister, until.min(Instant::now() + STEP_LIMIT)))
     }
