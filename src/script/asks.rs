@@ -26,6 +26,8 @@ mod server;
 mod values;
 mod vaults;
 
+pub(super) use vaults::import_registry;
+
 /// Answers what one call of a worker asks.
 pub struct Asking {
     pub(super) core: Arc<Core>,
