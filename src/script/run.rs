@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::asks::{Asking, import_registry};
+use super::asks::Asking;
+use super::asks::vaults::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
 use super::serve::ScriptService;

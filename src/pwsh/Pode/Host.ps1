@@ -85,7 +85,7 @@ function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
     $id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
     $fault = (New-FaultError $Record).Exception.Data['SecretBridge.Fault']
     # The script's own parameters are bound before any line of it runs.
-    $own = -not $fault.Contains('position')
+    $own = -not $fault.Contains('position') -or -not $script:Bridge.Checked.Contains([string]$fault['position']['script'])
     $hint = switch ($id) {
         'MissingMandatoryParameter' { if ($own) { 'give the script''s parameters after its name, e.g. server.ps1 -Name value' } }
         'NamedParameterNotFound' { if ($own) { 'the script has no such parameter' } else { 'docs/pode.md lists the parameters of each command' } }

@@ -215,30 +215,11 @@ impl Asking {
         let bridge = self.bridge()?;
         let all = bridge.vaults().all();
         let found = match names.by.as_deref() {
-            Some("search") => self.search_order(&all),
+            Some("search") => search_order(&all, self.core.settings.default_vault().as_deref()),
             Some("registry") => named(&all, names, |entry| Some(&entry.plan.extension()?.registered)),
             _ => named(&all, names, |entry| Some(&entry.plan.name)),
         };
         Ok(json!({ "vaults": found.into_iter().map(|entry| shown(entry)).collect::<Vec<_>>() }))
-    }
-
-    /// Where SecretManagement looks when no vault is named: the default, then the others by name. The user's
-    /// default counts, else the first that was registered.
-    fn search_order<'a>(&self, all: &'a [Arc<Entry>]) -> Vec<&'a Arc<Entry>> {
-        let mut found: Vec<_> = all.iter().filter(|entry| entry.plan.extension().is_some()).collect();
-        found.sort_by_key(|entry| entry.plan.extension().map(|extension| fold(&extension.registered)));
-        let default = self.core.settings.default_vault();
-        let is_default = |entry: &&Arc<Entry>| {
-            entry.plan.extension().is_some_and(|extension| Some(fold(&extension.registered)) == default)
-        };
-        let first = found.iter().position(is_default).or_else(|| {
-            found.iter().enumerate().min_by_key(|(_, entry)| entry.number).map(|(place, _)| place)
-        });
-        if let Some(place) = first {
-            let default = found.remove(place);
-            found.insert(0, default);
-        }
-        found
     }
 
     /// Names, types and metadata; never values.
@@ -424,6 +405,24 @@ fn secret_store_rules(extension: &mut Extension) -> Result<(), Failure> {
         parameters.insert(timeout.unwrap_or_else(|| "PasswordTimeout".into()), seconds.into());
     }
     Ok(())
+}
+
+/// Where SecretManagement looks when no vault is named: the default (its name folded), then the others by
+/// name. Without one the first that was registered is the default.
+pub(in crate::script) fn search_order<'a>(
+    all: &'a [Arc<Entry>],
+    default: Option<&str>,
+) -> Vec<&'a Arc<Entry>> {
+    let name = |entry: &Entry| entry.plan.extension().map(|extension| fold(&extension.registered));
+    let mut found: Vec<_> = all.iter().filter(|entry| name(entry).is_some()).collect();
+    found.sort_by_key(|entry| name(entry));
+    let named = found.iter().position(|entry| name(entry).as_deref() == default);
+    let oldest = || found.iter().enumerate().min_by_key(|(_, entry)| entry.number).map(|(place, _)| place);
+    if let Some(place) = named.or_else(oldest) {
+        let default = found.remove(place);
+        found.insert(0, default);
+    }
+    found
 }
 
 /// The vaults of these names, in their order.
