@@ -18,6 +18,8 @@ pub struct Found {
     pub path: PathBuf,
     /// The vaults in it, by name.
     pub vaults: Vec<Vault>,
+    /// The one that is asked where none is named.
+    pub default: Option<String>,
     /// Why there are none, if the file is there and unreadable.
     pub problem: Option<String>,
 }
@@ -26,6 +28,8 @@ pub struct Found {
 struct Registry {
     #[serde(rename = "Vaults", default)]
     vaults: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(rename = "DefaultVaultName", default)]
+    default: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +48,7 @@ pub fn look() -> Found {
     let mut found = Found { path, ..Found::default() };
     match std::fs::read(&found.path) {
         Ok(text) => match parse(&text) {
-            Ok(vaults) => found.vaults = vaults,
+            Ok((vaults, default)) => (found.vaults, found.default) = (vaults, default),
             Err(problem) => found.problem = Some(problem),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -53,7 +57,7 @@ pub fn look() -> Found {
     found
 }
 
-fn parse(text: &[u8]) -> Result<Vec<Vault>, String> {
+fn parse(text: &[u8]) -> Result<(Vec<Vault>, Option<String>), String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     // The parser's message quotes no more than a key; VaultParameters are secrets.
     let registry: Registry =
@@ -64,20 +68,19 @@ fn parse(text: &[u8]) -> Result<Vec<Vault>, String> {
             tracing::warn!(vault = name, "the user's registry has an entry that cannot be read");
             continue;
         };
-        vaults.push(vault(name, registered));
+        let Registered { module_name, module_path, parameters } = registered;
+        vaults.push(imported(name, module_name, module_path, Parameters(parameters.unwrap_or_default())));
     }
     vaults.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(vaults)
+    Ok((vaults, registry.default.filter(|name| !name.is_empty())))
 }
 
-fn vault(name: String, registered: Registered) -> Vault {
+/// A vault that SecretManagement has, as one that is imported.
+pub fn imported(name: String, module: String, path: Option<String>, parameters: Parameters) -> Vault {
     // The path has no version and breaks when modules move (SecretManagement#217); the name then helps.
-    let module = registered
-        .module_path
-        .filter(|path| std::path::Path::new(path).exists())
-        .unwrap_or(registered.module_name);
+    let module = path.filter(|path| std::path::Path::new(path).exists()).unwrap_or(module);
     let mut extension = Extension::new(name.clone(), module);
-    extension.parameters = Parameters(registered.parameters.unwrap_or_default());
+    extension.parameters = parameters;
     extension.imported = true;
     Vault::new(name, VaultKind::Extension(extension))
 }
@@ -92,7 +95,8 @@ mod tests {
             "s":{"ModuleName":"Microsoft.PowerShell.SecretStore","ModulePath":"/no/such/path","Description":"",
                  "VaultParameters":{},"SetSecretSupportsMetadata":true},
             "az":{"ModuleName":"Az.KeyVault","VaultParameters":{"AZKVaultName":"real"}}}}"#;
-        let vaults = parse(text).unwrap();
+        let (vaults, default) = parse(text).unwrap();
+        assert_eq!(default.as_deref(), Some("s"));
         assert_eq!(vaults.iter().map(|vault| vault.name.as_str()).collect::<Vec<_>>(), ["az", "s"]);
         let az = vaults[0].extension().unwrap();
         assert!(az.imported && az.is_az_key_vault());
@@ -104,7 +108,7 @@ mod tests {
     fn a_corrupt_registry_is_a_problem_and_shows_nothing_of_itself() {
         let problem = parse(br#"{"Vaults":{"v":{"VaultParameters":{"Token":"canary"#).unwrap_err();
         assert!(!problem.contains("canary"));
-        assert!(parse(b"{}").unwrap().is_empty());
-        assert!(parse(br#"{"Vaults":{"bad":7}}"#).unwrap().is_empty());
+        assert!(parse(b"{}").unwrap().0.is_empty());
+        assert!(parse(br#"{"Vaults":{"bad":7}}"#).unwrap().0.is_empty());
     }
 }

@@ -55,6 +55,11 @@ pub trait Hooks: Send + Sync {
     /// Runs before the vault is used in a worker for the first time.
     fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
 
+    /// Whether there is something for [`Hooks::before`] to run.
+    fn has_before(&self) -> bool {
+        true
+    }
+
     /// Runs once, in one worker, when the vault is taken out for good.
     fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
 }

@@ -14,8 +14,10 @@ use crate::plan::{
     Access, Action, AutoImport, Expose, Extension, InitScript, Limits, Listener, Mount, Plan, Pool,
     Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
-use crate::protocol::Parameters;
 use crate::secret::fold;
+
+/// Parameters of `Set-SecretStoreConfiguration` that are shown.
+const STORE_SETTINGS: [&str; 4] = ["AUTHENTICATION", "INTERACTION", "PASSWORDTIMEOUT", "SCOPE"];
 
 /// What stands for the value of a parameter that is not shown.
 const REDACTED: &str = "<redacted>";
@@ -223,7 +225,7 @@ impl Writer {
             self.line("vault_name", string(&extension.registered));
         }
         if !extension.parameters.0.is_empty() {
-            self.line("parameters", parameters(&extension.parameters, redact));
+            self.line("parameters", parameters(extension, redact));
         }
         match &extension.unlock {
             Some(SecretSource::Env(name)) => self.line("unlock", table([("env", string(name))].into_iter())),
@@ -284,9 +286,14 @@ fn init_script(script: &InitScript) -> String {
     }
 }
 
-fn parameters(parameters: &Parameters, redact: bool) -> String {
-    let show = |value: &Value| if redact { string(REDACTED) } else { literal(value) };
-    table(parameters.0.iter().map(|(name, value)| (name.as_str(), show(value))))
+fn parameters(extension: &Extension, redact: bool) -> String {
+    // How a SecretStore behaves is no secret; what another module is told may be one.
+    let is_setting =
+        |name: &str| extension.is_secret_store() && STORE_SETTINGS.contains(&fold(name).as_str());
+    let show = |name: &str, value: &Value| {
+        if redact && !is_setting(name) { string(REDACTED) } else { literal(value) }
+    };
+    table(extension.parameters.0.iter().map(|(name, value)| (name.as_str(), show(name, value))))
 }
 
 fn template_value(template: &Template) -> String {

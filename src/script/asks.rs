@@ -24,7 +24,7 @@ use crate::worker::{Asks, BoxFuture, Broken, Worker};
 mod secrets;
 mod server;
 mod values;
-mod vaults;
+pub(super) mod vaults;
 
 /// Answers what one call of a worker asks.
 pub struct Asking {

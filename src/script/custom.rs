@@ -14,6 +14,7 @@ use super::asks::{Asking, Failure, refusal};
 use super::locks::{Key, Refused};
 use super::value::Portable;
 use super::{Core, STEP_LIMIT};
+use crate::mount::merge;
 use crate::plan::{Custom, VaultKind};
 use crate::protocol::{Metadata, Op, Parameters};
 use crate::secret::{SecretValue, Text};
@@ -33,6 +34,9 @@ pub struct Call<'a> {
     /// The new value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<&'a SecretValue>,
+    /// The new value is one member of this whole, which only PowerShell can look into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member<'a>>,
     /// Its metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<&'a Metadata>,
@@ -41,6 +45,15 @@ pub struct Call<'a> {
     /// The unlock secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<&'a Text>,
+}
+
+/// A member of a value, to be changed by itself.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Member<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The value that it is in, as it is now.
+    pub whole: &'a SecretValue,
 }
 
 #[derive(Serialize)]
@@ -156,6 +169,43 @@ impl Asking {
         self.chain.pop();
         locks.give_back(&key, self.owner);
         outcome
+    }
+
+    /// Stores one member of a value; its siblings stay, also those that another changes meanwhile.
+    pub(super) async fn custom_member(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        set: Call<'_>,
+        member: &str,
+    ) -> Result<(), Failure> {
+        let key = Key::Vault(entry.number);
+        let locks = self.core.locks.clone();
+        locks
+            .take(key.clone(), self.owner, Some(self.deadline))
+            .await
+            .map_err(|refused| self.not_had(&entry.plan.name, refused))?;
+        let outcome = self.custom_merged(worker, entry, set, member).await;
+        locks.give_back(&key, self.owner);
+        outcome
+    }
+
+    async fn custom_merged(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        set: Call<'_>,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let whole = self.value_now(worker, entry, set.key.unwrap_or_default(), set.arguments).await?;
+        let merged;
+        let set = if is_opaque(&whole) {
+            Call { member: Some(Member { name, whole: &whole }), ..set }
+        } else {
+            merged = set.value.map(|value| merge(Some(&whole), name, value.clone()));
+            Call { value: merged.as_ref(), ..set }
+        };
+        self.custom(worker, entry, set).await.map(drop)
     }
 
     /// Unlocks a custom vault now, in this worker; the others follow before their next call.
@@ -290,6 +340,10 @@ impl Hooks for VaultHooks {
         Box::pin(self.run(worker, "init", self.init, until))
     }
 
+    fn has_before(&self) -> bool {
+        self.init.is_some()
+    }
+
     fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
         Box::pin(self.run(worker, "unregister", self.unregister, until.min(Instant::now() + STEP_LIMIT)))
     }
@@ -334,6 +388,11 @@ fn no_block(kind: &str, vault: &str) -> Failure {
         _ => "No such ScriptBlock supplied for the vault",
     };
     refusal("SecretVaultNoBlock", format!("{what} '{vault}'"))
+}
+
+/// Something that only PowerShell can look into, and not just `$null`.
+fn is_opaque(value: &SecretValue) -> bool {
+    matches!(value, SecretValue::Clixml(document) if !document.expose().ends_with("\"><Nil /></Objs>"))
 }
 
 /// How long until then; nothing if it is no date.

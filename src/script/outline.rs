@@ -4,6 +4,7 @@
 //! hold stands there as a comment.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use super::lift::{Lift, Template};
 use super::route::Route;
 use crate::config::to_toml;
 use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
+use crate::secret::fold;
+use crate::vault::Entry;
 
 /// What a script declares.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Outline {
     threads: usize,
     endpoints: Vec<Endpoint>,
     vaults: Vec<Vault>,
+    /// Names of vaults with an init block.
+    initialised: Vec<String>,
     mounts: Vec<plan::Mount>,
     routes: Vec<RouteOutline>,
     plan: Plan,
@@ -46,14 +51,18 @@ impl Outline {
     /// Of what is declared so far.
     pub fn of(core: &Core) -> Outline {
         let bridge = core.bridge();
-        let imported = |vault: &Vault| vault.extension().is_some_and(|extension| extension.imported);
-        let vaults: Vec<Vault> = bridge
-            .map(|bridge| bridge.vaults().all().iter().map(|entry| entry.plan.clone()).collect())
-            .unwrap_or_default();
-        let vaults: Vec<Vault> = vaults.into_iter().filter(|vault| !imported(vault)).collect();
         let mounts: Vec<plan::Mount> = bridge
             .map(|bridge| bridge.mounts().all().iter().map(|mount| (**mount).clone()).collect())
             .unwrap_or_default();
+        // Of the user's own vaults, those that the script mounts from.
+        let is_used = |vault: &Vault| {
+            !is_imported(vault) || mounts.iter().any(|mount| fold(&mount.vault) == fold(&vault.name))
+        };
+        let entries: Vec<_> = bridge.map(|bridge| bridge.vaults().all()).unwrap_or_default();
+        let entries = entries.iter().filter(|entry| is_used(&entry.plan));
+        let has_init = |entry: &&Arc<Entry>| entry.hooks.as_ref().is_some_and(|hooks| hooks.has_before());
+        let initialised = entries.clone().filter(has_init).map(|entry| entry.plan.name.clone()).collect();
+        let vaults: Vec<Vault> = entries.map(|entry| entry.plan.clone()).collect();
         let is_custom = |name: &str| {
             bridge
                 .and_then(|bridge| bridge.vaults().get(name).ok())
@@ -79,14 +88,14 @@ impl Outline {
         let plan = Plan {
             listeners: core.endpoints.listeners(),
             access: Access::Open,
-            vaults: vaults.iter().cloned().map(without_defaults).collect(),
+            vaults: vaults.iter().cloned().map(in_file).collect(),
             mounts: kept,
             routes: natives,
             pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
             limits: core.settings.limits(core.options.limits.clone()),
             ..Plan::default()
         };
-        Outline { threads, endpoints: core.endpoints.all(), vaults, mounts, routes, plan }
+        Outline { threads, endpoints: core.endpoints.all(), vaults, initialised, mounts, routes, plan }
     }
 
     /// For people.
@@ -148,6 +157,13 @@ impl Outline {
                 line(host)
             );
         }
+        for name in &self.initialised {
+            let _ = write!(
+                out,
+                "\n# the init block of the vault {} is not here: what it does goes to init of [pwsh]\n",
+                line(name)
+            );
+        }
         for mount in self.mounts.iter().filter(|mount| !self.plan.mounts.contains(mount)) {
             let _ = write!(
                 out,
@@ -164,9 +180,16 @@ impl Outline {
     }
 }
 
-/// Without the configuration that every SecretStore of a script has: in a file its parameters would be hidden
-/// like secrets, and are what a file has by default.
-fn without_defaults(mut vault: Vault) -> Vault {
+fn is_imported(vault: &Vault) -> bool {
+    vault.extension().is_some_and(|extension| extension.imported)
+}
+
+/// As a file registers it. Without the configuration that every SecretStore of a script has, since a file has
+/// it by default; and one that is imported is the file's own, since a mount needs it.
+fn in_file(mut vault: Vault) -> Vault {
+    if let VaultKind::Extension(extension) = &mut vault.kind {
+        extension.imported = false;
+    }
     if let VaultKind::Extension(extension) = &mut vault.kind
         && extension.is_secret_store()
     {
@@ -175,7 +198,7 @@ fn without_defaults(mut vault: Vault) -> Vault {
             [("AUTHENTICATION", "Password"), ("INTERACTION", "None"), ("PASSWORDTIMEOUT", timeout.as_str())];
         extension.parameters.0.retain(|name, value| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            !defaults.contains(&(crate::secret::fold(name).as_str(), text.as_str()))
+            !defaults.contains(&(fold(name).as_str(), text.as_str()))
         });
     }
     vault
@@ -190,7 +213,10 @@ fn kind(vault: &Vault) -> String {
     match &vault.kind {
         VaultKind::Local { .. } => "the embedded vault".into(),
         VaultKind::Custom(_) => "script blocks".into(),
-        VaultKind::Extension(extension) => format!("{} as {}", extension.module, extension.registered),
+        VaultKind::Extension(extension) => {
+            let own = if extension.imported { ", registered by the user" } else { "" };
+            format!("{} as {}{own}", extension.module, extension.registered)
+        }
     }
 }
 
@@ -210,7 +236,7 @@ fn shown(vault: &Vault) -> Value {
             let parameters: Vec<&String> = extension.parameters.0.keys().collect();
             json!({
                 "name": vault.name, "type": "secretmanagement", "module": extension.module, "vault_name": extension.registered,
-                "parameters": parameters, "unlocks": extension.unlock.is_some(), "unlock_at_start": extension.unlock_at_start,
+                "imported": extension.imported, "parameters": parameters, "unlocks": extension.unlock.is_some(), "unlock_at_start": extension.unlock_at_start,
                 "unlock_interval_seconds": extension.unlock_interval.as_secs(), "cache_ttl_seconds": ttl,
             })
         }
@@ -232,8 +258,7 @@ fn native(route: &Route, mounts: &[plan::Mount]) -> Result<plan::Route, &'static
     if route.path.contains(['*', ':', '{', '}']) {
         return Err("its path is a pattern");
     }
-    let known =
-        |name: &str| mounts.iter().any(|mount| crate::secret::fold(&mount.name) == crate::secret::fold(name));
+    let known = |name: &str| mounts.iter().any(|mount| fold(&mount.name) == fold(name));
     let action = match lift {
         Lift::Respond(template @ Template::Object(_))
             if template.secrets().iter().all(|name| known(name)) =>

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::asks::Asking;
+use super::asks::vaults::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
 use super::serve::ScriptService;
@@ -198,6 +199,8 @@ impl Declared {
         for script in &self.bridge.plan().init {
             run_init(&mut worker, script, Instant::now() + plan::Pool::default().start_limit).await?;
         }
+        // The script's first lines may ask the user's own vaults.
+        import_registry(&self.core, &self.bridge, |_| true);
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
         let served = match reply {

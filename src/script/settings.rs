@@ -1,13 +1,16 @@
 //! What `Start-PodeServer` and `server.psd1` say of the server as a whole.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::page::PageSettings;
 use super::value::Portable;
-use crate::plan::Limits;
+use crate::plan::{Limits, Vault};
+use crate::protocol::Parameters;
+use crate::registry;
+use crate::secret::fold;
 
 /// The `server` ask.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,6 +28,23 @@ pub struct Server {
     pub config: Option<Portable>,
     /// What of `server.psd1` is the core's to honour.
     pub settings: Config,
+    /// Vaults that the script registered with SecretManagement before it started the server.
+    pub registered: Vec<Registered>,
+}
+
+/// A vault that a script registered with SecretManagement itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// Its module.
+    pub module: String,
+    /// Where the module is.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// VaultParameters.
+    #[serde(default)]
+    pub parameters: Parameters,
 }
 
 /// The core's part of `server.psd1`. Each field is there only if it is set.
@@ -62,12 +82,15 @@ pub enum AutoImport {
 
 /// The settings, once told.
 #[derive(Default)]
-pub struct Settings(RwLock<Option<Server>>);
+pub struct Settings {
+    server: RwLock<Option<Server>>,
+    default_vault: Mutex<Option<String>>,
+}
 
 impl Settings {
     /// Notes them.
     pub fn set(&self, server: Server) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
     /// Whether `Start-PodeServer` was called.
@@ -109,6 +132,23 @@ impl Settings {
         }
     }
 
+    /// The vaults that the script registered with SecretManagement itself. They count as the user's own.
+    pub fn registered(&self) -> Vec<Vault> {
+        let registered = self.read(|server| server.registered.clone()).unwrap_or_default();
+        let vault = |one: Registered| registry::imported(one.name, one.module, one.path, one.parameters);
+        registered.into_iter().map(vault).collect()
+    }
+
+    /// Notes which vault of the user's is the default one.
+    pub fn set_default_vault(&self, name: Option<String>) {
+        *self.default_vault.lock().unwrap_or_else(PoisonError::into_inner) = name.map(|name| fold(&name));
+    }
+
+    /// The user's default vault, its name folded.
+    pub fn default_vault(&self) -> Option<String> {
+        self.default_vault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The limits, with those of the script.
     pub fn limits(&self, mut limits: Limits) -> Limits {
         let config = self.read(|server| server.settings.clone()).unwrap_or_default();
@@ -124,7 +164,7 @@ impl Settings {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Server) -> T) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
+        self.server.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
     }
 }
 

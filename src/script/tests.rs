@@ -19,6 +19,8 @@ use super::*;
 use crate::http::{Head, Peer, Reply, Request, Service};
 use crate::worker::fake::{FakeLauncher, Reaction, ok};
 
+mod imports;
+
 /// What the fake workers know between them.
 #[derive(Default)]
 pub struct World {
@@ -628,6 +630,7 @@ async fn a_check_contacts_no_vault_and_shows_no_secret() {
     }
     assert!(text.contains("route      GET /secret: without a worker"), "{text}");
     assert!(toml.contains("# POST /other is not here: its block needs PowerShell"), "{toml}");
+    assert!(toml.contains("# the init block of the vault az is not here"), "{toml}");
     // A password is the one thing that the reader must add.
     let (before, store) = toml.split_once("[vaults.v]").unwrap();
     let named = store.replacen("# unlock:", "unlock = { env = \"PW\" } #", 1);

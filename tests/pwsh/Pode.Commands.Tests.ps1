@@ -26,6 +26,11 @@ foreach ($case in @(
 Test-Rule 'parameters: a missing one is an error with a hint, not a question' {
     Assert-Throws { Invoke-Plan "$parameters`nStart-PodeServer { }" @() } 'missing mandatory parameters: A.*hint: give the script'
 }
+Test-Rule 'parameters: an error names the parameter, and blames the script''s caller for its own only' {
+    Assert-Throws { Invoke-Plan 'param([ValidateSet("a")] $Kind) Start-PodeServer { }' @('-Kind', 'b') } "parameter 'Kind'"
+    Assert-Throws { Invoke-Plan '[CmdletBinding()] param() Start-PodeServer { }' @('-Nope', 'b') } "'Nope'.*the script has no such parameter"
+    Assert-Throws { Invoke-Plan 'Start-PodeServer { Register-PodeSecretVault -Name v }' } '^(?!.*give the script).*missing mandatory parameters'
+}
 Test-Rule 'parameters: the script knows where it is' {
     $null = Invoke-Plan '$global:Bound = "$PSScriptRoot|$PSCommandPath|$($MyInvocation.MyCommand.Path)"; $path = Split-Path -Parent -Path $MyInvocation.MyCommand.Path; $global:Bound += "|$path"'
     Assert-Equal $global:Bound "$global:Folder|$global:Folder/server.ps1|$global:Folder/server.ps1|$global:Folder"
@@ -106,6 +111,31 @@ Test-Rule 'start: a file holds the server block' {
     Assert-Equal $global:Core.Routes[0]['path'] '/f'
     Assert-Equal $global:Core.Routes[0]['position']['line'] 1
 }
+Test-Rule 'start: a file gives the server block as its value, and its folder is the root' {
+    $null = [System.IO.Directory]::CreateDirectory("$global:Folder/app")
+    $null = New-TestScript "# the server`n{`n Add-PodeRoute -Method Get -Path /f -FilePath ./route.ps1`n}" 'app/block.ps1'
+    $null = New-TestScript "function Get-Word { 'word' }`nreturn { Write-PodeTextResponse `"`$(Get-Word) `$PSScriptRoot`" }" 'app/route.ps1'
+    $null = Invoke-Plan 'Start-PodeServer -FilePath ./app/block.ps1'
+    Assert-Equal (Get-Ask 'server')['root'] "$global:Folder/app"
+    Start-Worker
+    Assert-Equal (Get-ResponseText (Invoke-TestRoute)) "word $global:Folder/app"
+}
+Test-Rule 'start: -RootPath is taken from the script, and moves no -FilePath' {
+    $null = New-TestScript '{ }' 'block.ps1'
+    $null = [System.IO.Directory]::CreateDirectory("$global:Folder/app")
+    $null = Invoke-Plan 'Start-PodeServer -FilePath ./block.ps1 -RootPath ./app'
+    Assert-Equal (Get-Ask 'server')['root'] "$global:Folder/app"
+}
+Test-Rule 'start: only exported vaults, where Pode''s page has it' {
+    $null = New-TestScript '@{ Server = @{ Root = ''./app''; AutoImport = @{ SecretVaults = @{ SecretManagement = @{ ExportOnly = $true } } } } }' 'server.psd1'
+    $null = [System.IO.Directory]::CreateDirectory("$global:Folder/app")
+    try {
+        $null = Invoke-Plan 'Start-PodeServer { }'
+        $ask = Get-Ask 'server'
+        Assert-Equal @($ask['settings']['export_only'], $ask['root']) @($true, "$global:Folder/app")
+    }
+    finally { [System.IO.File]::Delete("$global:Folder/server.psd1") }
+}
 Test-Rule 'start: an error in the server block has the script''s line' {
     Assert-Throws { Invoke-Plan "Start-PodeServer {`n`n  throw 'no good'`n}" } 'no good at .*server\.ps1:3$'
 }
@@ -176,11 +206,19 @@ Start-PodeServer {
     $blocks = (Get-Ask 'vault-add')['blocks']
     $id = 0
     foreach ($kind in 'read', 'set', 'unlock', 'remove') { $id++; $global:Core.Routes.Add([ordered]@{ block = $blocks[$kind] }) }
+    $global:Core.Routes.Add([ordered]@{ block = [ordered]@{ text = 'param($config, $key, $value, $metadata) $global:Bound = "$($value.GetType().Name) $($value.a) $($value.b) $($null -eq $metadata)"'; file = ''; line = 1; using = @() } })
     Start-Worker
     $call = { param($Id, $Kind, $More) $c = [ordered]@{ vault = 'v'; kind = $Kind; block = $Id; parameters = [ordered]@{ K = 'k' }; key = 'key'; arguments = @() }; foreach ($e in $More.GetEnumerator()) { $c[$e.Key] = $e.Value }; Invoke-BridgeScript ([ordered]@{ custom = $c }) }
     Assert-Equal (& $call 1 'read' @{ arguments = @([ordered]@{ t = 'string'; v = 'x' }) })['value']['v'] 'k-key-x-one'
     $null = & $call 2 'set' @{ value = [ordered]@{ t = 'string'; v = 'val' }; metadata = [ordered]@{ m = [ordered]@{ t = 'int'; v = 4 } } }
     Assert-Equal $global:Bound 'key val 4'
+    # Without metadata there is none, which an `if` can tell; a member goes into whatever kind of table there was.
+    $whole = { param($Value) [ordered]@{ name = 'a'; whole = [ordered]@{ t = 'clixml'; v = [System.Management.Automation.PSSerializer]::Serialize($Value) } } }
+    foreach ($value in ([pscustomobject]@{ b = 1; a = 'old' }), ([ordered]@{ b = 1 })) {
+        $null = & $call 5 'set' @{ value = [ordered]@{ t = 'string'; v = 'new' }; member = (& $whole $value) }
+        Assert-Equal $global:Bound 'Hashtable new 1 True'
+    }
+    Assert-Throws { & $call 5 'set' @{ value = [ordered]@{ t = 'string'; v = 'new' }; member = (& $whole 5) } } 'is no table but a Int32'
     Assert-Equal (& $call 3 'unlock' @{ secret = 'open' })['expiry'] '2030-01-01T00:00:00.0000000Z'
     Assert-Equal $global:Bound 'open'
     Assert-Throws { & $call 4 'remove' @{} } 'not key at .*server\.ps1:4$'
@@ -211,6 +249,28 @@ Test-Rule 'update: one item by pipeline, not several' {
     $response = Invoke-RouteText '''p'' | Update-PodeSecret -Name A'
     Assert-Equal (Get-CoreSecret 'A') 'p'
     Assert-Equal ((Invoke-RouteText '''p'', ''q'' | Update-PodeSecret -Name A')['failed']['message'] -match 'does not accept an array') $true
+}
+Test-Rule 'update: nothing by pipeline erases nothing' {
+    foreach ($command in 'Update-PodeSecret -Name A', 'Set-PodeSecret -Key A -Vault v') {
+        Assert-Equal ((Invoke-RouteText "@() | $command")['failed']['message'] -match 'because it is null') $true
+    }
+    Assert-Equal ($null -eq (Get-Ask 'secret-set') -and $null -eq (Get-Ask 'set')) $true
+}
+Test-Rule 'reads: members of any kind of table are properties' {
+    $table = [System.Management.Automation.PSSerializer]::Serialize([ordered]@{ a = @{ x = 1 }; b = 2 })
+    $global:Core.Secrets['A'] = [ordered]@{ t = 'clixml'; v = $table }
+    foreach ($case in @(@{ expand = 'a' }, '{"x":1}'), @(@{ expand = 'none' }, 'null'), @(@{ property = @('b', 'none') }, '{"b":2,"none":null}')) {
+        $null = Invoke-Plan 'Start-PodeServer { }'
+        $shown = & (Get-Module Pode) { param($answer) ConvertTo-Json -InputObject (Select-SecretValue $answer) -Compress } ([ordered]@{ value = $global:Core.Secrets['A'] } + $case[0])
+        Assert-Equal $shown $case[1]
+    }
+}
+Test-Rule 'the cmdlets of SecretManagement without -Vault go to the default vault, in its order' {
+    $response = Invoke-RouteText 'Write-PodeTextResponse (Get-Secret k -AsPlainText); Set-Secret -Name k -Secret w; Set-SecretInfo -Name k -Metadata @{ a = 1 }' -Before 'Register-PodeSecretVault -Name v -ModuleName m'
+    Assert-Equal (Get-ResponseText $response) ''
+    Assert-Equal ($response['failed']['message'] -match 'Set-SecretInfo is not possible') $true
+    Assert-Equal (Get-Ask 'read')['vault'] 'v'
+    Assert-Equal @((Get-Ask 'set')['vault'], (Get-Ask 'set')['value']['v']) @('v', 'w')
 }
 Test-Rule 'the cmdlets of SecretManagement go through the core for its vaults' {
     $response = Invoke-RouteText 'Write-PodeTextResponse (Get-Secret -Name k -Vault v -AsPlainText); Set-Secret -Name k -Secret w -Vault v; Remove-Secret k v' -Before 'Register-PodeSecretVault -Name v -ModuleName m'

@@ -52,6 +52,7 @@ $writes = @(
     , @('+=', '$secret:A += ''!''', 'one!')
     , @('*=', '$secret:A *= 2', 'oneone')
     , @('a cast', '[string]$secret:A = 42', '42')
+    , @('a cast with an attribute', '[ValidateLength(1, 9)] [string] $secret:A = 42', '42')
     , @('a number', '$secret:A = 42', '42')
     , @('braces', '${secret:A} = ''b''', 'b')
     , @('++', '$secret:N++; $secret:A = $secret:N', '8')

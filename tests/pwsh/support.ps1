@@ -46,7 +46,7 @@ function global:Request-BridgeAnswer([System.Collections.IDictionary] $What) {
         'state-set' { $core.State[$ask['name']] = $ask['value']; [ordered]@{ value = $ask['value'] } }
         'state-remove' { $old = $core.State[$ask['name']]; $core.State.Remove($ask['name']); [ordered]@{ value = $old } }
         'state-names' { [ordered]@{ names = @($core.State.Keys) } }
-        'vault-get' { [ordered]@{ vaults = @(foreach ($name in $ask['names']) { if ($core.Vaults.ContainsKey($name)) { $core.Vaults[$name] } }) } }
+        'vault-get' { [ordered]@{ vaults = @(if ($ask['by'] -eq 'search') { $core.Vaults.Values } else { foreach ($name in $ask['names']) { if ($core.Vaults.ContainsKey($name)) { $core.Vaults[$name] } } }) } }
         'vault-add' { $core.Vaults[$ask['name']] = $ask; [ordered]@{} }
         'mount' { $core.Mounts[$ask['name']] = $ask; [ordered]@{} }
         'mount-test' { [ordered]@{ mounted = $core.Secrets.ContainsKey($ask['name']) } }

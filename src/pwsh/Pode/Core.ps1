@@ -72,7 +72,9 @@ function ConvertTo-ScriptFault([System.Management.Automation.ErrorRecord] $Recor
         return $fault
     }
     $exception = $Record.Exception
-    while ($null -ne $exception.InnerException -and $exception -is [System.Management.Automation.RuntimeException]) { $exception = $exception.InnerException }
+    # A binding error says which parameter; what is inside it does not.
+    while ($null -ne $exception.InnerException -and $exception -is [System.Management.Automation.RuntimeException] -and
+        $exception -isnot [System.Management.Automation.ParameterBindingException]) { $exception = $exception.InnerException }
     $message = Hide-SeenSecret $exception.Message
     if ($message.Length -gt 4000) { $message = $message.Substring(0, 4000) }
     $fault = [ordered]@{

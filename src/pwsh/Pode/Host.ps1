@@ -84,13 +84,15 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
 function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
     $id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
     $fault = (New-FaultError $Record).Exception.Data['SecretBridge.Fault']
+    # The script's own parameters are bound before any line of it runs.
+    $own = -not $fault.Contains('position') -or -not $script:Bridge.Checked.Contains([string]$fault['position']['script'])
     $hint = switch ($id) {
-        'MissingMandatoryParameter' { 'give the script''s parameters after its name, e.g. server.ps1 -Name value' }
-        'NamedParameterNotFound' { 'docs/pode.md lists the parameters of each command' }
+        'MissingMandatoryParameter' { if ($own) { 'give the script''s parameters after its name, e.g. server.ps1 -Name value' } }
+        'NamedParameterNotFound' { if ($own) { 'the script has no such parameter' } else { 'docs/pode.md lists the parameters of each command' } }
         'CommandNotFoundException' { 'is the module installed for this user, and on PSModulePath?' }
     }
     if ($hint -and $fault['message'] -notmatch '\(hint:') { $fault['message'] = "$($fault['message']) (hint: $hint)" }
-    if (-not $fault.Contains('position') -and $script:Bridge.Script) { $fault['position'] = [ordered]@{ script = $script:Bridge.Script; line = 1; column = 1 } }
+    if ($own -and $script:Bridge.Script) { $fault['position'] = [ordered]@{ script = $script:Bridge.Script; line = 1; column = 1 } }
     $exception = [System.InvalidOperationException]::new([string]$fault['message'])
     $exception.Data['SecretBridge.Fault'] = $fault
     [System.Management.Automation.ErrorRecord]::new($exception, $id, $Record.CategoryInfo.Category, $null)
@@ -179,8 +181,8 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
             $list.Add($Call['key'])
             $value = ConvertFrom-Portable $Call['value']
             Add-SeenSecret $value
-            $list.Add($value)
-            $list.Add((ConvertFrom-Metadata $Call['metadata']))
+            $list.Add($(if ($Call.Contains('member')) { Merge-SecretMember $Call['member'] $value } else { , $value }))
+            $list.Add($(if ($null -ne $Call['metadata']) { ConvertFrom-Metadata $Call['metadata'] }))
         }
         'unlock' {
             Add-SeenSecret $Call['secret']
@@ -193,6 +195,17 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
     if ($Call['kind'] -eq 'unlock') { return Get-UnlockExpiry $output }
     if ($Call['kind'] -ne 'read') { return [ordered]@{} }
     [ordered]@{ value = ConvertTo-Portable (Get-BlockValue $output) }
+}
+
+# A table with one member changed, from what a vault's block gave: a table of any kind, or an object.
+function Merge-SecretMember([System.Collections.IDictionary] $Member, $Value) {
+    $whole = ConvertFrom-Portable $Member['whole']
+    $table = @{}
+    if ($whole -is [System.Collections.IDictionary]) { foreach ($entry in $whole.GetEnumerator()) { $table[$entry.Key] = $entry.Value } }
+    elseif ($whole -is [System.Management.Automation.PSCustomObject]) { foreach ($property in $whole.psobject.Properties) { $table[$property.Name] = $property.Value } }
+    else { throw (New-CommandError "'$($Member['name'])' cannot be updated by itself: the secret is no table but a $($whole.GetType().Name)" 'SecretMember' 'InvalidType') }
+    $table[$Member['name']] = $Value
+    $table
 }
 
 # What a block's output is worth as a value; bytes that the pipeline took apart are bytes again.

@@ -24,18 +24,7 @@ function Add-PodeRoute {
     )
     $clean = '/' + $Path.Split('?')[0].Trim().TrimStart('/')
     if ([string]::IsNullOrWhiteSpace($Path.Split('?')[0])) { throw (New-CommandError 'No Path supplied for the Route' 'RoutePath' 'InvalidArgument') }
-    if ($FilePath) {
-        $file = Read-ScriptFile ([System.IO.Path]::GetFullPath($FilePath, $script:Bridge.Root))
-        $tree = ConvertTo-SyntaxTree $file.Text $file.Path
-        $ScriptBlock = $tree.GetScriptBlock()
-        # A file may give its block as its value, as Pode takes it.
-        $only = if ($tree.EndBlock.Statements.Count -eq 1 -and $null -eq $tree.ParamBlock) { $tree.EndBlock.Statements[0] }
-        if ($only -is [System.Management.Automation.Language.PipelineAst] -and $only.PipelineElements.Count -eq 1 -and
-            $only.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst] -and
-            $only.PipelineElements[0].Expression -is [System.Management.Automation.Language.ScriptBlockExpressionAst]) {
-            $ScriptBlock = $only.PipelineElements[0].Expression.ScriptBlock.GetScriptBlock()
-        }
-    }
+    if ($FilePath) { $ScriptBlock = Read-ScriptBlockFile ([System.IO.Path]::GetFullPath($FilePath, $script:Bridge.Root)) }
     if ($null -eq $ScriptBlock) { throw (New-CommandError "No logic passed for Route: [$($Method -join ',')] $clean" 'RouteLogic' 'InvalidArgument') }
     $block = ConvertTo-Block $ScriptBlock $PSCmdlet.SessionState
     $what = [ordered]@{

@@ -180,7 +180,8 @@ function Add-AssignmentEdit($Edits, $Assignment, $Target, $Place, [string] $Scop
     }
     $casts = $Target.Extent.Text.Substring(0, $Place.Extent.StartOffset - $Target.Extent.StartOffset)
     if ($casts) {
-        $open = "($casts$open"
+        # Types and attributes do to a variable what they would have done here.
+        $open = "($casts`$__bridge$($Place.Extent.StartOffset) = $open"
         $close += ')'
     }
     $write = Get-WriteText $Scope $Name ((Get-StatementUse $Assignment) -eq 'value')
@@ -253,6 +254,21 @@ function Read-ScriptFile([string] $Path) {
     $text = [System.IO.File]::ReadAllText($full)
     $check = $script:Bridge.Mode -eq 'plan' -and $script:Bridge.Checked.Add($full)
     @{ Path = $full; Text = Convert-ScriptText $text $full -Main -Check:$check }
+}
+
+# The block that a script file gives as its value, as Pode takes it; of a file that gives none, all of it.
+function Read-ScriptBlockFile([string] $Path) {
+    $file = Read-ScriptFile $Path
+    $tree = ConvertTo-SyntaxTree $file.Text $file.Path
+    $last = if ($null -ne $tree.EndBlock) { $tree.EndBlock.Statements | Select-Object -Last 1 }
+    if ($last -is [System.Management.Automation.Language.ReturnStatementAst]) { $last = $last.Pipeline }
+    $givesBlock = $last -is [System.Management.Automation.Language.PipelineAst] -and $last.PipelineElements.Count -eq 1 -and
+    $last.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst] -and
+    $last.PipelineElements[0].Expression -is [System.Management.Automation.Language.ScriptBlockExpressionAst]
+    $whole = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
+    if (-not $givesBlock) { return $whole }
+    Export-ScriptFunction $tree
+    . $whole | Select-Object -Last 1
 }
 
 <#

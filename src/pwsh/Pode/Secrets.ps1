@@ -22,6 +22,12 @@ function ConvertTo-SecretValue($Value) {
     throw (New-CommandError "Secret value is of an invalid type. Expected types: $script:SecretTypes. But got: $($base.GetType().Name)" 'InvalidSecretType' 'InvalidType')
 }
 
+# One value is stored. Several by pipeline are refused, and so are none, which would erase the secret.
+function Assert-OneInput([int] $Count, [string] $Command) {
+    if ($Count -gt 1) { throw (New-CommandError "The function '$Command' does not accept an array as pipeline input." 'ArrayByPipeline' 'InvalidArgument') }
+    if ($Count -eq 0) { throw (New-CommandError "Cannot bind argument to parameter 'InputObject' because it is null." 'ParameterArgumentValidationErrorNullNotAllowed' 'InvalidData') }
+}
+
 # The same as what travels; a member that no vault can hold is named.
 function ConvertTo-SecretPortable($Value) {
     $secret = ConvertTo-SecretValue $Value
@@ -60,8 +66,18 @@ function ConvertFrom-Metadata($Plain) {
 function Select-SecretValue([System.Collections.IDictionary] $Answer) {
     $value = ConvertFrom-Portable $Answer['value']
     Add-SeenSecret $value
-    if ($Answer['expand']) { return , ($value | Select-Object -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue) }
-    if ($Answer['property']) { return , ($value | Select-Object -Property ([string[]]$Answer['property'])) }
+    # A table's members count as properties, whatever kind of table it is.
+    $table = if ($value -is [System.Collections.IDictionary]) { $value }
+    if ($Answer['expand']) {
+        if ($null -ne $table) { return , $table[$Answer['expand']] }
+        return , (Select-Object -InputObject $value -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue)
+    }
+    if ($Answer['property']) {
+        if ($null -eq $table) { return , (Select-Object -InputObject $value -Property ([string[]]$Answer['property'])) }
+        $shown = [ordered]@{}
+        foreach ($name in $Answer['property']) { $shown[$name] = $table[$name] }
+        return [pscustomobject]$shown
+    }
     return , $value
 }
 
@@ -221,7 +237,7 @@ function Mount-PodeSecret {
         [int] $CacheTtl = -1
     )
     if ($Property -and $ExpandProperty) {
-        throw (New-CommandError 'Parameters Property and ExpandPropery are mutually exclusive' 'MutuallyExclusive' 'InvalidArgument')
+        throw (New-CommandError "Parameters 'Property' and 'ExpandProperty' are mutually exclusive." 'MutuallyExclusive' 'InvalidArgument')
     }
     $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList; cache_ttl = $CacheTtl }
     if ($Property) { $what['property'] = $Property }
@@ -281,7 +297,7 @@ function Update-PodeSecret {
     begin { $count = 0 }
     process { $count++ }
     end {
-        if ($count -gt 1) { throw (New-CommandError "The function 'Update-PodeSecret' does not accept an array as pipeline input." 'ArrayByPipeline' 'InvalidArgument') }
+        Assert-OneInput $count 'Update-PodeSecret'
         $what = [ordered]@{ do = 'secret-set'; name = $Name; value = ConvertTo-SecretPortable $InputObject }
         if ($null -ne $Metadata) { $what['metadata'] = ConvertTo-Metadata $Metadata }
         $null = Request-Core $what
@@ -323,7 +339,7 @@ function Set-PodeSecret {
     begin { $count = 0 }
     process { $count++ }
     end {
-        if ($count -gt 1) { throw (New-CommandError "The function 'Set-PodeSecret' does not accept an array as pipeline input." 'ArrayByPipeline' 'InvalidArgument') }
+        Assert-OneInput $count 'Set-PodeSecret'
         $what = [ordered]@{ do = 'set'; vault = $Vault; key = $Key; value = ConvertTo-SecretPortable $InputObject; arguments = ConvertTo-PortableList $ArgumentList }
         if ($null -ne $Metadata) { $what['metadata'] = ConvertTo-Metadata $Metadata }
         $null = Request-Core $what

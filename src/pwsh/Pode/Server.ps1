@@ -2,13 +2,15 @@
 
 Set-StrictMode -Version Latest
 
-# Reads server.psd1, or server.<PODE_ENVIRONMENT>.psd1 where there is one; `-File` names another.
+# Reads server.psd1, or server.<PODE_ENVIRONMENT>.psd1 where there is one; `-File` names another, or another folder.
 function Read-ServerConfig([string] $Root, [string] $File) {
-    $names = if ($File) { @([System.IO.Path]::GetFullPath($File, $Root)) }
+    if ($File) { $File = [System.IO.Path]::GetFullPath($File, $Root) }
+    $folder = if ([System.IO.Directory]::Exists($File)) { $File } elseif (-not $File) { $Root }
+    $names = if (-not $folder) { @($File) }
     else {
         @(
-            if ($env:PODE_ENVIRONMENT) { [System.IO.Path]::Combine($Root, "server.$env:PODE_ENVIRONMENT.psd1") }
-            [System.IO.Path]::Combine($Root, 'server.psd1')
+            if ($env:PODE_ENVIRONMENT) { [System.IO.Path]::Combine($folder, "server.$env:PODE_ENVIRONMENT.psd1") }
+            [System.IO.Path]::Combine($folder, 'server.psd1')
         )
     }
     foreach ($name in $names) { if ([System.IO.File]::Exists($name)) { return Import-PowerShellDataFile -LiteralPath $name } }
@@ -37,7 +39,20 @@ function ConvertTo-ServerSetting($Config) {
     }
     $routes = Get-ConfigValue $Config 'Web.ErrorPages.Routes'
     if ($routes -is [System.Collections.IDictionary]) { $settings['error_routes'] = @(foreach ($entry in $routes.GetEnumerator()) { , @([string]$entry.Key, [string]$entry.Value) }) }
+    # Where the page on scoping has it, and where one may look for it.
+    if ($true -eq (Get-ConfigValue $Config 'Server.AutoImport.SecretVaults.SecretManagement.ExportOnly')) { $settings['export_only'] = $true }
     $settings
+}
+
+# Vaults that the script has registered with SecretManagement itself, in this worker's registry.
+function Get-RegisteredVault {
+    if ($null -eq (Get-Module -Name Microsoft.PowerShell.SecretManagement)) { return }
+    foreach ($vault in Microsoft.PowerShell.SecretManagement\Get-SecretVault) {
+        [ordered]@{
+            name = $vault.Name; module = $vault.ModuleName; path = [string]$vault.ModulePath
+            parameters = (ConvertTo-VaultParameter $vault.VaultParameters) ?? [ordered]@{}
+        }
+    }
 }
 
 # Settings of server.psd1 that guard something and are not here must not pass unseen.
@@ -81,26 +96,29 @@ function Start-PodeServer {
     if ($bridge.Mode -ne 'plan') { throw (New-CommandError 'Start-PodeServer cannot be called while the server runs' 'ServerRunning') }
     if ($bridge.Served) { throw (New-CommandError 'Start-PodeServer is called a second time' 'ServerRunning') }
     $bridge.Served = $true
-    if ($CurrentPath) { $bridge.Root = $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath }
-    if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $bridge.Root) }
-    if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
+    $folder = $bridge.Root
+    if ($FilePath) {
+        $FilePath = [System.IO.Path]::GetFullPath($FilePath, $folder)
+        $bridge.Root = if ($CurrentPath) { $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath } else { [System.IO.Path]::GetDirectoryName($FilePath) }
+    }
+    if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $folder) }
     if (-not $IgnoreServerConfig) { $bridge.Config = (Read-ServerConfig $bridge.Root $ConfigFile) ?? @{} }
     Assert-ServerConfig $bridge.Config
+    $moved = Get-ConfigValue $bridge.Config 'Server.Root'
+    if ($moved) { $bridge.Root = [System.IO.Path]::GetFullPath($moved, $bridge.Root) }
+    if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
     $show = Get-ConfigValue $bridge.Config 'Web.ErrorPages.ShowExceptions'
     $what = [ordered]@{
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet
         status_page_exceptions = $(if ($StatusPageExceptions) { $StatusPageExceptions -eq 'Show' } else { $true -eq $show })
         config = ConvertTo-Portable $bridge.Config; settings = ConvertTo-ServerSetting $bridge.Config
-        config_found = [bool]$bridge.Config.Count
+        config_found = [bool]$bridge.Config.Count; registered = @(Get-RegisteredVault)
     }
     if ($Name) { $what['name'] = $Name }
     $null = Request-Core $what
     Export-ScriptParameter
     Export-ScriptFunction $bridge.Tree
-    if ($FilePath) {
-        $file = Read-ScriptFile ([System.IO.Path]::GetFullPath($FilePath, $bridge.Root))
-        $ScriptBlock = $script:UserScope.NewBoundScriptBlock((ConvertTo-SyntaxTree $file.Text $file.Path).GetScriptBlock())
-    }
+    if ($FilePath) { $ScriptBlock = Read-ScriptBlockFile $FilePath }
     Export-ScriptFunction $ScriptBlock.Ast
     & $ScriptBlock
     # Leaves the script here: what stands behind would run once the server has stopped.
@@ -229,6 +247,7 @@ function Use-PodeScript {
     [CmdletBinding()]
     param([Parameter(Mandatory, Position = 0)] [string] $Path)
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
+    if ([System.IO.Directory]::Exists($full)) { $full = [System.IO.Path]::Combine($full, '*.ps1') }
     $files = @(if ($full.IndexOfAny('*?'.ToCharArray()) -ge 0) { (Resolve-Path -Path $full).ProviderPath } else { $full })
     foreach ($item in $files) {
         $file = Read-ScriptFile $item

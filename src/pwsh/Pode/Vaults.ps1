@@ -11,6 +11,11 @@ function Find-CoreVault([string] $Name) {
     }
 }
 
+# The vaults that a call without -Vault looks through, the default one first.
+function Get-SearchedVault {
+    @((Request-Core ([ordered]@{ do = 'vault-get'; names = @(); by = 'search' }))['vaults']).Where({ $null -ne $_ })
+}
+
 # Functions of these names shadow the cmdlets in people's code only; vault modules and the worker see
 # the cmdlets.
 function Register-VaultProxy {
@@ -19,7 +24,7 @@ function Register-VaultProxy {
     # `using module Pode` and `Get-Module -ListAvailable` look here.
     $folder = [System.IO.Path]::GetDirectoryName($PSScriptRoot)
     if (-not $env:PSModulePath.StartsWith($folder, [StringComparison]::Ordinal)) { $env:PSModulePath = "$folder$([System.IO.Path]::PathSeparator)$env:PSModulePath" }
-    foreach ($name in 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Unlock-SecretVault') {
+    foreach ($name in $script:VaultProxies.Keys) {
         $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $script:VaultProxies[$name]
     }
     $null = & $script:UserScope { param($b) Set-Item -Path 'function:script:Import-Module' -Value $b } (New-ImportProxy)
@@ -36,17 +41,30 @@ $script:VaultProxies = @{
         )
         process {
             if ($null -ne $InputObject) { $Name = $InputObject.Name; $Vault = $InputObject.VaultName }
-            $known = if ($Vault) { Find-CoreVault $Vault }
-            if (-not $known) {
+            $known = @(if ($Vault) { Find-CoreVault $Vault } else { (Get-SearchedVault).ForEach({ $_['name'] }) })
+            if (-not $known.Count) {
                 $more = if ($Vault) { @{ Vault = $Vault } } else { @{} }
                 return Microsoft.PowerShell.SecretManagement\Get-Secret -Name $Name @more -AsPlainText:$AsPlainText
             }
-            $value = Read-PodeSecret -Key $Name -Vault $known
-            if (-not $AsPlainText -and $value -is [string]) { return ConvertTo-SecureText $value }
-            if (-not $AsPlainText -and $value -is [hashtable]) {
-                foreach ($key in @($value.Keys)) { if ($value[$key] -is [string]) { $value[$key] = ConvertTo-SecureText $value[$key] } }
+            $problem = $null
+            foreach ($one in $known) {
+                try { $value = Read-PodeSecret -Key $Name -Vault $one }
+                catch {
+                    # It may be in the next one.
+                    if ($null -eq $problem -and $_.FullyQualifiedErrorId -notmatch '^(GetSecretNotFound|secret_not_found)\b') { $problem = $_ }
+                    continue
+                }
+                if (-not $AsPlainText -and $value -is [string]) { return ConvertTo-SecureText $value }
+                if (-not $AsPlainText -and $value -is [hashtable]) {
+                    foreach ($key in @($value.Keys)) { if ($value[$key] -is [string]) { $value[$key] = ConvertTo-SecureText $value[$key] } }
+                }
+                return , $value
             }
-            return , $value
+            if ($null -ne $problem) { throw $problem }
+            # As the cmdlet says it, and as loud as the caller wants it.
+            if (-not $PSBoundParameters.ContainsKey('ErrorAction')) { $ErrorActionPreference = $PSCmdlet.SessionState.PSVariable.GetValue('ErrorActionPreference') }
+            $missing = [System.Management.Automation.ItemNotFoundException]::new("The secret $Name was not found.")
+            $PSCmdlet.WriteError([System.Management.Automation.ErrorRecord]::new($missing, 'GetSecretNotFound', 'ObjectNotFound', $null))
         }
     }
     'Set-Secret' = {
@@ -60,7 +78,7 @@ $script:VaultProxies = @{
             [switch] $NoClobber
         )
         process {
-            $known = if ($Vault) { Find-CoreVault $Vault }
+            $known = if ($Vault) { Find-CoreVault $Vault } else { (Get-SearchedVault).ForEach({ $_['name'] }) | Select-Object -First 1 }
             $value = if ($null -ne $SecureStringSecret) { $SecureStringSecret } else { $Secret }
             if (-not $known -or $NoClobber) {
                 if ($known) { throw (New-CommandError 'Set-Secret -NoClobber is not possible for a vault of the server (hint: Set-PodeSecret)' 'NotSupported' 'NotImplemented') }
@@ -68,7 +86,7 @@ $script:VaultProxies = @{
                 foreach ($key in 'Vault', 'Metadata') { if ($PSBoundParameters.ContainsKey($key)) { $more[$key] = $PSBoundParameters[$key] } }
                 return Microsoft.PowerShell.SecretManagement\Set-Secret -Name $Name -Secret $value @more -NoClobber:$NoClobber
             }
-            if (-not $PSCmdlet.ShouldProcess($Vault, 'Write secret')) { return }
+            if (-not $PSCmdlet.ShouldProcess($known, 'Write secret')) { return }
             $more = if ($Metadata) { @{ Metadata = $Metadata } } else { @{} }
             Set-PodeSecret -Key $Name -Vault $known -InputObject $value @more
         }
@@ -89,12 +107,38 @@ $script:VaultProxies = @{
         [CmdletBinding()]
         param([Parameter(Position = 0)] [string] $Name, [Parameter(Position = 1)] [string] $Vault)
         process {
-            $known = if ($Vault) { Find-CoreVault $Vault }
-            if (-not $known) { return Microsoft.PowerShell.SecretManagement\Get-SecretInfo @PSBoundParameters }
-            foreach ($info in @((Request-Core ([ordered]@{ do = 'info'; vault = $known }))['secrets'])) {
-                if ($null -eq $info -or ($Name -and $info['name'] -notlike $Name)) { continue }
-                [pscustomobject]@{ Name = $info['name']; Type = $info['type']; VaultName = $Vault; Metadata = ConvertFrom-Metadata $info['metadata'] }
+            $known = @(if ($Vault) { foreach ($one in @(Find-CoreVault $Vault)) { @{ name = $one; vault_name = $Vault } } } else { Get-SearchedVault })
+            if (-not $known.Count) { return Microsoft.PowerShell.SecretManagement\Get-SecretInfo @PSBoundParameters }
+            $found = foreach ($one in $known) {
+                foreach ($info in @((Request-Core ([ordered]@{ do = 'info'; vault = $one['name'] }))['secrets'])) {
+                    if ($null -eq $info -or ($Name -and $info['name'] -notlike $Name)) { continue }
+                    [pscustomobject]@{ Name = $info['name']; Type = $info['type']; VaultName = $one['vault_name']; Metadata = ConvertFrom-Metadata $info['metadata'] }
+                }
             }
+            $found | Sort-Object -Property Name
+        }
+    }
+    'Set-SecretInfo' = {
+        [CmdletBinding(SupportsShouldProcess)]
+        param(
+            [Parameter(Mandatory, Position = 0)] [string] $Name,
+            [Parameter(Mandatory, Position = 1)] [hashtable] $Metadata,
+            [Parameter(Position = 2)] [string] $Vault
+        )
+        process {
+            $known = if ($Vault) { Find-CoreVault $Vault } else { (Get-SearchedVault).ForEach({ $_['name'] }) | Select-Object -First 1 }
+            if ($known) { throw (New-CommandError 'Set-SecretInfo is not possible for a vault of the server (hint: Set-PodeSecret -Metadata)' 'NotSupported' 'NotImplemented') }
+            Microsoft.PowerShell.SecretManagement\Set-SecretInfo @PSBoundParameters
+        }
+    }
+    # All vaults of SecretStore are one store, which the server then keeps unlocked.
+    'Unlock-SecretStore' = {
+        [CmdletBinding()]
+        param([Parameter(Mandatory, Position = 0, ValueFromPipeline)] [securestring] $Password, [int] $PasswordTimeout)
+        process {
+            $known = (Get-SearchedVault).Where({ $_['module'] -match '(^|[\\/])Microsoft\.PowerShell\.SecretStore$' })
+            if (-not $known.Count) { return Microsoft.PowerShell.SecretStore\Unlock-SecretStore @PSBoundParameters }
+            foreach ($one in $known) { $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $one['name']; secret = ConvertTo-SecretTag $Password }) }
         }
     }
     'Unlock-SecretVault' = {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::vaults::minutes;
 use super::{Answer, Asking, Failure, fault_of, no_vault, not_mounted, nothing, refusal};
-use crate::mount::merge;
 use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
 use crate::script::custom::{self, Call};
@@ -209,41 +208,18 @@ impl Asking {
             let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member };
             return self.verb(worker, entry, verb).await.map(|_| nothing()).map_err(fault_of);
         }
-        let value = match member {
-            Some(member) => self.merged(worker, entry, key, &member, value, arguments).await?,
-            None => value,
-        };
         let call = Call {
             kind: "set",
             key: Some(key),
             value: Some(&value),
             metadata: metadata.as_ref(),
             arguments,
-            secret: None,
+            ..Call::default()
         };
-        self.custom(worker, entry, call).await.map(|_| nothing())
-    }
-
-    /// A custom vault's whole value with one member changed.
-    async fn merged(
-        &mut self,
-        worker: &mut Worker,
-        entry: &Arc<Entry>,
-        key: &str,
-        member: &str,
-        value: SecretValue,
-        arguments: &[Portable],
-    ) -> Result<SecretValue, Failure> {
-        match self.value_now(worker, entry, key, arguments).await? {
-            whole if matches!(*whole, SecretValue::Clixml(_)) && !is_null(&whole) => {
-                let message = format!(
-                    "'{member}' of the secret '{key}' cannot be updated by itself: the vault '{}' gives no Hashtable",
-                    entry.plan.name
-                );
-                Err(refusal("SecretMember", message))
-            }
-            whole => Ok(merge(Some(&whole), member, value)),
-        }
+        let Some(member) = member else {
+            return self.custom(worker, entry, call).await.map(|_| nothing());
+        };
+        self.custom_member(worker, entry, call, &member).await.map(|()| nothing())
     }
 
     async fn remove_key(
@@ -267,10 +243,6 @@ impl Asking {
 
 fn mounted(name: &str) -> Failure {
     refusal("SecretMounted", format!("A Secret with the name '{name}' has already been mounted."))
-}
-
-fn is_null(value: &SecretValue) -> bool {
-    matches!(value, SecretValue::Clixml(document) if document.expose().contains("<Nil />"))
 }
 
 /// The answer for a value: projected here where it is a table; else whole, and what to show of it beside it.

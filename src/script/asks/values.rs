@@ -68,7 +68,7 @@ impl Asking {
     }
 
     /// A value, from the vault.
-    pub(super) async fn value_now(
+    pub(in crate::script) async fn value_now(
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,

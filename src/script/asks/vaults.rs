@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Asking, Failure, fault_of, no_vault, nothing, refusal};
-use crate::bridge::open_local;
+use crate::bridge::{Bridge, open_local};
 use crate::plan::{Custom, Extension, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::registry;
+use crate::script::Core;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::session::Block;
 use crate::script::settings::AutoImport;
@@ -66,7 +67,7 @@ pub(super) struct Named {
 pub(super) struct Names {
     #[serde(default)]
     names: Vec<String>,
-    /// `registry`: by SecretManagement's names.
+    /// `registry`: by SecretManagement's names; `search`: all that it looks through where none is named.
     #[serde(default)]
     by: Option<String>,
 }
@@ -105,7 +106,7 @@ impl Asking {
         let vaults = bridge.vaults();
         // What the user had registered gives way to what the script says.
         if let Ok(present) = vaults.get(&name)
-            && (add.replace || present.plan.extension().is_some_and(|extension| extension.imported))
+            && (add.replace || is_imported(&present))
         {
             vaults.forget(&name);
         }
@@ -212,14 +213,13 @@ impl Asking {
 
     pub(super) fn vault_get(&self, names: &Names) -> Answer {
         let bridge = self.bridge()?;
-        let by_registry = names.by.as_deref() == Some("registry");
-        let is_it = |entry: &Arc<Entry>, name: &str| match entry.plan.extension() {
-            Some(extension) if by_registry => fold(&extension.registered) == fold(name),
-            _ => !by_registry && fold(&entry.plan.name) == fold(name),
-        };
         let all = bridge.vaults().all();
-        let found = names.names.iter().filter_map(|name| all.iter().find(|entry| is_it(entry, name)));
-        Ok(json!({ "vaults": found.map(|entry| shown(entry)).collect::<Vec<_>>() }))
+        let found = match names.by.as_deref() {
+            Some("search") => search_order(&all, self.core.settings.default_vault().as_deref()),
+            Some("registry") => named(&all, names, |entry| Some(&entry.plan.extension()?.registered)),
+            _ => named(&all, names, |entry| Some(&entry.plan.name)),
+        };
+        Ok(json!({ "vaults": found.into_iter().map(|entry| shown(entry)).collect::<Vec<_>>() }))
     }
 
     /// Names, types and metadata; never values.
@@ -236,33 +236,69 @@ impl Asking {
 
     /// Brings vaults of the user's in that are not imported by themselves.
     pub(super) fn vault_export(&self, names: &Names) -> Answer {
-        let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
-        self.import(|vault| wanted.contains(&fold(&vault.name)))?;
+        if self.core.settings.auto_import() == AutoImport::Exported {
+            let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
+            self.import(|vault| wanted.contains(&fold(&vault.name)))?;
+        }
         Ok(nothing())
     }
 
+    /// Does to the user's own vaults what `server.psd1` says, once it is known. Until then the script's first
+    /// lines could use them all.
     pub(super) fn auto_import(&self) -> Result<(), Failure> {
-        match self.core.settings.auto_import() {
-            AutoImport::All => self.import(|_| true),
-            AutoImport::Off | AutoImport::Exported => Ok(()),
+        if self.core.settings.auto_import() == AutoImport::All {
+            return self.import(|_| true);
         }
+        let bridge = self.bridge()?;
+        for entry in bridge.vaults().all().iter().filter(|entry| is_imported(entry)) {
+            bridge.vaults().forget(&entry.plan.name);
+        }
+        Ok(())
     }
 
     fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Failure> {
         let bridge = self.bridge()?;
-        if self.core.options.no_import {
-            return Ok(());
+        let vaults = bridge.vaults();
+        for vault in self.core.settings.registered().into_iter().filter(&wanted) {
+            // What the script itself registers goes before what was there. What is the same stays as it is: the
+            // script may have unlocked it.
+            if let Ok(present) = vaults.get(&vault.name)
+                && is_imported(&present)
+                && !is_same(&present.plan, &vault)
+            {
+                vaults.forget(&vault.name);
+            }
+            let _ = vaults.add(vault, Means::default());
         }
-        let found = registry::look();
-        if let Some(problem) = &found.problem {
-            tracing::warn!(file = %found.path.display(), "the user's vault registry could not be read: {problem}");
-        }
-        for vault in found.vaults.into_iter().filter(wanted) {
-            // The script's own goes first.
-            let _ = bridge.vaults().add(vault, Means::default());
-        }
+        import_registry(&self.core, &bridge, wanted);
         Ok(())
     }
+}
+
+/// Brings in vaults of the user's registry. A name that is taken stays as it is.
+pub(in crate::script) fn import_registry(core: &Core, bridge: &Bridge, wanted: impl Fn(&Vault) -> bool) {
+    if core.options.no_import {
+        return;
+    }
+    let found = registry::look();
+    if let Some(problem) = &found.problem {
+        tracing::warn!(file = %found.path.display(), "the user's vault registry could not be read: {problem}");
+    }
+    core.settings.set_default_vault(found.default);
+    for vault in found.vaults.into_iter().filter(wanted) {
+        let _ = bridge.vaults().add(vault, Means::default());
+    }
+}
+
+fn is_same(a: &Vault, b: &Vault) -> bool {
+    let told = |vault: &Vault| {
+        vault.extension().map(|extension| (fold(extension.module_name()), extension.parameters.clone()))
+    };
+    told(a) == told(b)
+}
+
+fn is_imported(entry: &Entry) -> bool {
+    entry.plan.extension().is_some_and(|extension| extension.imported)
 }
 
 /// The vault's plan, checked as Pode checks it.
@@ -369,6 +405,34 @@ fn secret_store_rules(extension: &mut Extension) -> Result<(), Failure> {
         parameters.insert(timeout.unwrap_or_else(|| "PasswordTimeout".into()), seconds.into());
     }
     Ok(())
+}
+
+/// Where SecretManagement looks when no vault is named: the default (its name folded), then the others by
+/// name. Without one the first that was registered is the default.
+pub(in crate::script) fn search_order<'a>(
+    all: &'a [Arc<Entry>],
+    default: Option<&str>,
+) -> Vec<&'a Arc<Entry>> {
+    let name = |entry: &Entry| entry.plan.extension().map(|extension| fold(&extension.registered));
+    let mut found: Vec<_> = all.iter().filter(|entry| name(entry).is_some()).collect();
+    found.sort_by_key(|entry| name(entry));
+    let named = found.iter().position(|entry| name(entry).as_deref() == default);
+    let oldest = || found.iter().enumerate().min_by_key(|(_, entry)| entry.number).map(|(place, _)| place);
+    if let Some(place) = named.or_else(oldest) {
+        let default = found.remove(place);
+        found.insert(0, default);
+    }
+    found
+}
+
+/// The vaults of these names, in their order.
+fn named<'a>(
+    all: &'a [Arc<Entry>],
+    names: &Names,
+    name_of: impl Fn(&Entry) -> Option<&String>,
+) -> Vec<&'a Arc<Entry>> {
+    let is_it = |entry: &Entry, name: &str| name_of(entry).is_some_and(|present| fold(present) == fold(name));
+    names.names.iter().filter_map(|name| all.iter().find(|entry| is_it(entry, name))).collect()
 }
 
 /// As `Get-PodeSecretVault` shows it, without its secrets.
