@@ -76,7 +76,8 @@ function ConvertTo-ScriptFault([System.Management.Automation.ErrorRecord] $Recor
     $message = Hide-SeenSecret $exception.Message
     if ($message.Length -gt 4000) { $message = $message.Substring(0, 4000) }
     $fault = [ordered]@{
-        id       = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
+        # Of a thrown text the id is the text.
+        id       = Hide-SeenSecret ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
         kind     = $exception.GetType().FullName
         category = [string]$Record.CategoryInfo.Category
         message  = $message

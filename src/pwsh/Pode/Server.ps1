@@ -49,6 +49,21 @@ function Assert-ServerConfig($Config) {
     }
 }
 
+# The block of a file: in Pode a file gives it as its value. A file that ends with none is the block itself.
+function Read-ScriptBlock([string] $Path) {
+    $file = Read-ScriptFile $Path
+    $tree = ConvertTo-SyntaxTree $file.Text $file.Path
+    Export-ScriptFunction $tree
+    $block = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
+    $last = $tree.EndBlock.Statements | Select-Object -Last 1
+    if ($last -is [System.Management.Automation.Language.ReturnStatementAst]) { $last = $last.Pipeline }
+    if ($last -isnot [System.Management.Automation.Language.PipelineAst] -or $last.PipelineElements.Count -ne 1) { return $block }
+    $value = $last.PipelineElements[0]
+    if ($value -isnot [System.Management.Automation.Language.CommandExpressionAst] -or
+        $value.Expression -isnot [System.Management.Automation.Language.ScriptBlockExpressionAst]) { return $block }
+    @(. $block)[-1]
+}
+
 <#
 .SYNOPSIS
 Runs the server block, so that it declares what is to be served. Code behind it does not run.
@@ -81,10 +96,18 @@ function Start-PodeServer {
     if ($bridge.Mode -ne 'plan') { throw (New-CommandError 'Start-PodeServer cannot be called while the server runs' 'ServerRunning') }
     if ($bridge.Served) { throw (New-CommandError 'Start-PodeServer is called a second time' 'ServerRunning') }
     $bridge.Served = $true
+    # The root is where the script is, or the file of -FilePath; -RootPath and server.psd1 may say otherwise.
+    $folder = $bridge.Root
+    if ($FilePath) {
+        $FilePath = [System.IO.Path]::GetFullPath($FilePath, $folder)
+        $bridge.Root = [System.IO.Path]::GetDirectoryName($FilePath)
+    }
     if ($CurrentPath) { $bridge.Root = $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath }
-    if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $bridge.Root) }
-    if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
+    if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $folder) }
     if (-not $IgnoreServerConfig) { $bridge.Config = (Read-ServerConfig $bridge.Root $ConfigFile) ?? @{} }
+    $set = Get-ConfigValue $bridge.Config 'Server.Root'
+    if ($set) { $bridge.Root = [System.IO.Path]::GetFullPath($set, $bridge.Root) }
+    if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
     Assert-ServerConfig $bridge.Config
     $show = Get-ConfigValue $bridge.Config 'Web.ErrorPages.ShowExceptions'
     $what = [ordered]@{
@@ -97,10 +120,7 @@ function Start-PodeServer {
     $null = Request-Core $what
     Export-ScriptParameter
     Export-ScriptFunction $bridge.Tree
-    if ($FilePath) {
-        $file = Read-ScriptFile ([System.IO.Path]::GetFullPath($FilePath, $bridge.Root))
-        $ScriptBlock = $script:UserScope.NewBoundScriptBlock((ConvertTo-SyntaxTree $file.Text $file.Path).GetScriptBlock())
-    }
+    if ($FilePath) { $ScriptBlock = Read-ScriptBlock $FilePath }
     Export-ScriptFunction $ScriptBlock.Ast
     & $ScriptBlock
     # Leaves the script here: what stands behind would run once the server has stopped.
