@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::ext::ReasonPhrase;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
@@ -69,6 +70,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// In place of the status's own phrase.
+    pub reason: Option<ReasonPhrase>,
 }
 
 /// The other end of a connection.

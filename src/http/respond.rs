@@ -76,7 +76,7 @@ pub fn empty(status: StatusCode) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
-    Reply { status, headers, body: Bytes::new() }
+    Reply { status, headers, body: Bytes::new(), reason: None }
 }
 
 /// A reply with a body, whose buffer is wiped when it has been sent.

@@ -292,6 +292,9 @@ async fn exchange(
     }
     let mut response = hyper::Response::new(Full::new(reply.body));
     *response.status_mut() = reply.status;
+    if let Some(reason) = reply.reason {
+        response.extensions_mut().insert(reason);
+    }
     *response.headers_mut() = reply.headers;
     Ok(response)
 }

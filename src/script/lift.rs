@@ -56,7 +56,6 @@ impl Template {
         let bare = match self {
             Template::Secret(_) => Some(values.next()?.as_text()?),
             Template::Literal(serde_json::Value::String(text)) => Some(text.as_str()),
-            Template::Literal(serde_json::Value::Null) => Some(""),
             _ => None,
         };
         if let Some(bare) = bare {

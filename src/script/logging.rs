@@ -36,18 +36,18 @@ struct Sinks {
 }
 
 impl Logging {
-    /// Turns a log on.
+    /// Turns a log on, beside those that are on.
     pub fn enable(&self, declared: &Declared, root: Option<&str>) -> Result<(), String> {
         let file = declared.file.as_deref().map(|path| open(path, root)).transpose()?;
         let mut sinks = self.sinks();
         match declared.kind.to_ascii_lowercase().as_str() {
             "error" => {
-                sinks.errors = file;
+                sinks.errors = file.or(sinks.errors.take());
                 sinks.levels = declared.levels.iter().map(|level| level.to_ascii_lowercase()).collect();
             }
             "request" => {
-                sinks.requests = declared.terminal || file.is_none();
-                sinks.request_file = file;
+                sinks.requests |= declared.terminal || file.is_none();
+                sinks.request_file = file.or(sinks.request_file.take());
             }
             other => return Err(format!("there is no log of the kind '{other}'")),
         }

@@ -1,4 +1,4 @@
-//! Error pages: HTML as Pode's, or JSON.
+//! Error pages: HTML as Pode's, JSON or XML.
 //!
 //! Everything that came from outside is escaped; what an exception said is shown only where the script
 //! asked for it.
@@ -15,6 +15,8 @@ pub enum Form {
     Html,
     /// An object with `Url`, `Status` and `Exception`.
     Json,
+    /// The same as elements. Only where the script asks for it.
+    Xml,
 }
 
 /// What a page may say of an exception.
@@ -39,7 +41,7 @@ pub struct Page<'a> {
     pub status: StatusCode,
     /// In place of the status's own phrase.
     pub description: Option<&'a str>,
-    /// The path asked for, decoded.
+    /// What was asked for: protocol, host and decoded path, without the query.
     pub url: &'a str,
     /// Only where exceptions are shown.
     pub exception: Option<&'a Exception>,
@@ -88,6 +90,7 @@ impl Form {
             wishes.explicit.or(wishes.route).or_else(of_path).or_else(strict).or(settings.default.as_deref());
         match said.filter(|said| !said.trim().is_empty()) {
             Some(said) if is_json(said) => Form::Json,
+            Some(said) if is_xml(said) => Form::Xml,
             Some(_) => Form::Html,
             None if wishes.accept.is_some_and(prefers_json) => Form::Json,
             None => Form::Html,
@@ -99,6 +102,7 @@ impl Form {
         match self {
             Form::Html => "text/html; charset=utf-8",
             Form::Json => "application/json; charset=utf-8",
+            Form::Xml => "application/xml; charset=utf-8",
         }
     }
 }
@@ -119,6 +123,10 @@ fn media(text: &str) -> String {
 fn is_json(text: &str) -> bool {
     let media = media(text);
     media.ends_with("/json") || media.ends_with("+json")
+}
+
+fn is_xml(text: &str) -> bool {
+    media(text).ends_with("/xml")
 }
 
 /// Whether JSON is named, and not less liked than HTML.
@@ -142,6 +150,7 @@ impl Page<'_> {
         match form {
             Form::Html => self.html(),
             Form::Json => self.json(),
+            Form::Xml => self.xml(),
         }
     }
 
@@ -153,6 +162,21 @@ impl Page<'_> {
     fn json(&self) -> String {
         let status = serde_json::json!({ "Code": self.status.as_u16(), "Description": self.description() });
         serde_json::json!({ "Url": self.url, "Status": status, "Exception": self.exception }).to_string()
+    }
+
+    fn xml(&self) -> String {
+        let (code, description, url) =
+            (self.status.as_u16(), xml_text(self.description()), xml_text(self.url));
+        let exception = self.exception.map(|Exception { message, stack_trace, line, category }| {
+            [("Message", message), ("StackTrace", stack_trace), ("Line", line), ("Category", category)]
+                .map(|(name, text)| format!("<{name}>{}</{name}>", xml_text(text)))
+                .concat()
+        });
+        format!(
+            "<Error><Status><Code>{code}</Code><Description>{description}</Description></Status>\
+             <Url>{url}</Url><Exception>{}</Exception></Error>",
+            exception.unwrap_or_default()
+        )
     }
 
     fn html(&self) -> String {
@@ -173,6 +197,14 @@ fn exception_html(exception: &Exception) -> String {
     [("Message", message), ("Category", category), ("Line", line), ("StackTrace", stack_trace)]
         .map(|(name, text)| row(name, text))
         .concat()
+}
+
+/// Text for XML, which cannot hold most control characters at all.
+fn xml_text(text: &str) -> String {
+    escaped(text).replace(
+        |c: char| (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || c == '\u{fffe}' || c == '\u{ffff}',
+        "\u{fffd}",
+    )
 }
 
 /// Text for HTML, in elements and attributes.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::ext::ReasonPhrase;
 use hyper::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
@@ -94,6 +95,9 @@ impl<'a> Exchange<'a> {
     }
 
     async fn answer(self) -> Reply {
+        if self.head.version != Version::HTTP_10 && !self.head.headers.contains_key(HOST) {
+            return self.page(StatusCode::BAD_REQUEST);
+        }
         let Some(endpoint) = self.core.endpoints.find(self.head.listener, self.header(HOST)) else {
             return self.page(StatusCode::BAD_REQUEST);
         };
@@ -132,7 +136,7 @@ impl<'a> Exchange<'a> {
                 let mut headers = self.headers();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
                 let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
-                Some(Reply { status: StatusCode::OK, headers, body })
+                Some(Reply { status: StatusCode::OK, headers, body, reason: None })
             }
             Lift::Update { secret, field } => {
                 if self.head.headers.contains_key(CONTENT_ENCODING) || !self.is_of_extension(secret) {
@@ -143,9 +147,12 @@ impl<'a> Exchange<'a> {
                 let bridge = self.core.bridge()?;
                 let value = SecretValue::String(text);
                 match bridge.update(secret, value, None, self.head.deadline).await {
-                    Ok(()) => {
-                        Some(Reply { status: StatusCode::OK, headers: self.headers(), body: Bytes::new() })
-                    }
+                    Ok(()) => Some(Reply {
+                        status: StatusCode::OK,
+                        headers: self.headers(),
+                        body: Bytes::new(),
+                        reason: None,
+                    }),
                     Err(error) => self.refused(route, error),
                 }
             }
@@ -230,7 +237,9 @@ impl<'a> Exchange<'a> {
         if let Some(fault) = &response.failed {
             self.core.logging.failure(self.position(route, fault).as_ref(), fault);
         }
-        let Ok(status) = StatusCode::from_u16(response.status) else {
+        // One below 200 is no answer to a request.
+        let status = StatusCode::from_u16(response.status).ok().filter(|status| !status.is_informational());
+        let Some(status) = status else {
             tracing::error!(
                 status = response.status,
                 path = route.path,
@@ -251,9 +260,13 @@ impl<'a> Exchange<'a> {
             }
             None => {
                 let body = response.body.map(Bytes::from_owner).unwrap_or_default();
-                Reply { status, headers: self.headers(), body }
+                Reply { status, headers: self.headers(), body, reason: None }
             }
         };
+        let described = response.page.as_ref().and_then(|wish| wish.description.as_ref());
+        let described = described.or(response.description.as_ref()).filter(|text| !text.is_empty());
+        // What cannot stand in a status line is left out.
+        reply.reason = described.and_then(|text| ReasonPhrase::try_from(text.as_bytes()).ok());
         for (name, value) in &response.headers {
             let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
             let (Ok(name), Ok(value)) = parsed else {
@@ -314,6 +327,13 @@ impl<'a> Exchange<'a> {
         headers
     }
 
+    /// What was asked for, as Pode's pages show it.
+    fn url(&self) -> String {
+        let listener = self.core.endpoints.listeners().into_iter().nth(self.head.listener);
+        let protocol = if listener.is_some_and(|listener| listener.tls.is_some()) { "https" } else { "http" };
+        format!("{protocol}://{}{}", self.header(HOST).unwrap_or_default(), self.path)
+    }
+
     fn page(&self, status: StatusCode) -> Reply {
         self.full_page(status, None, None, None, None)
     }
@@ -336,10 +356,10 @@ impl<'a> Exchange<'a> {
         };
         let form = Form::choose(&settings, wishes);
         let exception = exception.filter(|_| settings.show_exceptions);
-        let page = Page { status, description, url: &self.path, exception };
+        let page = Page { status, description, url: &self.url(), exception };
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-        Reply { status, headers, body: page.render(form).into() }
+        Reply { status, headers, body: page.render(form).into(), reason: None }
     }
 }
 

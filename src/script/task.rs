@@ -96,6 +96,9 @@ pub struct Response {
     /// The body.
     #[serde(default)]
     pub body: Option<Bytes>,
+    /// The reason phrase, beside a body.
+    #[serde(default)]
+    pub description: Option<String>,
     /// In place of a body: an error page, rendered by the core.
     #[serde(default)]
     pub page: Option<PageWish>,

@@ -263,6 +263,7 @@ pub async fn running(steps: Vec<Value>) -> Running {
 
 pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head {
     let mut map = HeaderMap::new();
+    map.insert("host", HeaderValue::from_static("localhost"));
     for (name, value) in headers {
         map.insert(*name, HeaderValue::from_str(value).unwrap());
     }

@@ -105,11 +105,21 @@ Test-Rule 'start: threads, root, status pages and server.psd1' {
     }
     finally { [System.IO.File]::Delete("$global:Folder/server.psd1") }
 }
-Test-Rule 'start: a file holds the server block' {
-    $null = New-TestScript 'Add-PodeRoute -Method Get -Path ''/f'' -ScriptBlock { }' 'block.ps1'
-    $null = Invoke-Plan 'Start-PodeServer -FilePath ./block.ps1'
-    Assert-Equal $global:Core.Routes[0]['path'] '/f'
-    Assert-Equal $global:Core.Routes[0]['position']['line'] 1
+foreach ($text in 'Add-PodeRoute -Method Get -Path ''/f'' -ScriptBlock { 1 }', '{ Add-PodeRoute -Method Get -Path ''/f'' -ScriptBlock { 1 } }', 'return { Add-PodeRoute -Method Get -Path ''/f'' -ScriptBlock { 1 } }') {
+    Test-Rule "start: a file holds the server block: $text" {
+        $null = New-TestScript $text 'block.ps1'
+        $null = Invoke-Plan 'Start-PodeServer -FilePath ./block.ps1'
+        Assert-Equal $global:Core.Routes[0]['path'] '/f'
+        Assert-Equal $global:Core.Routes[0]['position']['line'] 1
+    }
+}
+Test-Rule 'start: the root is the folder of -FilePath, unless -RootPath says otherwise' {
+    $sub = [System.IO.Directory]::CreateDirectory("$global:Folder/sub").FullName
+    $null = New-TestScript '{ $global:Bound = Get-PodeServerPath }' 'sub/block.ps1'
+    $null = Invoke-Plan 'Start-PodeServer -FilePath ./sub/block.ps1'
+    Assert-Equal $global:Bound $sub
+    $null = Invoke-Plan 'Start-PodeServer -FilePath ./sub/block.ps1 -RootPath ..'
+    Assert-Equal $global:Bound ([System.IO.Path]::GetDirectoryName($global:Folder))
 }
 Test-Rule 'start: a file gives the server block as its value, and its folder is the root' {
     $null = [System.IO.Directory]::CreateDirectory("$global:Folder/app")
@@ -159,6 +169,24 @@ foreach ($case in @(
         @('$p = @{ Middleware = 1 }; Add-PodeRoute -Method Get -Path / -ScriptBlock { } @p', '''Middleware''.*hint.*:2$')
     )) {
     Test-Rule "refused: $($case[0])" { Assert-Throws { Invoke-Plan "Start-PodeServer {`n$($case[0])`n}" } $case[1] }
+}
+Test-Rule 'refused: a route without logic' {
+    Assert-Throws { Invoke-Plan "Start-PodeServer {`n Add-PodeRoute -Method Get -Path /x -ScriptBlock { }`n}" } '\[Get\] /x: No logic passed.*:2$'
+}
+Test-Rule 'another Pode on this machine is never loaded' {
+    $folder = [System.IO.Directory]::CreateDirectory("$global:Folder/modules/Pode/2.99.0").FullName
+    [System.IO.File]::WriteAllText("$folder/Pode.psm1", 'function Get-PodeNovelty { 1 }; function Start-PodeServer { $global:Bound = ''the other'' }')
+    [System.IO.File]::WriteAllText("$folder/Pode.psd1", "@{ ModuleVersion = '2.99.0'; RootModule = 'Pode.psm1'; GUID = 'bd67f3f2-6b6b-4a3e-9c49-1d9d0a3f1b11'; FunctionsToExport = @('Get-PodeNovelty', 'Start-PodeServer') }")
+    $before = $env:PSModulePath
+    $env:PSModulePath = "$before$([System.IO.Path]::PathSeparator)$global:Folder/modules"
+    $global:Bound = ''
+    try {
+        Assert-Throws { Invoke-Plan "Start-PodeServer {`n Get-PodeNovelty`n}" } 'Get-PodeNovelty is no command.*:2$'
+        Assert-Throws { Invoke-Plan "Start-PodeServer {`n Get-PodeVersion`n}" } 'Get-PodeVersion is a command of Pode.*:2$'
+    }
+    finally { $env:PSModulePath = $before }
+    Assert-Equal $global:Bound ''
+    Assert-Equal @(Get-Module Pode).Count 1
 }
 Test-Rule 'a function of the script''s own may have such a name' {
     $null = Invoke-Plan "function Add-PodeTimer { }`nStart-PodeServer { Add-PodeTimer }"
@@ -320,7 +348,7 @@ Test-Rule 'WebEvent: what the issue names' {
 foreach ($case in @(
         @('a table', 'Write-PodeJsonResponse @{ Value = ''v'' }', '{"Value":"v"}', 'application/json; charset=utf-8'),
         @('a text as it is', 'Write-PodeJsonResponse ''[1]''', '[1]', 'application/json; charset=utf-8'),
-        @('nothing', 'Write-PodeJsonResponse $null', '{}', 'application/json; charset=utf-8'),
+        @('nothing', 'Write-PodeJsonResponse $null', 'null', 'application/json; charset=utf-8'),
         @('escapes', 'Write-PodeJsonResponse @{ a = "q`"b\n`n`u{1}<é" }', '{"a":"q\"b\\n\n\u0001<é"}', 'application/json; charset=utf-8'),
         @('deep and other types', 'Write-PodeJsonResponse ([ordered]@{ a = @(1, $true, $null); d = [datetime]::new(2026, 1, 1, 0, 0, 0, [System.DateTimeKind]::Utc); o = [pscustomobject]@{ x = 1.5 } })', '{"a":[1,true,null],"d":"2026-01-01T00:00:00Z","o":{"x":1.5}}', 'application/json; charset=utf-8'),
         @('the parameters', 'Write-PodeJsonResponse $WebEvent.Parameters', '{}', 'application/json; charset=utf-8'),
@@ -328,7 +356,11 @@ foreach ($case in @(
         @('a key that is a number', 'Write-PodeJsonResponse @{ 1 = [double]2.5 }', '{"1":2.5}', 'application/json; charset=utf-8'),
         @('text', 'Write-PodeTextResponse ''t''', 't', 'text/plain; charset=utf-8'),
         @('html', 'Write-PodeHtmlResponse ''<p>''', '<p>', 'text/html; charset=utf-8'),
-        @('xml', 'Write-PodeXmlResponse @{ a = ''<'' }', '<?xml version="1.0" encoding="utf-8"?><Objects><Object Type="System.Management.Automation.PSCustomObject"><Property Name="a" Type="System.String">&lt;</Property></Object></Objects>', 'application/xml; charset=utf-8'),
+        @('xml', 'Write-PodeXmlResponse @{ a = ''<'' }', (@('<?xml version="1.0" encoding="utf-8"?>', '<Objects>', '  <Object>', '    <Property Name="a">&lt;</Property>', '  </Object>', '</Objects>') -join [Environment]::NewLine), 'application/xml; charset=utf-8'),
+        @('rows as html', 'Write-PodeHtmlResponse @([ordered]@{ A = 1; B = ''<'' }, [ordered]@{ A = 2; B = 3 })', (@('<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"  "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">', '<html xmlns="http://www.w3.org/1999/xhtml">', '<head>', '<title>HTML TABLE</title>', '</head><body>', '<table>', '<colgroup><col/><col/></colgroup>', '<tr><th>A</th><th>B</th></tr>', '<tr><td>1</td><td>&lt;</td></tr>', '<tr><td>2</td><td>3</td></tr>', '</table>', '</body></html>') -join [Environment]::NewLine), 'text/html; charset=utf-8'),
+        @('bytes', 'Write-PodeTextResponse -Bytes ([byte[]](65, 66)) -ContentType image/png', 'AB', 'image/png; charset=utf-8'),
+        @('an empty text, without a type', 'Write-PodeTextResponse -Value ''''', '', ''),
+        @('a too deep table, as ConvertTo-Json says it', 'Write-PodeJsonResponse @{ a = @{ b = @{ c = @{ d = 1 } } } } -Depth 2', '{"a":{"b":{"c":"System.Collections.Hashtable"}}}', 'application/json; charset=utf-8'),
         @('csv', 'Write-PodeCsvResponse @{ a = 1 }', "`"a`"$([Environment]::NewLine)`"1`"", 'text/csv; charset=utf-8'),
         @('twice: the last', 'Write-PodeTextResponse one; Write-PodeTextResponse two', 'two', 'text/plain; charset=utf-8')
     )) {
@@ -345,9 +377,32 @@ Test-Rule 'response: nothing written is 200 and empty; output is nobody''s' {
 }
 Test-Rule 'response: status, headers, cookies, moves' {
     $response = Invoke-RouteText 'Add-PodeHeader -Name X-A -Value 1; Add-PodeHeader -Name X-A -Value 2; $WebEvent.Response.Headers[''X-B''] = ''b''; $null = Set-PodeCookie -Name c -Value v -HttpOnly; Write-PodeJsonResponse @{ a = 1 } -StatusCode 201'
-    Assert-Equal @($response['status'], (Get-ResponseHeader $response 'X-A'), (Get-ResponseHeader $response 'X-B'), (Get-ResponseHeader $response 'Set-Cookie')) @(201, '1|2', 'b', 'c=v; Path=/; HttpOnly')
+    Assert-Equal @($response['status'], (Get-ResponseHeader $response 'X-A'), (Get-ResponseHeader $response 'X-B'), (Get-ResponseHeader $response 'Set-Cookie')) @(201, '1|2', 'b', 'c=v; HttpOnly; Path=/')
     $moved = Invoke-RouteText 'Move-PodeResponseUrl -Url /there'
     Assert-Equal @($moved['status'], (Get-ResponseHeader $moved 'Location')) @(302, '/there')
+}
+Test-Rule 'response: headers have the methods of Pode''s' {
+    $response = Invoke-RouteText '$h = $WebEvent.Response.Headers; $h.Add(''X-A'', 1); $h.Add(''x-a'', 2); $h.Set(''X-B'', ''b''); $h.Set(''X-B'', ''c''); $h.Remove(''X-None''); Write-PodeTextResponse "$($h.Get(''X-B'')) $($h.ContainsKey(''X-A'')) $(Get-PodeHeader -Name X-B -Response) $(Test-PodeHeader -Name X-Z -Response)"'
+    Assert-Equal @((Get-ResponseHeader $response 'X-A'), (Get-ResponseHeader $response 'X-B'), (Get-ResponseText $response)) @('1|2', 'c', 'c True c False')
+}
+Test-Rule 'response: a cookie that is taken away, only where it is' {
+    $event_ = New-TestEvent 'GET' '/' '' @(, @('Cookie', 'a=v1; b="q"; c'))
+    Assert-Equal (Get-ResponseHeader (Invoke-RouteText 'Remove-PodeCookie -Name a; Remove-PodeCookie -Name z' $event_) 'Set-Cookie') 'a=v1; Discard; Path=/; Max-Age=0'
+    Assert-Equal (Get-ResponseText (Invoke-RouteText 'Write-PodeTextResponse "$(Get-PodeCookieValue -Name b) $(Test-PodeCookie -Name c) $($WebEvent.Cookies.Keys | Sort-Object)"' $event_)) '"q" False a b c'
+}
+Test-Rule 'response: an error page stays the answer, whatever is written behind it' {
+    $response = Invoke-RouteText 'Set-PodeHeader -Name X-A -Value 1; Set-PodeResponseStatus -Code 404; Write-PodeJsonResponse @{ a = 1 }'
+    Assert-Equal @($response['status'], $response.Contains('page'), $response.Contains('body'), (Get-ResponseHeader $response 'X-A')) @(404, $true, $false, '1')
+}
+Test-Rule 'response: what was set before an error still stands' {
+    $response = Invoke-RouteText 'Set-PodeHeader -Name X-A -Value 1; throw 1'
+    Assert-Equal @($response['status'], (Get-ResponseHeader $response 'X-A')) @(500, '1')
+}
+Test-Rule 'response: a file that is not there is 404' {
+    Assert-Equal (Invoke-RouteText 'Write-PodeJsonResponse -Path ./none.json')['status'] 404
+}
+Test-Rule 'response: the description goes into the status line' {
+    Assert-Equal @((Invoke-RouteText 'Move-PodeResponseUrl -Url /x')['description'], (Invoke-RouteText 'Set-PodeResponseStatus -Code 409 -Description own -NoErrorPage')['description']) @('Redirect', 'own')
 }
 Test-Rule 'response: a status from 400 up is a page' {
     $response = Invoke-RouteText 'Set-PodeResponseStatus -Code 404 -Description gone -ContentType application/json'
@@ -392,10 +447,22 @@ Test-Rule 'both spellings of logging' {
     $asks = @($global:Core.Asks | Where-Object { $_['do'] -eq 'logging' })
     Assert-Equal @($asks.Count, ($asks[0]['levels'] -join ','), $asks[2]['kind'], $asks[2]['file']) @(3, 'error,warning', 'request', "$global:Folder/l/r.log")
 }
+Test-Rule 'a state file of Pode is read, old and new' {
+    $null = New-TestScript '{"__pode_state_metadata__":{"Version":2},"__pode_state_data__":{"Type":"ConcurrentDictionary","Items":[{"Key":"k","Value":{"Type":"PodeConcurrentOrderedDictionary","Items":[{"Key":"Value","Value":{"Type":"Hashtable","Items":[{"Key":"a","Value":{"Type":"Int32","Value":1}},{"Key":"l","Value":[{"Type":"String","Value":"x"}]}]}},{"Key":"Scope","Value":[{"Type":"String","Value":"s"}]}]}}]}}' 'new.json'
+    $null = New-TestScript '{"k":{"Value":{"a":1,"l":["x"]},"Scope":["s"]}}' 'old.json'
+    foreach ($file in 'new.json', 'old.json') {
+        $response = Invoke-RouteText "Restore-PodeState -Path ./$file; `$k = Get-PodeState -Name k; Write-PodeTextResponse `"`$(`$k.a) `$(`$k.l) `$(@(Get-PodeStateNames).Count)`""
+        Assert-Equal (Get-ResponseText $response) '1 x 1' $file
+    }
+}
 Test-Rule 'a secret that a request has read is starred out of faults and log lines' {
     Set-CoreSecret 'A' 'canary-42'
-    $response = Invoke-RouteText 'Write-Host "is $secret:A"; [int]$secret:A'
-    Assert-Equal "$($response['failed']['message'])$($response['page']['exception']['message'])$($global:Core.Logs)".Contains('canary') $false
+    foreach ($way in '[int]$secret:A', 'throw "bad: $secret:A"') {
+        $global:Core.Logs.Clear()
+        $response = Invoke-RouteText "Write-Host `"is `$secret:A`"; $way"
+        $told = ConvertTo-Json -InputObject @($response['failed'], $response['page'], $global:Core.Logs) -Depth 9 -Compress
+        Assert-Equal $told.Contains('canary') $false $told
+    }
     Assert-Equal $global:Core.Logs[0] 'information: is ***'
 }
 foreach ($case in @(@('SecretStore', @(), 5), @('AzKeyVault', @('-VaultName', 'v', '-SubscriptionId', 's'), 2), @('CustomVault', @('-File', '/nowhere/users.json'), 3), @('LocalVault', @('-Folder', './l'), 3))) {

@@ -25,7 +25,7 @@ struct Echo {
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    Reply { status, headers: HeaderMap::new(), body: body.into() }
+    Reply { status, headers: HeaderMap::new(), body: body.into(), reason: None }
 }
 
 impl Service for Echo {

@@ -21,7 +21,7 @@ function ConvertFrom-FormText([string] $Text) {
 # without case, unless an object has two that differ in nothing else.
 function ConvertFrom-JsonText([string] $Text) {
     $document = $null
-    try { $document = [System.Text.Json.JsonDocument]::Parse($Text, [System.Text.Json.JsonDocumentOptions]@{ MaxDepth = 100 }) }
+    try { $document = [System.Text.Json.JsonDocument]::Parse($Text, [System.Text.Json.JsonDocumentOptions]@{ MaxDepth = 100; AllowTrailingCommas = $true; CommentHandling = 'Skip' }) }
     catch { throw (New-CommandError 'the body is not valid JSON' $script:BodyError 'InvalidData') }
     try { return , (ConvertFrom-JsonNode $document.RootElement) }
     finally { $document.Dispose() }
@@ -49,8 +49,8 @@ function ConvertFrom-JsonNode([System.Text.Json.JsonElement] $Element) {
         4 {
             [long] $long = 0
             if ($Element.TryGetInt64([ref]$long)) { return $long }
-            [decimal] $decimal = 0
-            if ($Element.TryGetDecimal([ref]$decimal) -and $Element.GetRawText() -notmatch '[eE]') { return $decimal }
+            $raw = $Element.GetRawText()
+            if ($raw -notmatch '[.eE]') { return [bigint]::Parse($raw, [cultureinfo]::InvariantCulture) }
             return $Element.GetDouble()
         }
         5 { return $true }
@@ -123,7 +123,8 @@ function ConvertFrom-LooseText([string] $Text) {
     ConvertFrom-FormText $Text
 }
 
-# Fields go to `Data`, files to `Files` (and their names to `Data`), as in Pode.
+# Fields go to `Data`, files to `Files` and their names to `Data`, as in Pode: several files of one field are a
+# list there, several values of one field a text with commas.
 function Read-MultipartBody([byte[]] $Bytes, [string] $ContentType, [hashtable] $Result) {
     if ($ContentType -notmatch 'boundary\s*=\s*("(?<b>[^"]+)"|(?<b>[^;\s]+))') { throw (New-CommandError 'the multipart body has no boundary' $script:BodyError 'InvalidData') }
     # One character a byte, so that offsets and bytes agree.
@@ -135,15 +136,17 @@ function Read-MultipartBody([byte[]] $Bytes, [string] $ContentType, [hashtable] 
         if ($cut -lt 0) { throw (New-CommandError 'a part of the multipart body has no end of its headers' $script:BodyError 'InvalidData') }
         $head = [System.Text.Encoding]::UTF8.GetString([System.Text.Encoding]::Latin1.GetBytes($parts[$i].Substring(0, $cut)))
         $content = [System.Text.Encoding]::Latin1.GetBytes($parts[$i].Substring($cut + 4))
-        if ($head -notmatch '(?im)^content-disposition:.*?[;\s]name="(?<name>[^"]*)"') { continue }
+        if ($head -notmatch '(?im)^content-disposition:.*?[;\s]name=("(?<name>[^"]*)"|(?<name>[^;\s"]+))') { continue }
         $name = $Matches['name']
-        if ($head -match '(?im)^content-disposition:.*?[;\s]filename="(?<file>[^"]*)"') {
+        $known = $Result.Data[$name]
+        if ($head -match '(?im)^content-disposition:.*?[;\s]filename=("(?<file>[^"]*)"|(?<file>[^;\s"]+))') {
             $file = [System.IO.Path]::GetFileName($Matches['file'])
             $type = if ($head -match '(?im)^content-type:\s*(?<type>\S+)') { $Matches['type'] } else { '' }
             if ($file) { $Result.Files[$file] = @{ FileName = $file; ContentType = $type; Bytes = $content } }
-            $value = $file
+            $Result.Data[$name] = if ($null -ne $known) { @($known) + $file } else { $file }
+            continue
         }
-        else { $value = [System.Text.Encoding]::UTF8.GetString($content) }
-        $Result.Data[$name] = if ($Result.Data.ContainsKey($name)) { "$($Result.Data[$name]),$value" } else { $value }
+        $value = [System.Text.Encoding]::UTF8.GetString($content)
+        $Result.Data[$name] = if ($null -ne $known) { "$known,$value" } else { $value }
     }
 }

@@ -2,25 +2,25 @@
 
 Set-StrictMode -Version Latest
 
+function New-Cookie([string] $Name, [string] $Value) {
+    @{ Name = $Name; Value = $Value; Expires = $null; Discard = $false; HttpOnly = $false; Secure = $false; Path = '/' }
+}
+
 function Read-RequestCookie([string] $Header) {
     $cookies = @{}
     foreach ($pair in $Header.Split(';')) {
-        $cut = $pair.IndexOf([char]'=')
-        if ($cut -lt 1) { continue }
-        $name = $pair.Substring(0, $cut).Trim()
-        $cookies[$name] = @{ Name = $name; Value = $pair.Substring($cut + 1).Trim().Trim('"') }
+        $name, $value = $pair.Split('=', 2)
+        $name = $name.Trim()
+        if ($name) { $cookies[$name] = New-Cookie $name ([string]$value).Trim() }
     }
     $cookies
 }
 
 function ConvertTo-CookieText([hashtable] $Cookie) {
-    $text = "$($Cookie.Name)=$($Cookie.Value); Path=/"
-    if ($null -ne $Cookie.Expires) {
-        $text += '; Expires=' + $Cookie.Expires.ToUniversalTime().ToString('r', [cultureinfo]::InvariantCulture)
-        $text += '; Max-Age=' + [Math]::Max(0, [long]($Cookie.Expires.ToUniversalTime() - [datetime]::UtcNow).TotalSeconds)
-    }
-    if ($Cookie.Secure) { $text += '; Secure' }
-    if ($Cookie.HttpOnly) { $text += '; HttpOnly' }
+    $text = "$($Cookie.Name)=$($Cookie.Value)"
+    foreach ($flag in 'Discard', 'HttpOnly', 'Secure') { if ($Cookie[$flag]) { $text += "; $flag" } }
+    $text += '; Path=/'
+    if ($null -ne $Cookie.Expires) { $text += '; Max-Age=' + [Math]::Max(0, [long]($Cookie.Expires.ToUniversalTime() - [datetime]::UtcNow).TotalSeconds) }
     $text
 }
 
@@ -41,20 +41,23 @@ function Set-PodeCookie {
     )
     if ($Name -notmatch '^[^\s=;,"\x00-\x1f]+$') { throw (New-CommandError "'$Name' is no name of a cookie" 'CookieName' 'InvalidArgument') }
     if ($Value -match '[;\r\n\x00]') { throw (New-CommandError "the value of the cookie '$Name' has a character that ends it" 'CookieValue' 'InvalidArgument') }
-    $expires = if ($Discard) { $null } elseif ($Duration -gt 0) { [datetime]::UtcNow.AddSeconds($Duration) } elseif ($PSBoundParameters.ContainsKey('ExpiryDate')) { $ExpiryDate.ToUniversalTime() }
-    $cookie = @{ Name = $Name; Value = $Value; Expires = $expires; HttpOnly = [bool]$HttpOnly; Secure = [bool]$Secure; Discard = [bool]$Discard }
+    $cookie = New-Cookie $Name $Value
+    $cookie.Expires = if ($Duration -gt 0) { [datetime]::UtcNow.AddSeconds($Duration) } elseif ($PSBoundParameters.ContainsKey('ExpiryDate')) { $ExpiryDate.ToUniversalTime() }
+    $cookie.Discard, $cookie.HttpOnly, $cookie.Secure = [bool]$Discard, [bool]$HttpOnly, [bool]$Secure
     (Get-CurrentEvent).PendingCookies[$Name] = $cookie
     $cookie
 }
 
 <#
 .SYNOPSIS
-A cookie of the request.
+A cookie of the request; one without a value is none.
 #>
 function Get-PodeCookie {
     [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Name)
-    (Get-CurrentEvent).Cookies[$Name]
+    param([Parameter(Mandatory)] [string] $Name, [switch] $Raw)
+    $null = $Raw
+    $cookie = (Get-CurrentEvent).Cookies[$Name]
+    if ($null -ne $cookie -and -not [string]::IsNullOrWhiteSpace($cookie.Value)) { $cookie }
 }
 
 <#
@@ -64,7 +67,7 @@ The value of a cookie of the request.
 function Get-PodeCookieValue {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name)
-    $cookie = (Get-CurrentEvent).Cookies[$Name]
+    $cookie = Get-PodeCookie -Name $Name
     if ($null -ne $cookie) { $cookie.Value }
 }
 
@@ -76,7 +79,7 @@ function Test-PodeCookie {
     [CmdletBinding()]
     [OutputType([bool])]
     param([Parameter(Mandatory)] [string] $Name)
-    (Get-CurrentEvent).Cookies.ContainsKey($Name)
+    $null -ne (Get-PodeCookie -Name $Name)
 }
 
 <#
@@ -86,7 +89,12 @@ Makes the client forget a cookie.
 function Remove-PodeCookie {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name)
-    $null = Set-PodeCookie -Name $Name -ExpiryDate ([datetime]::UtcNow.AddDays(-2))
+    $current = Get-CurrentEvent
+    $cookie = $current.PendingCookies[$Name] ?? (Get-PodeCookie -Name $Name)
+    if ($null -eq $cookie) { return }
+    $cookie.Discard = $true
+    $cookie.Expires = [datetime]::UtcNow.AddDays(-2)
+    $current.PendingCookies[$Name] = $cookie
 }
 
 <#
@@ -94,11 +102,17 @@ function Remove-PodeCookie {
 Gives a cookie a new end.
 #>
 function Update-PodeCookieExpiry {
-    [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Name, [int] $Duration = 0, [datetime] $ExpiryDate)
+    [CmdletBinding(DefaultParameterSetName = 'Duration')]
+    param(
+        [Parameter(Mandatory)] [string] $Name,
+        [Parameter(ParameterSetName = 'Duration')] [int] $Duration = 0,
+        [Parameter(ParameterSetName = 'ExpiryDate')] [datetime] $ExpiryDate
+    )
     $current = Get-CurrentEvent
-    $cookie = $current.PendingCookies[$Name] ?? $current.Cookies[$Name]
+    $cookie = $current.PendingCookies[$Name] ?? (Get-PodeCookie -Name $Name)
     if ($null -eq $cookie) { return }
-    $more = if ($Duration -gt 0) { @{ Duration = $Duration } } elseif ($PSBoundParameters.ContainsKey('ExpiryDate')) { @{ ExpiryDate = $ExpiryDate } } else { @{} }
-    Set-PodeCookie -Name $Name -Value $cookie.Value @more -HttpOnly:([bool]$cookie['HttpOnly']) -Secure:([bool]$cookie['Secure'])
+    if ($Duration -gt 0) { $cookie.Expires = [datetime]::UtcNow.AddSeconds($Duration) }
+    elseif ($PSBoundParameters.ContainsKey('ExpiryDate')) { $cookie.Expires = $ExpiryDate.ToUniversalTime() }
+    $current.PendingCookies[$Name] = $cookie
+    $cookie
 }

@@ -8,6 +8,19 @@ function Assert-HeaderText([string] $Name, [string] $Value) {
     if ($Value -match '[\x00\r\n]') { throw (New-CommandError "the value of the header '$Name' has a line end in it" 'HeaderValue' 'InvalidArgument') }
 }
 
+# The response's headers as Pode's scripts know them: an index, and the methods Add, Set and Get.
+$script:HeaderMethods = @(
+    [psscriptmethod]::new('Add', { param($Name, $Value) $this[$Name] = if ($this.ContainsKey($Name)) { @($this[$Name]) + $Value } else { $Value } })
+    [psscriptmethod]::new('Set', { param($Name, $Value) $this[$Name] = $Value })
+    [psscriptmethod]::new('Get', { param($Name) , @($this[$Name]) })
+)
+
+function New-ResponseHeader {
+    $table = [psobject]::AsPSObject(@{})
+    foreach ($method in $script:HeaderMethods) { $table.psobject.Methods.Add($method) }
+    $table
+}
+
 <#
 .SYNOPSIS
 Adds a header to the response, beside others of its name.
@@ -16,8 +29,7 @@ function Add-PodeHeader {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name, [Parameter(Mandatory)] [AllowEmptyString()] [string] $Value)
     Assert-HeaderText $Name $Value
-    $headers = (Get-CurrentEvent).Response.Headers
-    $headers[$Name] = if ($headers.ContainsKey($Name)) { @($headers[$Name]) + $Value } else { $Value }
+    (Get-CurrentEvent).Response.Headers.Add($Name, $Value)
 }
 
 <#
@@ -53,22 +65,23 @@ function Set-PodeHeaderBulk {
 
 <#
 .SYNOPSIS
-The value of a header of the request.
+The value of a header of the request, or of the response.
 #>
 function Get-PodeHeader {
     [CmdletBinding()]
     [OutputType([string])]
-    param([Parameter(Mandatory)] [string] $Name)
-    (Get-CurrentEvent).Request.Headers[$Name]
+    param([Parameter(Mandatory)] [string] $Name, [switch] $Response)
+    $current = Get-CurrentEvent
+    @($(if ($Response) { $current.Response.Headers[$Name] } else { $current.Request.Headers[$Name] }))[0]
 }
 
 <#
 .SYNOPSIS
-Tells whether the request has a header.
+Tells whether the request, or the response, has a header.
 #>
 function Test-PodeHeader {
     [CmdletBinding()]
     [OutputType([bool])]
-    param([Parameter(Mandatory)] [string] $Name)
-    -not [string]::IsNullOrWhiteSpace((Get-CurrentEvent).Request.Headers[$Name])
+    param([Parameter(Mandatory)] [string] $Name, [switch] $Response)
+    -not [string]::IsNullOrWhiteSpace((Get-PodeHeader @PSBoundParameters))
 }

@@ -34,9 +34,22 @@ $script:Starter = $script:UserScope.NewBoundScriptBlock({
         . $args[0] @__bridgeList @__bridgeNamed
     })
 
-# What a command's name means in people's code.
+# Looks for commands without loading modules for them: another Pode on this machine would take the place
+# of this one. PowerShell reads the preference in the global scope only.
+function Invoke-WithoutLoading([scriptblock] $Body) {
+    # Names that no body uses: it sees them.
+    $preferenceBefore = Get-Variable -Name 'PSModuleAutoLoadingPreference' -Scope Global -ValueOnly -ErrorAction Ignore
+    $global:PSModuleAutoLoadingPreference = 'None'
+    try { & $Body }
+    finally {
+        if ($null -eq $preferenceBefore) { Remove-Variable -Name 'PSModuleAutoLoadingPreference' -Scope Global }
+        else { $global:PSModuleAutoLoadingPreference = $preferenceBefore }
+    }
+}
+
+# What a command's name means in people's code, of what is loaded.
 function Find-ScriptCommand([string] $Name) {
-    & $script:UserScope { $ExecutionContext.InvokeCommand.GetCommand($args[0], 'Alias, Function, Cmdlet') } $Name
+    Invoke-WithoutLoading { & $script:UserScope { $ExecutionContext.InvokeCommand.GetCommand($args[0], 'Alias, Function, Cmdlet') } $Name }
 }
 
 # Gives a block's output; what it wrote to other streams goes to the log, also if it throws.

@@ -62,7 +62,7 @@ function Enable-PodeLogErrorType {
     [CmdletBinding()]
     param(
         [Parameter(Mandatory, ValueFromPipeline)] [hashtable[]] $Method,
-        [ValidateSet('Error', 'Warning', 'Informational', 'Verbose', 'Debug', '*')] [string[]] $Levels = @('Error')
+        [Alias('Level')] [ValidateSet('Emergency', 'Alert', 'Critical', 'Error', 'Warning', 'Notice', 'Informational', 'Verbose', 'Debug', '*')] [string[]] $Levels = @('Error')
     )
     process { Enable-Log 'error' $Method $Levels }
 }
@@ -89,17 +89,28 @@ function Write-PodeErrorLog {
     param(
         [Parameter(Mandatory, ValueFromPipeline, Position = 0, ParameterSetName = 'Exception')] [System.Exception] $Exception,
         [Parameter(Mandatory, ValueFromPipeline, ParameterSetName = 'Error')] [System.Management.Automation.ErrorRecord] $ErrorRecord,
-        [ValidateSet('Error', 'Warning', 'Informational', 'Verbose', 'Debug')] [string] $Level = 'Error',
+        [Parameter(Mandatory, ValueFromPipeline, ParameterSetName = 'Message')] [string] $Message,
+        [ValidateSet('Emergency', 'Alert', 'Critical', 'Error', 'Warning', 'Notice', 'Informational', 'Verbose', 'Debug')] [string] $Level = 'Error',
+        [hashtable] $Metadata,
         [Parameter(ParameterSetName = 'Exception')] [switch] $CheckInnerException
     )
     process {
-        $message = if ($PSCmdlet.ParameterSetName -eq 'Error') {
-            $fault = ConvertTo-ScriptFault $ErrorRecord
-            "$($fault['message'])$(if ($fault.Contains('position')) { " ($($fault['position']['script']):$($fault['position']['line']))" })"
+        $text = switch ($PSCmdlet.ParameterSetName) {
+            'Error' {
+                $fault = ConvertTo-ScriptFault $ErrorRecord
+                "$($fault['message'])$(if ($fault.Contains('position')) { " ($($fault['position']['script']):$($fault['position']['line']))" })"
+            }
+            'Exception' { "$($Exception.GetType().FullName): $($Exception.Message)" }
+            'Message' { $Message }
         }
-        else { "$($Exception.GetType().FullName): $($Exception.Message)" }
-        if ($CheckInnerException -and $Exception.InnerException) { $message += " <- $($Exception.InnerException.Message)" }
-        $null = Request-Core ([ordered]@{ do = 'log'; level = $(if ($Level -eq 'Informational') { 'information' } else { $Level.ToLowerInvariant() }); message = $message })
+        if ($CheckInnerException -and $Exception.InnerException) { $text += " <- $($Exception.InnerException.Message)" }
+        if ($Metadata) { $text += " $(ConvertTo-ResponseJson $Metadata 5 $false)" }
+        $word = switch ($Level) {
+            { $_ -in 'Emergency', 'Alert', 'Critical' } { 'error' }
+            { $_ -in 'Notice', 'Informational' } { 'information' }
+            default { $Level.ToLowerInvariant() }
+        }
+        $null = Request-Core ([ordered]@{ do = 'log'; level = $word; message = Hide-SeenSecret $text })
     }
 }
 
@@ -122,7 +133,7 @@ function Write-PodeHost {
     param(
         [Parameter(Position = 0, ValueFromPipeline)] [AllowNull()] [Alias('Message')] [object] $Object,
         [switch] $NoNewLine,
-        [System.ConsoleColor] $ForegroundColor, [switch] $Explode, [switch] $ShowType, [string] $Label, [switch] $Force
+        [System.ConsoleColor] $ForegroundColor, [switch] $Explode, [switch] $ShowType, [switch] $Timestamp, [string] $Label, [switch] $Force
     )
     process {
         $text = if ($Explode) { ($Object | Out-String).TrimEnd() } else { [string]$Object }

@@ -11,24 +11,30 @@ function Get-CurrentEvent {
     $global:WebEvent
 }
 
+# An error page that was asked for stays the answer, whatever is written behind it.
 function Set-ResponseBody([byte[]] $Bytes, [string] $ContentType, [int] $StatusCode) {
     $response = (Get-CurrentEvent).Response
-    $response.Body = $Bytes
-    $response.Page = $null
-    if ($ContentType) { $response.ContentType = $ContentType }
     if ($StatusCode) { $response.StatusCode = $StatusCode }
+    if ($null -ne $response.Page) { return }
+    $response.Body = $Bytes
+    # An empty answer has no type.
+    if ($Bytes.Length -eq 0) { return }
+    $response.ContentType = if ($ContentType -match 'charset') { $ContentType } else { "$ContentType; charset=utf-8" }
 }
 
+# A text in the charset that its type names, which is UTF-8 where it names none.
 function Set-ResponseText([string] $Text, [string] $ContentType, [int] $StatusCode) {
-    if ($ContentType -notmatch 'charset') { $ContentType = "$ContentType; charset=utf-8" }
-    Set-ResponseBody ([System.Text.Encoding]::UTF8.GetBytes($Text)) $ContentType $StatusCode
+    $encoding = [System.Text.Encoding]::UTF8
+    if ($ContentType -match 'charset\s*=\s*"?(?<name>[^"\s;]+)') { $encoding = [System.Text.Encoding]::GetEncoding($Matches['name']) }
+    Set-ResponseBody $encoding.GetBytes($Text) $ContentType $StatusCode
 }
 
-# One file under the server's root, for the -Path of the commands below.
+# One file under the server's root, for the -Path of the commands below; a missing one is a 404.
 function Read-ResponseFile([string] $Path) {
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
-    if (-not [System.IO.File]::Exists($full)) { throw (New-CommandError "The file '$full' does not exist" 'ResponseFile' 'ObjectNotFound') }
-    [System.IO.File]::ReadAllText($full)
+    if ([System.IO.File]::Exists($full)) { return [System.IO.File]::ReadAllText($full) }
+    Write-ScriptLog 'warning' "the file '$full' does not exist"
+    Set-PodeResponseStatus -Code 404
 }
 
 function Add-JsonText([System.Text.StringBuilder] $To, [string] $Text) {
@@ -78,10 +84,22 @@ function ConvertTo-ResponseJson($Value, [int] $Depth, [bool] $Indented) {
         $text = [System.Text.StringBuilder]::new()
         if (Add-PlainJson $text $Value $Depth) { return $text.ToString() }
     }
-    ConvertTo-Json -InputObject (ConvertTo-TextKey $Value 0) -Depth $Depth -Compress:(-not $Indented) -WarningAction SilentlyContinue
+    if (-not (Test-TextKey $Value 0)) { $Value = ConvertTo-TextKey $Value 0 }
+    ConvertTo-Json -InputObject $Value -Depth $Depth -Compress:(-not $Indented) -WarningAction SilentlyContinue
 }
 
 # Keys that are no strings would stop ConvertTo-Json.
+function Test-TextKey($Value, [int] $Level) {
+    if ($Level -gt 100 -or $null -eq $Value) { return $true }
+    if ($Value -is [System.Collections.IDictionary]) {
+        foreach ($entry in $Value.GetEnumerator()) { if ($entry.Key -isnot [string] -or -not (Test-TextKey $entry.Value ($Level + 1))) { return $false } }
+    }
+    elseif ($Value -is [object[]]) {
+        foreach ($item in $Value) { if (-not (Test-TextKey $item ($Level + 1))) { return $false } }
+    }
+    $true
+}
+
 function ConvertTo-TextKey($Value, [int] $Level) {
     if ($Level -gt 100 -or $null -eq $Value) { return $Value }
     $base = $Value
@@ -102,13 +120,14 @@ function Join-PipelineValue($Items, $Value) {
 
 <#
 .SYNOPSIS
-Writes a value as JSON. A string is sent as it is; nothing is `{}`.
+Writes a value as JSON. A string is sent as it is; a blank one is `{}`.
 #>
 function Write-PodeJsonResponse {
     [CmdletBinding(DefaultParameterSetName = 'Value')]
     param(
         [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'Value')] [AllowNull()] [AllowEmptyString()] [AllowEmptyCollection()] $Value,
         [Parameter(Mandatory, ParameterSetName = 'File')] [string] $Path,
+        [Parameter(ParameterSetName = 'File')] [switch] $NoEscape,
         [ValidateNotNullOrEmpty()] [string] $ContentType = 'application/json',
         [Parameter(ParameterSetName = 'Value')] [ValidateRange(0, 100)] [int] $Depth = 10,
         [int] $StatusCode,
@@ -120,7 +139,7 @@ function Write-PodeJsonResponse {
         if ($Path) { $text = Read-ResponseFile $Path }
         else {
             if ($items.Count -gt 1) { $Value = $items.ToArray() }
-            $text = if ($null -eq $Value) { '{}' } elseif ($Value -is [string]) { $Value } else { ConvertTo-ResponseJson $Value $Depth $NoCompress }
+            $text = if ($Value -is [string]) { $Value } else { ConvertTo-ResponseJson $Value $Depth $NoCompress }
             if ([string]::IsNullOrWhiteSpace($text)) { $text = '{}' }
         }
         Set-ResponseText $text $ContentType $StatusCode
@@ -134,19 +153,22 @@ Writes a text, or bytes.
 function Write-PodeTextResponse {
     [CmdletBinding(DefaultParameterSetName = 'String')]
     param(
-        [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'String')] [AllowNull()] [AllowEmptyString()] [string] $Value,
-        [Parameter(Mandatory, ParameterSetName = 'Bytes')] [byte[]] $Bytes,
+        [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'String')] [AllowNull()] [AllowEmptyString()] [string] $Value,
+        [Parameter(ParameterSetName = 'Bytes')] [byte[]] $Bytes,
         [string] $ContentType = 'text/plain',
         [int] $MaxAge = 3600,
         [int] $StatusCode,
         [switch] $Cache
     )
     begin { $items = [System.Collections.Generic.List[string]]::new() }
-    process { if ($PSCmdlet.ParameterSetName -eq 'String') { $items.Add($Value) } }
+    process { $items.Add($Value) }
     end {
         if ($PSCmdlet.ParameterSetName -eq 'Bytes') { Set-ResponseBody $Bytes $ContentType $StatusCode }
         else { Set-ResponseText ([string]::Join([Environment]::NewLine, $items)) $ContentType $StatusCode }
-        if ($Cache) { (Get-CurrentEvent).Response.Headers['Cache-Control'] = "max-age=$MaxAge, must-revalidate" }
+        if ($Cache) {
+            Set-PodeHeader -Name 'Cache-Control' -Value "max-age=$MaxAge, must-revalidate"
+            Set-PodeHeader -Name 'Expires' -Value ([datetime]::UtcNow.AddSeconds($MaxAge).ToString('r', [cultureinfo]::InvariantCulture))
+        }
     }
 }
 
@@ -156,13 +178,22 @@ function ConvertTo-Row($Value) {
     }
 }
 
+# The page that ConvertTo-Html makes. The first row says which columns there are.
 function ConvertTo-HtmlText($Value) {
     $rows = @(ConvertTo-Row $Value)
     $encode = { [System.Net.WebUtility]::HtmlEncode([string]$args[0]) }
-    $names = @($rows | ForEach-Object { $_.psobject.Properties.Name } | Select-Object -Unique)
-    $head = -join $names.ForEach({ "<th>$(& $encode $_)</th>" })
-    $body = -join $rows.ForEach({ $row = $_; "<tr>$(-join $names.ForEach({ "<td>$(& $encode $(if ($row.psobject.Properties[$_]) { $row.psobject.Properties[$_].Value }))</td>" }))</tr>" })
-    "<!DOCTYPE html><html><body><table><tr>$head</tr>$body</table></body></html>"
+    $names = @(if ($rows.Count) { $rows[0].psobject.Properties.Name })
+    $lines = @(
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"  "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">'
+        '<html xmlns="http://www.w3.org/1999/xhtml">', '<head>', '<title>HTML TABLE</title>', '</head><body>', '<table>'
+        if ($names.Count) {
+            "<colgroup>$('<col/>' * $names.Count)</colgroup>"
+            "<tr>$(-join $names.ForEach({ "<th>$_</th>" }))</tr>"
+        }
+        foreach ($row in $rows) { "<tr>$(-join $names.ForEach({ "<td>$(& $encode $(if ($row.psobject.Properties[$_]) { $row.psobject.Properties[$_].Value }))</td>" }))</tr>" }
+        '</table>', '</body></html>'
+    )
+    $lines -join [Environment]::NewLine
 }
 
 <#
@@ -174,6 +205,7 @@ function Write-PodeHtmlResponse {
     param(
         [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'Value')] [AllowNull()] [AllowEmptyString()] $Value,
         [Parameter(Mandatory, ParameterSetName = 'File')] [string] $Path,
+        [Parameter(ParameterSetName = 'File')] [switch] $NoEscape,
         [int] $StatusCode
     )
     begin { $items = [System.Collections.Generic.List[object]]::new() }
@@ -200,16 +232,15 @@ function Write-XmlValue([System.Xml.XmlWriter] $Writer, $Value, [int] $Depth) {
 function Write-XmlElement([System.Xml.XmlWriter] $Writer, [string] $Element, [string] $Name, $Value, [int] $Depth) {
     $Writer.WriteStartElement($Element)
     if ($Name) { $Writer.WriteAttributeString('Name', $Name) }
-    if ($null -ne $Value) { $Writer.WriteAttributeString('Type', $(if ($Value -is [System.Collections.IDictionary]) { 'System.Management.Automation.PSCustomObject' } else { $Value.GetType().FullName })) }
     Write-XmlValue $Writer $Value $Depth
     $Writer.WriteEndElement()
 }
 
-# The form of ConvertTo-Xml: Objects, Object, Property.
+# The form of ConvertTo-Xml -NoTypeInformation: Objects, Object, Property.
 function ConvertTo-XmlText($Value, [int] $Depth) {
     if ($Value -is [xml]) { return $Value.OuterXml }
     $memory = [System.IO.MemoryStream]::new()
-    $writer = [System.Xml.XmlWriter]::Create($memory, [System.Xml.XmlWriterSettings]@{ Encoding = [System.Text.UTF8Encoding]::new($false) })
+    $writer = [System.Xml.XmlWriter]::Create($memory, [System.Xml.XmlWriterSettings]@{ Encoding = [System.Text.UTF8Encoding]::new($false); Indent = $true; NewLineChars = [Environment]::NewLine })
     $writer.WriteStartElement('Objects')
     foreach ($item in $Value) { Write-XmlElement $writer 'Object' $null $item $Depth }
     $writer.WriteEndElement()
@@ -226,6 +257,7 @@ function Write-PodeXmlResponse {
     param(
         [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'Value')] [AllowNull()] [AllowEmptyString()] $Value,
         [Parameter(Mandatory, ParameterSetName = 'File')] [string] $Path,
+        [Parameter(ParameterSetName = 'File')] [switch] $NoEscape,
         [ValidateNotNullOrEmpty()] [string] $ContentType = 'application/xml',
         [Parameter(ParameterSetName = 'Value')] [ValidateRange(0, 100)] [int] $Depth = 10,
         [int] $StatusCode
@@ -248,6 +280,7 @@ function Write-PodeCsvResponse {
     param(
         [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'Value')] [AllowNull()] [AllowEmptyString()] $Value,
         [Parameter(Mandatory, ParameterSetName = 'File')] [string] $Path,
+        [Parameter(ParameterSetName = 'File')] [switch] $NoEscape,
         [int] $StatusCode
     )
     begin { $items = [System.Collections.Generic.List[object]]::new() }
@@ -267,7 +300,7 @@ Sets the status. From 400 up the answer is an error page, unless -NoErrorPage sa
 function Set-PodeResponseStatus {
     [CmdletBinding()]
     param(
-        [Parameter(Mandatory)] [ValidateRange(100, 599)] [int] $Code,
+        [Parameter(Mandatory)] [ValidateRange(200, 999)] [int] $Code,
         [string] $Description,
         $Exception,
         [string] $ContentType,
@@ -275,7 +308,7 @@ function Set-PodeResponseStatus {
     )
     $response = (Get-CurrentEvent).Response
     $response.StatusCode = $Code
-    if ($Description) { $response.StatusDescription = $Description }
+    $response.StatusDescription = $Description
     if ($Code -lt 400 -or $NoErrorPage) { return }
     $page = [ordered]@{}
     if ($Description) { $page['description'] = $Description }
@@ -305,12 +338,9 @@ function Move-PodeResponseUrl {
         $from = $current.Request.Url
         $scheme = if ($Protocol) { $Protocol.ToLowerInvariant() } else { $from.Scheme }
         $at = if ($Address) { $Address } else { $from.Host }
-        $number = if ($Port -gt 0) { $Port } elseif ($Protocol -and $scheme -ne $from.Scheme) { 0 } else { $from.Port }
-        $standard = $number -eq 0 -or ($scheme -eq 'http' -and $number -eq 80) -or ($scheme -eq 'https' -and $number -eq 443)
-        $Url = "${scheme}://$at$(if (-not $standard) { ":$number" })$($from.PathAndQuery)"
+        $number = if ($Port -gt 0) { $Port } else { $from.Port }
+        $Url = "${scheme}://$at$(if ($number -notin 80, 443) { ":$number" })$($from.PathAndQuery)"
     }
-    Assert-HeaderText 'Location' $Url
-    $current.Response.Headers['Location'] = $Url
-    $current.Response.StatusCode = if ($Moved) { 301 } else { 302 }
-    $current.Response.StatusDescription = if ($Moved) { 'Moved' } else { 'Redirect' }
+    Set-PodeHeader -Name 'Location' -Value $Url
+    if ($Moved) { Set-PodeResponseStatus -Code 301 -Description 'Moved' } else { Set-PodeResponseStatus -Code 302 -Description 'Redirect' }
 }

@@ -25,7 +25,7 @@ function Add-PodeRoute {
     $clean = '/' + $Path.Split('?')[0].Trim().TrimStart('/')
     if ([string]::IsNullOrWhiteSpace($Path.Split('?')[0])) { throw (New-CommandError 'No Path supplied for the Route' 'RoutePath' 'InvalidArgument') }
     if ($FilePath) { $ScriptBlock = Read-ScriptBlockFile ([System.IO.Path]::GetFullPath($FilePath, $script:Bridge.Root)) }
-    if ($null -eq $ScriptBlock) { throw (New-CommandError "No logic passed for Route: [$($Method -join ',')] $clean" 'RouteLogic' 'InvalidArgument') }
+    if ([string]::IsNullOrWhiteSpace($ScriptBlock)) { throw (New-CommandError "[$($Method -join ',')] ${clean}: No logic passed." 'RouteLogic' 'InvalidArgument') }
     $block = ConvertTo-Block $ScriptBlock $PSCmdlet.SessionState
     $what = [ordered]@{
         do = 'route-add'; methods = @($Method.ForEach({ $_.ToUpperInvariant() })); path = $clean; block = $block
@@ -49,8 +49,14 @@ Removes a route.
 #>
 function Remove-PodeRoute {
     [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Method, [Parameter(Mandatory)] [string] $Path)
-    $null = Request-Core ([ordered]@{ do = 'route-remove'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') })
+    param(
+        [Parameter(Mandatory)] [ValidateSet('Connect', 'Delete', 'Get', 'Head', 'Merge', 'Options', 'Patch', 'Post', 'Put', 'Trace', '*')] [string] $Method,
+        [Parameter(Mandatory)] [string] $Path,
+        [string] $EndpointName
+    )
+    $what = [ordered]@{ do = 'route-remove'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') }
+    if ($EndpointName) { $what['endpoint'] = $EndpointName }
+    $null = Request-Core $what
 }
 
 <#
@@ -60,8 +66,18 @@ Tells whether a route exists.
 function Test-PodeRoute {
     [CmdletBinding()]
     [OutputType([bool])]
-    param([Parameter(Mandatory)] [string] $Method, [Parameter(Mandatory)] [string] $Path)
-    [bool](Request-Core ([ordered]@{ do = 'route-test'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') }))['exists']
+    param(
+        [Parameter(Mandatory)] [ValidateSet('Connect', 'Delete', 'Get', 'Head', 'Merge', 'Options', 'Patch', 'Post', 'Put', 'Trace', '*')] [string] $Method,
+        [Parameter(Mandatory)] [string] $Path,
+        [string] $EndpointName,
+        [switch] $CheckWildcard
+    )
+    $what = [ordered]@{ do = 'route-test'; method = $Method.ToUpperInvariant(); path = '/' + $Path.Split('?')[0].TrimStart('/') }
+    if ($EndpointName) { $what['endpoint'] = $EndpointName }
+    if ((Request-Core $what)['exists']) { return $true }
+    if (-not $CheckWildcard) { return $false }
+    $what['method'] = '*'
+    [bool](Request-Core $what)['exists']
 }
 
 # Carries out a request: body, block, response.
@@ -78,7 +94,7 @@ function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
     }
     try {
         $null = Invoke-Block (Get-LoadedBlock $Call['block']) (ConvertFrom-PortableList $Call['arguments'])
-        [ordered]@{ response = Complete-Response $global:WebEvent.Response }
+        [ordered]@{ response = Complete-Response $global:WebEvent }
     }
     catch { [ordered]@{ response = New-FailedResponse $_ } }
     finally { $global:WebEvent = $null }
@@ -93,17 +109,21 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
     }
     $bytes = [Convert]::FromBase64String([string]$From['body'])
     $route = $From['route']
-    $type = [string]$headers['Content-Type']
-    $forced = if ($null -ne $route) { [string]$route['contentType'] } else { '' }
-    $body = Read-RequestBody $bytes $(if ($forced) { $forced } else { $type })
+    $sent = $headers['Content-Type']
+    $type = if ($null -ne $route -and $route['contentType']) { [string]$route['contentType'] } else { $sent }
+    $body = Read-RequestBody $bytes ([string]$type)
     $endpoint = $From['endpoint']
     $parameters = @{}
     if ($null -ne $From['parameters']) { foreach ($entry in $From['parameters'].GetEnumerator()) { $parameters[$entry.Key] = $entry.Value } }
     $query = [string]$From['query']
-    $target = "$($endpoint['protocol'])://$($headers['Host'] ?? $endpoint['address'])$($From['path'])$(if ($query) { "?$query" })"
+    $address = [string]($headers['Host'] ?? $endpoint['address'])
+    $target = "$($endpoint['protocol'])://$address$($From['path'])$(if ($query) { "?$query" })"
+    $method = [string]$From['method']
+    $remote = $null
+    if (-not [System.Net.IPEndPoint]::TryParse([string]$From['remote'], [ref]$remote)) { $remote = $From['remote'] }
     @{
         Path           = $From['path']
-        Method         = ([string]$From['method']).ToLowerInvariant()
+        Method         = $method.ToLowerInvariant()
         Query          = if ($query) { ConvertFrom-FormText $query } else { @{} }
         Parameters     = $parameters
         Data           = $body.Data
@@ -112,11 +132,12 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
         PendingCookies = [ordered]@{}
         ContentType    = $type
         Request        = @{
-            Headers = $headers; Body = $body.Text; RawBody = $bytes; HttpMethod = $From['method']; ContentType = $type
-            Url = [uri]::new($target, [System.UriKind]::RelativeOrAbsolute); RemoteEndPoint = $From['remote']; UserAgent = $headers['User-Agent']; Protocol = "HTTP/$($From['version'])"
+            Headers = $headers; Body = $body.Text; RawBody = $bytes; HttpMethod = $method.ToUpperInvariant(); ContentType = $sent; Host = $address
+            Url = [uri]::new($target, [System.UriKind]::RelativeOrAbsolute); QueryString = [System.Web.HttpUtility]::ParseQueryString($query); UrlReferrer = $headers['Referer']
+            RemoteEndPoint = $remote; UserAgent = $headers['User-Agent']; Protocol = "HTTP/$($From['version'])"; ProtocolVersion = $From['version']; IsSsl = $endpoint['protocol'] -eq 'https'
         }
-        Response       = @{ Headers = @{}; ContentType = $null; StatusCode = 200; StatusDescription = $null; Body = $null; Page = $null }
-        Route          = @{ Path = $(if ($route) { $route['path'] }); Method = $(if ($route) { $route['method'] }) }
+        Response       = @{ Headers = New-ResponseHeader; ContentType = $null; StatusCode = 200; StatusDescription = $null; Body = $null; Page = $null }
+        Route          = @{ Path = $(if ($route) { $route['path'] }); Method = $(if ($route) { [cultureinfo]::InvariantCulture.TextInfo.ToTitleCase(([string]$route['method']).ToLowerInvariant()) }) }
         Endpoint       = @{ Protocol = $endpoint['protocol']; Address = $endpoint['address']; Name = $endpoint['name'] }
         Timestamp      = if ($From['timestamp']) { [datetime]::Parse($From['timestamp'], [cultureinfo]::InvariantCulture, 'AdjustToUniversal') } else { [datetime]::UtcNow }
         ContextId      = $From['context']
@@ -125,20 +146,27 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
     }
 }
 
-# What the block left in `$WebEvent.Response`.
-function Complete-Response([hashtable] $Response) {
+# The headers and cookies that the block has set, as pairs.
+function Get-ResponseHeader([hashtable] $Current) {
     $headers = [System.Collections.Generic.List[object]]::new()
-    foreach ($entry in $Response.Headers.GetEnumerator()) {
-        if ($entry.Key -eq 'Content-Type' -and $Response.ContentType) { continue }
+    foreach ($entry in $Current.Response.Headers.GetEnumerator()) {
+        if ($entry.Key -eq 'Content-Type' -and $Current.Response.ContentType) { continue }
         foreach ($value in @($entry.Value)) {
             Assert-HeaderText $entry.Key ([string]$value)
             $headers.Add(@([string]$entry.Key, [string]$value))
         }
     }
-    foreach ($cookie in $global:WebEvent.PendingCookies.Values) { $headers.Add(@('Set-Cookie', (ConvertTo-CookieText $cookie))) }
-    $reply = [ordered]@{ status = [int]$Response.StatusCode; headers = $headers }
-    if ($null -ne $Response.Page) {
-        $reply['page'] = $Response.Page
+    foreach ($cookie in $Current.PendingCookies.Values) { $headers.Add(@('Set-Cookie', (ConvertTo-CookieText $cookie))) }
+    return , $headers
+}
+
+# What the block left in `$WebEvent`.
+function Complete-Response([hashtable] $Current) {
+    $response = $Current.Response
+    $headers = Get-ResponseHeader $Current
+    $reply = [ordered]@{ status = [int]$response.StatusCode; headers = $headers }
+    if ($null -ne $response.Page) {
+        $reply['page'] = $response.Page
         return $reply
     }
     if ($Response.ContentType) {
@@ -153,19 +181,25 @@ function Complete-Response([hashtable] $Response) {
 # A block that threw: 500, and the fault for the log.
 function New-FailedResponse([System.Management.Automation.ErrorRecord] $Record) {
     $fault = ConvertTo-ScriptFault $Record
+    # What was set before the error still stands, unless it is what was wrong.
+    $headers = @()
+    try { $headers = Get-ResponseHeader $global:WebEvent } catch { $null = $_ }
     [ordered]@{
         status  = 500
-        headers = @()
+        headers = $headers
         page    = [ordered]@{ exception = ConvertTo-PageException $Record $fault }
         failed  = $fault
     }
 }
 
+# What a page may show: of the stack the script's own frames, and no secret that the request has read.
 function ConvertTo-PageException([System.Management.Automation.ErrorRecord] $Record, $Fault) {
+    $own = [System.IO.Path]::GetDirectoryName($PSScriptRoot)
+    $frames = ([string]$Record.ScriptStackTrace).Split([Environment]::NewLine).Where({ -not $_.Contains($own) })
     [ordered]@{
         message    = [string]$Fault['message']
-        stackTrace = [string]$Record.ScriptStackTrace
+        stackTrace = Hide-SeenSecret ($frames -join [Environment]::NewLine)
         line       = if ($Fault.Contains('position')) { "At $($Fault['position']['script']):$($Fault['position']['line'])" } else { '' }
-        category   = [string]$Record.CategoryInfo
+        category   = Hide-SeenSecret ([string]$Record.CategoryInfo)
     }
 }

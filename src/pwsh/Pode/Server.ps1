@@ -96,17 +96,19 @@ function Start-PodeServer {
     if ($bridge.Mode -ne 'plan') { throw (New-CommandError 'Start-PodeServer cannot be called while the server runs' 'ServerRunning') }
     if ($bridge.Served) { throw (New-CommandError 'Start-PodeServer is called a second time' 'ServerRunning') }
     $bridge.Served = $true
+    # The root is where the script is, or the file of -FilePath; -RootPath and server.psd1 may say otherwise.
     $folder = $bridge.Root
     if ($FilePath) {
         $FilePath = [System.IO.Path]::GetFullPath($FilePath, $folder)
-        $bridge.Root = if ($CurrentPath) { $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath } else { [System.IO.Path]::GetDirectoryName($FilePath) }
+        $bridge.Root = [System.IO.Path]::GetDirectoryName($FilePath)
     }
+    if ($CurrentPath) { $bridge.Root = $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath }
     if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $folder) }
     if (-not $IgnoreServerConfig) { $bridge.Config = (Read-ServerConfig $bridge.Root $ConfigFile) ?? @{} }
-    Assert-ServerConfig $bridge.Config
-    $moved = Get-ConfigValue $bridge.Config 'Server.Root'
-    if ($moved) { $bridge.Root = [System.IO.Path]::GetFullPath($moved, $bridge.Root) }
+    $set = Get-ConfigValue $bridge.Config 'Server.Root'
+    if ($set) { $bridge.Root = [System.IO.Path]::GetFullPath($set, $bridge.Root) }
     if (-not [System.IO.Directory]::Exists($bridge.Root)) { throw (New-CommandError "The root path '$($bridge.Root)' does not exist" 'RootPath' 'ObjectNotFound') }
+    Assert-ServerConfig $bridge.Config
     $show = Get-ConfigValue $bridge.Config 'Web.ErrorPages.ShowExceptions'
     $what = [ordered]@{
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet

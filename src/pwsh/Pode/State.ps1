@@ -12,16 +12,15 @@ function Set-PodeState {
         [Parameter(Mandatory)] [string] $Name,
         [Parameter(ValueFromPipeline, Position = 0)] $Value,
         [string[]] $Scope,
-        [switch] $NewCollectionType
+        [switch] $NoPassThru
     )
     begin { $items = [System.Collections.Generic.List[object]]::new() }
     process { $items.Add($Value) }
     end {
-        if ($NewCollectionType) { throw (New-CommandError 'Set-PodeState -NewCollectionType is not here: a value of the state is a copy (hint: Lock-PodeObject around read, change and write)' 'NotSupported' 'NotImplemented') }
         if ($items.Count -gt 1) { $Value = $items.ToArray() }
         Write-CopyWarning "the state '$Name'" $Value
         $null = Request-Core ([ordered]@{ do = 'state-set'; name = $Name; value = ConvertTo-Portable $Value; scope = @($Scope.Where({ $_ })) })
-        return , $Value
+        if (-not $NoPassThru) { return , $Value }
     }
 }
 
@@ -45,9 +44,9 @@ Removes a value from the shared state, and gives it.
 #>
 function Remove-PodeState {
     [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Name)
+    param([Parameter(Mandatory)] [string] $Name, [switch] $NoPassThru)
     $answer = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
-    if ($null -ne $answer['value']) { return , (ConvertFrom-Portable $answer['value']) }
+    if ($null -ne $answer['value'] -and -not $NoPassThru) { return , (ConvertFrom-Portable $answer['value']) }
 }
 
 <#
@@ -67,10 +66,14 @@ The names in the shared state.
 #>
 function Get-PodeStateNames {
     [CmdletBinding()]
-    param([string] $Pattern, [string[]] $Scope)
+    param([string] $Pattern, [string[]] $Scope, [string[]] $Exclude, [string[]] $Include)
     $what = [ordered]@{ do = 'state-names' }
     if ($Scope) { $what['scope'] = $Scope }
-    foreach ($name in @((Request-Core $what)['names'])) { if ($name -and (-not $Pattern -or $name -imatch $Pattern)) { $name } }
+    foreach ($name in @((Request-Core $what)['names'])) {
+        if (-not $name -or ($Pattern -and $name -inotmatch $Pattern)) { continue }
+        if (($Include -and $name -notin $Include) -or ($Exclude -and $name -in $Exclude)) { continue }
+        $name
+    }
 }
 
 <#
@@ -85,12 +88,31 @@ function Save-PodeState {
         [ValidateRange(0, 100)] [int] $Depth = 20, [switch] $Compress
     )
     $state = [ordered]@{}
-    foreach ($name in Get-PodeStateNames -Scope $Scope) {
-        if (($Include -and $name -notin $Include) -or ($Exclude -and $name -in $Exclude)) { continue }
+    foreach ($name in Get-PodeStateNames -Scope $Scope -Include $Include -Exclude $Exclude) {
         $state[$name] = Get-PodeState -Name $name -WithScope
     }
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
     [System.IO.File]::WriteAllText($full, (ConvertTo-Json -InputObject $state -Depth $Depth -Compress:$Compress))
+}
+
+# What Pode 2.13 and later write into a state file: each value with its type.
+function ConvertFrom-StateData($Node) {
+    if ($Node -is [object[]]) { return , @(foreach ($item in $Node) { ConvertFrom-StateData $item }) }
+    if ($Node -isnot [hashtable]) { return $Node }
+    if (-not $Node.ContainsKey('Items')) {
+        switch ([string]$Node['Type']) {
+            'DateTime' { return [datetime]::Parse($Node['Value'], [cultureinfo]::InvariantCulture, 'RoundtripKind') }
+            'TimeSpan' { return [timespan]::FromTicks($Node['Value']) }
+            'Guid' { return [guid]$Node['Value'] }
+        }
+        return $Node['Value']
+    }
+    if ($Node['Type'] -notmatch 'Dictionary|Hashtable|PSCustomObject') { return , @(foreach ($item in $Node['Items']) { ConvertFrom-StateData $item }) }
+    $table = [ordered]@{}
+    foreach ($item in $Node['Items']) { $table[[object][string]$item['Key']] = ConvertFrom-StateData $item['Value'] }
+    if ($Node['Type'] -eq 'PSCustomObject') { return [pscustomobject]$table }
+    if ($Node['Type'] -match 'Ordered' -and $Node['Type'] -notmatch '^Pode') { return $table }
+    [hashtable]::new($table, [StringComparer]::OrdinalIgnoreCase)
 }
 
 <#
@@ -103,8 +125,15 @@ function Restore-PodeState {
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
     if (-not [System.IO.File]::Exists($full)) { return }
     $state = ConvertFrom-JsonText ([System.IO.File]::ReadAllText($full))
+    if ($state -isnot [hashtable]) { throw (New-CommandError "the state file '$full' holds no table" 'StateFile' 'InvalidData') }
+    if ($state.ContainsKey('__pode_state_data__')) { $state = ConvertFrom-StateData $state['__pode_state_data__'] }
     if (-not $Merge) { foreach ($name in @(Get-PodeStateNames)) { $null = Remove-PodeState -Name $name } }
-    foreach ($name in $state.Keys) { $null = Set-PodeState -Name $name -Value $state[$name]['Value'] -Scope $state[$name]['Scope'] }
+    foreach ($name in $state.Keys) {
+        $entry = $state[$name]
+        # Very old files have the bare value.
+        if ($entry -isnot [hashtable] -or -not $entry.ContainsKey('Scope')) { $entry = @{ Value = $entry; Scope = @() } }
+        $null = Set-PodeState -Name $name -Value $entry['Value'] -Scope $entry['Scope']
+    }
 }
 
 # Locks go by name, because an object is another one in each worker: what has no name shares one lock.

@@ -38,36 +38,86 @@ $script:ParameterRemedies = @{
     Batch = 'lines are written at once'; MaxDays = 'use logrotate'; MaxSize = 'use logrotate'
 }
 
-# Names that Pode has; the stubs keep PowerShell from loading another Pode for them.
+# The other names of Pode 2.14. The stubs also keep PowerShell from loading a Pode of this machine for them.
 $script:UnsupportedNames = -split @'
-Get-PodeCookieSecret Set-PodeCookieSecret Test-PodeCookieSigned Test-PodeHeaderSigned
-Add-PodeFlashMessage Clear-PodeFlashMessages Get-PodeFlashMessage Get-PodeFlashMessageNames Remove-PodeFlashMessage Test-PodeFlashMessage
-Set-PodeResponseAttachment Write-PodeFileResponse Write-PodeDirectoryResponse Write-PodeMarkdownResponse Write-PodeYamlResponse Write-PodeViewResponse
-Write-PodeTcpClient Read-PodeTcpClient Close-PodeTcpClient Save-PodeRequestFile Test-PodeRequestFile Set-PodeViewEngine Use-PodePartialView Send-PodeSignal Add-PodeViewFolder Send-PodeResponse
-Close-PodeDisposable Start-PodeStopwatch Use-PodeStream Add-PodeEndware Use-PodeEndware Import-PodeSnapIn Protect-PodeValue Resolve-PodeValue Invoke-PodeScriptBlock
-Test-PodeIsUnix Test-PodeIsWindows Test-PodeIsMacOS Test-PodeIsPSCore Test-PodeIsEmpty Test-PodeIsIIS Test-PodeIsHeroku Get-PodeIISApplicationPath Out-PodeVariable Test-PodeIsHosted New-PodeCron Test-PodeInRunspace
-Add-PodeStaticRoute Add-PodeSignalRoute Remove-PodeStaticRoute Remove-PodeSignalRoute Clear-PodeRoutes Clear-PodeStaticRoutes Clear-PodeSignalRoutes ConvertTo-PodeRoute Add-PodePage Get-PodeRoute Get-PodeStaticRoute Get-PodeSignalRoute
-Use-PodeRoutes Add-PodeRouteGroup Add-PodeStaticRouteGroup Add-PodeSignalRouteGroup Set-PodeRouteIfExistsPreference Test-PodeStaticRoute Test-PodeSignalRoute
-Add-PodeHandler Remove-PodeHandler Clear-PodeHandlers Use-PodeHandlers Add-PodeBodyParser Remove-PodeBodyParser
-Add-PodeSchedule Remove-PodeSchedule Clear-PodeSchedule Clear-PodeSchedules Invoke-PodeSchedule Edit-PodeSchedule Set-PodeScheduleConcurrency Get-PodeSchedule Get-PodeScheduleNextTrigger Use-PodeSchedules Test-PodeSchedule
-Add-PodeTimer Remove-PodeTimer Clear-PodeTimers Invoke-PodeTimer Edit-PodeTimer Get-PodeTimer Use-PodeTimers Test-PodeTimer
-Add-PodeTask Set-PodeTaskConcurrency Invoke-PodeTask Remove-PodeTask Clear-PodeTasks Edit-PodeTask Get-PodeTask Use-PodeTasks Close-PodeTask Test-PodeTaskCompleted Wait-PodeTask
-Add-PodeMiddleware New-PodeMiddleware Remove-PodeMiddleware Clear-PodeMiddleware Use-PodeMiddleware Add-PodeAccessRule Add-PodeLimitRule Add-PodeLimitAccessRule Add-PodeLimitRateRule New-PodeCsrfToken Get-PodeCsrfMiddleware Initialize-PodeCsrf Enable-PodeCsrfMiddleware
-Enable-PodeSessionMiddleware Remove-PodeSession Save-PodeSession Get-PodeSessionId Reset-PodeSessionExpiry Get-PodeSessionDuration Get-PodeSessionExpiry
-New-PodeAuthScheme New-PodeAuthAzureADScheme New-PodeAuthTwitterScheme Add-PodeAuth Get-PodeAuth Clear-PodeAuth Add-PodeAuthWindowsAd Add-PodeAuthWindowsLocal Remove-PodeAuth Add-PodeAuthMiddleware Add-PodeAuthIIS Add-PodeAuthUserFile
-ConvertTo-PodeJwt ConvertFrom-PodeJwt Test-PodeJwt Use-PodeAuth ConvertFrom-PodeOIDCDiscovery Test-PodeAuthUser Merge-PodeAuth Test-PodeAuth Test-PodeAuthExists Get-PodeAuthUser Add-PodeAuthSession
-New-PodeAccessScheme Add-PodeAccess Add-PodeAccessCustom Get-PodeAccess Test-PodeAccessExists Test-PodeAccess Test-PodeAccessUser Test-PodeAccessRoute Merge-PodeAccess Remove-PodeAccess Clear-PodeAccess Add-PodeAccessMiddleware Use-PodeAccess
-Disable-PodeRequestLogging Disable-PodeErrorLogging Disable-PodeLogErrorType Disable-PodeLogRequestType Add-PodeLogger Remove-PodeLogger Clear-PodeLoggers Write-PodeLog Protect-PodeLogItem Use-PodeLogging New-PodeLogCustomMethod New-PodeLogEventViewerMethod
-Restart-PodeServer Start-PodeStaticServer Show-PodeGui Get-PodeEndpoint Pode Suspend-PodeServer Resume-PodeServer Enable-PodeServer Disable-PodeServer Get-PodeServerState Test-PodeServerState
-Enable-PodeOpenApi Get-PodeOpenApiDefinition Add-PodeOAResponse Remove-PodeOAResponse Add-PodeOAComponentResponse Set-PodeOARequest New-PodeOARequestBody Add-PodeOAComponentSchema Set-PodeOARouteInfo Enable-PodeOAViewer ConvertTo-PodeOAParameter Add-PodeOAInfo
-Get-PodeServerUptime Get-PodeServerRestartCount Get-PodeServerRequestMetric Get-PodeServerSignalMetric Get-PodeServerActiveRequestMetric Get-PodeServerActiveSignalMetric
-Export-PodeModule Export-PodeSnapin Export-PodeFunction Register-PodeEvent Unregister-PodeEvent Test-PodeEvent Get-PodeEvent Clear-PodeEvent Use-PodeEvents
-Add-PodeSecurityHeader Set-PodeSecurity Remove-PodeSecurity Set-PodeSecurityAccessControl Set-PodeSecurityContentSecurityPolicy Set-PodeSecurityFrameOptions Hide-PodeSecurityServer Show-PodeSecurityServer Add-PodeSecurityContentSecurityPolicy Set-PodeSecurityStrictTransportSecurity
-Add-PodeVerb Remove-PodeVerb Clear-PodeVerbs Get-PodeVerb Use-PodeVerbs Set-PodeWebSocketConcurrency Connect-PodeWebSocket Disconnect-PodeWebSocket Remove-PodeWebSocket Send-PodeWebSocket Reset-PodeWebSocket Test-PodeWebSocket
-Add-PodeFileWatcher Test-PodeFileWatcher Get-PodeFileWatcher Remove-PodeFileWatcher Clear-PodeFileWatchers Use-PodeFileWatchers
-Remove-PodeLockable Test-PodeLockable Clear-PodeLockables New-PodeMutex Test-PodeMutex Get-PodeMutex Remove-PodeMutex Use-PodeMutex Enter-PodeMutex Exit-PodeMutex Clear-PodeMutexes
-New-PodeSemaphore Test-PodeSemaphore Get-PodeSemaphore Remove-PodeSemaphore Use-PodeSemaphore Enter-PodeSemaphore Exit-PodeSemaphore Clear-PodeSemaphores
-Set-PodeCache Get-PodeCache Test-PodeCache Remove-PodeCache Clear-PodeCache Add-PodeCacheStorage Set-PodeCacheDefaultStorage ConvertTo-PodeSseConnection Send-PodeSseEvent Close-PodeSseConnection Add-PodeScopedVariable Convert-PodeScopedVariables
+Add-PodeAccess Add-PodeAccessCustom Add-PodeAccessMiddleware Add-PodeAccessRule Add-PodeAuth Add-PodeAuthIIS Add-PodeAuthMiddleware
+Add-PodeAuthSession Add-PodeAuthUserFile Add-PodeAuthWindowsAd Add-PodeAuthWindowsLocal Add-PodeBodyParser Add-PodeCacheStorage Add-PodeEndware
+Add-PodeFavicon Add-PodeFileWatcher Add-PodeFlashMessage Add-PodeHandler Add-PodeLimitAccessRule Add-PodeLimitRateRule Add-PodeLimitRule
+Add-PodeLogger Add-PodeLogType Add-PodeLogW3CCustomField Add-PodeLogW3CField Add-PodeMcpGroup Add-PodeMcpTool Add-PodeMcpToolProperty
+Add-PodeMiddleware Add-PodeOACallBack Add-PodeOAComponentCallBack Add-PodeOAComponentExample Add-PodeOAComponentHeader Add-PodeOAComponentParameter
+Add-PodeOAComponentPathItem Add-PodeOAComponentRequestBody Add-PodeOAComponentResponse Add-PodeOAComponentResponseLink Add-PodeOAComponentSchema
+Add-PodeOAExternalDoc Add-PodeOAExternalRoute Add-PodeOAInfo Add-PodeOAResponse Add-PodeOAServerEndpoint Add-PodeOATag Add-PodeOAWebhook Add-PodePage
+Add-PodeRouteGroup Add-PodeSchedule Add-PodeScopedVariable Add-PodeSecurityContentSecurityPolicy Add-PodeSecurityHeader
+Add-PodeSecurityPermissionsPolicy Add-PodeSignalRoute Add-PodeSignalRouteGroup Add-PodeStaticRoute Add-PodeStaticRouteGroup Add-PodeTask Add-PodeTimer
+Add-PodeVerb Add-PodeViewFolder Clear-PodeAccess Clear-PodeAuth Clear-PodeCache Clear-PodeEvent Clear-PodeFileWatchers Clear-PodeFlashMessages
+Clear-PodeHandlers Clear-PodeLockables Clear-PodeLoggers Clear-PodeLogMethods Clear-PodeLogTypes Clear-PodeMcpGroup Clear-PodeMiddleware
+Clear-PodeMutexes Clear-PodeRoutes Clear-PodeSchedule Clear-PodeSchedules Clear-PodeScopedVariables Clear-PodeSemaphores Clear-PodeSignalRoutes
+Clear-PodeStaticRoutes Clear-PodeTasks Clear-PodeTimers Clear-PodeVerbs Close-PodeDisposable Close-PodeSignalConnection Close-PodeSseConnection
+Close-PodeTask Close-PodeTcpClient Connect-PodeWebSocket Convert-PodeLogItemToString Convert-PodeScopedVariable Convert-PodeScopedVariables
+ConvertFrom-PodeJwt ConvertFrom-PodeOIDCDiscovery ConvertFrom-PodeXml ConvertTo-PodeJwt ConvertTo-PodeOAParameter ConvertTo-PodeRoute
+ConvertTo-PodeSignalConnection ConvertTo-PodeSseConnection ConvertTo-PodeString ConvertTo-PodeSyslog Disable-PodeErrorLogging Disable-PodeLogErrorType
+Disable-PodeLogRequestType Disable-PodeRequestLogging Disable-PodeServer Disable-PodeSignalSigning Disable-PodeSseSigning Disconnect-PodeWebSocket
+Edit-PodeSchedule Edit-PodeTask Edit-PodeTimer Enable-PodeCsrfMiddleware Enable-PodeOA Enable-PodeOAViewer Enable-PodeOpenApi Enable-PodeOpenApiViewer
+Enable-PodeServer Enable-PodeSessionMiddleware Enable-PodeSignalSigning Enable-PodeSseSigning Enter-PodeMutex Enter-PodeSemaphore Exit-PodeMutex
+Exit-PodeSemaphore Export-PodeFunction Export-PodeModule Export-PodeSnapin Get-PodeAccess Get-PodeAppName Get-PodeAuth Get-PodeAuthEvent
+Get-PodeAuthUser Get-PodeCache Get-PodeCacheDefaultStorage Get-PodeCacheDefaultTtl Get-PodeCacheStorage Get-PodeConfigPath Get-PodeCookieSecret
+Get-PodeCsrfMiddleware Get-PodeCurrentRunspaceName Get-PodeDefaultFolder Get-PodeEndpoint Get-PodeEnvironmentVariable Get-PodeEvent Get-PodeFavicon
+Get-PodeFileWatcher Get-PodeFlashMessage Get-PodeFlashMessageNames Get-PodeIISApplicationPath Get-PodeLimitAccessRule Get-PodeLimitRateRule
+Get-PodeLogDefaultFormat Get-PodeLogDefaultSerialiseFormat Get-PodeLogDefaultSyslogFormat Get-PodeLogOverride Get-PodeMcpGroup Get-PodeMcpTool
+Get-PodeMutex Get-PodeOADefinition Get-PodeOpenApiDefinition Get-PodeRoute Get-PodeSchedule Get-PodeScheduleNextTrigger Get-PodeScheduleProcess
+Get-PodeScopedVariable Get-PodeSemaphore Get-PodeServerActiveRequestMetric Get-PodeServerActiveSignalClientMetric Get-PodeServerActiveSignalMetric
+Get-PodeServerActiveSseClientMetric Get-PodeServerActiveSseMetric Get-PodeServerDefaultSecret Get-PodeServerName Get-PodeServerRequestMetric
+Get-PodeServerRestartCount Get-PodeServerSignalMetric Get-PodeServerState Get-PodeServerUptime Get-PodeSessionDuration Get-PodeSessionExpiry
+Get-PodeSessionId Get-PodeSessionInfo Get-PodeSessionTabId Get-PodeSignalBroadcastLevel Get-PodeSignalClientIdList Get-PodeSignalDefaultScope
+Get-PodeSignalEvent Get-PodeSignalGroupList Get-PodeSignalNameList Get-PodeSignalRoute Get-PodeSseBroadcastLevel Get-PodeSseClientIdList
+Get-PodeSseDefaultScope Get-PodeSseEvent Get-PodeSseGroupList Get-PodeSseNameList Get-PodeStaticRoute Get-PodeTask Get-PodeTaskProcess Get-PodeTimer
+Get-PodeTimestamp Get-PodeVerb Get-PodeVersion Hide-PodeSecurityServer Import-PodeSnapin Initialize-PodeCsrf Invoke-PodeGC Invoke-PodeSchedule
+Invoke-PodeScriptBlock Invoke-PodeTask Invoke-PodeTimer Merge-PodeAccess Merge-PodeAuth Merge-PodeJsonSchema Merge-PodeOAProperty
+Merge-PodeScriptblockArguments New-PodeAccessScheme New-PodeAuthAzureADScheme New-PodeAuthKeyTab New-PodeAuthScheme New-PodeAuthTwitterScheme
+New-PodeCron New-PodeCsrfToken New-PodeJsonSchemaArray New-PodeJsonSchemaBoolean New-PodeJsonSchemaInteger New-PodeJsonSchemaNull
+New-PodeJsonSchemaNumber New-PodeJsonSchemaObject New-PodeJsonSchemaProperty New-PodeJsonSchemaString New-PodeLimitEndpointComponent
+New-PodeLimitHeaderComponent New-PodeLimitIPComponent New-PodeLimitMethodComponent New-PodeLimitRouteComponent New-PodeLogApiMethod
+New-PodeLogApiOverride New-PodeLogAwsMethod New-PodeLogAwsOverride New-PodeLogAzureMethod New-PodeLogAzureOverride New-PodeLogBatchInfo
+New-PodeLogCustomMethod New-PodeLogCustomOverride New-PodeLogDatadogMethod New-PodeLogDatadogOverride New-PodeLogEventViewerMethod
+New-PodeLogEventViewerOverride New-PodeLogFileOverride New-PodeLogNetworkMethod New-PodeLogNetworkOverride New-PodeLogSplunkMethod
+New-PodeLogSplunkOverride New-PodeLogSyslogInfo New-PodeLogTerminalOverride New-PodeLogW3CInfo New-PodeMcpAudioContent New-PodeMcpImageContent
+New-PodeMcpTextContent New-PodeMiddleware New-PodeMutex New-PodeOABoolProperty New-PodeOAComponentSchemaProperty New-PodeOAContentMediaType
+New-PodeOAEncodingObject New-PodeOAExample New-PodeOAExternalDoc New-PodeOAIntProperty New-PodeOAMultiTypeProperty New-PodeOANumberProperty
+New-PodeOAObjectProperty New-PodeOARequestBody New-PodeOAResponse New-PodeOAResponseLink New-PodeOASchemaProperty New-PodeOAServerEndpoint
+New-PodeOAStringProperty New-PodeSemaphore New-PodeSignalClientId New-PodeSseClientId New-PodeStateBag New-PodeStateDictionary New-PodeStateList
+New-PodeStateOrderedDictionary New-PodeStateSet Out-PodeVariable Pode Protect-PodeLogItem Protect-PodeValue Read-PodeTcpClient Register-PodeAuthEvent
+Register-PodeEvent Register-PodeMcpToolToGroup Register-PodeSignalEvent Register-PodeSseEvent Remove-PodeAccess Remove-PodeAuth Remove-PodeBodyParser
+Remove-PodeCache Remove-PodeCacheStorage Remove-PodeFavicon Remove-PodeFileWatcher Remove-PodeFlashMessage Remove-PodeHandler
+Remove-PodeLimitAccessRule Remove-PodeLimitRateRule Remove-PodeLockable Remove-PodeLogger Remove-PodeLogMethod Remove-PodeLogType Remove-PodeMcpGroup
+Remove-PodeMcpTool Remove-PodeMiddleware Remove-PodeMutex Remove-PodeOAComponent Remove-PodeOAResponse Remove-PodeSchedule Remove-PodeScopedVariable
+Remove-PodeSecurity Remove-PodeSecurityAccessControl Remove-PodeSecurityContentSecurityPolicy Remove-PodeSecurityContentTypeOptions
+Remove-PodeSecurityCrossOrigin Remove-PodeSecurityFrameOptions Remove-PodeSecurityHeader Remove-PodeSecurityPermissionsPolicy
+Remove-PodeSecurityReferrerPolicy Remove-PodeSecurityStrictTransportSecurity Remove-PodeSemaphore Remove-PodeSession Remove-PodeSignalRoute
+Remove-PodeStaticRoute Remove-PodeTask Remove-PodeTimer Remove-PodeVerb Remove-PodeWebSocket Rename-PodeOADefinitionTag Reset-PodeSessionExpiry
+Reset-PodeWebSocket Resolve-PodeMcpRequest Resolve-PodeValue Restart-PodeServer Restart-PodeTaskProcess Resume-PodeServer Save-PodeRequestFile
+Save-PodeSession Select-PodeOADefinition Send-PodeResponse Send-PodeSignal Send-PodeSseEvent Send-PodeWebSocket Set-PodeCache
+Set-PodeCacheDefaultStorage Set-PodeCacheDefaultTtl Set-PodeCookieSecret Set-PodeCurrentRunspaceName Set-PodeDefaultFolder Set-PodeEnvironmentVariable
+Set-PodeLogDefaultFormat Set-PodeLogDefaultSerialiseFormat Set-PodeLogDefaultSyslogFormat Set-PodeOARequest Set-PodeOARouteInfo
+Set-PodeResponseAttachment Set-PodeRouteIfExistsPreference Set-PodeScheduleConcurrency Set-PodeSecurity Set-PodeSecurityAccessControl
+Set-PodeSecurityContentSecurityPolicy Set-PodeSecurityContentTypeOptions Set-PodeSecurityCrossOrigin Set-PodeSecurityFrameOptions
+Set-PodeSecurityPermissionsPolicy Set-PodeSecurityReferrerPolicy Set-PodeSecurityStrictTransportSecurity Set-PodeSignalBroadcastLevel
+Set-PodeSignalDefaultScope Set-PodeSseBroadcastLevel Set-PodeSseDefaultScope Set-PodeTaskConcurrency Set-PodeViewEngine Set-PodeWebSocketConcurrency
+Show-PodeGui Show-PodeSecurityServer Start-PodeSleep Start-PodeStaticServer Start-PodeStopwatch Suspend-PodeServer Test-PodeAccess
+Test-PodeAccessExists Test-PodeAccessRoute Test-PodeAccessUser Test-PodeAuth Test-PodeAuthEvent Test-PodeAuthExists Test-PodeAuthUser Test-PodeCache
+Test-PodeCacheStorage Test-PodeConfigEnabled Test-PodeCookieSigned Test-PodeEnvironmentVariable Test-PodeEvent Test-PodeFavicon Test-PodeFileWatcher
+Test-PodeFlashMessage Test-PodeHeaderSigned Test-PodeInRunspace Test-PodeIsEmpty Test-PodeIsHeroku Test-PodeIsHosted Test-PodeIsIIS Test-PodeIsMacOS
+Test-PodeIsPSCore Test-PodeIsUnix Test-PodeIsWindows Test-PodeJwt Test-PodeLimitAccessRule Test-PodeLimitRateRule Test-PodeLockable Test-PodeMcpGroup
+Test-PodeMcpTool Test-PodeMiddleware Test-PodeMutex Test-PodeOAComponent Test-PodeOADefinition Test-PodeOADefinitionTag Test-PodeOAEnabled
+Test-PodeOAJsonSchemaCompliance Test-PodeOAVersion Test-PodeRequestFile Test-PodeSchedule Test-PodeScopedVariable Test-PodeSemaphore
+Test-PodeServerState Test-PodeSessionScopeIsBrowser Test-PodeSessionsEnabled Test-PodeSignalBroadcastLevel Test-PodeSignalClientId
+Test-PodeSignalClientIdSigned Test-PodeSignalClientIdValid Test-PodeSignalEvent Test-PodeSignalName Test-PodeSignalRoute Test-PodeSseBroadcastLevel
+Test-PodeSseClientId Test-PodeSseClientIdSigned Test-PodeSseClientIdValid Test-PodeSseEvent Test-PodeSseName Test-PodeStaticRoute
+Test-PodeTaskCompleted Test-PodeTaskFailed Test-PodeTimer Test-PodeWebSocket Unregister-PodeAuthEvent Unregister-PodeEvent
+Unregister-PodeMcpToolFromGroup Unregister-PodeSignalEvent Unregister-PodeSseEvent Update-PodeLimitAccessRule Update-PodeLimitRateRule
+Update-PodeMcpTool Use-PodeAccess Use-PodeAuth Use-PodeEndware Use-PodeEvents Use-PodeFileWatchers Use-PodeHandlers Use-PodeLogging Use-PodeMiddleware
+Use-PodeMutex Use-PodePartialView Use-PodeRoutes Use-PodeSchedules Use-PodeScopedVariables Use-PodeSemaphore Use-PodeStream Use-PodeTasks
+Use-PodeTimers Use-PodeVerbs Wait-PodeDebugger Wait-PodeTask Write-PodeDirectoryResponse Write-PodeFileResponse Write-PodeLog
+Write-PodeMarkdownResponse Write-PodeTcpClient Write-PodeViewResponse Write-PodeYamlResponse
 '@
 
 function Get-Remedy([string] $Name) {
