@@ -5,6 +5,7 @@
 
 mod foreign;
 mod history;
+mod long;
 mod reads;
 mod truth;
 mod unlock;
