@@ -274,7 +274,10 @@ impl Run<'_> {
     fn ask(&self, what: &'static str, method: &str, path: &str, body: &[u8]) -> Response {
         let media = if method == "POST" { "application/json" } else { "text/plain; charset=utf-8" };
         let begun = Instant::now();
-        let answer = self.server.send(method, path, &[("Content-Type", media)], body);
+        let answer = self
+            .server
+            .try_send(method, path, &[("Content-Type", media)], body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.server.stderr()));
         let took = begun.elapsed();
         let mut seen = self.seen.lock().unwrap();
         *seen.requests.entry(what).or_default() += 1;
