@@ -376,6 +376,10 @@ mod tests {
         assert!(store.foreign_change());
         assert!(!store.foreign_change());
         assert_eq!((store.generation(), store.foreign_changes()), (before + 1, 1));
+        // By a process whose clock is behind.
+        let file = std::fs::File::options().write(true).open(&file).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(store.foreign_change());
     }
 
     #[tokio::test(start_paused = true)]
