@@ -11,9 +11,9 @@ use rustix::process::Signal;
 
 use crate::need_pwsh;
 use crate::support::process::{alive, signal};
-use crate::support::pwsh::Pwsh;
-use crate::support::server::{Builder, Server};
-use crate::support::{SOON, fixture, wait_until};
+use crate::support::pwsh::{Pwsh, say};
+use crate::support::server::{Builder, Server, disks_can_be_made};
+use crate::support::{SOON, fixture, soaking, wait_until};
 
 fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool) -> Server {
     let toml = format!(
@@ -108,8 +108,8 @@ fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
             })
         })
         .collect();
-    let soak = std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1");
-    for round in 0..if soak { 60 } else { 3 } {
+    let kills = if soaking() { 60 } else { 3 };
+    for round in 0..kills {
         let workers = server.pids_of_workers();
         if let Some(worker) = workers.get(round % 2) {
             signal(*worker, Signal::KILL);
@@ -129,7 +129,12 @@ fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
     for client in clients {
         let (answers, worst) = client.join().unwrap();
         let count = |status| answers.iter().filter(|answer| **answer == status).count();
-        eprintln!("200: {}, 502: {}, 504: {}, worst {worst:?}", count(200), count(502), count(504));
+        say(&format!(
+            "faults/{kills} kills, one a second, and a stop: 200: {}, 502: {}, 504: {}, worst {worst:.1?}",
+            count(200),
+            count(502),
+            count(504)
+        ));
         assert_eq!(count(200) + count(502) + count(504), answers.len(), "{answers:?}");
         assert!(count(200) > 0 && worst < Duration::from_secs(6), "{worst:?}");
     }
@@ -155,6 +160,30 @@ fn a_corrupt_registry_of_the_user_is_no_reason_not_to_start() {
     let server = alone().home(home.path()).start();
     assert_eq!(server.get("/health").status, 200);
     assert!(server.stderr().contains("be read"), "{}", server.stderr());
+}
+
+#[test]
+fn without_a_home_variable_the_local_vault_is_where_the_data_folder_is() {
+    let alone = || Builder::new().args(["serve", "--listen", "127.0.0.1:0"]);
+    for builder in [alone().env("HOME", ""), alone().homeless()] {
+        assert_eq!(builder.start().get("/health").status, 200);
+    }
+}
+
+/// SecretStore itself needs the variable; workers get the home that the user database knows.
+#[test]
+fn without_a_home_variable_a_store_is_in_the_home_of_the_user_database() {
+    let pwsh = need_pwsh!();
+    if !disks_can_be_made() {
+        return say("NOT RUN (nothing can be mounted here): HOME unset, with a SecretStore");
+    }
+    let toml = "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[pool]\nmin = 1\nmax = 1\n\
+        [vaults.v]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nunlock = { env = \"STORE_PASSWORD\" }\nexpose = true\n";
+    let builder = Builder::new().config(toml).pwsh(pwsh).env("STORE_PASSWORD", "open sesame");
+    let server = builder.homeless().start();
+    assert_eq!(server.put("/vaults/v/secrets/k", "text/plain", "v").status, 204, "{}", server.stderr());
+    assert_eq!(server.get("/vaults/v/secrets/k").json()["Value"], "v");
+    assert!(server.home().join(".secretmanagement/localstore").is_dir());
 }
 
 #[test]

@@ -49,6 +49,11 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Opti
     }
 }
 
+/// Whether the full numbers are asked for: `scripts/soak`.
+pub fn soaking() -> bool {
+    std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1")
+}
+
 /// A file under `fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)

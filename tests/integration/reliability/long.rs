@@ -17,14 +17,14 @@ use tokio::time::Instant;
 use super::foreign::Foreigner;
 use super::history::History;
 use super::{
-    Authentication, Dice, PASSWORD, busy_workers, fresh_values, opening, report, soaking, together, value_in,
+    Authentication, Dice, PASSWORD, busy_workers, fresh_values, opening, report, together, value_in,
 };
 use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::process::{alive, resident, signal};
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
-use crate::support::{SOON, fixture, wait_until};
+use crate::support::{SOON, fixture, soaking, wait_until};
 
 const CLIENTS: usize = 8;
 const WORKERS: usize = 3;

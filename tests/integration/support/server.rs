@@ -128,10 +128,10 @@ impl Builder {
         self.with_path()
     }
 
-    /// HOME is unset.
+    /// HOME is unset. Where something can be mounted, the user database says that it is the run's.
     pub fn homeless(mut self) -> Builder {
         self.homeless = true;
-        self
+        self.with_path()
     }
 
     /// Writes a file into the run's folder, with mode 0600.
@@ -185,14 +185,17 @@ impl Builder {
 
     fn command(&self) -> Command {
         let folder = self.folder.path();
-        let mut command = match self.disk {
-            Some(kibibytes) => {
-                let mut command = with_disk(&self.home, kibibytes);
-                command.arg(&self.program);
-                command
-            }
-            None => Command::new(&self.program),
+        let mut command = if let Some(kibibytes) = self.disk {
+            with_disk(&self.home, kibibytes)
+        } else if self.homeless && disks_can_be_made() {
+            let line = format!("root:x:0:0:root:{}:/bin/sh\n", self.home.display());
+            with_users(&self.file("passwd", line))
+        } else {
+            Command::new(&self.program)
         };
+        if command.get_program() != self.program {
+            command.arg(&self.program);
+        }
         command.args(&self.args).current_dir(folder).env_clear();
         command.env("PATH", &self.path).env("HOME", &self.home).env("TMPDIR", folder.join("tmp"));
         command.env("XDG_RUNTIME_DIR", folder.join("run"));
@@ -322,10 +325,24 @@ pub fn disks_can_be_made() -> bool {
 
 /// Runs a program, to be added, that alone sees a disk of its own at `place`.
 fn with_disk(place: &Path, kibibytes: u32) -> Command {
+    let mut command = mounting("mount -t tmpfs -o size=\"$1k\",mode=0700 none \"$2\" && shift 2");
+    command.arg(kibibytes.to_string()).arg(place);
+    command
+}
+
+/// Runs a program, to be added, that alone sees this user database.
+fn with_users(database: &Path) -> Command {
+    let mut command = mounting("mount --bind \"$1\" /etc/passwd && shift");
+    command.arg(database);
+    command
+}
+
+/// Mounts something that the rest of the system does not see, and then runs the arguments that are left. It
+/// stays one process.
+fn mounting(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs -o size=\"$1k\",mode=0700 none \"$2\" && shift 2 && exec \"$@\"");
-    command.arg("sh").arg(kibibytes.to_string()).arg(place);
+    command.arg(format!("{script} && exec \"$@\"")).arg("sh");
     command
 }
 
