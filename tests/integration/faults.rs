@@ -13,7 +13,7 @@ use crate::need_pwsh;
 use crate::support::process::{alive, signal};
 use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server, disks_can_be_made};
-use crate::support::{SOON, fixture, soaking, wait_until};
+use crate::support::{SOON, files_below, fixture, soaking, wait_until};
 
 fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool) -> Server {
     let toml = format!(
@@ -154,12 +154,31 @@ fn a_corrupt_registry_of_the_user_is_no_reason_not_to_start() {
         assert!(server.stderr().contains("be read"), "{}", server.stderr());
         assert_eq!(fs::read(&file).unwrap(), content, "it is never written");
     }
-    // A folder where the file should be, and one that may not be looked into.
+    // A folder where the file should be.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     let server = alone().home(home.path()).start();
     assert_eq!(server.get("/health").status, 200);
     assert!(server.stderr().contains("be read"), "{}", server.stderr());
+}
+
+/// SecretManagement reads its registry once; what happens to the file later must not matter.
+#[test]
+fn a_workers_registry_that_vanishes_or_is_damaged_fails_no_request() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let server = odd(pwsh, folder.path(), true);
+    assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
+    let registries = files_below(&server.folder().join("run"))
+        .into_iter()
+        .filter(|file| file.file_name().is_some_and(|name| name == "vaultinfo"));
+    let registries: Vec<_> = registries.collect();
+    assert_eq!(registries.len(), 2, "one for each worker");
+    fs::remove_file(&registries[0]).unwrap();
+    fs::write(&registries[1], b"{\0").unwrap();
+    for _ in 0..6 {
+        assert_eq!(server.get(&path("k")).json()["Value"], "v");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::{Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use super::foreign::Foreigner;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::need_pwsh;
 use crate::support::http::Response;
-use crate::support::process::{alive, resident, signal};
+use crate::support::process::{alive, resident};
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
 use crate::support::{SOON, fixture, soaking, wait_until};
@@ -41,6 +41,17 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// How often memory is looked at, and how often the run tells how it goes.
 const SAMPLE: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_secs(10);
+
+const KILLED: &str = "a worker killed (SIGKILL)";
+const STOPPED: &str = "a worker stopped (SIGSTOP)";
+const HANGS: &str = "a vault that hangs in a .NET call";
+const EXITS: &str = "a vault that runs `exit`";
+const FAILS_FAST: &str = "a vault that runs `FailFast`";
+const WRITTEN: &str = "another pwsh writes to the store";
+const CONFIGURED: &str = "another pwsh configures the store: `PasswordTimeout` 3 s or 900 s";
+const RELOADED: &str = "the plan reloaded (SIGHUP)";
+
+const FAULTS: [&str; 8] = [KILLED, STOPPED, HANGS, EXITS, FAILS_FAST, WRITTEN, CONFIGURED, RELOADED];
 
 /// The values of these routes are cached, the same keys under `/vaults/store` are not.
 fn plan(odd: &Path, azure: bool, reloads: usize) -> String {
@@ -304,7 +315,7 @@ impl Run<'_> {
 
     // === faults ===
 
-    /// One after the other, each when what the last one broke is mended.
+    /// One after the other, each when what the last one broke is mended. All come before one comes again.
     fn faults(&self, end: Instant, odd: &Path) {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
         let mut foreigner = Foreigner::start(
@@ -312,57 +323,41 @@ impl Run<'_> {
             self.server,
             "Open; Set-Secret -Vault fresh -Name theirs -Secret \"t$turn\"",
         );
-        let mut reloads = 0;
+        let (mut reloads, mut left) = (0, Vec::new());
         while Instant::now() < end {
-            let fault = dice.below(9);
-            let what = match fault {
-                0 | 1 => {
-                    self.strike(&mut dice, Signal::KILL);
-                    "a worker killed (SIGKILL)"
-                }
-                2 => {
+            if left.is_empty() {
+                left = FAULTS.to_vec();
+            }
+            let fault = left.swap_remove(dice.below(left.len()));
+            match fault {
+                KILLED => drop(self.strike(&mut dice, Signal::KILL)),
+                STOPPED => {
                     let stopped = self.strike(&mut dice, Signal::STOP);
-                    wait_until("the stopped worker is replaced", RECOVERY, || !alive(stopped));
-                    "a worker stopped (SIGSTOP)"
+                    wait_until("the stopped worker is replaced", RECOVERY, || !stopped.is_some_and(alive));
                 }
-                3 => {
-                    self.misbehave("hang-dotnet");
-                    "a vault that hangs in a .NET call"
-                }
-                4 => {
-                    self.misbehave("exit");
-                    "a vault that runs `exit`"
-                }
-                5 => {
-                    self.misbehave("failfast");
-                    "a vault that runs `FailFast`"
-                }
-                6 => {
-                    self.write_elsewhere(&mut foreigner);
-                    "another pwsh writes to the store"
-                }
-                7 => {
-                    self.reconfigure(if dice.below(2) == 0 { 3 } else { 900 });
-                    "another pwsh configures the store, with a PasswordTimeout of 3 s or 900 s"
-                }
+                HANGS => self.misbehave("hang-dotnet"),
+                EXITS => self.misbehave("exit"),
+                FAILS_FAST => self.misbehave("failfast"),
+                WRITTEN => self.write_elsewhere(&mut foreigner),
+                CONFIGURED => self.reconfigure(if dice.below(2) == 0 { 3 } else { 900 }),
                 _ => {
                     reloads += 1;
                     self.reload(&plan(odd, self.vaults.contains(&"azure"), reloads));
-                    "the plan reloaded (SIGHUP)"
                 }
-            };
-            *self.seen.lock().unwrap().faults.entry(what).or_default() += 1;
+            }
+            *self.seen.lock().unwrap().faults.entry(fault).or_default() += 1;
             self.wait_for_recovery();
         }
     }
 
-    fn strike(&self, dice: &mut Dice, with: Signal) -> u32 {
+    /// Sends a worker a signal, one that is at work if there is one.
+    fn strike(&self, dice: &mut Dice, with: Signal) -> Option<u32> {
         let busy = busy_workers(self.server);
         let workers = if busy.is_empty() { self.server.pids_of_workers() } else { busy };
-        let victim = workers[dice.below(workers.len())];
-        // Nobody else ends workers at this moment, and the server reaps none that is well.
-        signal(victim, with);
-        victim
+        let victim = *workers.get(dice.below(workers.len().max(1)))?;
+        // It may have ended meanwhile.
+        let pid = i32::try_from(victim).ok().and_then(Pid::from_raw)?;
+        kill_process(pid, with).is_ok().then_some(victim)
     }
 
     fn write_elsewhere(&self, foreigner: &mut Foreigner) {
