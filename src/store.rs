@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
-use crate::secret::fold;
+use crate::secret::{Bytes, fold};
 
 mod kept;
 
@@ -63,7 +63,7 @@ struct State {
     /// The files as our own last write, or the last foreign change seen, left them.
     expected: Option<Fingerprint>,
     /// The data file of before a write that is not known to have ended well.
-    kept: Option<Vec<u8>>,
+    kept: Option<Bytes>,
     authentication: Authentication,
     /// Seconds from an unlock; `None` is for ever.
     timeout: Option<Duration>,

@@ -226,9 +226,10 @@ async fn a_wall_clock_that_jumps_ends_no_call_no_cached_value_and_no_unlock() {
             let unlock = call["op"]["unlock"].is_object();
             unlocks.fetch_add(usize::from(unlock), SeqCst);
             match disk.serve(worker, call) {
-                Reaction::Say(_) if unlock => {
-                    Reaction::Say(vec![ok(call, &json!({ "authentication": "Password", "password_timeout": 100 }))])
-                }
+                Reaction::Say(_) if unlock => Reaction::Say(vec![ok(
+                    call,
+                    &json!({ "authentication": "Password", "password_timeout": 100 }),
+                )]),
                 reaction => reaction,
             }
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{Discipline, Store};
 use crate::private_file::stage;
+use crate::secret::Bytes;
 
 impl Store {
     /// Keeps the data file as it is now, by a writer that has just found it readable.
@@ -17,7 +18,7 @@ impl Store {
             return;
         }
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
-        let content = self.files.first().and_then(|path| fs::read(path).ok());
+        let content = self.files.first().and_then(|path| fs::read(path).ok()).map(Bytes::new);
         self.state().kept = content;
     }
 
@@ -32,10 +33,10 @@ impl Store {
         let files = self.files_now();
         let mut state = self.state();
         let (Some(path), Some(content)) = (self.files.first(), &state.kept) else { return false };
-        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == *content) {
+        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == content.expose()) {
             return false;
         }
-        if let Err(error) = replace(path, content) {
+        if let Err(error) = replace(path, content.expose()) {
             tracing::error!(store = %self.id, "a write that failed has left the store unreadable, and what was there cannot be put back yet: {error}");
             return false;
         }

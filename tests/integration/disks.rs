@@ -58,9 +58,8 @@ fn limit_file_size(server: &Server, bytes: Option<u64>) {
 }
 
 fn local() -> Builder {
-    Builder::new().config(
-        "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[vaults.v]\nlocal = true\nexpose = true\n",
-    )
+    Builder::new()
+        .config("listen = \"127.0.0.1:0\"\nauth = { open = true }\n[vaults.v]\nlocal = true\nexpose = true\n")
 }
 
 const WITH_PASSWORD: &str = "unlock = { env = \"STORE_PASSWORD\" }";

@@ -137,7 +137,8 @@ fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
     let pwsh = need_pwsh!();
     let odd = tempfile::tempdir().unwrap();
     let azure = pwsh.shared;
-    let builder = Builder::new().config(&plan(odd.path(), azure, 0)).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD);
+    let builder =
+        Builder::new().config(&plan(odd.path(), azure, 0)).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD);
     // A line for each access is not what this is about.
     let mut server = builder.args(["--log", "warn,secretbridge::serve=info"]).start();
     let seen = {

@@ -270,7 +270,16 @@ impl Server {
             "umount -l \"$0\""
         };
         let mut command = Command::new("nsenter");
-        command.args(["-U", "-m", "--preserve-credentials", "-t", &self.pid().to_string(), "sh", "-c", change]);
+        command.args([
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "-t",
+            &self.pid().to_string(),
+            "sh",
+            "-c",
+            change,
+        ]);
         let output = command.arg(&self.home).output().expect("run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
