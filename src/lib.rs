@@ -56,6 +56,7 @@ pub mod bridge;
 pub mod cache;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod error;
 pub mod exit;

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
-use crate::secret::fold;
+use crate::secret::{Bytes, fold};
+
+mod kept;
 
 /// Identity of a store; the key of its lane and of its cached values.
 pub type StoreId = Arc<str>;
@@ -60,6 +62,8 @@ struct State {
     generation: u64,
     /// The files as our own last write, or the last foreign change seen, left them.
     expected: Option<Fingerprint>,
+    /// The data file of before a write that is not known to have ended well.
+    kept: Option<Bytes>,
     authentication: Authentication,
     /// Seconds from an unlock; `None` is for ever.
     timeout: Option<Duration>,
@@ -148,6 +152,7 @@ impl Store {
                 false
             }
             Some(_) => {
+                state.kept = None;
                 state.expected = Some(files);
                 state.generation += 1;
                 state.foreign_changes += 1;
@@ -272,8 +277,9 @@ impl Store {
         self.state().lockout = None;
     }
 
-    /// Notes that an unlock worked.
+    /// Notes that an unlock worked, which reads the file.
     pub fn unlocked(&self) {
+        self.is_whole();
         if self.state().lockout.take().is_some_and(|lockout| lockout.failures >= 2) {
             tracing::info!(store = %self.id, "the store unlocks again");
         }
@@ -370,6 +376,10 @@ mod tests {
         assert!(store.foreign_change());
         assert!(!store.foreign_change());
         assert_eq!((store.generation(), store.foreign_changes()), (before + 1, 1));
+        // By a process whose clock is behind.
+        let file = std::fs::File::options().write(true).open(&file).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(store.foreign_change());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::clock;
 use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
@@ -208,6 +209,50 @@ async fn a_load_begun_before_a_write_never_fills_the_cache_after_it() {
     told.notify_one();
     assert_eq!(load.await.unwrap().unwrap(), "old", "its own caller asked before the write");
     assert_eq!(read(&bridge, "k").await.unwrap(), "new");
+}
+
+/// Years forward, and back again, in the middle of everything.
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_ends_no_call_no_cached_value_and_no_unlock() {
+    let disk = Disk::with(&[("k", "v")]);
+    let unlocks = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, unlocks) = (disk.clone(), unlocks.clone());
+        move |worker, call: &Value| {
+            if is(call, "get", "slow") {
+                clock::jump(time::Duration::days(-9_000));
+                return Reaction::Hang;
+            }
+            let unlock = call["op"]["unlock"].is_object();
+            unlocks.fetch_add(usize::from(unlock), SeqCst);
+            match disk.serve(worker, call) {
+                Reaction::Say(_) if unlock => Reaction::Say(vec![ok(
+                    call,
+                    &json!({ "authentication": "Password", "password_timeout": 100 }),
+                )]),
+                reaction => reaction,
+            }
+        }
+    };
+    let mut plan = plan(1);
+    plan.vaults[0].cache_ttl = Duration::from_secs(60);
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+    let calls = (disk.gets.load(SeqCst), unlocks.load(SeqCst));
+    for years in [10, -20, 30] {
+        clock::jump(time::Duration::days(365 * years));
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+        assert_eq!((disk.gets.load(SeqCst), unlocks.load(SeqCst)), calls, "cached, and unlocked");
+    }
+    tokio::time::advance(Duration::from_secs(16)).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+    assert_eq!(disk.gets.load(SeqCst), calls.0 + 1, "after a minute of real time");
+    let begun = Instant::now();
+    let outcome = bridge.get("store", "slow", begun + Duration::from_secs(10)).await;
+    assert!(matches!(outcome, Err(BridgeError::Deadline { .. })), "{outcome:?}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(bridge.health().workers.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -398,5 +398,26 @@ fn is_opaque(value: &SecretValue) -> bool {
 /// How long until then; nothing if it is no date.
 fn remaining(expiry: &str) -> Option<Duration> {
     let then = time::OffsetDateTime::parse(expiry, &time::format_description::well_known::Rfc3339).ok()?;
-    Some(Duration::try_from(then - time::OffsetDateTime::now_utc()).unwrap_or(Duration::ZERO))
+    Some(Duration::try_from(then - crate::clock::now()).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn an_expiry_is_a_length_of_time_from_the_clock_as_it_is_at_that_moment() {
+        for jump in [0, 4_000, -8_000] {
+            clock::jump(time::Duration::days(jump));
+            let minute = (clock::now() + Duration::from_secs(60)).format(&Rfc3339).unwrap();
+            let left = remaining(&minute).unwrap();
+            assert!((50..=60).contains(&left.as_secs()), "{left:?}");
+            let past = (clock::now() - Duration::from_secs(60)).format(&Rfc3339).unwrap();
+            assert_eq!(remaining(&past), Some(Duration::ZERO));
+        }
+        assert_eq!(remaining("tomorrow"), None);
+    }
 }

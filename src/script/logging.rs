@@ -118,7 +118,7 @@ fn open(path: &Path, root: Option<&str>) -> Result<File, String> {
 
 /// One write a line, so that lines of two servers do not mix. A full disk is no reason to fail a request.
 fn append(file: &mut File, text: &str) {
-    let now = time::OffsetDateTime::now_utc();
+    let now = crate::clock::now();
     let stamp = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
     // A message must not make a second line.
     let text = text.replace(['\r', '\n'], " ");

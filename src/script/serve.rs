@@ -205,7 +205,7 @@ impl<'a> Exchange<'a> {
         let headers = self.head.headers.iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
-        let now = time::OffsetDateTime::now_utc();
+        let now = crate::clock::now();
         Event {
             method: self.head.method.as_str().to_ascii_lowercase(),
             path: self.path.clone(),

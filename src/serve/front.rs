@@ -1,13 +1,13 @@
 //! The service behind the door, which a reload replaces without dropping a request.
 //!
-//! Two bridges must never write to one store at the same time: each knows only its own lanes. So after
-//! the exchange new requests wait, within their deadlines, until the old bridge has finished its own.
+//! Two bridges must never write to one store at the same time: each knows only its own lanes. So at the
+//! exchange new requests wait, within their deadlines, until the old bridge has finished its own.
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::bridge::Bridge;
 use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
@@ -18,8 +18,9 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// The bridge in force and its service.
 pub(super) struct Front {
     current: RwLock<Current>,
-    /// False while an old bridge is finishing.
-    open: watch::Sender<bool>,
+    /// Each request holds it for reading, so that none is under way with a bridge that is replaced. Who
+    /// comes while the writer waits, waits behind it.
+    turn: tokio::sync::RwLock<()>,
 }
 
 #[derive(Clone)]
@@ -30,7 +31,7 @@ struct Current {
 
 impl Front {
     pub(super) fn new(bridge: Bridge, service: Arc<dyn Service>) -> Front {
-        Front { current: RwLock::new(Current { bridge, service }), open: watch::Sender::new(true) }
+        Front { current: RwLock::new(Current { bridge, service }), turn: tokio::sync::RwLock::default() }
     }
 
     pub(super) fn bridge(&self) -> Bridge {
@@ -39,13 +40,17 @@ impl Front {
 
     /// Puts another bridge in force and ends the old one.
     pub(super) async fn replace(&self, bridge: Bridge, service: Arc<dyn Service>) {
-        self.open.send_replace(false);
-        let old = {
-            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *current, Current { bridge, service })
-        };
-        old.bridge.stop(HAND_OVER).await;
-        self.open.send_replace(true);
+        let until = Instant::now() + HAND_OVER;
+        let mut turn = pin!(self.turn.write());
+        let mut held = timeout_at(until, turn.as_mut()).await.ok();
+        // Writes whose callers have gone may still be under way.
+        self.bridge().stop(until.saturating_duration_since(Instant::now())).await;
+        if held.is_none() {
+            // Requests whose workers were killed are answered at once; others write to no store.
+            held = timeout(HAND_OVER, turn).await.ok();
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { bridge, service };
+        drop(held);
     }
 
     fn current(&self) -> Current {
@@ -60,11 +65,8 @@ impl Service for Front {
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            if !*self.open.borrow() {
-                let mut open = self.open.subscribe();
-                // At the deadline the service itself says what is to be said.
-                let _ = timeout_at(request.head.deadline, open.wait_for(|open| *open)).await;
-            }
+            // At the deadline the service itself says what is to be said.
+            let _turn = timeout_at(request.head.deadline, self.turn.read()).await;
             let service = self.current().service;
             service.answer(request).await
         })
@@ -72,5 +74,112 @@ impl Service for Front {
 
     fn fault(&self, head: &Head, fault: DoorFault) -> Reply {
         self.current().service.fault(head, fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hyper::{HeaderMap, Method, StatusCode, Version};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::bridge::Options;
+    use crate::http::Peer;
+    use crate::plan::Plan;
+
+    /// Answers with its status, when it may.
+    struct Held {
+        status: StatusCode,
+        asked: Semaphore,
+        leave: Semaphore,
+    }
+
+    impl Held {
+        fn new(status: StatusCode) -> Arc<Held> {
+            Arc::new(Held { status, asked: Semaphore::new(0), leave: Semaphore::new(0) })
+        }
+    }
+
+    impl Service for Held {
+        fn admit(&self, _head: &Head) -> Result<(), Box<Reply>> {
+            Ok(())
+        }
+
+        fn answer(&self, _request: Request) -> BoxFuture<'_, Reply> {
+            Box::pin(async {
+                self.asked.add_permits(1);
+                let _leave = self.leave.acquire().await;
+                Reply { status: self.status, headers: HeaderMap::new(), body: Bytes::new() }
+            })
+        }
+
+        fn fault(&self, _head: &Head, _fault: DoorFault) -> Reply {
+            unreachable!("nothing is sent")
+        }
+    }
+
+    fn request() -> Request {
+        let received = Instant::now();
+        let head = Head {
+            id: 1,
+            method: Method::GET,
+            path: "/".into(),
+            query: None,
+            headers: HeaderMap::new(),
+            version: Version::HTTP_11,
+            peer: Peer::Unix { uid: None, pid: None },
+            listener: 0,
+            listener_name: None,
+            received,
+            deadline: received + Duration::from_secs(30),
+        };
+        Request { head: Arc::new(head), body: Bytes::new() }
+    }
+
+    async fn bridge() -> Bridge {
+        let mut plan = Plan::default();
+        plan.auto_import.enabled = false;
+        Bridge::start(plan, &Options::default(), |_, _| {}).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_those_of_the_old_bridge_and_is_answered_by_the_new_one() {
+        let (old, new) = (Held::new(StatusCode::OK), Held::new(StatusCode::CREATED));
+        let front = Arc::new(Front::new(bridge().await, old.clone()));
+        let ask = |front: &Arc<Front>| {
+            let front = front.clone();
+            tokio::spawn(async move { front.answer(request()).await.status })
+        };
+        let first = ask(&front);
+        old.asked.acquire().await.unwrap().forget();
+        let replacing = tokio::spawn({
+            let (front, new) = (front.clone(), new.clone());
+            let bridge = bridge().await;
+            async move { front.replace(bridge, new).await }
+        });
+        tokio::task::yield_now().await;
+        let second = ask(&front);
+        tokio::task::yield_now().await;
+        assert!(!replacing.is_finished() && !second.is_finished());
+        assert_eq!(new.asked.available_permits(), 0, "nothing reaches the new one yet");
+        (old.leave.add_permits(9), new.leave.add_permits(9));
+        replacing.await.unwrap();
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (StatusCode::OK, StatusCode::CREATED));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_never_ends_holds_a_reload_up_for_a_bounded_time() {
+        let (old, new) = (Held::new(StatusCode::OK), Held::new(StatusCode::CREATED));
+        let front = Arc::new(Front::new(bridge().await, old.clone()));
+        let stuck = tokio::spawn({
+            let front = front.clone();
+            async move { front.answer(request()).await.status }
+        });
+        old.asked.acquire().await.unwrap().forget();
+        new.leave.add_permits(9);
+        timeout(HAND_OVER * 3, front.replace(bridge().await, new)).await.unwrap();
+        assert_eq!(front.answer(request()).await.status, StatusCode::CREATED);
+        stuck.abort();
     }
 }

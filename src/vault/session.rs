@@ -2,7 +2,8 @@
 //!
 //! A worker keeps its own copy of a SecretStore. Before a read its copy is refreshed if it is older than
 //! our own last write or than the files; before a write always. A not-found, a locked or a failed unlock
-//! that came while the files changed is asked again. The caller holds the store's lane.
+//! that came while the files changed is asked again; after a write that failed, so is any error, once what
+//! was there before is back. The caller holds the store's lane.
 
 use std::time::Duration;
 
@@ -222,6 +223,10 @@ impl Session<'_> {
                     return Ok(reply);
                 }
                 Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
+                    // The right password is refused too where a write was cut off.
+                    if store.put_back() {
+                        continue;
+                    }
                     doubts += 1;
                     if doubts == DOUBTS || store.files_now() == files {
                         return Err(self.refused(&fault, files));
@@ -243,12 +248,14 @@ impl Session<'_> {
     }
 
     async fn write(&mut self, op: Op) -> Result<(), Trouble> {
+        self.entry.store.keep();
         let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
         let store = &self.entry.store;
         // Whatever the outcome, the files may have changed: every other copy is old now.
         let files = store.files_now();
         let generation = store.wrote(files.clone());
         if outcome.is_ok() {
+            store.is_whole();
             let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
             self.saw(generation, files, unlocked);
         }
@@ -283,10 +290,18 @@ impl Session<'_> {
                 self.saw(generation, files.clone(), Some(now));
             }
             let fault = match outcome {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    store.is_whole();
+                    return Ok(reply);
+                }
                 Err(CallError::Fault(fault)) => fault,
                 Err(error) => return Err(error.into()),
             };
+            // A worker that cannot unlock may say not-found of a file that it cannot read.
+            if store.put_back() {
+                refresh = self.can_refresh();
+                continue;
+            }
             let moving = store.files_now() != files;
             // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
             let may_be_locked =

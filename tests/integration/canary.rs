@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,7 +13,7 @@ use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
-use crate::support::{SOON, fixture};
+use crate::support::{SOON, files_below, fixture};
 
 /// In every value that is stored.
 const SECRET: &str = "canary-5ecret-Zq8";
@@ -30,12 +30,13 @@ const JSON: &str = "application/json";
 
 /// The canaries in these bytes: as text, as UTF-16, as base64.
 fn seen_in(bytes: &[u8]) -> Vec<&'static str> {
-    let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    // All three forms are ASCII, which bytes of another sort before or after it leave as it is.
+    let text = String::from_utf8_lossy(bytes);
     let is_in = |canary: &&str| {
-        let wide: Vec<u8> = canary.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide: String = canary.chars().flat_map(|digit| [digit, '\0']).collect();
         let coded = BASE64.encode(canary);
         // The last digits depend on what follows.
-        holds(canary.as_bytes()) || holds(&wide) || holds(&coded.as_bytes()[..coded.len() - 4])
+        text.contains(canary) || text.contains(&wide) || text.contains(&coded[..coded.len() - 4])
     };
     ALL.iter().filter(|canary| is_in(canary)).copied().collect()
 }
@@ -44,21 +45,6 @@ fn seen_in(bytes: &[u8]) -> Vec<&'static str> {
 fn assert_clean(what: &str, bytes: impl AsRef<[u8]>) {
     let seen = seen_in(bytes.as_ref());
     assert!(seen.is_empty(), "{what} shows {seen:?}: {}", String::from_utf8_lossy(bytes.as_ref()));
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .flatten()
-        .flat_map(|entry| {
-            let path = entry.path();
-            if path.is_dir() {
-                return files_below(&path);
-            }
-            // Sockets hold nothing.
-            if path.is_file() { vec![path] } else { Vec::new() }
-        })
-        .collect()
 }
 
 /// A server with a store and a misbehaving vault, both with canaries, everything logged. The second folder
@@ -72,7 +58,7 @@ fn serve(pwsh: &Pwsh, format: &str, by_variable: bool) -> (Server, tempfile::Tem
     let toml = format!(
         r#"
         listen = "127.0.0.1:0"
-        limits = {{ deadline = "5s", max_body = "64KiB" }}
+        limits = {{ deadline = "30s", max_body = "64KiB" }}
         [pwsh]
         module_path = ["{vaults}"]
         [pool]
@@ -187,7 +173,17 @@ fn look_everywhere(server: &Server, by_variable: bool) {
         assert_clean(&name, &answer.body);
         assert_clean(&name, format!("{:?}", answer.headers));
     }
-    for pid in server.pids_of_workers().into_iter().chain([server.pid()]) {
+    look_at_processes(server, by_variable);
+    let child = server.get("/vaults/odd/secrets/environ");
+    assert!(child.text().contains("PSModulePath"), "{}", child.text());
+    assert_clean("a vault's child", child.body);
+}
+
+/// The arguments and environments of the server and its workers.
+fn look_at_processes(server: &Server, by_variable: bool) {
+    let workers = server.pids_of_workers();
+    assert!(!workers.is_empty());
+    for pid in workers.into_iter().chain([server.pid()]) {
         for file in ["cmdline", "environ"] {
             let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             // The variable that the person who started the server has put there.
@@ -196,9 +192,6 @@ fn look_everywhere(server: &Server, by_variable: bool) {
             assert_eq!(seen_in(&content), expected, "{file} of {pid}");
         }
     }
-    let child = server.get("/vaults/odd/secrets/environ");
-    assert!(child.text().contains("PSModulePath"), "{}", child.text());
-    assert_clean("a vault's child", child.body);
 }
 
 /// The one place for VaultParameters is a worker's own registry; passwords and values have none.
@@ -233,6 +226,12 @@ fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
     assert!(log.contains("audit") && log.contains("DEBUG"), "more than usual is logged: {log}");
     let status = server.stop(SOON);
     assert!(status.success(), "{status}: {}", server.stderr());
+    look_at_what_is_left(&server);
+    drop(folder);
+}
+
+/// What a server that has ended wrote, and its folders.
+fn look_at_what_is_left(server: &Server) {
     assert_clean("the log", server.stderr());
     assert_clean("standard output", server.stdout());
     for name in ["run", "tmp", "home"] {
@@ -240,7 +239,6 @@ fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
             assert_clean(&file.display().to_string(), fs::read(&file).unwrap_or_default());
         }
     }
-    drop(folder);
 }
 
 #[test]
@@ -251,6 +249,108 @@ fn no_canary_shows_in_a_text_log_or_anywhere_else() {
 #[test]
 fn no_canary_shows_in_a_json_log_or_in_the_workers_of_a_server_that_has_it_in_a_variable() {
     run(need_pwsh!(), "json", true);
+}
+
+/// The script's blocks may do what they like with the values; what is looked at here is what they were not
+/// asked for: a child that a block starts, and all that the server writes.
+fn script(port: u16) -> String {
+    format!(
+        r#"
+        Start-PodeServer -Threads 2 {{
+            Add-PodeEndpoint -Address localhost -Port {port} -Protocol Http
+            New-PodeLoggingMethod -Terminal | Enable-PodeErrorLogging
+            Register-PodeSecretVault -Name Store -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecret '{PASSWORD}'
+            Register-PodeSecretVault -Name Odd -ModuleName '{vaults}/TestVault' -VaultParameters @{{
+                Folder = "$env:ODD_FOLDER"; ApiKey = '{PARAMETER}'
+            }}
+            Mount-PodeSecret -Name Kept -Vault Store -Key kept
+            Mount-PodeSecret -Name Other -Vault Odd -Key other
+            Mount-PodeSecret -Name Throws -Vault Odd -Key throw
+            Add-PodeRoute -Method Post -Path /kept -ScriptBlock {{ $secret:Kept = $WebEvent.Data.Value }}
+            Add-PodeRoute -Method Post -Path /other -ScriptBlock {{
+                $value = $WebEvent.Data.Value
+                $secret:Other = @{{ a = $value; b = [pscredential]::new('u', (ConvertTo-SecureString $value -AsPlainText -Force)) }}
+            }}
+            Add-PodeRoute -Method Get -Path /child -ScriptBlock {{
+                $held = "$secret:Kept"
+                $null = $secret:Other
+                $read = 'cat /proc/self/environ /proc/self/cmdline /proc/$PPID/environ /proc/$PPID/cmdline | tr "\000" "\n"'
+                Write-PodeTextResponse -Value ("$($held.Length)`n" + ((/bin/sh -c $read) -join "`n"))
+            }}
+            Add-PodeRoute -Method Get -Path /fails -ScriptBlock {{ $null = $secret:Kept; $secret:Throws }}
+        }}
+        "#,
+        vaults = fixture("vaults").display(),
+    )
+}
+
+#[test]
+fn no_canary_of_a_script_shows_in_a_child_of_its_blocks_or_anywhere_else() {
+    let pwsh = need_pwsh!();
+    let odd = tempfile::tempdir().unwrap();
+    let builder = Builder::new().pwsh(pwsh).env("ODD_FOLDER", odd.path());
+    let file = builder.file("server.ps1", script(crate::support::free_port()));
+    let token = builder.file("token", TOKEN);
+    let builder = builder.args(["run", "--log", "trace"]).arg("--token-file").arg(token).arg(file);
+    let mut server = builder.start();
+    server.set_token(TOKEN);
+    for path in ["/kept", "/other"] {
+        let answer = server.post(path, JSON, json!({ "Value": SECRET }).to_string());
+        assert_eq!(answer.status, 200, "{}\n{}", answer.text(), server.stderr());
+    }
+    let child = server.get("/child");
+    assert!(child.text().starts_with(&SECRET.len().to_string()), "the block had it: {}", child.text());
+    assert!(child.text().contains("PSModulePath"), "{}", child.text());
+    assert_clean("a child of a block", &child.body);
+    for accept in ["text/html", "application/json"] {
+        let page = server.send("GET", "/fails", &[("Accept", accept)], b"");
+        assert_eq!(page.status, 500, "{}", page.text());
+        assert_clean("the error page", &page.body);
+    }
+    for path in ["/health", "/metrics"] {
+        assert_clean(path, server.get(path).body);
+    }
+    look_at_processes(&server, false);
+    look_at_files(&server);
+    assert!(server.stop(SOON).success(), "{}", server.stderr());
+    look_at_what_is_left(&server);
+}
+
+/// Whatever a log line may show by `Debug`, with each type of secret in it.
+#[test]
+fn no_canary_shows_in_debug_output() {
+    use secretbridge::plan::{Extension, Plan, SecretSource, Vault, VaultKind};
+    use secretbridge::protocol::{GetReply, Metadata, Parameters};
+    use secretbridge::secret::{Bytes, Credential, SecretValue, Text};
+    use secretbridge::vault::{Outcome, Verb};
+
+    let values = [
+        SecretValue::string(SECRET),
+        SecretValue::SecureString(SECRET.into()),
+        SecretValue::Bytes(Bytes::new(SECRET)),
+        SecretValue::Credential(Credential { user: "u".into(), password: SECRET.into() }),
+        SecretValue::Hashtable([("a".to_owned(), SecretValue::SecureString(SECRET.into()))].into()),
+    ];
+    for value in values {
+        let set = Verb::Set {
+            key: "k".into(),
+            value: std::sync::Arc::new(value.clone()),
+            metadata: None,
+            member: None,
+        };
+        let got = Outcome::Value(GetReply { value: value.clone(), metadata: Metadata::new() });
+        assert_clean("Debug", format!("{value:?} {value:#?} {set:?} {got:?}"));
+    }
+    let mut extension = Extension::new("v", "My.Vault");
+    extension.unlock = Some(SecretSource::Value(PASSWORD.into()));
+    let parameters = json!({ "ApiKey": PARAMETER, "Nested": { "Token": [PARAMETER] } });
+    extension.parameters = Parameters(parameters.as_object().cloned().unwrap());
+    let plan = Plan { vaults: vec![Vault::new("v", VaultKind::Extension(extension))], ..Plan::default() };
+    let unlock = Verb::UnlockWith { password: Text::from(PASSWORD) };
+    let token = secretbridge::http::auth::Token::from_text(TOKEN).unwrap();
+    let shown = format!("{plan:?} {plan:#?} {unlock:?} {token:?}");
+    assert!(shown.contains("ApiKey"), "names are shown: {shown}");
+    assert_clean("Debug", shown);
 }
 
 #[test]

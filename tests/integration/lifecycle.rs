@@ -10,11 +10,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::need_pwsh;
 use crate::support::http::Client;
 use crate::support::process::alive;
+use crate::support::pwsh::say;
 use crate::support::server::{Builder, Server};
 use crate::support::stand_in::{StandIn, derived};
-use crate::support::{SOON, wait_until};
+use crate::support::{SOON, soaking, wait_until};
 
 const PLAN: &str = r#"
 listen = "127.0.0.1:0"
@@ -176,8 +178,7 @@ fn what_a_killed_server_leaves_is_swept_by_the_next() {
 
 #[test]
 fn cycles_of_start_and_stop_leave_nothing() {
-    let cycles =
-        if std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1") { 1_000 } else { 20 };
+    let cycles = if soaking() { 1_000 } else { 20 };
     let stand_in = StandIn::with(&json!({ "derived": true }));
     let home = tempfile::tempdir().unwrap();
     for _ in 0..cycles {
@@ -191,6 +192,30 @@ fn cycles_of_start_and_stop_leave_nothing() {
     // Once for each vault: a worker's own registry goes with its folder.
     assert_eq!(stand_in.calls("unregister"), cycles);
     assert!(!stand_in.workers().iter().any(|pid| alive(*pid)));
+    say(&format!("lifecycle/stand-in: {cycles} starts and stops left nothing"));
+}
+
+#[test]
+fn cycles_of_start_and_stop_with_a_real_pwsh_leave_nothing() {
+    let pwsh = need_pwsh!();
+    let cycles = if soaking() { 50 } else { 2 };
+    let toml = "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[pool]\nmin = 2\nmax = 2\n\
+        [vaults.v]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nunlock = { env = \"STORE_PASSWORD\" }\nexpose = true\n";
+    let home = tempfile::tempdir().unwrap();
+    for cycle in 0..cycles {
+        let builder = Builder::new().config(toml).pwsh(pwsh).env("STORE_PASSWORD", "open sesame");
+        let mut server = builder.home(home.path()).start();
+        assert_eq!(server.put("/vaults/v/secrets/k", "text/plain", format!("v{cycle}")).status, 204);
+        let workers = server.pids_of_workers();
+        assert_eq!(workers.len(), 2);
+        assert!(server.stop(SOON).success(), "{}", server.stderr());
+        assert!(!workers.iter().any(|pid| alive(*pid)));
+        assert!(private_folders(&server).is_empty());
+        assert_eq!(entries(&server.folder().join("tmp")), [""; 0]);
+        // The store is the user's, and no vault was registered.
+        assert_eq!(entries(&home.path().join(".secretmanagement")), ["localstore"]);
+    }
+    say(&format!("lifecycle/real pwsh: {cycles} starts and stops left nothing"));
 }
 
 #[test]

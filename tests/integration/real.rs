@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use crate::need_pwsh;
 use crate::support::http::Client;
 use crate::support::process::alive;
-use crate::support::pwsh::Pwsh;
+use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
 use crate::support::{SOON, fixture, wait_until};
 
@@ -231,15 +232,21 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         assert_eq!((answer.status, answer.json()["Value"].as_str()), (200, Some("v")), "{}", server.stderr());
     };
     assert_eq!(server.put("/vaults/odd/secrets/plain", "text/plain", "v").status, 204);
-    for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
+    let asked = |quirk: &str| {
+        let begun = Instant::now();
         let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
+        say(&format!("real/{quirk}: {} after {:.1?}", answer.status, begun.elapsed()));
+        answer
+    };
+    for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
+        let answer = asked(quirk);
         assert_eq!(answer.json()["Value"], "done", "{quirk}: {} {}", answer.status, answer.text());
         good(&server);
     }
     for (quirk, status) in
         [("exit", 502), ("failfast", 502), ("throw", 502), ("number", 502), ("hang-dotnet", 504)]
     {
-        let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
+        let answer = asked(quirk);
         assert_eq!(answer.status, status, "{quirk}: {}", answer.text());
         good(&server);
     }
@@ -299,7 +306,7 @@ fn a_wrong_password_is_503_and_says_so() {
 #[test]
 fn an_azure_vault_is_live_tested_where_one_is_named() {
     let Ok(vault) = std::env::var("SECRETBRIDGE_TEST_AZ_VAULT") else {
-        crate::support::pwsh::say("NOT RUN: no live Azure vault (SECRETBRIDGE_TEST_AZ_VAULT is not set)");
+        say("NOT RUN: no live Azure vault (SECRETBRIDGE_TEST_AZ_VAULT is not set)");
         return;
     };
     let pwsh = need_pwsh!();

@@ -5,6 +5,7 @@
 
 mod foreign;
 mod history;
+mod long;
 mod reads;
 mod truth;
 mod unlock;
@@ -22,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::http::{Client, Response};
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
+use crate::support::soaking;
 
 const PASSWORD: &str = "a password 'with' \"quotes\"";
 
@@ -35,10 +37,6 @@ enum Authentication {
 /// The number of a slice, or the full one.
 fn count(slice: usize, full: usize) -> usize {
     if soaking() { full } else { slice }
-}
-
-fn soaking() -> bool {
-    std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1")
 }
 
 /// Past the capture of test output: these lines are the result.

@@ -6,7 +6,7 @@ use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
-use crate::support::{SOON, wait_until};
+use crate::support::{SOON, free_port, wait_until};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -46,14 +46,6 @@ Start-PodeServer {
     }
 }
 "#;
-
-/// A port that is free now. The scripts name theirs, so port 0 will not do.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|socket| socket.local_addr())
-        .expect("a free port")
-        .port()
-}
 
 /// Runs a script; `PORT` in it is a free port.
 fn script(pwsh: &Pwsh, text: &str, flags: &[&str], arguments: &[&str]) -> Builder {

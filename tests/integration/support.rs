@@ -10,7 +10,8 @@ pub mod pwsh;
 pub mod server;
 pub mod stand_in;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -47,6 +48,34 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut look: impl FnMut() -> Opti
         assert!(Instant::now() < end, "not within {timeout:?}: {what}");
         thread::sleep(GLANCE);
     }
+}
+
+/// Whether the full numbers are asked for: `scripts/soak`.
+pub fn soaking() -> bool {
+    std::env::var_os("SECRETBRIDGE_SOAK").is_some_and(|value| value == "1")
+}
+
+/// All files below a folder; sockets and the like, which hold nothing, are left out.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .flat_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                return files_below(&path);
+            }
+            if path.is_file() { vec![path] } else { Vec::new() }
+        })
+        .collect()
+}
+
+/// A port that is free now. For scripts, which name theirs; elsewhere port 0 is better.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// A file under `fixtures`.

@@ -22,15 +22,15 @@ use crate::support::{SOON, wait_until};
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A pwsh of somebody else's that stays, and writes a key each time it is told to.
-struct Foreigner {
+pub(super) struct Foreigner {
     process: Process,
     folder: PathBuf,
-    turns: usize,
+    pub(super) turns: usize,
 }
 
 impl Foreigner {
     /// `writing` runs at each turn, with `$turn` and `Open`.
-    fn start(pwsh: &Pwsh, server: &Server, writing: &str) -> Foreigner {
+    pub(super) fn start(pwsh: &Pwsh, server: &Server, writing: &str) -> Foreigner {
         let folder = server.folder().join("foreigner");
         fs::create_dir(&folder).expect("made");
         let script = format!(
@@ -55,7 +55,7 @@ impl Foreigner {
     }
 
     /// Lets it write, and waits until it has.
-    fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         self.turns += 1;
         fs::write(self.folder.join(format!("go{}", self.turns)), "").expect("written");
         self.wait_done(self.turns);

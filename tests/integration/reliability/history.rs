@@ -10,13 +10,14 @@ use tokio::time::Instant;
 /// and time to look whether it destroyed something.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
-/// The writes to all keys, by value; every value is written once.
+/// The writes to all keys; every value is written once. A removal is a write of nothing, and each key begins
+/// with one that was acknowledged.
 #[derive(Debug, Default)]
 pub struct History(Mutex<HashMap<String, Vec<Write>>>);
 
 #[derive(Debug, Clone)]
 struct Write {
-    value: String,
+    value: Option<String>,
     sent: Instant,
     /// When it can no longer take effect, and whether it was acknowledged.
     over: Option<(Instant, bool)>,
@@ -25,16 +26,22 @@ struct Write {
 impl History {
     /// Notes that a write is about to be sent.
     pub fn sent(&self, key: &str, value: &str) {
-        let write = Write { value: value.to_owned(), sent: Instant::now(), over: None };
-        self.writes().entry(key.to_owned()).or_default().push(write);
+        self.note(key, Some(value));
     }
 
-    /// Notes its answer.
+    /// Notes that a removal is about to be sent.
+    pub fn removing(&self, key: &str) {
+        self.note(key, None);
+    }
+
+    /// Notes the answer to the write of this value.
     pub fn answered(&self, key: &str, value: &str, acknowledged: bool) {
-        let over = if acknowledged { Instant::now() } else { Instant::now() + AFTERMATH };
-        let mut writes = self.writes();
-        let write = writes.get_mut(key).and_then(|all| all.iter_mut().rfind(|write| write.value == value));
-        write.expect("it was sent").over = Some((over, acknowledged));
+        self.end(key, Some(value), acknowledged);
+    }
+
+    /// Notes the answer to the removal. One client at a time removes a key.
+    pub fn removed(&self, key: &str, acknowledged: bool) {
+        self.end(key, None, acknowledged);
     }
 
     /// Whether a write of this key was acknowledged by now, so that the key must be there.
@@ -43,23 +50,54 @@ impl History {
         self.writes().get(key).is_some_and(|all| all.iter().any(acknowledged))
     }
 
+    /// Whether no write of any key can still take effect.
+    pub fn is_quiet(&self) -> bool {
+        let now = Instant::now();
+        let over = |write: &Write| matches!(write.over, Some((over, _)) if over <= now);
+        self.writes().values().all(|all| all.iter().all(over))
+    }
+
     /// What is wrong with a read that began at `begun` and found this; nothing if it may.
     pub fn fault_of(&self, key: &str, found: Option<&str>, begun: Instant) -> Option<String> {
         let writes = self.writes();
         let all = writes.get(key).map_or(&[][..], Vec::as_slice);
-        let done_before =
-            |write: &&Write, moment: Instant| matches!(write.over, Some((over, true)) if over <= moment);
-        let Some(found) = found else {
-            let lost = all.iter().find(|write| done_before(write, begun))?;
-            return Some(format!("{key} is missing, and '{}' was acknowledged", lost.value));
+        // Something that began after that moment, and was acknowledged before the read began.
+        let newer_than = |moment: Option<Instant>| {
+            all.iter().rfind(|newer| {
+                moment.is_none_or(|moment| newer.sent > moment)
+                    && matches!(newer.over, Some((over, true)) if over <= begun)
+            })
         };
-        let Some(write) = all.iter().find(|write| write.value == found) else {
-            return Some(format!("{key} holds '{found}', which nobody wrote to it"));
-        };
-        let (over, _) = write.over?;
-        // Something that began after it was over, and was acknowledged before the read began.
-        let newer = all.iter().find(|newer| newer.sent > over && done_before(newer, begun))?;
-        Some(format!("{key} holds '{found}', older than '{}', which was acknowledged", newer.value))
+        let mut newer: Option<&Write> = None;
+        if found.is_none() {
+            newer = Some(newer_than(None)?);
+        }
+        for write in all.iter().filter(|write| write.value.as_deref() == found) {
+            newer = Some(newer_than(Some(write.over?.0))?);
+        }
+        let found = found.map_or("nothing".to_owned(), |found| format!("'{found}'"));
+        match newer {
+            Some(Write { value: Some(value), .. }) => {
+                Some(format!("{key} holds {found}, older than '{value}', which was acknowledged"))
+            }
+            Some(Write { value: None, .. }) => {
+                Some(format!("{key} holds {found}, and its removal was acknowledged"))
+            }
+            None => Some(format!("{key} holds {found}, which nobody wrote to it")),
+        }
+    }
+
+    fn note(&self, key: &str, value: Option<&str>) {
+        let write = Write { value: value.map(str::to_owned), sent: Instant::now(), over: None };
+        self.writes().entry(key.to_owned()).or_default().push(write);
+    }
+
+    fn end(&self, key: &str, value: Option<&str>, acknowledged: bool) {
+        let over = if acknowledged { Instant::now() } else { Instant::now() + AFTERMATH };
+        let mut writes = self.writes();
+        let mut all = writes.get_mut(key).into_iter().flatten().rev();
+        let write = all.find(|write| write.value.as_deref() == value && write.over.is_none());
+        write.expect("it was sent").over = Some((over, acknowledged));
     }
 
     fn writes(&self) -> MutexGuard<'_, HashMap<String, Vec<Write>>> {
@@ -81,7 +119,7 @@ mod tests {
         assert_eq!(history.fault_of("k", Some("two"), now), None);
         assert!(history.fault_of("k", Some("one"), now).is_some_and(|fault| fault.contains("older")));
         assert!(history.fault_of("k", Some("three"), now).is_some_and(|fault| fault.contains("nobody")));
-        assert!(history.fault_of("k", None, now).is_some_and(|fault| fault.contains("missing")));
+        assert!(history.fault_of("k", None, now).is_some_and(|fault| fault.contains("nothing, older")));
         history.sent("k", "four");
         assert_eq!(history.fault_of("k", Some("four"), now), None, "under way");
         assert_eq!(history.fault_of("k", Some("two"), now), None, "not yet overwritten");
@@ -98,5 +136,27 @@ mod tests {
         assert_eq!(history.fault_of("k", Some("old"), now), None);
         assert_eq!(history.fault_of("k", Some("new"), now), None);
         assert!(history.fault_of("k", None, now).is_some());
+    }
+
+    #[test]
+    fn a_key_is_gone_after_its_removal_and_back_after_the_next_write() {
+        let history = History::default();
+        let fault = |found| history.fault_of("k", found, Instant::now());
+        assert_eq!(fault(None), None, "nothing was written yet");
+        history.sent("k", "one");
+        assert_eq!(fault(None), None, "under way");
+        history.answered("k", "one", true);
+        assert!(fault(None).is_some());
+        history.removing("k");
+        assert_eq!((fault(None), fault(Some("one"))), (None, None), "under way");
+        assert!(!history.is_quiet());
+        history.removed("k", true);
+        assert_eq!(fault(None), None);
+        assert!(fault(Some("one")).is_some_and(|fault| fault.contains("removal")));
+        history.sent("k", "two");
+        history.answered("k", "two", true);
+        assert_eq!(fault(Some("two")), None);
+        assert!(fault(None).is_some(), "removed earlier, and written since");
+        assert!(history.is_quiet());
     }
 }

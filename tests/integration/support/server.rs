@@ -36,6 +36,10 @@ pub struct Builder {
     home: PathBuf,
     path: OsString,
     program: PathBuf,
+    /// Of the disk that HOME is on, in KiB, where it has one of its own.
+    disk: Option<u32>,
+    /// HOME is not in the environment at all.
+    homeless: bool,
 }
 
 /// A server that listens. Dropping it kills it, and its workers too.
@@ -58,7 +62,16 @@ impl Builder {
         }
         let home = folder.path().join("home");
         let path = folder.path().join("bin").into_os_string();
-        Builder { folder, args: Vec::new(), variables: Vec::new(), home, path, program: PROGRAM.into() }
+        Builder {
+            folder,
+            args: Vec::new(),
+            variables: Vec::new(),
+            home,
+            path,
+            program: PROGRAM.into(),
+            disk: None,
+            homeless: false,
+        }
     }
 
     /// `serve --config` with this text. It should listen on port 0.
@@ -106,6 +119,19 @@ impl Builder {
     pub fn home(mut self, home: &Path) -> Builder {
         home.clone_into(&mut self.home);
         self
+    }
+
+    /// HOME is a disk of its own of so many KiB, which only the server and its workers see. Ask
+    /// [`disks_can_be_made`] first.
+    pub fn disk(mut self, kibibytes: u32) -> Builder {
+        self.disk = Some(kibibytes);
+        self.with_path()
+    }
+
+    /// HOME is unset. Where something can be mounted, the user database says that it is the run's.
+    pub fn homeless(mut self) -> Builder {
+        self.homeless = true;
+        self.with_path()
     }
 
     /// Writes a file into the run's folder, with mode 0600.
@@ -159,7 +185,17 @@ impl Builder {
 
     fn command(&self) -> Command {
         let folder = self.folder.path();
-        let mut command = Command::new(&self.program);
+        let mut command = if let Some(kibibytes) = self.disk {
+            with_disk(&self.home, kibibytes)
+        } else if self.homeless && disks_can_be_made() {
+            let line = format!("root:x:0:0:root:{}:/bin/sh\n", self.home.display());
+            with_users(&self.file("passwd", line))
+        } else {
+            Command::new(&self.program)
+        };
+        if command.get_program() != self.program {
+            command.arg(&self.program);
+        }
         command.args(&self.args).current_dir(folder).env_clear();
         command.env("PATH", &self.path).env("HOME", &self.home).env("TMPDIR", folder.join("tmp"));
         command.env("XDG_RUNTIME_DIR", folder.join("run"));
@@ -172,6 +208,9 @@ impl Builder {
             command.env(name, self.home.join(place));
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if self.homeless {
+            command.env_remove("HOME");
+        }
         command
     }
 }
@@ -216,6 +255,35 @@ impl Server {
         self.folder.path()
     }
 
+    /// HOME as the server sees it, where it has a disk of its own.
+    pub fn home_on_disk(&self) -> PathBuf {
+        let home = self.home.strip_prefix("/").expect("an absolute path");
+        Path::new("/proc").join(self.pid().to_string()).join("root").join(home)
+    }
+
+    /// Makes the disk of its HOME read-only, or writable again. What is open stays open.
+    #[track_caller]
+    pub fn set_read_only(&self, read_only: bool) {
+        let change = if read_only {
+            "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\""
+        } else {
+            "umount -l \"$0\""
+        };
+        let mut command = Command::new("nsenter");
+        command.args([
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "-t",
+            &self.pid().to_string(),
+            "sh",
+            "-c",
+            change,
+        ]);
+        let output = command.arg(&self.home).output().expect("run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Its children: the workers.
     pub fn pids_of_workers(&self) -> Vec<u32> {
         children(self.pid())
@@ -256,6 +324,35 @@ impl Deref for Server {
     fn deref(&self) -> &Client {
         &self.client
     }
+}
+
+/// Whether this machine lets tests mount small disks of their own.
+pub fn disks_can_be_made() -> bool {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    with_disk(folder.path(), 64).arg("true").output().is_ok_and(|output| output.status.success())
+}
+
+/// Runs a program, to be added, that alone sees a disk of its own at `place`.
+fn with_disk(place: &Path, kibibytes: u32) -> Command {
+    let mut command = mounting("mount -t tmpfs -o size=\"$1k\",mode=0700 none \"$2\" && shift 2");
+    command.arg(kibibytes.to_string()).arg(place);
+    command
+}
+
+/// Runs a program, to be added, that alone sees this user database.
+fn with_users(database: &Path) -> Command {
+    let mut command = mounting("mount --bind \"$1\" /etc/passwd && shift");
+    command.arg(database);
+    command
+}
+
+/// Mounts something that the rest of the system does not see, and then runs the arguments that are left. It
+/// stays one process.
+fn mounting(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(format!("{script} && exec \"$@\"")).arg("sh");
+    command
 }
 
 /// The addresses of whole lines `listening on …`.

@@ -1,0 +1,124 @@
+//! The data file of a SecretStore as it was before a write of ours, until the file is known to be whole.
+//!
+//! SecretStore writes its one file in place: a full disk, or a process killed in mid-write, leaves a file
+//! that nothing can read, and with it every secret would be gone. Then what was there before comes back.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::{Discipline, Store};
+use crate::private_file::stage;
+use crate::secret::Bytes;
+
+impl Store {
+    /// Keeps the data file as it is now, by a writer that has just found it readable.
+    pub fn keep(&self) {
+        if self.discipline != Discipline::SecretStore {
+            return;
+        }
+        // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
+        let content = self.files.first().and_then(|path| fs::read(path).ok()).map(Bytes::new);
+        self.state().kept = content;
+    }
+
+    /// The file was read well since: what was kept is not needed any more.
+    pub fn is_whole(&self) {
+        self.state().kept = None;
+    }
+
+    /// Puts back what was kept, after the file could not be read; tells whether it did. Not where anybody
+    /// else has changed the files since our write, nor where the write had changed nothing.
+    pub fn put_back(&self) -> bool {
+        let files = self.files_now();
+        let mut state = self.state();
+        let (Some(path), Some(content)) = (self.files.first(), &state.kept) else { return false };
+        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == content.expose()) {
+            return false;
+        }
+        if let Err(error) = replace(path, content.expose()) {
+            tracing::error!(store = %self.id, "a write that failed has left the store unreadable, and what was there cannot be put back yet: {error}");
+            return false;
+        }
+        state.kept = None;
+        state.generation += 1;
+        state.expected = Some(self.files_now());
+        tracing::warn!(store = %self.id, "a write that failed had left the store unreadable; what was there before is back");
+        true
+    }
+}
+
+/// Replaces a file in one step; on a disk that has no room for a second one, in place.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let staged = stage(folder, ".store-", content).and_then(|staged| Ok(staged.persist(path)?));
+    if staged.is_ok() {
+        return Ok(());
+    }
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, PathBuf, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("storefile");
+        fs::write(&file, "whole").unwrap();
+        let store = Store::over("s", Discipline::SecretStore, vec![file.clone()]);
+        store.foreign_change();
+        (folder, file, store)
+    }
+
+    /// A write of ours that ends so.
+    fn write(store: &Store, file: &Path, content: &str) {
+        store.keep();
+        fs::write(file, content).unwrap();
+        store.wrote(store.files_now());
+    }
+
+    #[test]
+    fn what_a_torn_write_destroyed_comes_back_once_and_copies_of_it_are_old() {
+        let (_folder, file, store) = store();
+        write(&store, &file, "to");
+        let before = store.generation();
+        assert!(store.put_back());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
+        assert!(store.generation() > before);
+        assert!(!store.foreign_change(), "it was us");
+        assert!(!store.put_back());
+    }
+
+    #[test]
+    fn a_write_that_is_read_well_later_or_changed_nothing_stays() {
+        let (_folder, file, store) = store();
+        write(&store, &file, "new");
+        store.is_whole();
+        assert!(!store.put_back());
+        write(&store, &file, "new");
+        assert!(!store.put_back());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_since_is_theirs() {
+        let (_folder, file, store) = store();
+        write(&store, &file, "to");
+        fs::write(&file, "somebody else's").unwrap();
+        assert!(!store.put_back());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody else's");
+    }
+
+    #[test]
+    fn other_stores_keep_nothing() {
+        let store = Store::over("s", Discipline::Serial, vec!["/etc/passwd".into()]);
+        store.keep();
+        assert!(!store.put_back());
+    }
+}
