@@ -15,7 +15,6 @@ impl SetUp for NoSetUp {
         &'a self,
         _worker: &'a mut Worker,
         _crew: &'a Crew,
-        _held: Option<&'a Lane>,
         _lanes: &'a Lanes<Box<dyn Task>>,
         _until: Instant,
     ) -> BoxFuture<'a, Result<(), LaunchError>> {
@@ -40,8 +39,10 @@ impl Task for Ping {
             };
             let broke = outcome.is_err();
             let _ = self.reply.send(outcome);
-            let rest = self.rest.map(|task| Rest { task, permit });
-            if broke { Verdict::Replace(rest) } else { Verdict::Keep }
+            if let (Some(rest), Some(permit), true) = (self.rest, permit, broke) {
+                permit.park(rest, Crew::Shared);
+            }
+            if broke { Verdict::Replace } else { Verdict::Keep }
         })
     }
 
@@ -102,7 +103,7 @@ async fn a_worker_that_dies_hangs_or_errs_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_worker_first_does_what_is_left_over() {
+async fn a_worker_first_does_what_is_left_over() {
     let (pool, _) =
         start(sizes(1), |number, call| if number == 1 { Reaction::Die } else { well(number, call) });
     let ((reply, first), (rest_reply, rest)) = (oneshot::channel(), oneshot::channel());

@@ -40,7 +40,6 @@ async fn readers_go_together_and_a_writer_goes_alone() {
     drop((first, second));
     let writer = pulled(&lanes).await.unwrap();
     assert_eq!(writer.0, 3);
-    assert!(lanes.is_exclusive(&"s".into()));
     assert!(pulled(&lanes).await.is_none());
     drop(writer);
     assert_eq!(pulled(&lanes).await.unwrap().0, 4);
