@@ -193,7 +193,9 @@ impl<T> Lanes<T> {
             let mut state = self.shared.state();
             state.next_ticket += 1;
             let ticket = state.next_ticket;
-            state.entries.push_back(Entry { lane: Some(lane.clone()), wants: Wants::Lane { ticket, starting } });
+            state
+                .entries
+                .push_back(Entry { lane: Some(lane.clone()), wants: Wants::Lane { ticket, starting } });
             ticket
         };
         let waiting = Waiting { shared: &self.shared, ticket };
@@ -252,7 +254,6 @@ impl<T> Lanes<T> {
     pub fn waiting(&self) -> usize {
         self.shared.state().waiting()
     }
-
 }
 
 impl<T> Clone for Lanes<T> {
@@ -285,9 +286,7 @@ impl<T> State<T> {
                 let admits = (!blocked.contains(&lane.store) || (is_parked && starting))
                     && held.is_none_or(|held| match lane.mode {
                         Mode::Shared => !held.exclusive && (!is_parked || starting),
-                        Mode::Exclusive => {
-                            !held.exclusive && held.shared == 0 && (!is_parked || starting)
-                        }
+                        Mode::Exclusive => !held.exclusive && held.shared == 0 && (!is_parked || starting),
                     });
                 if !admits {
                     blocked.insert(&lane.store);
@@ -318,8 +317,7 @@ impl<T> State<T> {
     fn take_parked(&mut self, crew: &Crew) -> Option<Parked<T>> {
         let held = &self.held;
         let is_free = |store| held.get(store).is_none_or(|held: &Held| held.shared == 0 && !held.exclusive);
-        let index =
-            self.parked.iter().position(|parked| parked.crew == *crew && is_free(&parked.store))?;
+        let index = self.parked.iter().position(|parked| parked.crew == *crew && is_free(&parked.store))?;
         let parked = self.parked.remove(index);
         let held = self.held.entry(parked.store.clone()).or_default();
         (held.parked, held.exclusive) = (false, true);
@@ -393,7 +391,9 @@ impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         let before = state.entries.len();
-        state.entries.retain(|entry| !matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == self.ticket));
+        state
+            .entries
+            .retain(|entry| !matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == self.ticket));
         let changed = state.entries.len() != before;
         drop(state);
         if changed {

@@ -173,7 +173,8 @@ mod tests {
             panic!("a failed start backs off");
         };
         assert_eq!(until, now + MAX_BACKOFF);
-        let State::BackingOff { until, .. } = (State::BackingOff { attempt: 9, until }).sooner(true, now) else {
+        let State::BackingOff { until, .. } = (State::BackingOff { attempt: 9, until }).sooner(true, now)
+        else {
             panic!("it goes on waiting");
         };
         assert_eq!(until, now + MAX_BACKOFF_BESIDE_OTHERS);

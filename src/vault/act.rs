@@ -171,7 +171,8 @@ impl Act {
             if done.outcome.is_ok() {
                 self.entry.store.note_repaired(key);
                 self.ledger.note(&self.entry, &self.verb, after);
-            } else if began && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
+            } else if began
+                && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
             {
                 // It may have been removed, as was asked for: nobody is to miss it.
                 self.ledger.forget(&self.entry, key);

@@ -48,12 +48,7 @@ impl Ledger {
     /// that of the writes, and a write whose caller has hung up is noted too.
     ///
     /// `after` is the whole value that is there now, with its metadata.
-    pub fn note(
-        &self,
-        entry: &Entry,
-        verb: &Verb,
-        after: Option<(Arc<SecretValue>, Option<Metadata>)>,
-    ) {
+    pub fn note(&self, entry: &Entry, verb: &Verb, after: Option<(Arc<SecretValue>, Option<Metadata>)>) {
         if !entry.store.has_files() {
             return;
         }

@@ -79,7 +79,8 @@ impl Trouble {
             Trouble::Locked { reason, retry_after } => BridgeError::Locked { vault, reason, retry_after },
             Trouble::GivenUp => BridgeError::Deadline { outcome_unknown: false },
             Trouble::Owed => BridgeError::NotReady {
-                reason: "a write of this secret was cut off, and its old value is still being put back".into(),
+                reason: "a write of this secret was cut off, and its old value is still being put back"
+                    .into(),
             },
             Trouble::OldCopy => BridgeError::Worker {
                 reason: "the store changes faster than it can be read".into(),

@@ -201,7 +201,11 @@ impl Opening<'_> {
         let _permit = match lane {
             Some(lane) => {
                 let permit = async {
-                    if self.added { self.lanes.acquire(lane).await } else { self.lanes.acquire_at_start(lane).await }
+                    if self.added {
+                        self.lanes.acquire(lane).await
+                    } else {
+                        self.lanes.acquire_at_start(lane).await
+                    }
                 };
                 let waited = timeout_at(self.until, permit).await;
                 Some(waited.map_err(|_| Trouble::Broken(Broken::TimedOut))?)

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Outcome, Vaults};
 use super::act::Act;
 use super::session::Trouble;
+use super::{Outcome, Vaults};
 use crate::error::BridgeError;
 use crate::pool::{Permit, Task, Verdict};
 use crate::worker::{BoxFuture, Worker};

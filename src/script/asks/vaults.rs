@@ -154,8 +154,7 @@ impl Asking {
         let Some(extension) = entry.plan.extension() else { return Ok(()) };
         let bridge = self.bridge()?;
         let pool = bridge.vaults().pool().ok_or_else(|| refusal("not_ready", "no worker pool runs"))?;
-        let opening =
-            Opening { entry, extension, lanes: pool.lanes(), until: self.deadline, added: true };
+        let opening = Opening { entry, extension, lanes: pool.lanes(), until: self.deadline, added: true };
         match opening.open(worker).await {
             Ok(()) => Ok(()),
             // The vault's own words, where there are any.
