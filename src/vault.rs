@@ -175,6 +175,12 @@ impl Entry {
 
 #[cfg(test)]
 impl Entry {
+    /// An entry over a store of a test's own.
+    pub fn over(store: Store, password: &str) -> Entry {
+        let plan = Vault::new("v", VaultKind::Extension(crate::plan::Extension::new("v", "M")));
+        Entry { store: Arc::new(store), password: Some(password.into()), ..Entry::bare(plan) }
+    }
+
     /// An entry without a pool or a password.
     pub fn bare(plan: Vault) -> Entry {
         let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));

@@ -390,3 +390,6 @@ pub fn is_refused_unlock(fault: &Fault) -> bool {
     fault.id == "SecretStoreUnlockFailed"
         || fault.kind == "System.Security.Authentication.AuthenticationException"
 }
+
+#[cfg(test)]
+mod tests;
