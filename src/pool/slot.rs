@@ -107,7 +107,6 @@ impl Slot {
     async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
         match state {
             State::Starting { attempt } => self.start(attempt).await,
-            State::Ready { .. } if task.is_some() => Event::Took,
             State::Ready { .. } => self.wait(task).await,
             State::Busy => match task.take() {
                 Some((task, permit)) => self.work(task, permit).await,

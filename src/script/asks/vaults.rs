@@ -127,6 +127,8 @@ impl Asking {
                 format!("A Secret Vault with the name '{name}' has already been registered."),
             )
         })?;
+        // What an earlier vault of this name held is not this one's.
+        bridge.cache().touched_all(&entry.store.id);
         if self.core.options.check {
             return Ok(nothing());
         }
