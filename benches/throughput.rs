@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 #[path = "../tests/integration"]
 mod integration {
+    #[allow(unused_imports, reason = "its own tests are not built here")]
     pub mod support;
 }
 

@@ -321,6 +321,14 @@ impl Bridge {
         }
     }
 
+    /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
+    /// is nobody else's.
+    pub fn take_over(&self) {
+        for store in self.0.vaults.stores() {
+            store.wrote(store.files_now());
+        }
+    }
+
     /// Takes no more vault work, waits for what is under way, unregisters what was registered, and ends the
     /// workers; what is not done within `drain` is killed.
     pub async fn stop(&self, drain: Duration) {

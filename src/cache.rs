@@ -214,7 +214,9 @@ impl State {
                 key.value = None;
             }
         }
-        self.keys.retain(|_, key| key.value.is_some() || key.flight.is_some());
+        // A load that was given up leaves its flight behind.
+        let flies = |flight: &Flight| flight.outcome.has_changed().is_ok();
+        self.keys.retain(|_, key| key.value.is_some() || key.flight.as_ref().is_some_and(flies));
         self.values = self.keys.values().filter(|key| key.value.is_some()).count();
     }
 

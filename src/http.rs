@@ -41,5 +41,5 @@ pub mod value;
 pub use listener::{Address, BindError, BindErrorKind, Door};
 pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
 pub use native::{Native, Secrets};
-pub use server::Drained;
+pub use server::{Drained, serve_connection};
 pub use tls::TlsError;

@@ -41,27 +41,17 @@ pub type Permit = lanes::Permit<Box<dyn Task>>;
 pub enum Verdict {
     /// It goes on.
     Keep,
-    /// It is killed, and a fresh one first does what is left over.
-    Replace(Option<Rest>),
-}
-
-/// What a fresh worker does first.
-pub struct Rest {
-    /// The task.
-    pub task: Box<dyn Task>,
-    /// The lane, held all the while.
-    pub permit: Option<Permit>,
+    /// It is killed, and a fresh one takes its place.
+    Replace,
 }
 
 /// Sets a fresh worker up: init scripts, vaults.
 pub trait SetUp: Send + Sync + 'static {
-    /// Prepares a worker for its crew. `held` is a lane that the caller holds already; others are taken
-    /// from `lanes`.
+    /// Prepares a worker for its crew. Lanes that it needs are taken from `lanes`.
     fn prepare<'a>(
         &'a self,
         worker: &'a mut Worker,
         crew: &'a Crew,
-        held: Option<&'a Lane>,
         lanes: &'a Lanes<Box<dyn Task>>,
         until: Instant,
     ) -> BoxFuture<'a, Result<(), LaunchError>>;
@@ -87,6 +77,8 @@ struct Shared {
     idle: AtomicUsize,
     numbers: AtomicU64,
     restarts: AtomicU64,
+    /// Tasks done, by whichever worker.
+    done: AtomicU64,
     status: Mutex<Vec<WorkerStatus>>,
     own_crews: Mutex<Vec<Crew>>,
     progress: watch::Sender<Progress>,
@@ -130,6 +122,7 @@ impl Pool {
                 idle: AtomicUsize::new(0),
                 numbers: AtomicU64::new(0),
                 restarts: AtomicU64::new(0),
+                done: AtomicU64::new(0),
                 status: Mutex::new(Vec::new()),
                 own_crews: Mutex::new(Vec::new()),
                 progress: watch::Sender::new(Progress::default()),
@@ -140,7 +133,7 @@ impl Pool {
             }),
         };
         for _ in 0..pool.shared.sizes.min {
-            pool.add_slot();
+            pool.add_slot(pool.shared.sizes.min);
         }
         pool
     }
@@ -188,12 +181,8 @@ impl Pool {
             Refusal::Full => BridgeError::Saturated,
             Refusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
         })?;
-        let more_than_idle = self.waiting() > self.shared.idle.load(Ordering::Relaxed);
-        if shared_crew
-            && more_than_idle
-            && self.shared.size.load(Ordering::Relaxed) < self.shared.max.load(Ordering::Relaxed)
-        {
-            self.add_slot();
+        if shared_crew && self.waiting() > self.shared.idle.load(Ordering::Relaxed) {
+            self.add_slot(self.shared.max.load(Ordering::Relaxed));
         }
         Ok(())
     }
@@ -202,9 +191,7 @@ impl Pool {
     pub fn grow(&self, workers: usize) {
         self.shared.max.fetch_max(workers, Ordering::Relaxed);
         self.shared.min.fetch_max(workers, Ordering::Relaxed);
-        for _ in self.shared.size.load(Ordering::Relaxed)..workers {
-            self.add_slot();
-        }
+        while self.add_slot(workers) {}
     }
 
     /// Starts a worker that is none of the pool's, and sets nothing up in it.
@@ -221,11 +208,6 @@ impl Pool {
     /// Waits for a lane, for a caller that runs in a worker.
     pub async fn lane(&self, lane: Lane) -> Permit {
         self.shared.lanes.acquire(lane).await
-    }
-
-    /// Whether a writer holds the store's lane.
-    pub fn is_writing(&self, store: &crate::store::StoreId) -> bool {
-        self.shared.lanes.is_exclusive(store)
     }
 
     /// Makes sure that a store has a worker of its own.
@@ -290,9 +272,14 @@ impl Pool {
         self.shared.halt.cancel();
     }
 
-    fn add_slot(&self) {
-        self.shared.size.fetch_add(1, Ordering::Relaxed);
-        slot::spawn(&self.shared, Crew::Shared);
+    /// Adds a slot, if there are fewer than `limit`.
+    fn add_slot(&self, limit: usize) -> bool {
+        let one_more = |size| (size < limit).then_some(size + 1);
+        let added = self.shared.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if added {
+            slot::spawn(&self.shared, Crew::Shared);
+        }
+        added
     }
 }
 

@@ -174,6 +174,20 @@ impl SecretValue {
         }
     }
 
+    /// Whether a vault may give the one for the other: in tables SecretStore does not tell string from
+    /// SecureString, and the names' case is the vault's business.
+    pub fn looks_like(&self, other: &SecretValue) -> bool {
+        match (self, other) {
+            (SecretValue::Hashtable(ours), SecretValue::Hashtable(theirs)) => {
+                let is_there = |(name, value): (&String, &SecretValue)| {
+                    self.member(name).is_some_and(|own| own.looks_like(value))
+                };
+                ours.len() == theirs.len() && theirs.iter().all(is_there)
+            }
+            _ => self == other || self.as_text().is_some_and(|text| other.as_text() == Some(text)),
+        }
+    }
+
     /// A member of a table, its name compared without case as a Hashtable does.
     pub fn member(&self, name: &str) -> Option<&SecretValue> {
         let SecretValue::Hashtable(members) = self else { return None };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
-use crate::secret::{Bytes, fold};
+use crate::secret::{Bytes, Text, fold};
 
 mod kept;
 
@@ -65,11 +65,15 @@ struct State {
     /// The data file of before a write that is not known to have ended well.
     kept: Option<Bytes>,
     authentication: Authentication,
+    /// What last unlocked it, where it has one password for all of its vaults.
+    password: Option<Text>,
     /// Seconds from an unlock; `None` is for ever.
     timeout: Option<Duration>,
     configured: bool,
     lockout: Option<Lockout>,
     foreign_changes: u64,
+    /// When the last one was seen.
+    last_foreign: Option<Instant>,
     /// A foreign change was seen and nobody has looked into it yet.
     uninspected: bool,
     /// Looking into it has failed, and that was said.
@@ -79,6 +83,12 @@ struct State {
 
 /// Most vanished keys that are remembered by name.
 const MAX_VANISHED: usize = 100;
+
+/// A foreign writer needs about so long for the steps of one overwrite.
+pub const FOREIGN_STEPS: Duration = Duration::from_millis(100);
+
+/// A foreign writer that was seen so lately may be writing still.
+const FOREIGN_NEAR: Duration = Duration::from_secs(10);
 
 /// Unlocking failed, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +144,10 @@ impl Store {
         let mut state = self.state();
         state.generation += 1;
         state.expected = Some(files);
+        // Between our write and this look at the files theirs would pass for ours.
+        if state.last_foreign.is_some_and(|seen| seen.elapsed() < FOREIGN_NEAR) {
+            state.uninspected = true;
+        }
         state.generation
     }
 
@@ -156,12 +170,19 @@ impl Store {
                 state.expected = Some(files);
                 state.generation += 1;
                 state.foreign_changes += 1;
+                state.last_foreign = Some(Instant::now());
                 state.uninspected = true;
                 state.inspection_failed = false;
                 tracing::warn!(store = %self.id, "the store was changed by another process; it is read again");
                 true
             }
         }
+    }
+
+    /// Whether somebody else may be in the middle of a write: an overwrite of theirs is a delete and an add,
+    /// and between the two the files look whole.
+    pub fn changed_lately(&self) -> bool {
+        self.state().last_foreign.is_some_and(|seen| seen.elapsed() < FOREIGN_STEPS)
     }
 
     /// Whether a foreign change waits to be looked into; tells it once.
@@ -203,6 +224,12 @@ impl Store {
         self.state().vanished.retain(|gone| fold(gone) != fold(key));
     }
 
+    /// Notes which keys there are: those are back.
+    pub fn note_present<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let names: std::collections::HashSet<String> = names.map(fold).collect();
+        self.state().vanished.retain(|gone| !names.contains(&fold(gone)));
+    }
+
     /// Keys of ours that somebody else erased and that are not back.
     pub fn vanished(&self) -> Vec<String> {
         self.state().vanished.clone()
@@ -211,6 +238,18 @@ impl Store {
     /// How it protects itself, as last told.
     pub fn authentication(&self) -> Authentication {
         self.state().authentication
+    }
+
+    /// Notes a password that unlocked it.
+    pub fn learn(&self, password: &Text) {
+        if self.discipline == Discipline::SecretStore {
+            self.state().password = Some(password.clone());
+        }
+    }
+
+    /// The password that last unlocked it, where all its vaults have the same.
+    pub fn password(&self) -> Option<Text> {
+        self.state().password.clone()
     }
 
     /// Notes what a worker told of the configuration.

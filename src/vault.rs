@@ -46,7 +46,7 @@ pub struct Entry {
     /// What a script does for it.
     pub hooks: Option<Arc<dyn Hooks>>,
     unlockable: AtomicBool,
-    /// A password that a script unlocked it with, in place of the one of the start.
+    /// A password that unlocked it, in place of the one of the start.
     learned: Mutex<Option<Text>>,
 }
 
@@ -159,14 +159,16 @@ impl Entry {
         self.password().is_some() && self.unlockable.load(Ordering::Relaxed)
     }
 
-    /// The unlock password, as it was last told.
+    /// The unlock password, as it was last told. A vault without one of its own has that of its store, which
+    /// another of the store's vaults was unlocked with.
     pub fn password(&self) -> Option<Text> {
-        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.clone().or_else(|| self.password.clone())
+        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.store.password().or_else(learned).or_else(|| self.password.clone())
     }
 
     /// A password that has just unlocked it: every worker uses it from now on.
     pub fn learn(&self, password: Text) {
+        self.store.learn(&password);
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
     }
 
@@ -178,6 +180,12 @@ impl Entry {
 
 #[cfg(test)]
 impl Entry {
+    /// An entry over a store of a test's own.
+    pub fn over(store: Store, password: &str) -> Entry {
+        let plan = Vault::new("v", VaultKind::Extension(crate::plan::Extension::new("v", "M")));
+        Entry { store: Arc::new(store), password: Some(password.into()), ..Entry::bare(plan) }
+    }
+
     /// An entry without a pool or a password.
     pub fn bare(plan: Vault) -> Entry {
         let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));
@@ -335,6 +343,14 @@ impl Vaults {
         Some(Lane { store: store.id.clone(), mode })
     }
 
+    /// The workers that may serve a store.
+    pub fn crew(store: &Store) -> Crew {
+        match store.authentication() {
+            Authentication::None => Crew::Own(store.id.clone()),
+            Authentication::Unknown | Authentication::Password => Crew::Shared,
+        }
+    }
+
     async fn in_worker(
         &self,
         entry: &Arc<Entry>,
@@ -342,12 +358,10 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         let pool = self.pool.get().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })?;
-        let crew = if entry.store.authentication() == Authentication::None {
-            pool.add_own_worker(entry.store.id.clone());
-            Crew::Own(entry.store.id.clone())
-        } else {
-            Crew::Shared
-        };
+        let crew = Vaults::crew(&entry.store);
+        if let Crew::Own(store) = &crew {
+            pool.add_own_worker(store.clone());
+        }
         let (reply, answer) = oneshot::channel();
         let began = Began::default();
         let act = self.act(entry, verb.clone(), deadline, began.clone());
@@ -357,7 +371,7 @@ impl Vaults {
         if let Ok(Ok(outcome)) = answered {
             return outcome;
         }
-        let outcome_unknown = began.is_writing();
+        let outcome_unknown = began.give_up();
         if let (true, Some(key)) = (outcome_unknown, verb.key()) {
             (self.touched)(&entry.store.id, key);
         }
@@ -376,10 +390,17 @@ impl Vaults {
     ) -> Result<Outcome, BridgeError> {
         let name = entry.name().to_owned();
         let key = verb.key().map(str::to_owned);
-        let joined = tokio::task::spawn_blocking(move || in_file(&local, verb)).await;
-        if let Some(key) = &key {
-            (self.touched)(&entry.store.id, key);
-        }
+        let (touched, store, writes) = (self.touched.clone(), entry.store.id.clone(), verb.writes());
+        let joined = tokio::task::spawn_blocking(move || {
+            let key = verb.key().filter(|_| writes).map(str::to_owned);
+            let done = in_file(&local, verb);
+            // In here, since it is done even where its caller has hung up.
+            if let Some(key) = key {
+                touched(&store, &key);
+            }
+            done
+        })
+        .await;
         match joined {
             Ok(Ok(Some(outcome))) => Ok(outcome),
             Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),

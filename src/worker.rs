@@ -355,6 +355,14 @@ impl Worker {
         }
     }
 
+    /// Kills it and waits, at most until `until`, until it is gone: only then can nothing that it had begun
+    /// come to pass any more.
+    pub async fn end(&mut self, until: Instant) {
+        self.broken.get_or_insert(Broken::Closed);
+        self.process.kill();
+        let _ = timeout_at(until, self.process.wait()).await;
+    }
+
     fn log(&self, line: &LogLine) {
         let (worker, message) = (self.number, line.message.as_str());
         match line.level {

@@ -1,15 +1,16 @@
 //! What goes on beside the requests: foreign changes of stores, and values whose time is over.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::pool::Pool;
 use crate::pool::lanes::{Lane, Mode};
-use crate::store::Store;
+use crate::store::{FOREIGN_STEPS, Store};
 use crate::vault::ledger::Acknowledged;
 use crate::vault::{Outcome, Verb};
 
@@ -35,7 +36,11 @@ pub(super) async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: Cance
 }
 
 async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
-    if !store.has_files() || !store.looks_changed() || pool.is_writing(&store.id) {
+    if !store.has_files() {
+        return;
+    }
+    put_back(inner, store).await;
+    if !store.looks_changed() {
         return;
     }
     // Looked at again while nobody of ours writes.
@@ -50,8 +55,22 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
     }
     inner.cache.touched_all(&store.id);
     drop(permit);
-    if inner.vaults.ledger().has(&store.id) {
+    if inner.vaults.ledger().has(&store.id) || !store.vanished().is_empty() {
         look_for_damage(inner, store).await;
+    }
+}
+
+/// Puts back what failed writes of ours have destroyed and could not restore at once.
+async fn put_back(inner: &Inner, store: &Arc<Store>) {
+    for line in inner.vaults.ledger().owed(&store.id) {
+        let Acknowledged { vault, key, value, .. } = line;
+        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
+        let verb = Verb::PutBack { key: key.clone(), value, metadata };
+        let deadline = Instant::now() + inner.plan.limits.deadline;
+        match inner.vaults.perform(&entry, verb, deadline).await {
+            Ok(_) => tracing::warn!(vault, key, "the old value of a write that failed half-way is back"),
+            Err(error) => tracing::debug!(vault, key, "it could not be put back yet: {error}"),
+        }
     }
 }
 
@@ -61,19 +80,27 @@ async fn look_for_damage(inner: &Inner, store: &Arc<Store>) {
     let Some(entry) = inner.vaults.all().into_iter().find(|entry| entry.store.id == store.id) else { return };
     let deadline = || Instant::now() + inner.plan.limits.deadline;
     let mark = inner.vaults.ledger().mark();
-    let names = match inner.vaults.perform(&entry, Verb::List, deadline()).await {
-        Ok(Outcome::List(secrets)) => secrets,
-        Ok(_) => return,
-        Err(error) => {
-            // A worker that died, or a store that is locked: what was erased must still be named later.
-            if store.inspect_again() {
-                tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
+    let mut names = HashSet::new();
+    // Twice, because an overwrite of theirs is a delete and an add, and a list may come between the two.
+    for _ in 0..2 {
+        match inner.vaults.perform(&entry, Verb::List, deadline()).await {
+            Ok(Outcome::List(secrets)) => names.extend(secrets.into_iter().map(|secret| secret.name)),
+            Ok(_) => return,
+            Err(error) => {
+                // A worker that died, or a store that is locked: what was erased must still be named later.
+                if store.inspect_again() {
+                    tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
+                }
+                return;
             }
+        }
+        store.note_present(names.iter().map(String::as_str));
+        if !inner.vaults.ledger().misses(&store.id, mark, &names) {
             return;
         }
-    };
-    let names = names.iter().map(|secret| secret.name.as_str());
-    let vanished = inner.vaults.ledger().vanished(&store.id, mark, names);
+        sleep(FOREIGN_STEPS).await;
+    }
+    let vanished = inner.vaults.ledger().vanished(&store.id, mark, &names);
     for line in vanished {
         let Acknowledged { vault, key, value, .. } = line.clone();
         if store.note_vanished(&key) {

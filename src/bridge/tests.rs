@@ -14,6 +14,8 @@ use crate::clock;
 use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
+mod writes;
+
 type Secrets = HashMap<String, Value>;
 
 /// What is on the disk, what each worker holds in memory, and what was called.

@@ -17,6 +17,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -82,6 +83,17 @@ struct Link {
     listener: usize,
     name: Option<Arc<str>>,
     unread: Unread,
+}
+
+/// Serves one connection that was accepted elsewhere, without TLS, until it ends.
+pub async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    service: Arc<dyn Service>,
+    limits: &Limits,
+) {
+    let link = Link { peer, listener: 0, name: None, unread: Unread::marked() };
+    converse(Arc::new(Shared::new(service, limits.clone())), link, Box::new(stream)).await;
 }
 
 // === impl Door ===

@@ -6,6 +6,10 @@
 //!
 //! Order: first come, first served within a lane; a task whose lane is busy does not hold up tasks of
 //! other lanes.
+//!
+//! A writer whose worker died may leave its lane *parked* ([`Permit::park`]): closed to everybody until a
+//! worker has put in order what the write left half done. Workers that are just starting are let in, since
+//! one of them may be the one that does it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +67,7 @@ struct Shared<T> {
 
 struct State<T> {
     entries: VecDeque<Entry<T>>,
+    parked: Vec<Parked<T>>,
     held: HashMap<StoreId, Held>,
     next_ticket: u64,
     closed: bool,
@@ -76,26 +81,41 @@ struct Entry<T> {
 enum Wants<T> {
     /// A worker and the lane.
     Worker { task: T, crew: Crew },
-    /// The lane alone, for a caller that has a worker.
-    Lane { ticket: u64 },
+    /// The lane alone, for a caller that has a worker, or is starting one.
+    Lane { ticket: u64, starting: bool },
+}
+
+/// A task that has its lane already, and goes before all others.
+struct Parked<T> {
+    store: StoreId,
+    task: T,
+    crew: Crew,
 }
 
 #[derive(Default)]
 struct Held {
     shared: usize,
     exclusive: bool,
+    parked: bool,
 }
 
 /// A lane, held until dropped.
 pub struct Permit<T> {
     lane: Lane,
     shared: Arc<Shared<T>>,
+    parked: bool,
 }
 
 impl<T> Lanes<T> {
     /// A queue in which at most `capacity` tasks wait.
     pub fn new(capacity: usize) -> Lanes<T> {
-        let state = State { entries: VecDeque::new(), held: HashMap::new(), next_ticket: 0, closed: false };
+        let state = State {
+            entries: VecDeque::new(),
+            parked: Vec::new(),
+            held: HashMap::new(),
+            next_ticket: 0,
+            closed: false,
+        };
         Lanes { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), capacity }) }
     }
 
@@ -125,8 +145,8 @@ impl<T> Lanes<T> {
         Ok(())
     }
 
-    /// The next task for a worker of this crew, with its lane. Skips and drops the dead. `None` once the
-    /// queue is closed and holds nothing for the crew. Cancel safe.
+    /// The next task for a worker of this crew, with its lane; what is parked goes first. Skips and drops
+    /// the dead. `None` once the queue is closed and holds nothing for the crew. Cancel safe.
     pub async fn pull(&self, crew: &Crew, is_dead: impl Fn(&T) -> bool) -> Option<(T, Option<Permit<T>>)> {
         loop {
             let changed = self.shared.changed.notified();
@@ -137,12 +157,20 @@ impl<T> Lanes<T> {
                 state
                     .entries
                     .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
+                while let Some(Parked { store, task, .. }) = state.take_parked(crew) {
+                    let lane = Lane { store, mode: Mode::Exclusive };
+                    if is_dead(&task) {
+                        state.give_back(&lane);
+                        self.shared.changed.notify_waiters();
+                        continue;
+                    }
+                    return Some((task, Some(Permit::new(lane, &self.shared))));
+                }
                 let mine = |wants: &Wants<T>| matches!(wants, Wants::Worker { crew: of, .. } if of == crew);
                 if let Some(Entry { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
-                    let permit = lane.map(|lane| Permit { lane, shared: self.shared.clone() });
-                    return Some((task, permit));
+                    return Some((task, lane.map(|lane| Permit::new(lane, &self.shared))));
                 }
-                if state.closed && !state.entries.iter().any(|entry| mine(&entry.wants)) {
+                if state.is_finished(crew) {
                     return None;
                 }
             }
@@ -152,11 +180,22 @@ impl<T> Lanes<T> {
 
     /// Waits for a lane in turn, for a caller that has a worker already. Cancel safe.
     pub async fn acquire(&self, lane: Lane) -> Permit<T> {
+        self.wait_for(lane, false).await
+    }
+
+    /// As [`Lanes::acquire`], for a caller that sets a fresh worker up: it is let into a parked lane too.
+    pub async fn acquire_at_start(&self, lane: Lane) -> Permit<T> {
+        self.wait_for(lane, true).await
+    }
+
+    async fn wait_for(&self, lane: Lane, starting: bool) -> Permit<T> {
         let ticket = {
             let mut state = self.shared.state();
             state.next_ticket += 1;
             let ticket = state.next_ticket;
-            state.entries.push_back(Entry { lane: Some(lane.clone()), wants: Wants::Lane { ticket } });
+            state
+                .entries
+                .push_back(Entry { lane: Some(lane.clone()), wants: Wants::Lane { ticket, starting } });
             ticket
         };
         let waiting = Waiting { shared: &self.shared, ticket };
@@ -165,9 +204,9 @@ impl<T> Lanes<T> {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let mine =
-                |wants: &Wants<T>| matches!(wants, Wants::Lane { ticket } if *ticket == waiting.ticket);
+                |wants: &Wants<T>| matches!(wants, Wants::Lane { ticket, .. } if *ticket == waiting.ticket);
             if self.shared.state().take(true, mine).is_some() {
-                return Permit { lane, shared: self.shared.clone() };
+                return Permit::new(lane, &self.shared);
             }
             changed.await;
         }
@@ -179,14 +218,20 @@ impl<T> Lanes<T> {
         self.shared.changed.notify_waiters();
     }
 
+    /// Whether no more tasks are taken.
+    pub fn is_closed(&self) -> bool {
+        self.shared.state().closed
+    }
+
     /// Drops the tasks that wait.
     pub fn clear(&self) {
-        let dropped: VecDeque<Entry<T>> = {
+        let dropped: (VecDeque<Entry<T>>, Vec<Parked<T>>) = {
             let mut state = self.shared.state();
             let (gone, kept) =
                 state.entries.drain(..).partition(|entry| matches!(entry.wants, Wants::Worker { .. }));
             state.entries = kept;
-            gone
+            // Their lanes stay closed: nothing comes after.
+            (gone, std::mem::take(&mut state.parked))
         };
         drop(dropped);
         self.shared.changed.notify_waiters();
@@ -198,13 +243,8 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            {
-                let state = self.shared.state();
-                let waits =
-                    |entry: &Entry<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
-                if state.closed && !state.entries.iter().any(waits) {
-                    return;
-                }
+            if self.shared.state().is_finished(crew) {
+                return;
             }
             changed.await;
         }
@@ -213,11 +253,6 @@ impl<T> Lanes<T> {
     /// How many tasks wait for a worker.
     pub fn waiting(&self) -> usize {
         self.shared.state().waiting()
-    }
-
-    /// Whether a writer holds the lane.
-    pub fn is_exclusive(&self, store: &StoreId) -> bool {
-        self.shared.state().held.get(store).is_some_and(|held| held.exclusive)
     }
 }
 
@@ -246,10 +281,12 @@ impl<T> State<T> {
             }
             if let Some(lane) = &entry.lane {
                 let held = self.held.get(&lane.store);
-                let admits = !blocked.contains(&lane.store)
+                let is_parked = held.is_some_and(|held| held.parked);
+                let starting = matches!(entry.wants, Wants::Lane { starting: true, .. });
+                let admits = (!blocked.contains(&lane.store) || (is_parked && starting))
                     && held.is_none_or(|held| match lane.mode {
-                        Mode::Shared => !held.exclusive,
-                        Mode::Exclusive => !held.exclusive && held.shared == 0,
+                        Mode::Shared => !held.exclusive && (!is_parked || starting),
+                        Mode::Exclusive => !held.exclusive && held.shared == 0 && (!is_parked || starting),
                     });
                 if !admits {
                     blocked.insert(&lane.store);
@@ -276,31 +313,70 @@ impl<T> State<T> {
         Some(entry)
     }
 
+    /// Takes what is parked for this crew, once nobody else is in its lane, which is held alone from then.
+    fn take_parked(&mut self, crew: &Crew) -> Option<Parked<T>> {
+        let held = &self.held;
+        let is_free = |store| held.get(store).is_none_or(|held: &Held| held.shared == 0 && !held.exclusive);
+        let index = self.parked.iter().position(|parked| parked.crew == *crew && is_free(&parked.store))?;
+        let parked = self.parked.remove(index);
+        let held = self.held.entry(parked.store.clone()).or_default();
+        (held.parked, held.exclusive) = (false, true);
+        Some(parked)
+    }
+
+    fn give_back(&mut self, lane: &Lane) {
+        let Some(held) = self.held.get_mut(&lane.store) else { return };
+        match lane.mode {
+            Mode::Shared => held.shared -= 1,
+            Mode::Exclusive => held.exclusive = false,
+        }
+        if held.shared == 0 && !held.exclusive && !held.parked {
+            self.held.remove(&lane.store);
+        }
+    }
+
+    /// Whether no more comes for this crew.
+    fn is_finished(&self, crew: &Crew) -> bool {
+        let waits = |entry: &Entry<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
+        self.closed
+            && !self.entries.iter().any(waits)
+            && !self.parked.iter().any(|parked| parked.crew == *crew)
+    }
+
     fn waiting(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.wants, Wants::Worker { .. })).count()
+        let waits = |entry: &&Entry<T>| matches!(entry.wants, Wants::Worker { .. });
+        self.entries.iter().filter(waits).count() + self.parked.len()
     }
 }
 
 impl<T> Permit<T> {
-    /// The lane held.
-    pub fn lane(&self) -> &Lane {
-        &self.lane
+    fn new(lane: Lane, shared: &Arc<Shared<T>>) -> Permit<T> {
+        Permit { lane, shared: shared.clone(), parked: false }
+    }
+
+    /// Leaves the lane to a task: the next worker of the crew does it before all else, alone in the lane.
+    /// Until then the lane is closed to everybody but workers that are starting.
+    pub fn park(mut self, task: T, crew: Crew) {
+        self.parked = true;
+        let mut state = self.shared.state();
+        let held = state.held.entry(self.lane.store.clone()).or_default();
+        match self.lane.mode {
+            Mode::Shared => held.shared -= 1,
+            Mode::Exclusive => held.exclusive = false,
+        }
+        held.parked = true;
+        state.parked.push(Parked { store: self.lane.store.clone(), task, crew });
+        drop(state);
+        self.shared.changed.notify_waiters();
     }
 }
 
 impl<T> Drop for Permit<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(held) = state.held.get_mut(&self.lane.store) {
-            match self.lane.mode {
-                Mode::Shared => held.shared -= 1,
-                Mode::Exclusive => held.exclusive = false,
-            }
-            if held.shared == 0 && !held.exclusive {
-                state.held.remove(&self.lane.store);
-            }
+        if self.parked {
+            return;
         }
-        drop(state);
+        self.shared.state().give_back(&self.lane);
         self.shared.changed.notify_waiters();
     }
 }
@@ -315,7 +391,9 @@ impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         let before = state.entries.len();
-        state.entries.retain(|entry| !matches!(entry.wants, Wants::Lane { ticket } if ticket == self.ticket));
+        state
+            .entries
+            .retain(|entry| !matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == self.ticket));
         let changed = state.entries.len() != before;
         drop(state);
         if changed {

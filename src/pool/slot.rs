@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::lanes::{Crew, Lane};
+use super::lanes::Crew;
 use super::state::{Event, State};
-use super::{Permit, Rest, Shared, Task, Verdict, WorkerStatus};
+use super::{Permit, Shared, Task, Verdict, WorkerStatus};
 use crate::platform;
 use crate::worker::{Broken, LaunchError, Worker};
 
@@ -19,12 +19,21 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A worker beyond `min` that had nothing to do for so long ends.
 const SPARE: Duration = Duration::from_secs(300);
 
+/// How long a worker that is no longer needed may take to end by itself.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Starts a slot for a crew.
 pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
     let index = {
         let mut status = shared.status.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = status.len();
-        status.push(WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, memory: None });
+        // In the place of one that ended, so that the list does not grow with the coming and going.
+        let ended = status.iter().position(|status| status.state == State::Stopped.word());
+        let slot = ended.unwrap_or(status.len());
+        let fresh = WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, memory: None };
+        match status.get_mut(slot) {
+            Some(place) => *place = fresh,
+            None => status.push(fresh),
+        }
         slot
     };
     let slot = Slot {
@@ -32,11 +41,13 @@ pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
         crew,
         index,
         worker: None,
-        rest: None,
         successor: None,
         no_successor_before: None,
+        done_before: 0,
     };
-    shared.slots.lock().unwrap_or_else(PoisonError::into_inner).spawn(slot.run());
+    let mut slots = shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
+    while slots.try_join_next().is_some() {}
+    slots.spawn(slot.run());
 }
 
 struct Slot {
@@ -44,12 +55,12 @@ struct Slot {
     crew: Crew,
     index: usize,
     worker: Option<Worker>,
-    /// What the next worker does first.
-    rest: Option<Rest>,
     /// The worker that takes over from one that has served its time.
     successor: Option<JoinHandle<Result<Worker, LaunchError>>>,
     /// After a successor that did not come up.
     no_successor_before: Option<Instant>,
+    /// Tasks that the whole pool had done when this slot last failed.
+    done_before: u64,
 }
 
 impl Slot {
@@ -60,8 +71,7 @@ impl Slot {
         let mut task = None;
         while state != State::Stopped {
             // A worker that is not up, and that nothing waits for, need not come up to stop.
-            let needless =
-                matches!(state, State::Starting { .. } | State::BackingOff { .. }) && self.rest.is_none();
+            let needless = matches!(state, State::Starting { .. } | State::BackingOff { .. });
             let shared = self.shared.clone();
             let crew = self.crew.clone();
             let event = tokio::select! { biased;
@@ -69,19 +79,34 @@ impl Slot {
                 () = shared.lanes.finished(&crew), if needless => Event::Stop,
                 event = self.step(state, &mut task) => event,
             };
-            let next = state.after(event, Instant::now());
+            let now = Instant::now();
+            let next = match event {
+                Event::Failed | Event::Broke => state.after(event, now).sooner(self.others_work(), now),
+                event => state.after(event, now),
+            };
             self.note(state, next, event);
             state = next;
         }
         self.shared.forget(&self.crew);
+        let worker = self.worker.take()?;
+        if !self.shared.lanes.is_closed() {
+            // One too many; the farewell is for those of the end.
+            worker.shut_down(Instant::now() + LEAVE).await;
+            return None;
+        }
         // A pool that was halted says no farewell.
-        self.worker.take().filter(|_| !halt.is_cancelled())
+        Some(worker).filter(|_| !halt.is_cancelled())
+    }
+
+    /// Whether any worker has done a task since this slot failed last: then pwsh and the vaults are well.
+    fn others_work(&mut self) -> bool {
+        let done = self.shared.done.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.done_before, done) != done
     }
 
     async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
         match state {
-            State::Starting { attempt } => self.start(attempt, task).await,
-            State::Ready { .. } if task.is_some() => Event::Took,
+            State::Starting { attempt } => self.start(attempt).await,
             State::Ready { .. } => self.wait(task).await,
             State::Busy => match task.take() {
                 Some((task, permit)) => self.work(task, permit).await,
@@ -95,14 +120,11 @@ impl Slot {
         }
     }
 
-    async fn start(&mut self, attempt: u32, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+    async fn start(&mut self, attempt: u32) -> Event {
         self.worker = None;
-        let held =
-            self.rest.as_ref().and_then(|rest| rest.permit.as_ref()).map(|permit| permit.lane().clone());
-        match launch(self.shared.clone(), self.crew.clone(), held).await {
+        match launch(self.shared.clone(), self.crew.clone()).await {
             Ok(worker) => {
                 self.worker = Some(worker);
-                *task = self.rest.take().map(|rest| (rest.task, rest.permit));
                 Event::Up
             }
             Err(error) => {
@@ -115,6 +137,9 @@ impl Slot {
 
     /// Waits for a task, for the worker to break, or for its time to be over.
     async fn wait(&mut self, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+        if self.leave_alone().await {
+            return Event::Broke;
+        }
         self.consider_successor();
         let Some(worker) = &mut self.worker else { return Event::Broke };
         let _idle = Idle::new(&self.shared, &self.crew);
@@ -125,6 +150,7 @@ impl Slot {
             tokio::select! { biased;
                 broken = worker.idle() => {
                     tracing::warn!(slot = self.index, worker = worker.number(), "an idle worker broke: {broken}");
+                    self.shared.restarts.fetch_add(1, Ordering::Relaxed);
                     return Event::Broke;
                 }
                 taken = successor(&mut self.successor) => {
@@ -132,7 +158,7 @@ impl Slot {
                     match taken {
                         Some(fresh) => {
                             let old = std::mem::replace(worker, fresh);
-                            tokio::spawn(old.shut_down(Instant::now() + Duration::from_secs(5)));
+                            tokio::spawn(old.shut_down(Instant::now() + LEAVE));
                         }
                         None => self.no_successor_before = Some(Instant::now() + SPARE),
                     }
@@ -149,7 +175,8 @@ impl Slot {
                     if self.shared.is_spare(&self.crew) && spare_since.elapsed() >= SPARE {
                         return Event::Stop;
                     }
-                    if self.successor.is_none() && self.no_successor_before.is_none() && served_its_time(&self.shared.sizes, worker) {
+                    let may_try = self.no_successor_before.is_none_or(|until| Instant::now() >= until);
+                    if self.successor.is_none() && may_try && served_its_time(&self.shared.sizes, worker) {
                         return Event::Done;
                     }
                 }
@@ -170,28 +197,41 @@ impl Slot {
             );
         }
         match verdict {
-            Verdict::Keep if broken.is_none() => Event::Done,
-            Verdict::Keep => self.replace(None),
-            Verdict::Replace(rest) => self.replace(rest),
+            Verdict::Keep if broken.is_none() => {
+                self.shared.done.fetch_add(1, Ordering::Relaxed);
+                Event::Done
+            }
+            Verdict::Keep | Verdict::Replace => {
+                self.worker = None;
+                self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+                Event::Broke
+            }
         }
     }
 
-    fn replace(&mut self, rest: Option<Rest>) -> Event {
-        self.worker = None;
-        self.rest = rest;
-        self.shared.restarts.fetch_add(1, Ordering::Relaxed);
-        Event::Broke
+    /// Ends a worker that has a store to itself, and has served its time: its store must never have two, so
+    /// the next one starts when it is gone. Tells whether it did.
+    async fn leave_alone(&mut self) -> bool {
+        if self.crew == Crew::Shared {
+            return false;
+        }
+        match self.worker.take_if(|worker| served_its_time(&self.shared.sizes, worker)) {
+            Some(worker) => {
+                worker.shut_down(Instant::now() + LEAVE).await;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Launches the successor of a worker that has served its time; the old one goes on meanwhile.
     fn consider_successor(&mut self) {
-        // A store that has one worker of its own must never have two.
         if self.successor.is_none()
             && self.crew == Crew::Shared
             && self.no_successor_before.is_none_or(|until| Instant::now() >= until)
             && self.worker.as_ref().is_some_and(|worker| served_its_time(&self.shared.sizes, worker))
         {
-            self.successor = Some(tokio::spawn(launch(self.shared.clone(), self.crew.clone(), None)));
+            self.successor = Some(tokio::spawn(launch(self.shared.clone(), self.crew.clone())));
         }
     }
 
@@ -260,11 +300,11 @@ impl Drop for Idle<'_> {
     }
 }
 
-async fn launch(shared: Arc<Shared>, crew: Crew, held: Option<Lane>) -> Result<Worker, LaunchError> {
+async fn launch(shared: Arc<Shared>, crew: Crew) -> Result<Worker, LaunchError> {
     let until = Instant::now() + shared.sizes.start_limit;
     let number = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
     let mut worker = Worker::start(&*shared.launcher, number, until).await?;
-    shared.set_up.prepare(&mut worker, &crew, held.as_ref(), &shared.lanes, until).await?;
+    shared.set_up.prepare(&mut worker, &crew, &shared.lanes, until).await?;
     Ok(worker)
 }
 

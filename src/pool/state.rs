@@ -57,6 +57,9 @@ const MIN_BACKOFF: Duration = Duration::from_millis(200);
 /// Longest wait between two starts.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
+/// Longest wait while other workers get their work done: what failed here is hardly pwsh itself.
+const MAX_BACKOFF_BESIDE_OTHERS: Duration = Duration::from_secs(1);
+
 impl State {
     /// Where a slot begins.
     pub const fn new() -> State {
@@ -77,6 +80,16 @@ impl State {
             (State::Busy, Event::Done) => State::Ready { proven: true, attempt: 0 },
             (State::BackingOff { attempt, .. }, Event::Elapsed) => State::Starting { attempt },
             (state, _) => state,
+        }
+    }
+
+    /// Waits no longer than it must, if other workers get work done.
+    pub fn sooner(self, others_work: bool, now: Instant) -> State {
+        match self {
+            State::BackingOff { attempt, until } if others_work => {
+                State::BackingOff { attempt, until: until.min(now + MAX_BACKOFF_BESIDE_OTHERS) }
+            }
+            state => state,
         }
     }
 
@@ -160,5 +173,10 @@ mod tests {
             panic!("a failed start backs off");
         };
         assert_eq!(until, now + MAX_BACKOFF);
+        let State::BackingOff { until, .. } = (State::BackingOff { attempt: 9, until }).sooner(true, now)
+        else {
+            panic!("it goes on waiting");
+        };
+        assert_eq!(until, now + MAX_BACKOFF_BESIDE_OTHERS);
     }
 }

@@ -15,7 +15,6 @@ impl SetUp for NoSetUp {
         &'a self,
         _worker: &'a mut Worker,
         _crew: &'a Crew,
-        _held: Option<&'a Lane>,
         _lanes: &'a Lanes<Box<dyn Task>>,
         _until: Instant,
     ) -> BoxFuture<'a, Result<(), LaunchError>> {
@@ -40,8 +39,10 @@ impl Task for Ping {
             };
             let broke = outcome.is_err();
             let _ = self.reply.send(outcome);
-            let rest = self.rest.map(|task| Rest { task, permit });
-            if broke { Verdict::Replace(rest) } else { Verdict::Keep }
+            if let (Some(rest), Some(permit), true) = (self.rest, permit, broke) {
+                permit.park(rest, Crew::Shared);
+            }
+            if broke { Verdict::Replace } else { Verdict::Keep }
         })
     }
 
@@ -102,7 +103,7 @@ async fn a_worker_that_dies_hangs_or_errs_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_worker_first_does_what_is_left_over() {
+async fn a_worker_first_does_what_is_left_over() {
     let (pool, _) =
         start(sizes(1), |number, call| if number == 1 { Reaction::Die } else { well(number, call) });
     let ((reply, first), (rest_reply, rest)) = (oneshot::channel(), oneshot::channel());
@@ -193,4 +194,60 @@ async fn a_stop_kills_what_is_not_done_in_time() {
     pool.stop(Instant::now() + Duration::from_secs(1), |_, _| Box::pin(async {})).await;
     assert!(answer.await.is_err());
     assert_eq!(launcher.alive.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_that_dies_is_counted_as_started_again() {
+    let (pool, launcher) = start(sizes(1), |number, call| match number {
+        // Its answer comes, and then a line that nobody asked for.
+        1 => Reaction::Say(vec![ok(call, &json!({})), ok(call, &json!({}))]),
+        _ => well(number, call),
+    });
+    ping(&pool).await.unwrap().unwrap();
+    assert_eq!(ping(&pool).await.unwrap(), Ok(2));
+    assert_eq!((launcher.alive.load(SeqCst), pool.restarts()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_too_many_ends_and_leaves_its_place() {
+    let sizes = plan::Pool { min: 1, max: 2, ..plan::Pool::default() };
+    let (pool, launcher) =
+        start(sizes, |_, call| Reaction::Later(Duration::from_secs(1), vec![ok(call, &json!({}))]));
+    pool.ready().await.unwrap();
+    for _ in 0..3 {
+        for answer in [ping(&pool), ping(&pool), ping(&pool)] {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!((launcher.alive.load(SeqCst), pool.workers().len()), (2, 2));
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        assert_eq!(launcher.alive.load(SeqCst), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_a_store_of_its_own_is_recycled_and_never_doubled() {
+    let sizes = plan::Pool { max_calls: 3, ..sizes(1) };
+    let most = Arc::new(AtomicUsize::new(0));
+    let launcher = Arc::new_cyclic(|launcher: &std::sync::Weak<FakeLauncher>| {
+        let (launcher, most) = (launcher.clone(), most.clone());
+        FakeLauncher::new(move |number, call| {
+            if let Some(launcher) = launcher.upgrade() {
+                most.fetch_max(launcher.alive.load(SeqCst), SeqCst);
+            }
+            well(number, call)
+        })
+    });
+    let pool = Pool::start(launcher.clone(), Arc::new(NoSetUp), sizes);
+    pool.ready().await.unwrap();
+    let own = Crew::Own("s".into());
+    pool.add_own_worker("s".into());
+    let mut numbers = Vec::new();
+    for _ in 0..9 {
+        let (reply, answer) = oneshot::channel();
+        pool.submit(Box::new(Ping { reply, rest: None }), own.clone(), None).unwrap();
+        numbers.push(answer.await.unwrap().unwrap());
+    }
+    numbers.dedup();
+    assert!(numbers.len() >= 3, "{numbers:?}");
+    assert_eq!(most.load(SeqCst), 2, "the shared one, and one of its own");
 }

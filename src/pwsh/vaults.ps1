@@ -10,7 +10,7 @@ $script:Cmdlets = $null
 $script:Registry = $null
 # What `register` found out, by the vault's name: Module, Metadata (Set-Secret takes it), SetInfo.
 $script:Vaults = @{}
-# Passwords that unlocked a vault, by its name.
+# Passwords that unlocked a vault, by its name; see Get-BridgePasswordName.
 $script:Passwords = @{}
 
 function Invoke-BridgeHello($Fields, $Secrets) {
@@ -149,15 +149,15 @@ function Test-BridgeMetadataSupport([string] $Vault) {
 function Invoke-BridgeUnregister($Fields, $Secrets) {
     $vault = Get-BridgeText $Fields 'vault'
     $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Unregister-SecretVault') @{ Name = $vault; Confirm = $false } $Secrets
-    $script:Vaults.Remove($vault)
     $script:Passwords.Remove($vault)
+    $script:Vaults.Remove($vault)
     [ordered]@{}
 }
 
 function Invoke-BridgeUnlock($Fields, $Secrets) {
     $vault = Get-BridgeText $Fields 'vault'
     $given = Get-BridgePassword $Fields $Secrets
-    $password = if ($null -ne $given) { $given } else { $script:Passwords[$vault] }
+    $password = if ($null -ne $given) { $given } else { $script:Passwords[(Get-BridgePasswordName $vault)] }
     if ((Get-BridgeModuleName $vault) -eq $script:SecretStore) { return Unlock-BridgeStoreVault $vault $password $Secrets }
     if ($null -eq $password) { throw (New-BridgeError 'NoRememberedPassword' "no password for the vault '$vault' was given") }
     Unlock-BridgeVault $vault $password $Secrets
@@ -168,7 +168,12 @@ function Invoke-BridgeUnlock($Fields, $Secrets) {
 # unlock says so by a warning.
 function Unlock-BridgeVault([string] $Vault, [securestring] $Password, $Secrets) {
     $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Unlock-SecretVault') @{ Name = $Vault; Password = $Password } $Secrets
-    $script:Passwords[$Vault] = $Password
+    $script:Passwords[(Get-BridgePasswordName $Vault)] = $Password
+}
+
+# All vaults of SecretStore are one store with one password. No vault has a name with wildcards.
+function Get-BridgePasswordName([string] $Vault) {
+    if ((Get-BridgeModuleName $Vault) -eq $script:SecretStore) { '*' } else { $Vault }
 }
 
 # The field `password` as a SecureString; nothing where it is missing.
@@ -182,9 +187,9 @@ function Get-BridgePassword($Fields, $Secrets) {
 
 # With `refresh`: unlocks with the remembered password, at which SecretStore reads its file again.
 function Update-BridgeVault($Fields, [string] $Vault, $Secrets) {
-    if ($Fields['refresh'] -and $script:Passwords.ContainsKey($Vault)) {
-        Unlock-BridgeVault $Vault $script:Passwords[$Vault] $Secrets
-    }
+    if (-not $Fields['refresh']) { return }
+    $password = $script:Passwords[(Get-BridgePasswordName $Vault)]
+    if ($null -ne $password) { Unlock-BridgeVault $Vault $password $Secrets }
 }
 
 function Get-BridgeModuleName([string] $Vault) {

@@ -16,7 +16,6 @@ use super::Core;
 use super::locks::Owner;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
-use crate::pool::Rest;
 use crate::protocol::Fault;
 use crate::vault::act::Began;
 use crate::worker::{Asks, BoxFuture, Broken, Worker};
@@ -36,8 +35,6 @@ pub struct Asking {
     pub(super) deadline: Instant,
     /// A write has begun somewhere in the call.
     pub(super) began: Began,
-    /// What a fresh worker has to put in order, if this one broke inside a write.
-    pub(super) rest: Option<Rest>,
 }
 
 /// What a command throws.
@@ -84,12 +81,7 @@ impl Asking {
     /// As [`Asking::new`], with a caller who may stop waiting.
     pub fn with_caller(core: Arc<Core>, deadline: Instant, began: Began) -> Asking {
         let owner = core.locks.owner();
-        Asking { core, owner, chain: Vec::new(), deadline, began, rest: None }
-    }
-
-    /// What is left over for a fresh worker.
-    pub fn take_rest(&mut self) -> Option<Rest> {
-        self.rest.take()
+        Asking { core, owner, chain: Vec::new(), deadline, began }
     }
 
     pub(super) fn bridge(&self) -> Result<Bridge, Failure> {

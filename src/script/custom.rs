@@ -10,10 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::asks::{Asking, Failure, refusal};
+use super::asks::{Asking, Failure, fault_of, refusal};
 use super::locks::{Key, Refused};
 use super::value::Portable;
 use super::{Core, STEP_LIMIT};
+use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::plan::{Custom, VaultKind};
 use crate::protocol::{Metadata, Op, Parameters};
@@ -245,8 +246,8 @@ impl Asking {
             }
         }
         let writes = matches!(call.kind, "set" | "remove");
-        if writes {
-            self.began.note();
+        if writes && !self.began.note() {
+            return Err(fault_of(BridgeError::Deadline { outcome_unknown: false }));
         }
         let until = if writes { self.deadline + self.core.options.limits.write_grace } else { self.deadline };
         let outcome = self.call(worker, entry, block, &call, until).await;

@@ -167,7 +167,7 @@ pub async fn invoke(
             let reason = "the task was dropped".to_owned();
             Err(Unanswered::Bridge(BridgeError::Worker { reason, outcome_unknown: began.is_writing() }))
         }
-        Err(_) => Err(Unanswered::Bridge(BridgeError::Deadline { outcome_unknown: began.is_writing() })),
+        Err(_) => Err(Unanswered::Bridge(BridgeError::Deadline { outcome_unknown: began.give_up() })),
     }
 }
 
@@ -186,7 +186,7 @@ impl Task for RouteTask {
             let mut asking = Asking::with_caller(self.core.clone(), self.deadline, self.began.clone());
             let outcome = self.call(worker, &mut asking).await;
             let verdict = match worker.broken() {
-                Some(_) => Verdict::Replace(asking.take_rest()),
+                Some(_) => Verdict::Replace,
                 None => Verdict::Keep,
             };
             let outcome_unknown = self.began.is_writing();

@@ -49,6 +49,7 @@ impl Front {
             // Requests whose workers were killed are answered at once; others write to no store.
             held = timeout(HAND_OVER, turn).await.ok();
         }
+        bridge.take_over();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { bridge, service };
         drop(held);
     }
@@ -110,7 +111,7 @@ mod tests {
             Box::pin(async {
                 self.asked.add_permits(1);
                 let _leave = self.leave.acquire().await;
-                Reply { status: self.status, headers: HeaderMap::new(), body: Bytes::new() }
+                Reply { status: self.status, headers: HeaderMap::new(), body: Bytes::new(), reason: None }
             })
         }
 
@@ -163,7 +164,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!replacing.is_finished() && !second.is_finished());
         assert_eq!(new.asked.available_permits(), 0, "nothing reaches the new one yet");
-        (old.leave.add_permits(9), new.leave.add_permits(9));
+        old.leave.add_permits(9);
+        new.leave.add_permits(9);
         replacing.await.unwrap();
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (StatusCode::OK, StatusCode::CREATED));
     }

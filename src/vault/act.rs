@@ -1,29 +1,44 @@
 //! A verb being done in a worker, whoever holds the worker: a task of the pool, or a script.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use super::session::{Session, Trouble};
+use super::session::{Session, Trouble, is_not_found};
 use super::set_up::ready;
-use super::{Entry, Outcome, Touched, Verb};
+use super::{Entry, Outcome, Touched, Vaults, Verb};
 use crate::error::BridgeError;
-use crate::pool::{Permit, Rest, Task, Verdict};
-use crate::protocol::GetReply;
+use crate::pool::{Permit, Task, Verdict};
+use crate::protocol::{GetReply, Metadata};
+use crate::secret::SecretValue;
+use crate::store::Discipline;
 use crate::worker::{BoxFuture, Worker};
 
 /// How long a fresh worker may take to look whether a value must be restored, and to restore it.
 const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
-/// How often a restore is tried.
+/// How often a restore is tried before others may use the store again.
 const RESTORE_TRIES: u32 = 5;
 
-/// Whether a verb has begun to write. Shared with the caller, who may stop waiting.
+/// How long a worker that is killed inside a write may take to be gone.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// Whether a verb has begun to write. Shared with the caller, who may stop waiting: of the two, the one that
+/// comes first decides.
 #[derive(Clone, Default)]
-pub struct Began(Arc<AtomicBool>);
+pub struct Began(Arc<AtomicU8>);
+
+/// Neither has come.
+const OPEN: u8 = 0;
+
+/// The write has begun.
+const WRITING: u8 = 1;
+
+/// The caller was told that nothing was written.
+const GIVEN_UP: u8 = 2;
 
 /// One verb on one vault. Whoever runs it holds the store's lane.
 pub struct Act {
@@ -47,59 +62,120 @@ pub struct Act {
 pub struct Done {
     /// The outcome.
     pub outcome: Result<Outcome, Trouble>,
-    before: Option<GetReply>,
+    /// What a write that has begun changes.
+    change: Option<Change>,
 }
 
-/// Looks whether a write that was cut off destroyed the old value, and restores it.
+/// What a write makes of what.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What was there, where the store overwrites in more than one step.
+    pub before: Option<GetReply>,
+    /// The whole value, with its metadata, that is to be there; nothing for a removal.
+    pub after: Option<(Arc<SecretValue>, Option<Metadata>)>,
+}
+
+/// Looks whether a write that was cut off left neither the old nor the new value, and restores the old.
 struct Restore {
     entry: Arc<Entry>,
     key: String,
-    before: GetReply,
+    change: Change,
     touched: Touched,
+    ledger: Arc<Ledger>,
     tries: u32,
 }
 
 impl Began {
     /// Whether the write has begun.
     pub fn is_writing(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) == WRITING
     }
 
-    /// Notes that it has.
-    pub fn note(&self) {
-        self.0.store(true, Ordering::Release);
+    /// Notes that it has, unless the caller has given up before.
+    #[must_use]
+    pub fn note(&self) -> bool {
+        let noted = self.0.compare_exchange(OPEN, WRITING, Ordering::AcqRel, Ordering::Acquire);
+        noted != Err(GIVEN_UP)
+    }
+
+    /// The caller waits no longer: a write that has not begun will not. Tells whether it has.
+    pub fn give_up(&self) -> bool {
+        self.0.compare_exchange(OPEN, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) == Err(WRITING)
+    }
+}
+
+impl Change {
+    /// Whether a write that was cut off may have left neither of the two.
+    fn may_be_half_done(&self) -> bool {
+        let is_table = |value: &SecretValue| matches!(value, SecretValue::Hashtable(_));
+        match (&self.before, &self.after) {
+            (Some(_), Some(_)) => true,
+            (Some(before), None) => is_table(&before.value),
+            (None, Some((after, _))) => is_table(after),
+            (None, None) => false,
+        }
     }
 }
 
 impl Act {
     /// Does it. The worker may be broken after.
     pub async fn run(&self, worker: &mut Worker) -> Done {
-        let mut before = None;
+        let mut change = None;
         let outcome = match ready(worker, &self.entry, self.deadline).await {
-            Ok(()) => self.perform(worker, &mut before).await,
+            Ok(()) => self.perform(worker, &mut change).await,
             Err(error) => Err(error.into()),
         };
-        Done { outcome, before }
+        Done { outcome, change }
     }
 
-    /// What a fresh worker has to do first, after this one broke. It needs the lane that this act held.
-    pub fn rest(&self, worker: &Worker, done: &mut Done) -> Option<Box<dyn Task>> {
-        if worker.broken().is_none() || done.outcome.is_ok() || !self.began.is_writing() {
+    /// What a worker has to put in order, after this one broke inside a write; goes with the lane.
+    fn rest(&self, worker: &Worker, done: &Done) -> Option<Box<dyn Task>> {
+        if worker.broken().is_none() || done.outcome.is_ok() {
             return None;
         }
-        let (Verb::Set { key, .. }, Some(before)) = (&self.verb, done.before.take()) else { return None };
-        let (entry, touched) = (self.entry.clone(), self.touched.clone());
-        Some(Box::new(Restore { entry, key: key.clone(), before, touched, tries: 0 }))
+        let change = done.change.clone().filter(Change::may_be_half_done)?;
+        if self.entry.store.discipline != Discipline::SecretStore {
+            return None;
+        }
+        let key = self.verb.key()?.to_owned();
+        let (entry, touched, ledger) = (self.entry.clone(), self.touched.clone(), self.ledger.clone());
+        Some(Box::new(Restore { entry, key, change, touched, ledger, tries: 0 }))
     }
 
-    /// Ends it, while the lane is still held: notes a write that was done, tells of the key that may have
-    /// changed, and gives the outcome in the caller's terms.
-    pub fn settle(&self, done: Done) -> Result<Outcome, BridgeError> {
+    /// Ends it, and the use of its lane: notes a write that was done, tells of the key that may have
+    /// changed, and tells the outcome in the caller's terms. A worker that broke inside a write is gone
+    /// before the lane is free, so that nothing it had begun meets the next writer; what it left half done
+    /// goes before whatever else wants the lane.
+    pub async fn settle(
+        &self,
+        worker: &mut Worker,
+        done: Done,
+        permit: Option<Permit>,
+        tell: impl FnOnce(Result<Outcome, BridgeError>),
+    ) {
+        let rest = self.rest(worker, &done);
+        tell(self.note(done));
+        if worker.broken().is_some() && permit.is_some() {
+            worker.end(Instant::now() + DEATH).await;
+        }
+        if let (Some(rest), Some(permit)) = (rest, permit) {
+            permit.park(rest, Vaults::crew(&self.entry.store));
+        }
+    }
+
+    fn note(&self, done: Done) -> Result<Outcome, BridgeError> {
         let key = self.verb.key();
         if let (true, Some(key)) = (self.verb.writes(), key) {
+            let began = done.change.is_some();
+            let after = done.change.and_then(|change| change.after);
             if done.outcome.is_ok() {
                 self.entry.store.note_repaired(key);
-                self.ledger.note(&self.entry, &self.verb);
+                self.ledger.note(&self.entry, &self.verb, after);
+            } else if began
+                && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
+            {
+                // It may have been removed, as was asked for: nobody is to miss it.
+                self.ledger.forget(&self.entry, key);
             }
             (self.touched)(&self.entry.store.id, key);
         }
@@ -110,10 +186,16 @@ impl Act {
         done.outcome.map_err(|trouble| trouble.into_error(&self.entry, key, writing))
     }
 
-    async fn perform(&self, worker: &mut Worker, before: &mut Option<GetReply>) -> Result<Outcome, Trouble> {
+    async fn perform(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
         let mut session = Session { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
         match &self.verb {
-            Verb::Get { key, detail } => session.get(key, *detail).await.map(Outcome::Value),
+            Verb::Get { key, detail } => match session.get(key, *detail).await {
+                // It is not there because we could not put it back yet.
+                Err(Trouble::Fault(fault)) if is_not_found(&fault) && self.ledger.owes(&self.entry, key) => {
+                    Err(Trouble::Owed)
+                }
+                got => got.map(Outcome::Value),
+            },
             Verb::List => session.list().await.map(Outcome::List),
             Verb::Unlock => session.unlock().await.map(|_| Outcome::Done),
             Verb::UnlockWith { password } => {
@@ -122,47 +204,63 @@ impl Act {
                 session.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
             }
             Verb::Set { key, value, metadata, member } => {
-                *before = session.before_write(key).await?;
-                let merged = match member {
-                    Some(member) => Some(session.merged(key, member, value, before.as_ref()).await?),
-                    None => None,
+                let before = session.before_write(key).await?;
+                let value = match member {
+                    Some(member) => Arc::new(session.merged(key, member, value, before.as_ref()).await?),
+                    None => value.clone(),
                 };
-                let value = merged.as_ref().unwrap_or(value);
-                self.began.note();
-                let set = session.set(key, value, metadata.as_ref(), before.as_ref()).await;
-                self.mend(&mut session, key, before.as_ref(), set).await
+                let known = metadata.clone().or(before.as_ref().map(|before| before.metadata.clone()));
+                let change = change.insert(Change { before, after: Some((value.clone(), known)) });
+                self.begin()?;
+                let set = session.set(key, &value, metadata.as_ref(), change.before.as_ref()).await;
+                self.mend(&mut session, key, change, set).await
             }
             Verb::PutBack { key, value, metadata } => {
                 if session.before_write(key).await?.is_some() {
                     return Ok(Outcome::Done);
                 }
-                self.began.note();
-                session.set(key, value, metadata.as_ref(), None).await.map(|()| Outcome::Done)
+                let after = Some((value.clone(), metadata.clone()));
+                let change = change.insert(Change { before: None, after });
+                self.begin()?;
+                let set = session.set(key, value, metadata.as_ref(), None).await;
+                self.mend(&mut session, key, change, set).await
             }
             Verb::Remove { key } => {
-                session.before_write(key).await?;
-                self.began.note();
-                session.remove(key).await.map(|()| Outcome::Done)
+                let before = session.before_write(key).await?;
+                let change = change.insert(Change { before, after: None });
+                self.begin()?;
+                let removed = session.remove(key).await;
+                self.mend(&mut session, key, change, removed).await
             }
         }
     }
 
-    /// An error of a write may have come between its delete and its add: the old value is put back.
+    /// The last moment at which nothing is written yet.
+    fn begin(&self) -> Result<(), Trouble> {
+        if self.began.note() { Ok(()) } else { Err(Trouble::GivenUp) }
+    }
+
+    /// An error of a write may have come between its steps: the old value is put back.
     async fn mend(
         &self,
         session: &mut Session<'_>,
         key: &str,
-        before: Option<&GetReply>,
+        change: &Change,
         set: Result<(), Trouble>,
     ) -> Result<Outcome, Trouble> {
-        if let (Err(Trouble::Fault(_)), Some(before)) = (&set, before) {
-            match session.restore(key, before).await {
+        let store = &self.entry.store;
+        let may_be_half_done = store.discipline == Discipline::SecretStore && change.may_be_half_done();
+        if may_be_half_done && matches!(set, Err(Trouble::Fault(_))) {
+            match session.restore(key, change).await {
                 Ok(true) => {
                     tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back")
                 }
                 Ok(false) => {}
+                // The next worker looks.
+                Err(Trouble::Broken(_)) => {}
                 Err(trouble) => {
                     tracing::error!(vault = %self.entry.plan.name, key, ?trouble, "a write failed half-way and the old value could not be put back yet");
+                    self.ledger.owe(&self.entry, key, change);
                 }
             }
         }
@@ -175,7 +273,7 @@ impl Restore {
         let until = Instant::now() + RESTORE_LIMIT;
         ready(worker, &self.entry, until).await?;
         let mut session = Session { worker, entry: &self.entry, until, grace: Duration::ZERO };
-        session.restore(&self.key, &self.before).await
+        session.restore(&self.key, &self.change).await
     }
 }
 
@@ -200,9 +298,18 @@ impl Task for Restore {
                         "a write was cut off and could not be looked at yet"
                     );
                     self.tries += 1;
-                    if self.tries < RESTORE_TRIES {
-                        return Verdict::Replace(Some(Rest { task: self, permit }));
+                    if worker.broken().is_some() {
+                        worker.end(Instant::now() + DEATH).await;
                     }
+                    match permit {
+                        Some(permit) if self.tries < RESTORE_TRIES => {
+                            let crew = Vaults::crew(&self.entry.store);
+                            permit.park(self, crew);
+                        }
+                        // Tried again now and then.
+                        _ => self.ledger.owe(&self.entry, &self.key, &self.change),
+                    }
+                    return Verdict::Replace;
                 }
             }
             Verdict::Keep
@@ -222,7 +329,15 @@ mod tests {
     fn a_verb_that_writes_is_known_to_its_caller() {
         let began = Began::default();
         let caller = began.clone();
-        began.note();
-        assert!(caller.is_writing());
+        assert!(began.note());
+        assert!(caller.is_writing() && caller.give_up());
+    }
+
+    #[test]
+    fn a_caller_who_was_told_that_nothing_is_written_is_right() {
+        let began = Began::default();
+        assert!(!began.clone().give_up());
+        assert!(!began.note(), "so it does not begin");
+        assert!(!began.is_writing());
     }
 }

@@ -4,9 +4,10 @@
 //! a foreign change the store's names are compared with this ledger. Values are kept only for vaults
 //! whose plan says `repair = true`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::act::Change;
 use super::{Entry, Verb};
 use crate::protocol::Metadata;
 use crate::secret::{SecretValue, fold};
@@ -34,6 +35,8 @@ struct Lines {
     /// How many writes were noted.
     noted: u64,
     stores: HashMap<StoreId, HashMap<String, Acknowledged>>,
+    /// What a write of ours has destroyed, and nobody could put back yet.
+    owed: HashMap<StoreId, HashMap<String, Acknowledged>>,
 }
 
 /// Everything noted before a moment.
@@ -43,19 +46,22 @@ pub struct Mark(u64);
 impl Ledger {
     /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is
     /// that of the writes, and a write whose caller has hung up is noted too.
-    pub fn note(&self, entry: &Entry, verb: &Verb) {
+    ///
+    /// `after` is the whole value that is there now, with its metadata.
+    pub fn note(&self, entry: &Entry, verb: &Verb, after: Option<(Arc<SecretValue>, Option<Metadata>)>) {
         if !entry.store.has_files() {
             return;
         }
         let mut lines = self.lines();
+        if let (Some(owed), Some(key)) = (lines.owed.get_mut(&entry.store.id), verb.key()) {
+            owed.remove(&fold(key));
+        }
         lines.noted += 1;
         let number = lines.noted;
         let written = lines.stores.entry(entry.store.id.clone()).or_default();
         match verb {
-            Verb::Set { key, value, metadata, member } => {
-                // A member alone is not the whole value, so it cannot be written again.
-                let keep = entry.plan.repair && member.is_none();
-                let value = keep.then(|| (value.clone(), metadata.clone()));
+            Verb::Set { key, .. } => {
+                let value = after.filter(|_| entry.plan.repair);
                 let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
                 written.insert(fold(key), line);
             }
@@ -72,6 +78,31 @@ impl Ledger {
         }
     }
 
+    /// Forgets a key that was removed, for all that is known.
+    pub fn forget(&self, entry: &Entry, key: &str) {
+        if let Some(lines) = self.lines().stores.get_mut(&entry.store.id) {
+            lines.remove(&fold(key));
+        }
+    }
+
+    /// Notes what a failed write may have destroyed; the next write of the key settles it.
+    pub fn owe(&self, entry: &Entry, key: &str, change: &Change) {
+        let Some(before) = &change.before else { return };
+        let value = Some((Arc::new(before.value.clone()), Some(before.metadata.clone())));
+        let line = Acknowledged { vault: entry.plan.name.clone(), key: key.to_owned(), value, number: 0 };
+        self.lines().owed.entry(entry.store.id.clone()).or_default().insert(fold(key), line);
+    }
+
+    /// Whether a key's value is still to be put back.
+    pub fn owes(&self, entry: &Entry, key: &str) -> bool {
+        self.lines().owed.get(&entry.store.id).is_some_and(|owed| owed.contains_key(&fold(key)))
+    }
+
+    /// All that is still to be put back.
+    pub fn owed(&self, store: &StoreId) -> Vec<Acknowledged> {
+        self.lines().owed.get(store).map(|owed| owed.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// Whether anything was written to the store.
     pub fn has(&self, store: &StoreId) -> bool {
         self.lines().stores.get(store).is_some_and(|lines| !lines.is_empty())
@@ -82,19 +113,17 @@ impl Ledger {
         Mark(self.lines().noted)
     }
 
-    /// Takes out, and gives, what was written before the mark and is not among `names`, which were listed
-    /// after it. What was written later may be missing from the list without any harm.
-    pub fn vanished<'a>(
-        &self,
-        store: &StoreId,
-        mark: Mark,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Vec<Acknowledged> {
-        let names: std::collections::HashSet<String> = names.map(fold).collect();
+    /// Whether something was written before the mark and is not among `names`, which were listed after it.
+    /// What was written later may be missing from the list without any harm.
+    pub fn misses(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> bool {
+        !self.lines().missing(store, mark, names).is_empty()
+    }
+
+    /// Takes out, and gives, what is missed so.
+    pub fn vanished(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> Vec<Acknowledged> {
         let mut all = self.lines();
+        let gone = all.missing(store, mark, names);
         let Some(lines) = all.stores.get_mut(store) else { return Vec::new() };
-        let is_gone = |(key, line): &(&String, &Acknowledged)| line.number <= mark.0 && !names.contains(*key);
-        let gone: Vec<String> = lines.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
         let mut vanished: Vec<_> = gone.iter().filter_map(|key| lines.remove(key)).collect();
         vanished.sort_by(|a, b| a.key.cmp(&b.key));
         vanished
@@ -108,6 +137,16 @@ impl Ledger {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    /// Keys, folded.
+    fn missing(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> Vec<String> {
+        let Some(lines) = self.stores.get(store) else { return Vec::new() };
+        let names: HashSet<String> = names.iter().map(|name| fold(name)).collect();
+        let is_gone = |(key, line): &(&String, &Acknowledged)| line.number <= mark.0 && !names.contains(*key);
+        lines.iter().filter(is_gone).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -126,6 +165,10 @@ mod tests {
         Arc::new(SecretValue::String(text.into()))
     }
 
+    fn after(text: &str) -> Option<(Arc<SecretValue>, Option<Metadata>)> {
+        Some((value(text), None))
+    }
+
     fn set(key: &str, text: &str) -> Verb {
         Verb::Set { key: key.into(), value: value(text), metadata: None, member: None }
     }
@@ -134,22 +177,23 @@ mod tests {
     fn what_was_written_after_the_list_began_is_not_missed() {
         let (ledger, entry) = (Ledger::default(), entry());
         for key in ["there", "erased", "again", "removed"] {
-            ledger.note(&entry, &set(key, "1"));
+            ledger.note(&entry, &set(key, "1"), after("1"));
         }
         let mark = ledger.mark();
-        ledger.note(&entry, &set("later", "1"));
-        ledger.note(&entry, &set("again", "2"));
-        ledger.note(&entry, &Verb::Remove { key: "removed".into() });
-        let gone = ledger.vanished(&entry.store.id, mark, ["THERE"].into_iter());
+        ledger.note(&entry, &set("later", "1"), after("1"));
+        ledger.note(&entry, &set("again", "2"), after("2"));
+        ledger.note(&entry, &Verb::Remove { key: "removed".into() }, None);
+        let gone = ledger.vanished(&entry.store.id, mark, &HashSet::from(["THERE".to_owned()]));
         assert_eq!(gone.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["erased"]);
     }
 
     #[test]
     fn a_value_put_back_does_not_hide_a_newer_one() {
         let (ledger, entry) = (Ledger::default(), entry());
-        ledger.note(&entry, &set("k", "new"));
-        ledger.note(&entry, &Verb::PutBack { key: "K".into(), value: value("old"), metadata: None });
-        let gone = ledger.vanished(&entry.store.id, ledger.mark(), std::iter::empty());
+        ledger.note(&entry, &set("k", "new"), after("new"));
+        let put_back = Verb::PutBack { key: "K".into(), value: value("old"), metadata: None };
+        ledger.note(&entry, &put_back, after("old"));
+        let gone = ledger.vanished(&entry.store.id, ledger.mark(), &HashSet::new());
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));
     }

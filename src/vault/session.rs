@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
+use super::act::Change;
 use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::protocol::{
@@ -53,6 +54,10 @@ pub enum Trouble {
     },
     /// The worker's copy is old and cannot be refreshed: ask a fresh worker.
     OldCopy,
+    /// The caller was told that nothing is written, so nothing is.
+    GivenUp,
+    /// A write of this key was cut off, and its old value is not back yet.
+    Owed,
 }
 
 impl Trouble {
@@ -77,6 +82,11 @@ impl Trouble {
                 BridgeError::Worker { reason: broken.to_string(), outcome_unknown: writing }
             }
             Trouble::Locked { reason, retry_after } => BridgeError::Locked { vault, reason, retry_after },
+            Trouble::GivenUp => BridgeError::Deadline { outcome_unknown: false },
+            Trouble::Owed => BridgeError::NotReady {
+                reason: "a write of this secret was cut off, and its old value is still being put back"
+                    .into(),
+            },
             Trouble::OldCopy => BridgeError::Worker {
                 reason: "the store changes faster than it can be read".into(),
                 outcome_unknown: false,
@@ -228,7 +238,8 @@ impl Session<'_> {
                         continue;
                     }
                     doubts += 1;
-                    if doubts == DOUBTS || store.files_now() == files {
+                    let moving = store.files_now() != files || store.changed_lately();
+                    if doubts == DOUBTS || !moving {
                         return Err(self.refused(&fault, files));
                     }
                     sleep(MID_WRITE).await;
@@ -238,19 +249,33 @@ impl Session<'_> {
         }
     }
 
-    /// Restores a value that a write destroyed: writes `before` again if the key is gone.
-    pub async fn restore(&mut self, key: &str, before: &GetReply) -> Result<bool, Trouble> {
-        if self.before_write(key).await?.is_some() {
-            return Ok(false);
+    /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
+    /// new one: an overwrite deletes first, and a table is written member by member.
+    pub async fn restore(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
+        let now = self.before_write(key).await?.map(|now| now.value);
+        let whole = match (&now, &change.before, &change.after) {
+            (None, None, _) | (None, _, None) => true,
+            (None, Some(_), Some(_)) => false,
+            (Some(now @ SecretValue::Hashtable(_)), before, after) => {
+                before.as_ref().is_some_and(|before| now.looks_like(&before.value))
+                    || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
+            }
+            (Some(_), _, _) => true,
+        };
+        match &change.before {
+            _ if whole => {}
+            Some(before) => self.set(key, &before.value, Some(&before.metadata), None).await?,
+            None => self.remove(key).await?,
         }
-        self.set(key, &before.value, Some(&before.metadata), None).await?;
-        Ok(true)
+        Ok(!whole)
     }
 
     async fn write(&mut self, op: Op) -> Result<(), Trouble> {
-        self.entry.store.keep();
-        let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
         let store = &self.entry.store;
+        // What somebody else wrote while we read is in our copy, and their change must be looked into.
+        store.foreign_change();
+        store.keep();
+        let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
         // Whatever the outcome, the files may have changed: every other copy is old now.
         let files = store.files_now();
         let generation = store.wrote(files.clone());
@@ -302,7 +327,7 @@ impl Session<'_> {
                 refresh = self.can_refresh();
                 continue;
             }
-            let moving = store.files_now() != files;
+            let moving = store.files_now() != files || store.changed_lately();
             // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
             let may_be_locked =
                 is_locked(&fault) || (store.discipline == Discipline::SecretStore && !is_not_found(&fault));
@@ -317,7 +342,7 @@ impl Session<'_> {
                 if moving {
                     sleep(MID_WRITE).await;
                 }
-                refresh = self.can_refresh();
+                refresh = self.can_refresh() || self.is_old()?;
                 continue;
             }
             return Err(if refused { self.refused(&fault, files) } else { Trouble::Fault(fault) });
@@ -405,24 +430,4 @@ pub fn is_refused_unlock(fault: &Fault) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
-
-    fn told(module: &str) -> String {
-        let mut extension = Extension::new("v", module);
-        extension.parameters.0 =
-            json!({ "Token": "t0ken-1", "More": { "List": ["t0ken-2", 7] } }).as_object().cloned().unwrap();
-        let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
-        let fault = Fault { message: "t0ken-1 and t0ken-2".into(), ..Fault::default() };
-        Trouble::Fault(Box::new(fault)).into_error(&entry, None, false).to_string()
-    }
-
-    #[test]
-    fn an_error_does_not_repeat_the_parameters_of_a_vault() {
-        assert!(told("My.Vault").contains("failed: *** and ***"), "{}", told("My.Vault"));
-        assert!(told(AZ_KEY_VAULT).contains("t0ken-1"), "they only say which vault is meant");
-    }
-}
+mod tests;

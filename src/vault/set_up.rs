@@ -32,7 +32,6 @@ impl SetUp for WorkerSetUp {
         &'a self,
         worker: &'a mut Worker,
         crew: &'a Crew,
-        held: Option<&'a Lane>,
         lanes: &'a Lanes<Box<dyn Task>>,
         until: Instant,
     ) -> BoxFuture<'a, Result<(), LaunchError>> {
@@ -46,7 +45,7 @@ impl SetUp for WorkerSetUp {
             let Some(vaults) = self.vaults.upgrade() else { return Ok(()) };
             for entry in vaults.all() {
                 if belongs(&entry, crew) {
-                    match enter(worker, &entry, held, lanes, until).await {
+                    match enter(worker, &entry, lanes, until).await {
                         // A script may be adding it just now, and take it out again.
                         Err(LaunchError::SetUp { what, fault }) if self.first.is_some() => {
                             tracing::warn!("{what} failed: {fault}");
@@ -76,14 +75,13 @@ fn belongs(entry: &Entry, crew: &Crew) -> bool {
 async fn enter(
     worker: &mut Worker,
     entry: &Entry,
-    held: Option<&Lane>,
     lanes: &Lanes<Box<dyn Task>>,
     until: Instant,
 ) -> Result<(), LaunchError> {
     let what = || format!("registering the vault '{}'", entry.plan.name);
     ready(worker, entry, until).await.map_err(|error| named(what(), error))?;
     let Some(extension) = entry.plan.extension() else { return Ok(()) };
-    let opening = Opening { entry, extension, held, lanes, until, added: false };
+    let opening = Opening { entry, extension, lanes, until, added: false };
     match opening.open(worker).await {
         Ok(()) => Ok(()),
         Err(Trouble::Broken(broken)) => Err(broken.into()),
@@ -112,6 +110,10 @@ pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<
     if let Some(extension) = entry.plan.extension() {
         register(worker, extension, until).await?;
         let store = &entry.store;
+        if !extension.is_secret_store() {
+            // Of an earlier vault of this name.
+            worker.seen.remove(&store.id);
+        }
         if extension.imported && extension.is_secret_store() && !store.is_configured() {
             // It is asked how it protects itself; nothing is named, so nothing is written.
             let ask = Configure { parameters: Parameters::default(), password: None };
@@ -175,13 +177,12 @@ pub struct Opening<'a> {
     pub entry: &'a Entry,
     /// What it is.
     pub extension: &'a Extension,
-    /// A lane that the caller holds already.
-    pub held: Option<&'a Lane>,
-    /// Where to take others.
+    /// Where to take the lane.
     pub lanes: &'a Lanes<Box<dyn Task>>,
     /// The deadline.
     pub until: Instant,
-    /// It was added just now, so its configuration has been looked at by nobody.
+    /// It was added just now, by a script in this worker, so its configuration has been looked at by
+    /// nobody. Else the worker is starting.
     pub added: bool,
 }
 
@@ -197,9 +198,16 @@ impl Opening<'_> {
             Discipline::SecretStore | Discipline::Serial => Some(Mode::Exclusive),
         };
         let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
-        let _permit = match lane.filter(|_| self.held.is_none_or(|held| held.store != store.id)) {
+        let _permit = match lane {
             Some(lane) => {
-                let waited = timeout_at(self.until, self.lanes.acquire(lane)).await;
+                let permit = async {
+                    if self.added {
+                        self.lanes.acquire(lane).await
+                    } else {
+                        self.lanes.acquire_at_start(lane).await
+                    }
+                };
+                let waited = timeout_at(self.until, permit).await;
                 Some(waited.map_err(|_| Trouble::Broken(Broken::TimedOut))?)
             }
             None => None,

@@ -3,11 +3,11 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Outcome;
 use super::act::Act;
 use super::session::Trouble;
+use super::{Outcome, Vaults};
 use crate::error::BridgeError;
-use crate::pool::{Permit, Rest, Task, Verdict};
+use crate::pool::{Permit, Task, Verdict};
 use crate::worker::{BoxFuture, Worker};
 
 /// One verb, with the caller that waits for it.
@@ -25,25 +25,24 @@ impl Task for VaultTask {
         permit: Option<Permit>,
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
-            let mut done = self.act.run(worker).await;
-            if let Err(Trouble::OldCopy) = &done.outcome
-                && !self.fresh_worker
-            {
-                self.fresh_worker = true;
-                return Verdict::Replace(Some(Rest { task: self, permit }));
-            }
+            let done = self.act.run(worker).await;
+            let permit = match permit {
+                Some(permit) if matches!(done.outcome, Err(Trouble::OldCopy)) && !self.fresh_worker => {
+                    self.fresh_worker = true;
+                    let crew = Vaults::crew(&self.act.entry.store);
+                    permit.park(self, crew);
+                    return Verdict::Replace;
+                }
+                permit => permit,
+            };
             // One that answered after its time is slow: its place is taken by one that is not.
             let slow = Instant::now() > self.act.deadline;
-            let rest = self.act.rest(worker, &mut done);
-            let outcome = self.act.settle(done);
-            let verdict = if worker.broken().is_some() || slow {
-                Verdict::Replace(rest.map(|task| Rest { task, permit }))
-            } else {
-                drop(permit);
-                Verdict::Keep
+            let VaultTask { act, reply, .. } = *self;
+            let tell = |outcome| {
+                let _ = reply.send(outcome);
             };
-            let _ = self.reply.send(outcome);
-            verdict
+            act.settle(worker, done, permit, tell).await;
+            if worker.broken().is_some() || slow { Verdict::Replace } else { Verdict::Keep }
         })
     }
 

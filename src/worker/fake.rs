@@ -33,6 +33,8 @@ type Script = dyn Fn(u64, &Value) -> Reaction + Send + Sync;
 pub struct FakeLauncher {
     hello: Value,
     script: Arc<Script>,
+    /// How long a killed worker takes to be gone.
+    pub dying: Duration,
     /// Launches so far.
     pub launched: Arc<AtomicUsize>,
     /// Workers that live.
@@ -60,7 +62,13 @@ impl FakeLauncher {
         hello: Value,
         script: impl Fn(u64, &Value) -> Reaction + Send + Sync + 'static,
     ) -> FakeLauncher {
-        FakeLauncher { hello, script: Arc::new(script), launched: Arc::default(), alive: Arc::default() }
+        FakeLauncher {
+            hello,
+            script: Arc::new(script),
+            dying: Duration::ZERO,
+            launched: Arc::default(),
+            alive: Arc::default(),
+        }
     }
 }
 
@@ -70,7 +78,8 @@ impl Launcher for FakeLauncher {
         self.alive.fetch_add(1, Ordering::SeqCst);
         let (hello, script) = (self.hello.clone(), self.script.clone());
         let killed = CancellationToken::new();
-        let process = FakeProcess { killed: killed.clone(), alive: Some(self.alive.clone()) };
+        let (alive, dying) = (Some(self.alive.clone()), self.dying);
+        let process = FakeProcess { killed: killed.clone(), alive, dying };
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(1 << 16);
             let (reader, writer) = tokio::io::split(ours);
@@ -121,6 +130,7 @@ async fn live(pipe: tokio::io::DuplexStream, number: u64, hello: Value, script: 
 struct FakeProcess {
     killed: CancellationToken,
     alive: Option<Arc<AtomicUsize>>,
+    dying: Duration,
 }
 
 impl Process for FakeProcess {
@@ -136,6 +146,6 @@ impl Process for FakeProcess {
     }
 
     fn wait(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(tokio::time::sleep(self.dying))
     }
 }

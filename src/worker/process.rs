@@ -153,15 +153,12 @@ impl Process for PwshProcess {
     }
 
     fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(child) = &mut self.child else { return };
         if let Some(id) = child.id() {
             platform::kill_group(id);
         }
         let _ = child.start_kill();
         self.folder.remove_registry(&self.registry);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { child.wait().await });
-        }
     }
 
     fn wait(&mut self) -> BoxFuture<'_, ()> {
@@ -170,6 +167,15 @@ impl Process for PwshProcess {
                 let _ = child.wait().await;
             }
         })
+    }
+}
+
+impl Drop for PwshProcess {
+    fn drop(&mut self) {
+        self.kill();
+        if let (Some(mut child), Ok(runtime)) = (self.child.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { child.wait().await });
+        }
     }
 }
 

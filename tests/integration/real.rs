@@ -202,6 +202,31 @@ fn metadata_survives_an_update_and_a_foreign_write_is_seen() {
     });
 }
 
+/// A vault of the user's own on the same store has no password in the plan; it is as fresh as the other.
+#[test]
+fn a_second_name_of_the_store_shows_what_was_written_by_the_first() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    in_store(
+        pwsh,
+        home.path(),
+        "Register-SecretVault -Name mine -ModuleName Microsoft.PowerShell.SecretStore",
+    );
+    let more = "[auto_import]\nexpose = \"mine\"\n[pool]\nmin = 3\nmax = 3";
+    let server = with_store(pwsh, more).home(home.path()).start();
+    for round in 0..6 {
+        put(&server, "k", &format!("v{round}"));
+        std::thread::scope(|scope| {
+            let read = || {
+                let answer = server.get("/vaults/mine/secrets/k");
+                assert_eq!(answer.status, 200, "{}\n{}", answer.text(), server.stderr());
+                assert_eq!(answer.json()["Value"], format!("v{round}"));
+            };
+            (0..3).map(|_| scope.spawn(read)).for_each(drop);
+        });
+    }
+}
+
 #[test]
 fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
     let pwsh = need_pwsh!();

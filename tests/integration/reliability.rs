@@ -136,7 +136,9 @@ impl Dice {
     }
 }
 
-/// Runs `work` while workers are killed, one about every `pace`; gives its outcome and how many died.
+/// Runs `work` while workers are killed, one about every `pace`; gives its outcome and how many died. Never
+/// the last one that is up: where starts are slow the kills would else come faster than the starts, and
+/// nothing but that would be seen.
 fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> (T, u64) {
     let (done, kills) = (AtomicBool::new(false), AtomicU64::new(0));
     let outcome = thread::scope(|scope| {
@@ -144,13 +146,11 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
             let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
             while !done.load(Ordering::Acquire) {
                 thread::sleep(pace.mul_f64(0.5 + dice.below(100) as f64 / 100.0));
-                // Every other time one that is at work, so that calls are cut off and not starts alone.
-                let busy = if dice.below(2) == 0 { busy_workers(server) } else { Vec::new() };
-                let workers = if busy.is_empty() { server.pids_of_workers() } else { busy };
-                if workers.is_empty() || done.load(Ordering::Acquire) {
+                let victims = victims(server, &mut dice);
+                if victims.is_empty() || done.load(Ordering::Acquire) {
                     continue;
                 }
-                let victim = i32::try_from(workers[dice.below(workers.len())]).ok().and_then(Pid::from_raw);
+                let victim = i32::try_from(victims[dice.below(victims.len())]).ok().and_then(Pid::from_raw);
                 // It may have ended meanwhile.
                 if kill_process(victim.expect("a process id"), Signal::KILL).is_ok() {
                     kills.fetch_add(1, Ordering::Relaxed);
@@ -165,11 +165,28 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
     (outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), kills.into_inner())
 }
 
-fn busy_workers(server: &Server) -> Vec<u32> {
+/// Whom to kill one of: now and then those that are starting, else those at work, else those that are up.
+fn victims(server: &Server, dice: &mut Dice) -> Vec<u32> {
+    let up = workers_that_are(server, &["ready", "busy"]);
+    if dice.below(4) == 0 {
+        let mut starting = server.pids_of_workers();
+        starting.retain(|pid| !up.contains(pid));
+        return starting;
+    }
+    let busy = workers_that_are(server, &["busy"]);
+    match up.len() {
+        0 | 1 => Vec::new(),
+        _ if busy.is_empty() => up,
+        _ => busy,
+    }
+}
+
+/// The processes of workers in one of these states, as `/health` has them.
+fn workers_that_are(server: &Server, states: &[&str]) -> Vec<u32> {
     let health = server.get("/health").json();
     let workers = health["workers"].as_array().cloned().unwrap_or_default();
-    let busy = workers.iter().filter(|worker| worker["state"] == "busy");
-    busy.filter_map(|worker| worker["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())).collect()
+    let there = workers.iter().filter(|worker| states.iter().any(|state| worker["state"] == *state));
+    there.filter_map(|worker| worker["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())).collect()
 }
 
 /// Runs `work(0)`, `work(1)`, … at once, and gives what they gave.

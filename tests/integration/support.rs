@@ -83,7 +83,6 @@ pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -40,7 +40,6 @@ async fn readers_go_together_and_a_writer_goes_alone() {
     drop((first, second));
     let writer = pulled(&lanes).await.unwrap();
     assert_eq!(writer.0, 3);
-    assert!(lanes.is_exclusive(&"s".into()));
     assert!(pulled(&lanes).await.is_none());
     drop(writer);
     assert_eq!(pulled(&lanes).await.unwrap().0, 4);
@@ -108,4 +107,48 @@ async fn a_closed_queue_serves_what_waits_and_then_ends() {
     assert_eq!(lanes.push(2, Crew::Shared, None, alive), Err(Refusal::Closed));
     assert_eq!(lanes.pull(&Crew::Shared, alive).await.unwrap().0, 1);
     assert!(lanes.pull(&Crew::Shared, alive).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_lane_is_closed_until_its_task_is_done_alone_and_first() {
+    use Mode::{Exclusive, Shared};
+    let lanes = filled(&[(1, lane("s", Exclusive)), (2, lane("s", Shared)), (3, None)]);
+    let (_, permit) = pulled(&lanes).await.unwrap();
+    let script = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.acquire(Lane { store: "s".into(), mode: Exclusive }).await }
+    });
+    tokio::task::yield_now().await;
+    permit.unwrap().park(9, Crew::Shared);
+    // A worker that starts may be the one that is to do it.
+    let starting = lanes.acquire_at_start(Lane { store: "s".into(), mode: Shared });
+    let starting = timeout(Duration::from_millis(1), starting).await.expect("let in");
+    assert_eq!(pulled(&lanes).await.unwrap().0, 3, "nothing of the lane while it reads");
+    drop(starting);
+    let (task, permit) = pulled(&lanes).await.unwrap();
+    assert_eq!((task, script.is_finished()), (9, false));
+    assert!(pulled(&lanes).await.is_none());
+    drop(permit);
+    drop(timeout(Duration::from_secs(1), script).await.expect("now").unwrap());
+    assert_eq!(pulled(&lanes).await.unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_parked_and_dead_frees_its_lane() {
+    let lanes = filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]);
+    let (_, permit) = pulled(&lanes).await.unwrap();
+    permit.unwrap().park(9, Crew::Shared);
+    assert_eq!(lanes.waiting(), 2);
+    assert_eq!(lanes.pull(&Crew::Shared, |task| *task == 9).await.unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_queue_still_gives_out_what_is_parked() {
+    let lanes = filled(&[(1, lane("s", Mode::Exclusive))]);
+    let (_, permit) = pulled(&lanes).await.unwrap();
+    lanes.close();
+    permit.unwrap().park(9, Crew::Shared);
+    assert!(timeout(Duration::from_millis(1), lanes.finished(&Crew::Shared)).await.is_err());
+    assert_eq!(lanes.pull(&Crew::Shared, alive).await.unwrap().0, 9);
+    lanes.finished(&Crew::Shared).await;
 }

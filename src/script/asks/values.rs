@@ -9,7 +9,6 @@ use super::{Asking, Failure, fault_of, refusal};
 use crate::cache::{Found, Join, Wanted};
 use crate::error::BridgeError;
 use crate::plan::Mount;
-use crate::pool::Rest;
 use crate::script::custom::{self, Call};
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
@@ -108,9 +107,7 @@ impl Asking {
         let not_ready = || BridgeError::NotReady { reason: "no worker pool runs".into() };
         let bridge = self.core.bridge().cloned().ok_or_else(not_ready)?;
         let vaults = bridge.vaults();
-        if verb.writes() {
-            self.began.note();
-        }
+        self.begin(&verb)?;
         if entry.local.is_some() || entry.store.authentication() == Authentication::None {
             return vaults.perform(entry, verb, self.deadline).await;
         }
@@ -127,15 +124,22 @@ impl Asking {
             None => None,
         };
         let act = vaults.act(entry, verb, self.deadline, Began::default());
-        let mut done = act.run(worker).await;
+        let done = act.run(worker).await;
         if let Err(Trouble::OldCopy) = done.outcome {
             drop(permit);
             return vaults.perform(entry, act.verb, self.deadline).await;
         }
-        if let Some(task) = act.rest(worker, &mut done) {
-            self.rest = Some(Rest { task, permit });
+        let mut outcome = Err(BridgeError::Deadline { outcome_unknown: true });
+        act.settle(worker, done, permit, |told| outcome = told).await;
+        outcome
+    }
+
+    /// What a script writes counts as begun as soon as it asks for it; not after its caller has given up.
+    fn begin(&self, verb: &Verb) -> Result<(), BridgeError> {
+        if !verb.writes() || self.began.note() {
+            return Ok(());
         }
-        act.settle(done)
+        Err(BridgeError::Deadline { outcome_unknown: false })
     }
 
     /// A value that is still kept, of a vault that was taken out.

@@ -128,6 +128,8 @@ impl Asking {
                 format!("A Secret Vault with the name '{name}' has already been registered."),
             )
         })?;
+        // What an earlier vault of this name held is not this one's.
+        bridge.cache().touched_all(&entry.store.id);
         if self.core.options.check {
             return Ok(nothing());
         }
@@ -155,8 +157,7 @@ impl Asking {
         let Some(extension) = entry.plan.extension() else { return Ok(()) };
         let bridge = self.bridge()?;
         let pool = bridge.vaults().pool().ok_or_else(|| refusal("not_ready", "no worker pool runs"))?;
-        let opening =
-            Opening { entry, extension, held: None, lanes: pool.lanes(), until: self.deadline, added: true };
+        let opening = Opening { entry, extension, lanes: pool.lanes(), until: self.deadline, added: true };
         match opening.open(worker).await {
             Ok(()) => Ok(()),
             // The vault's own words, where there are any.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::foreign::Foreigner;
 use super::history::History;
 use super::{
-    Authentication, Dice, PASSWORD, busy_workers, fresh_values, opening, report, together, value_in,
+    Authentication, Dice, PASSWORD, fresh_values, opening, report, together, value_in, workers_that_are,
 };
 use crate::need_pwsh;
 use crate::support::http::Response;
@@ -353,7 +353,7 @@ impl Run<'_> {
 
     /// Sends a worker a signal, one that is at work if there is one.
     fn strike(&self, dice: &mut Dice, with: Signal) -> Option<u32> {
-        let busy = busy_workers(self.server);
+        let busy = workers_that_are(self.server, &["busy"]);
         let workers = if busy.is_empty() { self.server.pids_of_workers() } else { busy };
         let victim = *workers.get(dice.below(workers.len().max(1)))?;
         // It may have ended meanwhile.

@@ -162,7 +162,9 @@ fn with_real_workers_that_die_no_answer_holds_another_keys_value() {
     let begun = Instant::now();
     let (seen, kills) = under_kills(&server, Duration::from_millis(1_500), || ask(&server, &questions));
     assert_eq!((seen.wrong, seen.strange), (Vec::new(), Vec::<String>::new()), "{}", server.stderr());
-    assert!(seen.right > requests / 2 && kills > 0, "{} right, {kills} killed", seen.right);
+    // A death fails one call at most, and a read is tried again.
+    let failed = u64::try_from(seen.failed).expect("a count");
+    assert!(kills > 0 && failed <= kills, "{failed} failed, {kills} killed\n{}", server.stderr());
     assert_eq!(server.get(&path("k0")).status, 200);
     report(&format!(
         "truth/real workers: {requests} requests in {:.0?}, {} reads right, {} writes, {} refused or failed, {kills} workers killed, 0 wrong values",

@@ -189,7 +189,6 @@ fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpListener;

@@ -184,7 +184,6 @@ fn rustix_pid(pid: u32) -> Pid {
     i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
 

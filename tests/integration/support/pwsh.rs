@@ -158,7 +158,6 @@ pub fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-#[cfg(test)]
 mod tests {
     use super::*;
 

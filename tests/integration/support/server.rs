@@ -366,7 +366,6 @@ fn tcp(address: &str) -> Option<SocketAddr> {
     matches!(scheme, "http" | "https").then(|| rest.trim_end_matches('/').parse().ok())?
 }
 
-#[cfg(test)]
 mod tests {
     use super::super::SOON;
     use super::*;

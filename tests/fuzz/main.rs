@@ -3,6 +3,9 @@
 //! Each target runs for `SECRETBRIDGE_FUZZ_SECONDS` (one second without it); `scripts/fuzz` runs them for
 //! ten minutes each. A failure prints the smallest input that shows it.
 
+mod door;
+mod paths;
+
 use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
@@ -120,7 +123,7 @@ fn tagged_values_survive_and_broken_ones_show_nothing() {
 
 #[test]
 fn the_configuration_parser_takes_any_text() {
-    let good = include_str!("../fixtures/config/good/full.toml");
+    let good = include_str!("../../fixtures/config/good/full.toml");
     let inputs = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), text());
     fuzz("configuration", inputs, |(from, to, text)| {
         let boundary = |index: prop::sample::Index| {

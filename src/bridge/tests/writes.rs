@@ -1,0 +1,199 @@
+//! Writes that are cut off, fail half-way or hang: the old value or the new one, and never another writer
+//! beside one that is not gone.
+
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::protocol::{Metadata, MetadataValue};
+
+fn table(members: &[(&str, &str)]) -> SecretValue {
+    let member = |(name, text): &(&str, &str)| ((*name).to_owned(), SecretValue::string(*text));
+    SecretValue::Hashtable(members.iter().map(member).collect())
+}
+
+fn json_of(value: &SecretValue) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_was_cut_off_half_way_is_whole_again() {
+    let (old, new) = (table(&[("a", "1"), ("b", "1")]), table(&[("a", "2"), ("b", "2"), ("c", "2")]));
+    for (verb, before) in [("set", Some(&old)), ("set", None), ("remove", Some(&old))] {
+        let disk = Disk::with(&[]);
+        if let Some(before) = before {
+            disk.secrets.lock().unwrap().insert("k".into(), json_of(before));
+        }
+        let deaths = AtomicUsize::new(0);
+        let script = {
+            let disk = disk.clone();
+            move |worker, call: &Value| {
+                if is(call, verb, "k") && deaths.fetch_add(1, SeqCst) == 0 {
+                    // The names are written and not all of the members; or not all of them are gone.
+                    let half = json_of(&table(&[("b", if verb == "set" { "2" } else { "1" })]));
+                    disk.secrets.lock().unwrap().insert("k".into(), half);
+                    return Reaction::Die;
+                }
+                disk.serve(worker, call)
+            }
+        };
+        let bridge = bridge(2, script).await;
+        let outcome = match verb {
+            "set" => bridge.set("store", "k", new.clone(), None, soon()).await,
+            _ => bridge.remove("store", "k", soon()).await,
+        };
+        assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
+        match (bridge.get("store", "k", soon()).await, before) {
+            (Ok(value), Some(before)) => assert!(value == *before, "{verb}"),
+            (Err(BridgeError::NotFound { .. }), None) => {}
+            (other, _) => panic!("{verb} left {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_new_table_is_not_taken_back() {
+    let disk = Disk::with(&[]);
+    disk.secrets.lock().unwrap().insert("k".into(), json_of(&table(&[("a", "1")])));
+    // SecretStore gives a SecureString in a table back as a string, and this vault shouts.
+    let new = SecretValue::Hashtable([("a".to_owned(), SecretValue::SecureString("2".into()))].into());
+    let deaths = AtomicUsize::new(0);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "set", "k") && deaths.fetch_add(1, SeqCst) == 0 {
+                disk.secrets.lock().unwrap().insert("k".into(), json_of(&table(&[("A", "2")])));
+                return Reaction::Die;
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(1, script).await;
+    assert!(bridge.set("store", "k", new, None, soon()).await.is_err());
+    assert!(bridge.get("store", "k", soon()).await.unwrap() == table(&[("A", "2")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cut_off_is_put_back_by_whichever_worker_is_free_first() {
+    let disk = Disk::with(&[("k", "old")]);
+    let deaths = AtomicUsize::new(0);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            // The dead one's successor takes its time.
+            Reaction::Say(lines) if worker > 2 && call["op"].get("register").is_some() => {
+                Reaction::Later(Duration::from_secs(15), lines)
+            }
+            _ if is(call, "set", "k") && deaths.fetch_add(1, SeqCst) == 0 => {
+                disk.secrets.lock().unwrap().remove("k");
+                Reaction::Die
+            }
+            reaction => reaction,
+        }
+    };
+    let bridge = bridge(2, script).await;
+    assert!(write(&bridge, "k", "new").await.is_err());
+    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_writer_waits_until_a_worker_that_hung_in_a_write_is_gone() {
+    let disk = Disk::with(&[]);
+    let second = Arc::new(Mutex::new(None));
+    let script = {
+        let (disk, second) = (disk.clone(), second.clone());
+        move |worker, call: &Value| {
+            if is(call, "set", "hangs") {
+                return Reaction::Hang;
+            }
+            if is(call, "set", "next") {
+                *second.lock().unwrap() = Some(Instant::now());
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let mut launcher = FakeLauncher::new(script);
+    launcher.dying = Duration::from_secs(3);
+    let bridge = Bridge::start_with(plan(2), Arc::new(launcher)).await.unwrap();
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_secs(1);
+    let outcome = bridge.set("store", "hangs", SecretValue::string("x"), None, deadline).await;
+    assert!(matches!(outcome, Err(BridgeError::Deadline { outcome_unknown: true })), "{outcome:?}");
+    let later = begun + Duration::from_secs(60);
+    bridge.set("store", "next", SecretValue::string("y"), None, later).await.unwrap();
+    // The deadline, the grace, and its death.
+    let earliest = Duration::from_secs(1 + 3) + bridge.plan().limits.write_grace;
+    assert!(second.lock().unwrap().unwrap() - begun >= earliest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_could_not_be_put_back_yet_is_not_said_to_be_missing() {
+    let disk = Disk::with(&[("k", "old"), ("other", "o")]);
+    let full = Arc::new(AtomicBool::new(true));
+    let script = {
+        let (disk, full) = (disk.clone(), full.clone());
+        move |worker, call: &Value| {
+            if is(call, "set", "k") && full.load(SeqCst) {
+                disk.secrets.lock().unwrap().remove("k");
+                return Reaction::Say(vec![fault(call, "DiskFull")]);
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(2, script).await;
+    let outcome = write(&bridge, "k", "new").await;
+    assert!(matches!(outcome, Err(BridgeError::Vault { .. })), "{outcome:?}");
+    let seen = read(&bridge, "k").await;
+    assert!(matches!(seen, Err(BridgeError::NotReady { .. })), "{seen:?}");
+    assert_eq!(read(&bridge, "other").await.unwrap(), "o", "the rest is served");
+    full.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_again_after_a_foreign_writer_has_the_metadata_that_was_kept() {
+    let disk = Disk::with(&[("k", "old")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "get", "k") {
+                let about = json!({ "note": { "t": "string", "v": "kept" } });
+                let value = json!({ "t": "string", "v": "old" });
+                return Reaction::Say(vec![ok(call, &json!({ "value": value, "metadata": about }))]);
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let mut plan = plan(1);
+    plan.vaults[0].repair = true;
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    write(&bridge, "k", "new").await.unwrap();
+    let ledger = bridge.vaults().ledger();
+    let missed = ledger.vanished(&"secretstore".into(), ledger.mark(), &Default::default());
+    let (value, metadata) = missed[0].value.clone().expect("kept for a repair");
+    assert_eq!(value.as_text(), Some("new"));
+    let kept = Metadata::from([("note".to_owned(), MetadataValue::String("kept".into()))]);
+    assert_eq!(metadata, Some(kept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_name_of_the_store_without_a_password_reads_what_was_written_by_the_first() {
+    let disk = Disk::with(&[]);
+    let mut plan = plan(3);
+    plan.vaults.push(Vault::new("alias", VaultKind::Extension(Extension::new("alias", SECRET_STORE))));
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| disk.serve(worker, call)
+    };
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    for round in 0..20 {
+        write(&bridge, "k", &round.to_string()).await.unwrap();
+        let mut readers = JoinSet::new();
+        for _ in 0..6 {
+            let bridge = bridge.clone();
+            readers.spawn(async move { bridge.get("alias", "k", soon()).await.unwrap() });
+        }
+        let wanted = round.to_string();
+        assert!(readers.join_all().await.iter().all(|value| value.as_text() == Some(&wanted)));
+    }
+}

@@ -1,0 +1,124 @@
+//! Another process writes the store's file while a worker of ours is at it; and what errors tell.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
+use crate::store::Store;
+use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+
+/// A store over one file, and what somebody else does to it.
+struct Place {
+    _folder: tempfile::TempDir,
+    file: PathBuf,
+    entry: Entry,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("storefile");
+        std::fs::write(&file, "as we know it").unwrap();
+        let entry = Entry::over(Store::over("s", Discipline::SecretStore, vec![file.clone()]), "right");
+        assert!(!entry.store.foreign_change());
+        Place { _folder: folder, file, entry }
+    }
+
+    fn session<'a>(&'a self, worker: &'a mut Worker) -> Session<'a> {
+        let until = Instant::now() + Duration::from_secs(10);
+        Session { worker, entry: &self.entry, until, grace: Duration::ZERO }
+    }
+}
+
+/// A worker that answers an unlock by itself.
+async fn worker(script: impl Fn(&Value) -> Reaction + Send + Sync + 'static) -> Worker {
+    let script = move |_, call: &Value| match call["op"].get("unlock") {
+        Some(_) => Reaction::Say(vec![ok(call, &json!({ "authentication": "Password" }))]),
+        None => script(call),
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap()
+}
+
+fn value(call: &Value) -> Reaction {
+    Reaction::Say(vec![ok(call, &json!({ "value": { "t": "string", "v": "v" }, "metadata": {} }))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_write_between_our_look_at_the_files_and_our_write_is_noticed() {
+    let place = Place::new();
+    let file = place.file.clone();
+    let mut worker = worker(move |call| {
+        if call["op"].get("get").is_some() {
+            std::fs::write(&file, "theirs, with something of ours erased").unwrap();
+        }
+        value(call)
+    })
+    .await;
+    let mut session = place.session(&mut worker);
+    let before = session.before_write("k").await.unwrap();
+    session.set("k", &SecretValue::string("new"), None, before.as_ref()).await.unwrap();
+    assert_eq!(place.entry.store.foreign_changes(), 1);
+    assert!(place.entry.store.take_uninspected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_foreign_writer_is_near_every_write_of_ours_is_looked_into() {
+    let place = Place::new();
+    let store = &place.entry.store;
+    store.wrote(store.files_now());
+    assert!(!store.take_uninspected());
+    std::fs::write(&place.file, "theirs").unwrap();
+    assert!(store.foreign_change() && store.take_uninspected());
+    store.wrote(store.files_now());
+    assert!(store.take_uninspected(), "theirs may have come between our write and the look at the files");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    store.wrote(store.files_now());
+    assert!(!store.take_uninspected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_the_two_steps_of_a_foreign_overwrite_a_secret_is_not_missing() {
+    let place = Place::new();
+    // The delete is on the disk, the add is not yet, and the files do not change while we read.
+    std::fs::write(&place.file, "without k").unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let mut worker = worker(move |call| match counted.fetch_add(1, SeqCst) {
+        0 => Reaction::Say(vec![fault(call, "GetSecretNotFound")]),
+        _ => value(call),
+    })
+    .await;
+    place.session(&mut worker).get("k", false).await.unwrap();
+    assert_eq!(asked.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_missing_is_said_to_be_soon() {
+    let place = Place::new();
+    std::fs::write(&place.file, "without k").unwrap();
+    let mut worker = worker(|call| Reaction::Say(vec![fault(call, "GetSecretNotFound")])).await;
+    let begun = Instant::now();
+    let missing = place.session(&mut worker).get("k", false).await;
+    assert!(matches!(missing, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+}
+
+fn told(module: &str) -> String {
+    let mut extension = Extension::new("v", module);
+    extension.parameters.0 =
+        json!({ "Token": "t0ken-1", "More": { "List": ["t0ken-2", 7] } }).as_object().cloned().unwrap();
+    let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
+    let fault = Fault { message: "t0ken-1 and t0ken-2".into(), ..Fault::default() };
+    Trouble::Fault(Box::new(fault)).into_error(&entry, None, false).to_string()
+}
+
+#[test]
+fn an_error_does_not_repeat_the_parameters_of_a_vault() {
+    assert!(told("My.Vault").contains("failed: *** and ***"), "{}", told("My.Vault"));
+    assert!(told(AZ_KEY_VAULT).contains("t0ken-1"), "they only say which vault is meant");
+}
