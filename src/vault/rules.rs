@@ -91,6 +91,11 @@ fn store_name(key: &str, writes: bool) -> Option<Reason> {
     if fold(key).starts_with("PSHT:") {
         return Some("SecretStore keeps names that begin with psht: for the members of tables".to_owned());
     }
+    // It keeps its names as JSON and reads them back by ConvertFrom-Json: a date in place of a name makes the
+    // whole store unreadable.
+    if writes && like_a_date(key) {
+        return Some("SecretStore would take the name for a date, and could not be opened again".to_owned());
+    }
     // Its own check for an existing secret takes the name as a wildcard pattern.
     let pattern = writes && key.contains(['*', '?', '[', ']', '`']);
     pattern.then(|| "SecretStore takes the characters * ? [ ] ` in a name for a pattern".to_owned())
@@ -109,6 +114,9 @@ fn store_value(value: &SecretValue) -> Option<Reason> {
 }
 
 fn store_metadata(metadata: &Metadata) -> Option<Reason> {
+    if metadata.contains_key("") {
+        return Some("SecretStore could not be opened again with metadata without a name".to_owned());
+    }
     let too_large =
         |value: &MetadataValue| matches!(value, MetadataValue::Int(n) if i32::try_from(*n).is_err());
     metadata.values().any(too_large).then(|| "SecretStore's metadata holds numbers of 32 bits".to_owned())
@@ -241,6 +249,9 @@ mod tests {
             ("a*", [true, true, false]),
             ("a`b", [true, true, false]),
             ("PSHT:x", [true, true, false]),
+            (date, [true, true, false]),
+            ("/Date(1)/", [true, true, false]),
+            ("2026-11-23", [false, false, false]),
             ("", [true, true, true]),
         ] {
             let found = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"]
@@ -250,6 +261,8 @@ mod tests {
         let large = |n: i64| Some(Metadata::from([("n".to_owned(), MetadataValue::Int(n))]));
         assert!(refused(SECRET_STORE, "k", &text("v"), large(1 << 40)));
         assert!(!refused(SECRET_STORE, "k", &text("v"), large(7)));
+        let nameless = Metadata::from([(String::new(), MetadataValue::Int(7))]);
+        assert!(refused(SECRET_STORE, "k", &text("v"), Some(nameless)));
         assert!(refused(AZ_KEY_VAULT, "k", &text("v"), large(7)));
     }
 }
