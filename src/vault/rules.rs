@@ -46,7 +46,8 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
 
 fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason> {
     let name = if extension.is_secret_store() {
-        store_name(key, verb.writes())
+        // A secret of any name can be removed.
+        store_name(key, verb.writes() && !matches!(verb, Verb::Remove { .. }))
     } else if extension.is_az_key_vault() {
         azure_name(key)
     } else {
@@ -258,6 +259,8 @@ mod tests {
                 .map(|module| refused(module, key, &text("v"), None));
             assert_eq!(found, expected, "{key:?}");
         }
+        let entry = Entry::bare(Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE))));
+        assert!(check(&entry, &Verb::Remove { key: "a[1]".into() }).is_ok());
         let large = |n: i64| Some(Metadata::from([("n".to_owned(), MetadataValue::Int(n))]));
         assert!(refused(SECRET_STORE, "k", &text("v"), large(1 << 40)));
         assert!(!refused(SECRET_STORE, "k", &text("v"), large(7)));
