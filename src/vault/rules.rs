@@ -46,7 +46,8 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
 
 fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason> {
     let name = if extension.is_secret_store() {
-        store_name(key, verb.writes())
+        // A secret of any name can be removed.
+        store_name(key, verb.writes() && !matches!(verb, Verb::Remove { .. }))
     } else if extension.is_az_key_vault() {
         azure_name(key)
     } else {
@@ -92,6 +93,11 @@ fn store_name(key: &str, writes: bool) -> Option<Reason> {
     if fold(key).starts_with("PSHT:") {
         return Some("SecretStore keeps names that begin with psht: for the members of tables".to_owned());
     }
+    // It keeps its names as JSON and reads them back by ConvertFrom-Json: a date in place of a name makes the
+    // whole store unreadable.
+    if writes && like_a_date(key) {
+        return Some("SecretStore would take the name for a date, and could not be opened again".to_owned());
+    }
     // Its own check for an existing secret takes the name as a wildcard pattern.
     let pattern = writes && key.contains(['*', '?', '[', ']', '`']);
     pattern.then(|| "SecretStore takes the characters * ? [ ] ` in a name for a pattern".to_owned())
@@ -110,6 +116,9 @@ fn store_value(value: &SecretValue) -> Option<Reason> {
 }
 
 fn store_metadata(metadata: &Metadata) -> Option<Reason> {
+    if metadata.contains_key("") {
+        return Some("SecretStore could not be opened again with metadata without a name".to_owned());
+    }
     let too_large =
         |value: &MetadataValue| matches!(value, MetadataValue::Int(n) if i32::try_from(*n).is_err());
     metadata.values().any(too_large).then(|| "SecretStore's metadata holds numbers of 32 bits".to_owned())
@@ -242,24 +251,28 @@ mod tests {
             ("a*", [true, true, false]),
             ("a`b", [true, true, false]),
             ("PSHT:x", [true, true, false]),
+            (date, [true, true, false]),
+            ("/Date(1)/", [true, true, false]),
+            ("2026-11-23", [false, false, false]),
             ("", [true, true, true]),
         ] {
             let found = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"]
                 .map(|module| refused(module, key, &text("v"), None));
             assert_eq!(found, expected, "{key:?}");
         }
+        let entry = Entry::bare(Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE))));
+        assert!(check(&entry, &Verb::Get { key: "a[1]".into(), detail: true }).is_ok());
+        assert!(check(&entry, &Verb::Remove { key: "a[1]".into() }).is_ok());
         let large = |n: i64| Some(Metadata::from([("n".to_owned(), MetadataValue::Int(n))]));
         assert!(refused(SECRET_STORE, "k", &text("v"), large(1 << 40)));
         assert!(!refused(SECRET_STORE, "k", &text("v"), large(7)));
+        let nameless = Metadata::from([(String::new(), MetadataValue::Int(7))]);
+        assert!(refused(SECRET_STORE, "k", &text("v"), Some(nameless)));
         assert!(refused(AZ_KEY_VAULT, "k", &text("v"), large(7)));
         let twins =
             || Some(["a", "A"].map(|name| (name.to_owned(), MetadataValue::Int(1))).into_iter().collect());
         for module in [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"] {
             assert!(refused(module, "k", &text("v"), twins()), "{module}");
         }
-        let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
-        let entry = Entry::bare(plan);
-        assert!(check(&entry, &Verb::Get { key: "a[1]".into(), detail: true }).is_ok());
-        assert!(check(&entry, &Verb::Remove { key: "a[1]".into() }).is_err());
     }
 }

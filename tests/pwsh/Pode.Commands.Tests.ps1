@@ -477,6 +477,11 @@ Test-Rule 'lift: never where an alias takes the command''s place' {
     $null = Invoke-Plan "Set-Alias Write-PodeJsonResponse Get-Date`nStart-PodeServer { Add-PodeRoute -Method Get -Path / -ScriptBlock { Write-PodeJsonResponse @{ a = 1 } } }"
     Assert-Equal $global:Core.Routes[0].Contains('lift') $false
 }
+Test-Rule 'start: a module or script that is not there is named' {
+    foreach ($name in 'gone.psm1', 'gone*.psm1') { Assert-Throws { Invoke-Plan "Start-PodeServer { Import-PodeModule -Path ./$name }" } 'gone.*does not exist' }
+    foreach ($name in 'gone.ps1', 'gone*.ps1') { Assert-Throws { Invoke-Plan "Start-PodeServer { Use-PodeScript -Path ./$name }" } 'gone.*does not exist' }
+}
+
 # A culture as the odd ones are: Swedish has such a minus, German such a comma. Made by hand, because a
 # pwsh without ICU knows no other than the invariant one.
 function Invoke-InCulture([scriptblock] $Body) {

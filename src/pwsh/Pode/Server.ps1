@@ -232,7 +232,7 @@ function Import-PodeModule {
     }
     else {
         $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
-        @((Resolve-Path -Path $full -ErrorAction SilentlyContinue).ProviderPath)
+        @(Resolve-Path -Path $full -ErrorAction SilentlyContinue).ForEach({ $_.ProviderPath })
     }
     if (-not @($paths).Where({ $_ }).Count) { throw (New-CommandError "The path '$Path' does not exist" 'ModulePath' 'ObjectNotFound') }
     foreach ($module in $paths) {
@@ -250,7 +250,8 @@ function Use-PodeScript {
     param([Parameter(Mandatory, Position = 0)] [string] $Path)
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
     if ([System.IO.Directory]::Exists($full)) { $full = [System.IO.Path]::Combine($full, '*.ps1') }
-    $files = @(if ($full.IndexOfAny('*?'.ToCharArray()) -ge 0) { (Resolve-Path -Path $full).ProviderPath } else { $full })
+    $files = @(if ($full.IndexOfAny('*?'.ToCharArray()) -ge 0) { @(Resolve-Path -Path $full).ForEach({ $_.ProviderPath }) } else { $full })
+    if ($files.Length -eq 0) { throw (New-CommandError "The script path '$full' does not exist" 'ScriptNotFound' 'ObjectNotFound') }
     foreach ($item in $files) {
         $file = Read-ScriptFile $item
         $tree = ConvertTo-SyntaxTree $file.Text $file.Path
