@@ -259,7 +259,8 @@ impl Act {
                 // The next worker looks.
                 Err(Trouble::Broken(_)) => {}
                 Err(trouble) => {
-                    tracing::error!(vault = %self.entry.plan.name, key, ?trouble, "a write failed half-way and the old value could not be put back yet");
+                    let error = trouble.into_error(&self.entry, Some(key), false);
+                    tracing::error!(vault = %self.entry.plan.name, key, "a write failed half-way and the old value could not be put back yet: {error}");
                     self.ledger.owe(&self.entry, key, change);
                 }
             }
@@ -291,11 +292,11 @@ impl Task for Restore {
                 Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
                 Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
                 Err(trouble) => {
+                    let error = trouble.into_error(&self.entry, Some(key), false);
                     tracing::error!(
                         vault,
                         key,
-                        ?trouble,
-                        "a write was cut off and could not be looked at yet"
+                        "a write was cut off and could not be looked at yet: {error}"
                     );
                     self.tries += 1;
                     if worker.broken().is_some() {

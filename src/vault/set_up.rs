@@ -167,6 +167,7 @@ pub async fn unregister(worker: &mut Worker, entry: &Entry, extension: &Extensio
     };
     worker.vaults.remove(&entry.number);
     if let Err(error) = gone {
+        let error = Trouble::from(error).into_error(entry, None, false);
         tracing::warn!(vault = %entry.plan.name, "unregistering failed: {error}");
     }
 }

@@ -236,7 +236,7 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         r#"
         listen = "127.0.0.1:0"
         auth = {{ open = true }}
-        limits = {{ deadline = "4s" }}
+        limits = {{ deadline = "DEADLINE" }}
         [pwsh]
         module_path = ["{}"]
         [pool]
@@ -251,7 +251,10 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         vaults.display(),
         folder.path().display()
     );
-    let server = Builder::new().config(&toml).pwsh(pwsh).start();
+    // Where both workers are gone at once, the next request waits for a new one: long on a busy machine.
+    let within =
+        |deadline: &str| Builder::new().config(&toml.replace("DEADLINE", deadline)).pwsh(pwsh).start();
+    let server = within("60s");
     let good = |server: &Server| {
         let answer = server.get("/vaults/odd/secrets/plain");
         assert_eq!((answer.status, answer.json()["Value"].as_str()), (200, Some("v")), "{}", server.stderr());
@@ -268,16 +271,17 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         assert_eq!(answer.json()["Value"], "done", "{quirk}: {} {}", answer.status, answer.text());
         good(&server);
     }
-    for (quirk, status) in
-        [("exit", 502), ("failfast", 502), ("throw", 502), ("number", 502), ("hang-dotnet", 504)]
-    {
+    for quirk in ["exit", "failfast", "throw", "number"] {
         let answer = asked(quirk);
-        assert_eq!(answer.status, status, "{quirk}: {}", answer.text());
+        assert_eq!(answer.status, 502, "{quirk}: {}", answer.text());
         good(&server);
     }
     let cause = "thrown by the test vault";
     assert!(server.get("/vaults/odd/secrets/throw").text().contains(cause), "the caller learns why");
     assert!(server.stderr().contains(cause), "and so does whoever has the log only: {}", server.stderr());
+    let hasty = within("4s");
+    assert_eq!(hasty.get("/vaults/odd/secrets/hang-dotnet").status, 504);
+    good(&hasty);
 }
 
 #[test]
