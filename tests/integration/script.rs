@@ -220,6 +220,7 @@ fn status_lines_headers_and_pages_are_podes() {
 fn a_lifted_route_answers_as_the_worker_does() {
     let pwsh = need_pwsh!();
     let routes = "Add-PodeRoute -Method Get -Path /secret -ScriptBlock { Write-PodeJsonResponse @{ Value = $secret:Example } }
+        Add-PodeRoute -Method Get -Path /ordered -ScriptBlock { Write-PodeJsonResponse ([ordered]@{ z = 1; a = $null; s = $secret:Example; t = @{ u = $true } }) }
         Add-PodeRoute -Method Post -Path /secret -ScriptBlock { $secret:Example = $WebEvent.Data.Value }";
     let lifted = script(pwsh, &store_script(routes), &[], &[]).start();
     let plain = script(pwsh, &store_script(routes), &["--no-lift"], &[]).start();
@@ -239,7 +240,9 @@ fn a_lifted_route_answers_as_the_worker_does() {
         };
         // An error page shows the address that was asked.
         let text = |answer: &Response| answer.text().replace(&server.addresses()[0], "http://server");
-        (posted.status, headers(&posted), text(&posted), got.status, headers(&got), text(&got))
+        let ordered = server.get("/ordered");
+        let answers = [posted, got, ordered];
+        answers.map(|answer| (answer.status, headers(&answer), text(&answer)))
     };
     for case in [
         (FORM, "Value=plain"),
