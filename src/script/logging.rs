@@ -142,6 +142,8 @@ mod tests {
             ..Declared::default()
         };
         logging.enable(&declared, folder.path().to_str()).unwrap();
+        // A second one stands beside the first.
+        logging.enable(&Declared { file: None, terminal: true, ..declared.clone() }, None).unwrap();
         logging.message(LogLevel::Error, "one\ntwo");
         logging.message(LogLevel::Debug, "not this");
         let text = std::fs::read_to_string(folder.path().join("logs/errors.log")).unwrap();

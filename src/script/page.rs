@@ -241,6 +241,11 @@ mod tests {
         assert_eq!(form(&none, Wishes { accept: json, ..wishes }), Form::Json);
         assert_eq!(form(&none, Wishes { accept: json, route: html, ..wishes }), Form::Html);
         assert_eq!(form(&none, Wishes { route: html, explicit: json, ..wishes }), Form::Json);
+        assert_eq!(
+            form(&none, Wishes { route: Some("application/xml; charset=utf-8"), ..wishes }),
+            Form::Xml
+        );
+        assert_eq!(form(&none, Wishes { accept: Some("application/xml"), ..wishes }), Form::Html);
         let by_path = PageSettings {
             routes: vec![("/api/*".into(), "application/json".into())],
             default: Some("text/html".into()),
@@ -286,6 +291,12 @@ mod tests {
             assert!(!html.contains(raw), "{raw}");
         }
         assert!(html.contains("&lt;b&gt;&#39;&quot;&amp;"));
+        assert_eq!(
+            page.render(Form::Xml),
+            "<Error><Status><Code>404</Code><Description>&lt;i&gt;</Description></Status><Url>/&lt;script&gt;</Url>\
+             <Exception><Message>&lt;b&gt;&#39;&quot;&amp;</Message><StackTrace></StackTrace><Line></Line>\
+             <Category></Category></Exception></Error>"
+        );
         let json: serde_json::Value = serde_json::from_str(&page.render(Form::Json)).unwrap();
         assert_eq!(json["Url"], "/<script>");
         assert_eq!(json["Status"], serde_json::json!({ "Code": 404, "Description": "<i>" }));

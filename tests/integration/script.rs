@@ -170,9 +170,49 @@ fn an_error_in_a_route_is_500_with_a_page_and_the_worker_goes_on() {
 }
 
 #[test]
+fn status_lines_headers_and_pages_are_podes() {
+    let pwsh = need_pwsh!();
+    let routes = "Add-PodeRoute -Method Get -Path /moved -ScriptBlock { Move-PodeResponseUrl -Url /there }
+        Add-PodeRoute -Method Get -Path /own -ScriptBlock { Set-PodeResponseStatus -Code 409 -Description 'own words' }
+        Add-PodeRoute -Method Get -Path /early -ScriptBlock { $WebEvent.Response.StatusCode = 100 }
+        Add-PodeRoute -Method Get -Path /xml -ErrorContentType application/xml -ScriptBlock { throw 'canary-cause' }
+        Add-PodeRoute -Method Get -Path /headers -ScriptBlock {
+            $WebEvent.Response.Headers.Set('X-A', 'a')
+            throw 'late'
+        }
+        Add-PodeRoute -Method Get -Path /request -ScriptBlock {
+            $from = $WebEvent.Request
+            Write-PodeJsonResponse -Value ([ordered]@{ m = $from.HttpMethod; h = $from.Host; a = \"$($from.RemoteEndPoint.Address)\"; r = $WebEvent.Route.Method; t = $WebEvent.ContentType })
+        }
+        Add-PodeRoute -Method Post -Path /typed -ContentType application/json -ScriptBlock { Write-PodeTextResponse \"$($WebEvent.ContentType) $($WebEvent.Data.Value)\" }";
+    let server = script(pwsh, &store_script(routes), &[], &[]).start();
+    let line = |path: &str| {
+        let mut socket =
+            std::net::TcpStream::connect(server.addresses()[0].trim_start_matches("http://")).unwrap();
+        let sent = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut socket, sent.as_bytes()).unwrap();
+        let text = std::io::read_to_string(socket).unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(line("/moved"), "HTTP/1.1 302 Redirect");
+    assert_eq!(line("/own"), "HTTP/1.1 409 own words");
+    assert_eq!(line("/early"), "HTTP/1.1 500 Internal Server Error");
+    let page = server.get("/xml");
+    assert_eq!((page.status, page.header("Content-Type")), (500, Some("application/xml; charset=utf-8")));
+    assert!(page.text().contains("<Code>500</Code>") && !page.text().contains("canary"), "{}", page.text());
+    let late = server.get("/headers");
+    assert_eq!((late.status, late.header("X-A")), (500, Some("a")), "what was set before an error stands");
+    let asked = server.get("/request").json();
+    assert_eq!((&asked["m"], &asked["a"], &asked["r"]), (&"GET".into(), &"127.0.0.1".into(), &"Get".into()));
+    assert!(asked["t"].is_null() && asked["h"].as_str().is_some_and(|host| host.starts_with("127.0.0.1:")));
+    assert_eq!(body(&server.post("/typed", FORM, r#"{"Value":"v"}"#)), (200, "application/json v"));
+}
+
+#[test]
 fn a_lifted_route_answers_as_the_worker_does() {
     let pwsh = need_pwsh!();
     let routes = "Add-PodeRoute -Method Get -Path /secret -ScriptBlock { Write-PodeJsonResponse @{ Value = $secret:Example } }
+        Add-PodeRoute -Method Get -Path /ordered -ScriptBlock { Write-PodeJsonResponse ([ordered]@{ z = 1; a = $null; s = $secret:Example; t = @{ u = $true } }) }
         Add-PodeRoute -Method Post -Path /secret -ScriptBlock { $secret:Example = $WebEvent.Data.Value }";
     let lifted = script(pwsh, &store_script(routes), &[], &[]).start();
     let plain = script(pwsh, &store_script(routes), &["--no-lift"], &[]).start();
@@ -190,14 +230,11 @@ fn a_lifted_route_answers_as_the_worker_does() {
             names.sort();
             names
         };
-        (
-            posted.status,
-            headers(&posted),
-            posted.text().to_owned(),
-            got.status,
-            headers(&got),
-            got.text().to_owned(),
-        )
+        // An error page shows the address that was asked.
+        let text = |answer: &Response| answer.text().replace(&server.addresses()[0], "http://server");
+        let ordered = server.get("/ordered");
+        let answers = [posted, got, ordered];
+        answers.map(|answer| (answer.status, headers(&answer), text(&answer)))
     };
     for case in [
         (FORM, "Value=plain"),

@@ -161,6 +161,16 @@ Start-PodeServer {
     Assert-Equal ($lifts[4..6] -join '') '---'
 }
 
+Test-Rule 'lift: a table in brackets, as an ordered one must be' {
+    $null = Invoke-Plan 'Start-PodeServer {
+        Add-PodeRoute -Method Get -Path /a -ScriptBlock { Write-PodeJsonResponse ([ordered]@{ b = $secret:X; a = 1 }) }
+        Add-PodeRoute -Method Get -Path /b -ScriptBlock { Write-PodeJsonResponse -Value ((@{ a = $true })) }
+        Add-PodeRoute -Method Get -Path /c -ScriptBlock { Write-PodeJsonResponse -Value (Get-Date) }
+        Add-PodeRoute -Method Get -Path /d -ScriptBlock { Write-PodeJsonResponse -Value ([ordered]@{ a = 1 } 2>&1) }
+    }'
+    $lifts = @(foreach ($route in $global:Core.Routes) { if ($route.Contains('lift')) { ConvertTo-Json -InputObject $route['lift'] -Depth 8 -Compress } else { '-' } })
+    Assert-Equal $lifts @('{"respond":{"object":[["b",{"secret":"X"}],["a",{"literal":1}]]}}', '{"respond":{"object":[["a",{"literal":true}]]}}', '-', '-')
+}
 Test-Rule 'lift: never where a script has a command of that name' {
     $null = Invoke-Plan "function Write-PodeJsonResponse { }`nStart-PodeServer { Add-PodeRoute -Method Get -Path '/' -ScriptBlock { Write-PodeJsonResponse @{ a = 1 } } }"
     Assert-Equal $global:Core.Routes[0].Contains('lift') $false

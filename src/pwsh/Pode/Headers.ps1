@@ -8,16 +8,19 @@ function Assert-HeaderText([string] $Name, [string] $Value) {
     if ($Value -match '[\x00\r\n]') { throw (New-CommandError "the value of the header '$Name' has a line end in it" 'HeaderValue' 'InvalidArgument') }
 }
 
-# The response's headers as Pode's scripts know them: an index, and the methods Add, Set and Get.
-$script:HeaderMethods = @(
-    [psscriptmethod]::new('Add', { param($Name, $Value) $this[$Name] = if ($this.ContainsKey($Name)) { @($this[$Name]) + $Value } else { $Value } })
-    [psscriptmethod]::new('Set', { param($Name, $Value) $this[$Name] = $Value })
-    [psscriptmethod]::new('Get', { param($Name) , @($this[$Name]) })
-)
+# The response's headers as Pode's scripts know them: an index, and the methods Add, Set and Get. They hang on
+# a type's name, which costs a request less than methods of the table's own.
+$script:HeaderType = 'SecretBridge.ResponseHeaders'
+$script:HeaderMethods = @{
+    Add = { param($Name, $Value) $this[$Name] = if ($this.ContainsKey($Name)) { @($this[$Name]) + $Value } else { $Value } }
+    Set = { param($Name, $Value) $this[$Name] = $Value }
+    Get = { param($Name) , @($this[$Name]) }
+}
+foreach ($method in $script:HeaderMethods.Keys) { Update-TypeData -TypeName $script:HeaderType -MemberType ScriptMethod -MemberName $method -Value $script:HeaderMethods[$method] -Force }
 
 function New-ResponseHeader {
     $table = [psobject]::AsPSObject(@{})
-    foreach ($method in $script:HeaderMethods) { $table.psobject.Methods.Add($method) }
+    $table.pstypenames.Insert(0, $script:HeaderType)
     $table
 }
 

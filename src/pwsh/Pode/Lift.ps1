@@ -45,10 +45,20 @@ function Get-PlainArgument($Command, [string[]] $Names) {
     $found
 }
 
+# What stands in brackets, where they hold one expression: `([ordered]@{ … })` must have them.
+function Get-InnerExpression($Node) {
+    while ($Node -is [System.Management.Automation.Language.ParenExpressionAst] -and $Node.Pipeline -is [System.Management.Automation.Language.PipelineAst] -and
+        $Node.Pipeline.PipelineElements.Count -eq 1 -and $Node.Pipeline.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst] -and
+        -not $Node.Pipeline.PipelineElements[0].Redirections.Count) {
+        $Node = $Node.Pipeline.PipelineElements[0].Expression
+    }
+    $Node
+}
+
 function Get-RespondLift($Command) {
     $arguments = Get-PlainArgument $Command @('Value')
     if ($null -eq $arguments -or $arguments.Count -ne 1) { return }
-    $value = @($arguments.Values)[0]
+    $value = Get-InnerExpression @($arguments.Values)[0]
     $isTable = $value -is [System.Management.Automation.Language.HashtableAst] -or (Test-OrderedTable $value)
     if (-not $isTable) { return }
     $template = Get-LiftTemplate $value
@@ -116,11 +126,7 @@ function Get-UpdateLift($Command) {
     if ($null -eq $arguments -or -not $arguments.ContainsKey('Name') -or -not $arguments.ContainsKey('InputObject') -or $arguments.Count -ne 2) { return }
     $name = $arguments['Name']
     if ($name -isnot [System.Management.Automation.Language.StringConstantExpressionAst]) { return }
-    $value = $arguments['InputObject']
-    if ($value -is [System.Management.Automation.Language.ParenExpressionAst] -and $value.Pipeline -is [System.Management.Automation.Language.PipelineAst] -and
-        $value.Pipeline.PipelineElements.Count -eq 1 -and $value.Pipeline.PipelineElements[0] -is [System.Management.Automation.Language.CommandExpressionAst]) {
-        $value = $value.Pipeline.PipelineElements[0].Expression
-    }
+    $value = Get-InnerExpression $arguments['InputObject']
     $match = [regex]::Match($value.Extent.Text, '^\$WebEvent\.Data\.(?<field>[A-Za-z_]\w*|''[^'']+'')$', 'IgnoreCase')
     # Members that every table has are no fields.
     if (-not $match.Success -or $value -isnot [System.Management.Automation.Language.MemberExpressionAst]) { return }

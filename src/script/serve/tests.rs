@@ -95,9 +95,23 @@ async fn what_is_not_there_is_a_page_in_the_clients_form() {
     let reply = running.ask("PUT", "/secret", &[("accept", "application/json")], "").await;
     assert_eq!((reply.status.as_u16(), reply.headers[ALLOW].to_str().unwrap()), (405, "GET, POST"));
     let page: Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(page["Status"]["Code"], 405);
+    assert_eq!((&page["Status"]["Code"], &page["Url"]), (&json!(405), &json!("http://localhost/secret")));
     assert_eq!(running.ask("GET", "/secret%2Fx", &[], "").await.status, 404);
     assert_eq!(running.ask("HEAD", "/secret", &[], "").await.status, 405);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_http_1_0_may_leave_the_host_out() {
+    let running = running(script(1, "Az.KeyVault", tutorial())).await;
+    running.world.put("v", "k", "x");
+    let service = ScriptService::new(running.declared.core().clone(), None);
+    for (version, status) in [(Version::HTTP_10, 200), (Version::HTTP_11, 400)] {
+        let mut head = head("GET", "/secret", &[]);
+        head.headers.remove(HOST);
+        head.version = version;
+        let reply = service.answer(Request { head: Arc::new(head), body: Bytes::new() }).await;
+        assert_eq!(reply.status.as_u16(), status, "{version:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
