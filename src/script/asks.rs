@@ -2,7 +2,7 @@
 //!
 //! An ask is answered from the tables, or done in the asking worker by calls nested into the ask. The
 //! request's deadline bounds all of it; a write that has begun has its grace beyond. What is asked of
-//! vaults and secrets is in `vaults`, `secrets` and `values`, of the server's own tables in `server`.
+//! vaults and secrets is in `vaults`, `imports`, `secrets` and `values`, of the server's own tables in `server`.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::protocol::Fault;
 use crate::vault::act::Began;
 use crate::worker::{Asks, BoxFuture, Broken, Worker};
 
+pub(super) mod imports;
 mod secrets;
 mod server;
 mod values;
-pub(super) mod vaults;
+mod vaults;
 
 /// Answers what one call of a worker asks.
 pub struct Asking {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::asks::Asking;
-use super::asks::vaults::import_registry;
+use super::asks::imports::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
 use super::serve::ScriptService;

@@ -360,3 +360,105 @@ fn the_examples_run() {
     assert_eq!(local.put("/counter", JSON, r#"{"Value":"5"}"#).status, 200, "{}", local.stderr());
     assert_eq!(body(&local.get("/counter")), (200, r#"{"Value":"5"}"#));
 }
+
+#[test]
+fn the_users_own_vaults_are_there_from_the_scripts_first_line() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    seed(pwsh, home.path());
+    let registry = home.path().join(".secretmanagement/secretvaultregistry/vaultinfo");
+    let before = std::fs::read(&registry).unwrap();
+    let text = "
+        $password = ConvertTo-SecureString 'canary-password' -AsPlainText -Force
+        Unlock-SecretStore -Password $password
+        $first = Get-Secret ex -AsPlainText
+        if (-not (Get-SecretVault -Name s -ErrorAction Ignore)) { throw 's is registered' }
+        Register-SecretVault -Name Cloud -ModuleName Az.KeyVault -VaultParameters @{ AZKVaultName = 'kv'; SubscriptionId = 'sub-1' }
+        Start-PodeServer -Threads 2 {
+            Add-PodeEndpoint -Address localhost -Port PORT -Protocol Http
+            Mount-PodeSecret -Name Own -Vault s -Key ex
+            Mount-PodeSecret -Name Cloudy -Vault Cloud -Key k
+            Add-PodeRoute -Method Get -Path /first -ScriptBlock { Write-PodeTextResponse $using:first }
+            Add-PodeRoute -Method Get -Path /own -ScriptBlock { Write-PodeTextResponse $secret:Own }
+            Add-PodeRoute -Method Post -Path /cloud -ScriptBlock { $secret:Cloudy = $WebEvent.Data.Value }
+            Add-PodeRoute -Method Get -Path /cloud -ScriptBlock { Write-PodeTextResponse $secret:Cloudy }
+            Add-PodeRoute -Method Post -Path /default -ScriptBlock {
+                Set-Secret -Name n -Secret $WebEvent.Data.Value
+                $none = Get-Secret nope
+                Write-PodeTextResponse \"$(Get-Secret n -AsPlainText)[$none]\"
+            }
+        }";
+    pwsh.output_of("$null = Connect-AzAccount -Identity -Subscription sub-1", home.path());
+    let server = script(pwsh, text, &[], &[]).home(home.path()).start();
+    assert_eq!(body(&server.get("/first")), (200, "seeded"));
+    assert_eq!(body(&server.get("/own")), (200, "seeded"), "{}", server.stderr());
+    assert_eq!(server.post("/cloud", FORM, "Value=above").status, 200, "{}", server.stderr());
+    assert_eq!(body(&server.get("/cloud")), (200, "above"));
+    assert_eq!(body(&server.post("/default", FORM, "Value=new")), (200, "new[]"), "{}", server.stderr());
+    server.assert_never_wrote(&["canary-password"]);
+    drop(server);
+    assert_eq!(std::fs::read(&registry).unwrap(), before, "the user's registry is as it was");
+    let fresh =
+        "Unlock-SecretVault -Name s -Password (ConvertTo-SecureString 'canary-password' -AsPlainText -Force)
+        Get-Secret n -AsPlainText";
+    assert_eq!(pwsh.output_of(fresh, home.path()), "new");
+}
+
+#[test]
+fn members_of_a_custom_vaults_value_are_changed_one_by_one() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("secrets.json");
+    std::fs::write(&file, r#"{"db":{"port":5432,"nested":{"deep":true},"none":null}}"#).unwrap();
+    let text = "param($File)
+        Start-PodeServer -Threads 4 {
+            Add-PodeEndpoint -Address localhost -Port PORT -Protocol Http
+            Register-PodeSecretVault -Name Json -VaultParameters @{ File = $File } -ScriptBlock {
+                param($config, $key)
+                (Get-Content -Raw $config.File | ConvertFrom-Json).$key
+            } -SetScriptBlock {
+                param($config, $key, $value, $metadata)
+                if ($metadata) { throw 'there is none' }
+                $all = Get-Content -Raw $config.File | ConvertFrom-Json -AsHashtable
+                $all[$key] = $value
+                ConvertTo-Json $all -Depth 9 | Set-Content $config.File
+            }
+            Mount-PodeSecret -Name port -Vault Json -Key db -ExpandProperty port
+            foreach ($n in 1..8) { Mount-PodeSecret -Name \"m$n\" -Vault Json -Key db -ExpandProperty \"m$n\" }
+            Add-PodeRoute -Method Get -Path /port -ScriptBlock { Write-PodeJsonResponse @{ Value = $secret:port } }
+            Add-PodeRoute -Method Post -Path /m/:n -ScriptBlock { $WebEvent.Data.Value | Update-PodeSecret -Name $WebEvent.Parameters.n }
+            Add-PodeRoute -Method Post -Path /empty/:n -ScriptBlock { @() | Update-PodeSecret -Name $WebEvent.Parameters.n }
+        }";
+    let server = script(pwsh, text, &[], &["-File", &file.display().to_string()]).start();
+    assert_eq!(body(&server.get("/port")), (200, r#"{"Value":5432}"#), "{}", server.stderr());
+    let clients: Vec<_> = (1..=8)
+        .map(|n| {
+            let client = server.client();
+            std::thread::spawn(move || client.post(&format!("/m/m{n}"), FORM, format!("Value=v{n}")).status)
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), 200, "{}", server.stderr());
+    }
+    assert_eq!(server.post("/empty/m1", FORM, "").status, 500, "nothing is no empty text");
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let mut expected = serde_json::json!({ "port": 5432, "nested": { "deep": true }, "none": null });
+    for n in 1..=8 {
+        expected[format!("m{n}")] = format!("v{n}").into();
+    }
+    assert_eq!(kept["db"], expected, "no member is lost");
+}
+
+#[test]
+fn a_server_block_in_a_file_of_its_own_is_served() {
+    let pwsh = need_pwsh!();
+    let builder = script(pwsh, "Start-PodeServer -FilePath ./block.ps1", &[], &[]);
+    let block = "{
+        Add-PodeEndpoint -Address localhost -Port PORT -Protocol Http
+        Add-PodeRoute -Method Get -Path /word -FilePath ./word.ps1
+    }";
+    builder.file("block.ps1", block.replace("PORT", &free_port().to_string()));
+    builder.file("word.ps1", "{ Write-PodeTextResponse 'word' }");
+    let server = builder.start();
+    assert_eq!(body(&server.get("/word")), (200, "word"), "{}", server.stderr());
+}

@@ -100,9 +100,8 @@ function Start-PodeServer {
     $folder = $bridge.Root
     if ($FilePath) {
         $FilePath = [System.IO.Path]::GetFullPath($FilePath, $folder)
-        $bridge.Root = [System.IO.Path]::GetDirectoryName($FilePath)
+        $bridge.Root = if ($CurrentPath) { $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath } else { [System.IO.Path]::GetDirectoryName($FilePath) }
     }
-    if ($CurrentPath) { $bridge.Root = $PSCmdlet.SessionState.Path.CurrentFileSystemLocation.ProviderPath }
     if ($RootPath) { $bridge.Root = [System.IO.Path]::GetFullPath($RootPath, $folder) }
     if (-not $IgnoreServerConfig) { $bridge.Config = (Read-ServerConfig $bridge.Root $ConfigFile) ?? @{} }
     $set = Get-ConfigValue $bridge.Config 'Server.Root'

@@ -2,7 +2,7 @@
 //! user's own. (The user's registry is not looked at here.)
 
 use super::*;
-use crate::script::asks::vaults::search_order;
+use crate::script::asks::imports::search_order;
 
 /// A script that registered two vaults itself, with this configuration, and then does the steps.
 async fn after_registering(settings: Value, more: Vec<Value>) -> Result<Running, RunError> {
