@@ -163,7 +163,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!replacing.is_finished() && !second.is_finished());
         assert_eq!(new.asked.available_permits(), 0, "nothing reaches the new one yet");
-        (old.leave.add_permits(9), new.leave.add_permits(9));
+        old.leave.add_permits(9);
+        new.leave.add_permits(9);
         replacing.await.unwrap();
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (StatusCode::OK, StatusCode::CREATED));
     }

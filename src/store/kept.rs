@@ -33,7 +33,8 @@ impl Store {
         let files = self.files_now();
         let mut state = self.state();
         let (Some(path), Some(content)) = (self.files.first(), &state.kept) else { return false };
-        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == content.expose()) {
+        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == content.expose())
+        {
             return false;
         }
         if let Err(error) = replace(path, content.expose()) {
