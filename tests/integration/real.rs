@@ -215,8 +215,8 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         [pwsh]
         module_path = ["{}"]
         [pool]
-        min = 2
-        max = 2
+        min = 3
+        max = 3
         [vaults.odd]
         module = "TestVault"
         parameters = {{ Folder = "{}" }}
@@ -246,6 +246,11 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
     for (quirk, status) in
         [("exit", 502), ("failfast", 502), ("throw", 502), ("number", 502), ("hang-dotnet", 504)]
     {
+        // It may end two of them, being asked once more; the third goes on.
+        wait_until("three workers are up", SOON * 3, || {
+            let workers = server.get("/health").json()["workers"].clone();
+            workers.as_array().is_some_and(|all| all.iter().all(|worker| worker["state"] == "ready"))
+        });
         let answer = asked(quirk);
         assert_eq!(answer.status, status, "{quirk}: {}", answer.text());
         good(&server);
