@@ -240,8 +240,8 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         [pwsh]
         module_path = ["{}"]
         [pool]
-        min = 2
-        max = 2
+        min = 3
+        max = 3
         [vaults.odd]
         module = "TestVault"
         parameters = {{ Folder = "{}" }}
@@ -272,6 +272,11 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         good(&server);
     }
     for quirk in ["exit", "failfast", "throw", "number"] {
+        // It may end two of them, being asked once more; the third goes on.
+        wait_until("three workers are up", SOON * 3, || {
+            let workers = server.get("/health").json()["workers"].clone();
+            workers.as_array().is_some_and(|all| all.iter().all(|worker| worker["state"] == "ready"))
+        });
         let answer = asked(quirk);
         assert_eq!(answer.status, 502, "{quirk}: {}", answer.text());
         good(&server);

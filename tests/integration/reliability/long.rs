@@ -33,10 +33,10 @@ const WORKERS: usize = 3;
 const KEYS: usize = 10;
 
 /// Of a request, in the plan; an answer that takes much longer comes from a server that is stuck.
-const DEADLINE: Duration = Duration::from_secs(6);
+const DEADLINE: Duration = Duration::from_secs(10);
 
-/// After a fault all workers are up again within this.
-const RECOVERY: Duration = Duration::from_secs(60);
+/// After a fault all workers are up again within this, on a machine that is busy with other things too.
+const RECOVERY: Duration = Duration::from_secs(180);
 
 /// How often memory is looked at, and how often the run tells how it goes.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ fn plan(odd: &Path, azure: bool, reloads: usize) -> String {
         r#"# Reload {reloads}.
         listen = "127.0.0.1:0"
         auth = {{ open = true }}
-        limits = {{ deadline = "6s", write_grace = "1s" }}
+        limits = {{ deadline = "{}s", write_grace = "1s" }}
         [pwsh]
         module_path = ["{}"]
         init = [{}]
@@ -76,6 +76,7 @@ fn plan(odd: &Path, azure: bool, reloads: usize) -> String {
         parallel = true
         expose = true
         "#,
+        DEADLINE.as_secs(),
         fixture("vaults").display(),
         if azure { "'Connect-AzAccount -Identity -Subscription sub-1 | Out-Null'" } else { "" },
         odd.display(),
@@ -163,7 +164,8 @@ fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
     server.assert_never_wrote(&[PASSWORD]);
     seen.report();
     assert!(seen.wrong.is_empty(), "{:#?}\n{}", seen.wrong, server.stderr());
-    assert!(seen.latencies.len() > 100 && !seen.faults.is_empty(), "{:?}", seen.faults);
+    // Beyond the first writes and the last reads of each key.
+    assert!(seen.latencies.len() > 2 * KEYS * 3 && !seen.faults.is_empty(), "{:?}", seen.faults);
     seen.judge_memory();
 }
 
@@ -325,7 +327,7 @@ impl Run<'_> {
             "Open; Set-Secret -Vault fresh -Name theirs -Secret \"t$turn\"",
         );
         let (mut reloads, mut left) = (0, Vec::new());
-        while Instant::now() < end {
+        loop {
             if left.is_empty() {
                 left = FAULTS.to_vec();
             }
@@ -348,6 +350,9 @@ impl Run<'_> {
             }
             *self.seen.lock().unwrap().faults.entry(fault).or_default() += 1;
             self.wait_for_recovery();
+            if Instant::now() >= end {
+                return;
+            }
         }
     }
 
@@ -390,12 +395,17 @@ impl Run<'_> {
     }
 
     fn wait_for_recovery(&self) {
-        wait_until("all workers are up", RECOVERY, || {
+        let until = Instant::now() + RECOVERY;
+        loop {
             let health = self.server.get("/health").json();
             let workers = health["workers"].as_array().cloned().unwrap_or_default();
             let up = workers.iter().filter(|worker| worker["state"] == "ready" || worker["state"] == "busy");
-            up.count() == WORKERS
-        });
+            if up.count() == WORKERS {
+                return;
+            }
+            assert!(Instant::now() < until, "the workers do not come up: {health}\n{}", self.server.stderr());
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     // === watching ===
