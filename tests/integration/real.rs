@@ -235,7 +235,7 @@ fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
         r#"
         listen = "127.0.0.1:0"
         auth = {{ open = true }}
-        limits = {{ deadline = "4s" }}
+        limits = {{ deadline = "8s" }}
         [pwsh]
         module_path = ["{}"]
         [pool]
