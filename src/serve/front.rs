@@ -15,6 +15,9 @@ use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
 /// bridge's own work beside them, such as a write in its grace.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
+/// How long the old bridge's idle workers have for their goodbye, where others have to be killed.
+const LAST: Duration = Duration::from_secs(1);
+
 /// The bridge in force and its service.
 pub(super) struct Front {
     current: RwLock<Current>,
@@ -44,7 +47,7 @@ impl Front {
             Ok(closed) => closed,
             Err(_) => {
                 // Their answers come when there is nothing left to wait for.
-                old.stop(Duration::ZERO).await;
+                old.stop(LAST).await;
                 self.gate.write().await
             }
         };
