@@ -178,15 +178,17 @@ impl Bridge {
             folder = its_folder;
             let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone(), first };
             let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
-            let started = wait_for(&pool, plan.pool.min, progress).await;
+            let mut started = wait_for(&pool, plan.pool.min, progress).await;
+            for store in vaults.stores() {
+                if started.is_ok() && store.authentication() == Authentication::None {
+                    // No other worker may serve it.
+                    pool.add_own_worker(store.id.clone());
+                    started = pool.ready().await;
+                }
+            }
             if let Err(error) = started {
                 pool.stop(Instant::now(), |_, _| Box::pin(async {})).await;
                 return Err(error.into());
-            }
-            for store in vaults.stores() {
-                if store.authentication() == Authentication::None {
-                    pool.add_own_worker(store.id.clone());
-                }
             }
             vaults.use_pool(pool);
         }

@@ -90,6 +90,8 @@ struct Shared {
 pub struct Progress {
     /// Workers that are ready or busy.
     pub up: usize,
+    /// So many more that have a store to themselves.
+    pub own_up: usize,
     /// The last failure to start one, and how many in a row its slot has had.
     pub failure: Option<(LaunchError, u32)>,
 }
@@ -143,7 +145,7 @@ impl Pool {
         self.shared.progress.subscribe()
     }
 
-    /// Waits until `min` workers are up. Fails at the first failure that no retry mends, at the third of
+    /// Waits until `min` workers are up, and each that has a store to itself. Fails at the first failure that no retry mends, at the third of
     /// any other kind, or when the start limit has passed.
     pub async fn ready(&self) -> Result<(), LaunchError> {
         let mut progress = self.progress();
@@ -151,7 +153,8 @@ impl Pool {
         let until = Instant::now() + self.shared.sizes.start_limit + START_GRACE;
         loop {
             let now = progress.borrow_and_update().clone();
-            if now.up >= self.shared.min.load(Ordering::Relaxed) {
+            let own = self.shared.own_crews.lock().unwrap_or_else(PoisonError::into_inner).len();
+            if now.up >= self.shared.min.load(Ordering::Relaxed) && now.own_up >= own {
                 return Ok(());
             }
             if let Some((error, attempts)) = now.failure {

@@ -365,7 +365,7 @@ impl Vaults {
         let (reply, answer) = oneshot::channel();
         let began = Began::default();
         let act = self.act(entry, verb.clone(), deadline, began.clone());
-        let task = VaultTask { act, fresh_worker: false, reply };
+        let task = VaultTask { act, crew: crew.clone(), fresh_worker: false, reply };
         pool.submit(Box::new(task), crew, Vaults::lane(&entry.store, verb))?;
         let answered = timeout_at(deadline, answer).await;
         if let Ok(Ok(outcome)) = answered {

@@ -440,3 +440,22 @@ async fn a_bridge_that_is_dropped_leaves_no_worker() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(launcher.alive.load(SeqCst), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_one_worker_has_to_itself_is_served_as_soon_as_the_start_is_over() {
+    let disk = Disk::with(&[("k", "v")]);
+    let script = move |worker, call: &Value| {
+        let asks = |verb: &str| call["op"].get(verb).is_some();
+        if asks("configure") || asks("unlock") {
+            return Reaction::Say(vec![ok(call, &json!({ "authentication": "None" }))]);
+        }
+        match disk.serve(worker, call) {
+            Reaction::Say(lines) if worker == 2 && asks("register") => {
+                Reaction::Later(Duration::from_secs(20), lines)
+            }
+            reaction => reaction,
+        }
+    };
+    let bridge = bridge(1, script).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+}

@@ -237,13 +237,15 @@ impl Slot {
 
     fn note(&self, before: State, now: State, event: Event) {
         let is_up = |state: State| matches!(state, State::Ready { .. } | State::Busy);
-        if is_up(before) != is_up(now) && self.crew == Crew::Shared {
+        if is_up(before) != is_up(now) {
+            let own = self.crew != Crew::Shared;
             self.shared.progress.send_modify(|progress| {
+                let count = if own { &mut progress.own_up } else { &mut progress.up };
                 if is_up(now) {
-                    progress.up += 1;
+                    *count += 1;
                     progress.failure = None;
                 } else {
-                    progress.up -= 1;
+                    *count -= 1;
                 }
             });
         }

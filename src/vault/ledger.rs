@@ -66,7 +66,7 @@ impl Ledger {
                 written.insert(fold(key), line);
             }
             Verb::PutBack { key, value, metadata } => {
-                let value = Some((value.clone(), metadata.clone()));
+                let value = entry.plan.repair.then(|| (value.clone(), metadata.clone()));
                 let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
                 // A newer write may have found the key missing before us; its value counts.
                 written.entry(fold(key)).or_insert(line);

@@ -3,16 +3,19 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::Outcome;
 use super::act::Act;
 use super::session::Trouble;
-use super::{Outcome, Vaults};
 use crate::error::BridgeError;
+use crate::pool::lanes::Crew;
 use crate::pool::{Permit, Task, Verdict};
 use crate::worker::{BoxFuture, Worker};
 
 /// One verb, with the caller that waits for it.
 pub(super) struct VaultTask {
     pub(super) act: Act,
+    /// Who may do it.
+    pub(super) crew: Crew,
     /// It was handed on to a fresh worker already.
     pub(super) fresh_worker: bool,
     pub(super) reply: oneshot::Sender<Result<Outcome, BridgeError>>,
@@ -29,7 +32,7 @@ impl Task for VaultTask {
             let permit = match permit {
                 Some(permit) if matches!(done.outcome, Err(Trouble::OldCopy)) && !self.fresh_worker => {
                     self.fresh_worker = true;
-                    let crew = Vaults::crew(&self.act.entry.store);
+                    let crew = self.crew.clone();
                     permit.park(self, crew);
                     return Verdict::Replace;
                 }

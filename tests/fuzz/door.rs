@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hyper::{HeaderMap, StatusCode};
@@ -39,7 +39,7 @@ fn limits() -> Limits {
 }
 
 fn paused() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
 
 /// What a client sends, each piece after a rest.
@@ -92,8 +92,12 @@ fn statuses(mut stream: &[u8]) -> Option<Vec<u16>> {
 struct Shelf(Arc<Mutex<HashMap<String, SecretValue>>>);
 
 impl Shelf {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, SecretValue>> {
+        self.0.lock().expect("nothing panics in here")
+    }
+
     fn kept(&self, key: &str) -> Option<SecretValue> {
-        self.0.lock().unwrap().get(key).cloned()
+        self.all().get(key).cloned()
     }
 }
 
@@ -123,13 +127,13 @@ impl Secrets for Shelf {
         _: Option<Metadata>,
         _: Instant,
     ) -> Result<(), BridgeError> {
-        self.0.lock().unwrap().insert(key.to_owned(), value);
+        self.all().insert(key.to_owned(), value);
         Ok(())
     }
 
     async fn remove(&self, vault: &str, key: &str, _: Instant) -> Result<(), BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
-        self.0.lock().unwrap().remove(key).map(drop).ok_or_else(missing)
+        self.all().remove(key).map(drop).ok_or_else(missing)
     }
 
     async fn list(&self, _: &str, _: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
@@ -253,7 +257,7 @@ impl Service for Echo {
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         let path = request.head.path.clone();
-        self.0.lock().unwrap().push((path, request.body.to_vec()));
+        self.0.lock().expect("nothing panics in here").push((path, request.body.to_vec()));
         Box::pin(async move {
             Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: request.body, reason: None }
         })

@@ -152,7 +152,9 @@ fn a_reply_that_comes_late_is_nobodys_answer() {
 #[test]
 fn with_real_workers_that_die_no_answer_holds_another_keys_value() {
     let pwsh = need_pwsh!();
-    let server = store(pwsh, Authentication::Password, 3, "cache_ttl = \"100ms\"", "").start();
+    // Long, so that a busy machine alone refuses nothing.
+    let limits = "limits = { deadline = \"40s\" }";
+    let server = store(pwsh, Authentication::Password, 3, "cache_ttl = \"100ms\"", limits).start();
     let value_of = |key: &str| format!("value of {key}");
     for key in 0..40 {
         must_put(&server, &format!("k{key}"), &value_of(&format!("k{key}")));
