@@ -149,8 +149,11 @@ impl Session<'_> {
             return Ok(None);
         }
         let (vault, name) = (self.registered(), key.to_owned());
+        // A copy that is as the files are needs no unlock, which costs more than the write itself. While
+        // somebody else writes too, the files may change the moment after they were looked at.
+        let doubtful = self.entry.store.changed_lately();
         let present = self
-            .settled(true, |refresh| {
+            .settled(doubtful, |refresh| {
                 Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
             })
             .await;

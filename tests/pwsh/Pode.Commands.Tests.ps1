@@ -41,6 +41,16 @@ Test-Rule 'parameters: blocks see them' {
     Assert-Equal (Get-ResponseText (Invoke-TestRoute)) 'w'
 }
 
+Test-Rule 'load: what is compiled ahead is none of the script, and leaves no request behind' {
+    $global:Bound = 'untouched'
+    $null = Invoke-Plan 'function Write-PodeJsonResponse { $global:Bound = "called" }
+        Start-PodeServer { Add-PodeRoute -Method Get -Path "/" -ScriptBlock { Write-PodeTextResponse "mine" } }'
+    Start-Worker
+    Assert-Equal $global:Bound 'untouched'
+    Assert-Equal ($null -eq $global:WebEvent) $true
+    Assert-Equal (Get-ResponseText (Invoke-TestRoute)) 'mine'
+}
+
 # --- start ---------------------------------------------------------------------------------------
 
 Test-Rule 'start: what stands behind Start-PodeServer does not run, and catch does not see it' {

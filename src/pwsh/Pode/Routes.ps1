@@ -169,12 +169,12 @@ function Complete-Response([hashtable] $Current) {
         $reply['page'] = $response.Page
         return $reply
     }
-    if ($Response.ContentType) {
-        Assert-HeaderText 'Content-Type' $Response.ContentType
-        $headers.Add(@('Content-Type', [string]$Response.ContentType))
+    if ($response.ContentType) {
+        Assert-HeaderText 'Content-Type' $response.ContentType
+        $headers.Add(@('Content-Type', [string]$response.ContentType))
     }
-    if ($Response.StatusDescription) { $reply['description'] = [string]$Response.StatusDescription }
-    $reply['body'] = if ($null -ne $Response.Body) { [Convert]::ToBase64String($Response.Body) } else { '' }
+    if ($response.StatusDescription) { $reply['description'] = [string]$response.StatusDescription }
+    $reply['body'] = if ($null -ne $response.Body) { [Convert]::ToBase64String($response.Body) } else { '' }
     $reply
 }
 
