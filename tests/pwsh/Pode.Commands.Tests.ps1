@@ -51,6 +51,19 @@ Test-Rule 'load: what is compiled ahead is none of the script, and leaves no req
     Assert-Equal (Get-ResponseText (Invoke-TestRoute)) 'mine'
 }
 
+Test-Rule 'positions: as in Pode' {
+    foreach ($case in @(
+            @('Mount-PodeSecret', 'Name Vault Property ExpandProperty Key ArgumentList CacheTtl'),
+            @('Read-PodeSecret', 'Key Vault Property ExpandProperty ArgumentList'),
+            @('Update-PodeSecret', 'InputObject'), @('Set-PodeSecret', 'InputObject'), @('Lock-PodeObject', 'Object')
+        )) {
+        $placed = foreach ($parameter in (Get-Command $case[0]).Parameters.Values) {
+            foreach ($set in $parameter.ParameterSets.Values) { if ($set.Position -ge 0) { [pscustomobject]@{ At = $set.Position; Name = $parameter.Name } } }
+        }
+        Assert-Equal (($placed | Sort-Object -Property At -Stable).Name -join ' ') $case[1]
+    }
+}
+
 # --- start ---------------------------------------------------------------------------------------
 
 Test-Rule 'start: what stands behind Start-PodeServer does not run, and catch does not see it' {

@@ -230,9 +230,9 @@ function Mount-PodeSecret {
     param(
         [Parameter(Mandatory)] [string] $Name,
         [Parameter(Mandatory)] [string] $Vault,
-        [Parameter(Mandatory)] [string] $Key,
         [string[]] $Property,
         [string] $ExpandProperty,
+        [Parameter(Mandatory)] [string] $Key,
         [object[]] $ArgumentList,
         [int] $CacheTtl = -1
     )

@@ -75,7 +75,7 @@ function Start-PodeServer {
         [Parameter(Mandatory, ParameterSetName = 'File')] [string] $FilePath,
         [int] $Threads = 1,
         [string] $RootPath,
-        [ValidateSet('Show', 'Hide')] [string] $StatusPageExceptions,
+        [ValidateSet('', 'Show', 'Hide')] [string] $StatusPageExceptions,
         [string] $Name,
         [string] $AppName,
         [string] $ConfigFile,

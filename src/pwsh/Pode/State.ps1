@@ -166,7 +166,7 @@ Runs a block while no other worker holds the same lock.
 function Lock-PodeObject {
     [CmdletBinding(DefaultParameterSetName = 'Object')]
     param(
-        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
         [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name,
         [Parameter(Mandatory)] [scriptblock] $ScriptBlock,
         [int] $Timeout = [System.Threading.Timeout]::Infinite,
@@ -208,7 +208,7 @@ Takes a lock until Exit-PodeLockable.
 function Enter-PodeLockable {
     [CmdletBinding(DefaultParameterSetName = 'Object')]
     param(
-        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
         [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name,
         [int] $Timeout = [System.Threading.Timeout]::Infinite
     )
@@ -222,7 +222,7 @@ Gives a lock back.
 function Exit-PodeLockable {
     [CmdletBinding(DefaultParameterSetName = 'Object')]
     param(
-        [Parameter(ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
+        [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
         [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name
     )
     Exit-Lock (Get-LockName $Object $Name)
