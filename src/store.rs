@@ -182,7 +182,17 @@ impl Store {
     /// Whether somebody else may be in the middle of a write: an overwrite of theirs is a delete and an add,
     /// and between the two the files look whole.
     pub fn changed_lately(&self) -> bool {
-        self.state().last_foreign.is_some_and(|seen| seen.elapsed() < FOREIGN_STEPS)
+        self.changed_within(FOREIGN_STEPS)
+    }
+
+    /// Whether somebody else writes too, so that a look at the files is not to be relied on: between our write
+    /// and the look at what it left theirs would pass for ours.
+    pub fn is_shared(&self) -> bool {
+        self.changed_within(FOREIGN_NEAR)
+    }
+
+    fn changed_within(&self, time: Duration) -> bool {
+        self.state().last_foreign.is_some_and(|seen| seen.elapsed() < time)
     }
 
     /// Whether a foreign change waits to be looked into; tells it once.

@@ -69,6 +69,10 @@ struct State<T> {
     entries: VecDeque<Entry<T>>,
     parked: Vec<Parked<T>>,
     held: HashMap<StoreId, Held>,
+    /// Who was alone in a lane last: its copy of the store is the newest.
+    last: HashMap<StoreId, u64>,
+    /// Workers that wait for a task.
+    idle: HashMap<u64, Crew>,
     next_ticket: u64,
     closed: bool,
 }
@@ -103,6 +107,8 @@ struct Held {
 pub struct Permit<T> {
     lane: Lane,
     shared: Arc<Shared<T>>,
+    /// The worker that pulled it.
+    worker: Option<u64>,
     parked: bool,
 }
 
@@ -113,6 +119,8 @@ impl<T> Lanes<T> {
             entries: VecDeque::new(),
             parked: Vec::new(),
             held: HashMap::new(),
+            last: HashMap::new(),
+            idle: HashMap::new(),
             next_ticket: 0,
             closed: false,
         };
@@ -147,13 +155,23 @@ impl<T> Lanes<T> {
 
     /// The next task for a worker of this crew, with its lane; what is parked goes first. Skips and drops
     /// the dead. `None` once the queue is closed and holds nothing for the crew. Cancel safe.
-    pub async fn pull(&self, crew: &Crew, is_dead: impl Fn(&T) -> bool) -> Option<(T, Option<Permit<T>>)> {
+    ///
+    /// A task that wants its lane for itself is left to the worker that was alone in it last, if that one
+    /// waits too: it need not read the store again.
+    pub async fn pull(
+        &self,
+        worker: u64,
+        crew: &Crew,
+        is_dead: impl Fn(&T) -> bool,
+    ) -> Option<(T, Option<Permit<T>>)> {
+        let _idle = Idle { shared: &self.shared, worker };
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             {
                 let mut state = self.shared.state();
+                state.idle.insert(worker, crew.clone());
                 state
                     .entries
                     .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
@@ -164,11 +182,14 @@ impl<T> Lanes<T> {
                         self.shared.changed.notify_waiters();
                         continue;
                     }
-                    return Some((task, Some(Permit::new(lane, &self.shared))));
+                    return Some((task, Some(Permit::new(lane, &self.shared, Some(worker)))));
                 }
-                let mine = |wants: &Wants<T>| matches!(wants, Wants::Worker { crew: of, .. } if of == crew);
+                let mine = |state: &State<T>, entry: &Entry<T>| {
+                    let of_crew = matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
+                    of_crew && state.may_take(worker, crew, entry.lane.as_ref())
+                };
                 if let Some(Entry { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
-                    return Some((task, lane.map(|lane| Permit::new(lane, &self.shared))));
+                    return Some((task, lane.map(|lane| Permit::new(lane, &self.shared, Some(worker)))));
                 }
                 if state.is_finished(crew) {
                     return None;
@@ -203,10 +224,9 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mine =
-                |wants: &Wants<T>| matches!(wants, Wants::Lane { ticket, .. } if *ticket == waiting.ticket);
+            let mine = |_: &State<T>, entry: &Entry<T>| matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == waiting.ticket);
             if self.shared.state().take(true, mine).is_some() {
-                return Permit::new(lane, &self.shared);
+                return Permit::new(lane, &self.shared, None);
             }
             changed.await;
         }
@@ -272,7 +292,7 @@ impl<T> Shared<T> {
 impl<T> State<T> {
     /// Takes the first entry that `mine` names and whose lane admits it, and holds the lane for it. With
     /// `has_worker`, tasks that wait for a worker are passed over: they may be waiting for this very one.
-    fn take(&mut self, has_worker: bool, mine: impl Fn(&Wants<T>) -> bool) -> Option<Entry<T>> {
+    fn take(&mut self, has_worker: bool, mine: impl Fn(&State<T>, &Entry<T>) -> bool) -> Option<Entry<T>> {
         let mut blocked: HashSet<&StoreId> = HashSet::new();
         let mut found = None;
         for (index, entry) in self.entries.iter().enumerate() {
@@ -293,7 +313,7 @@ impl<T> State<T> {
                     continue;
                 }
             }
-            if mine(&entry.wants) {
+            if mine(self, entry) {
                 found = Some(index);
                 break;
             }
@@ -311,6 +331,13 @@ impl<T> State<T> {
             }
         }
         Some(entry)
+    }
+
+    /// Whether a worker may take a task for this lane, rather than leave it to one that waits too and knows the
+    /// store better.
+    fn may_take(&self, worker: u64, crew: &Crew, lane: Option<&Lane>) -> bool {
+        let Some(Lane { store, mode: Mode::Exclusive }) = lane else { return true };
+        self.last.get(store).is_none_or(|last| *last == worker || self.idle.get(last) != Some(crew))
     }
 
     /// Takes what is parked for this crew, once nobody else is in its lane, which is held alone from then.
@@ -350,8 +377,8 @@ impl<T> State<T> {
 }
 
 impl<T> Permit<T> {
-    fn new(lane: Lane, shared: &Arc<Shared<T>>) -> Permit<T> {
-        Permit { lane, shared: shared.clone(), parked: false }
+    fn new(lane: Lane, shared: &Arc<Shared<T>>, worker: Option<u64>) -> Permit<T> {
+        Permit { lane, shared: shared.clone(), worker, parked: false }
     }
 
     /// Leaves the lane to a task: the next worker of the crew does it before all else, alone in the lane.
@@ -376,8 +403,31 @@ impl<T> Drop for Permit<T> {
         if self.parked {
             return;
         }
-        self.shared.state().give_back(&self.lane);
+        let mut state = self.shared.state();
+        state.give_back(&self.lane);
+        if let (Mode::Exclusive, Some(worker)) = (self.lane.mode, self.worker) {
+            state.last.insert(self.lane.store.clone(), worker);
+        }
+        drop(state);
         self.shared.changed.notify_waiters();
+    }
+}
+
+/// A worker that waits; others look again when it no longer does.
+struct Idle<'a, T> {
+    shared: &'a Shared<T>,
+    worker: u64,
+}
+
+impl<T> Drop for Idle<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.idle.remove(&self.worker);
+        let is_empty = state.entries.is_empty();
+        drop(state);
+        if !is_empty {
+            self.shared.changed.notify_waiters();
+        }
     }
 }
 

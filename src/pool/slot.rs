@@ -143,7 +143,7 @@ impl Slot {
         self.consider_successor();
         let Some(worker) = &mut self.worker else { return Event::Broke };
         let _idle = Idle::new(&self.shared, &self.crew);
-        let pulled = self.shared.lanes.pull(&self.crew, |task| task.is_dead());
+        let pulled = self.shared.lanes.pull(worker.number(), &self.crew, |task| task.is_dead());
         let spare_since = Instant::now();
         tokio::pin!(pulled);
         loop {

@@ -149,11 +149,11 @@ impl Session<'_> {
             return Ok(None);
         }
         let (vault, name) = (self.registered(), key.to_owned());
-        // A copy that is as the files are needs no unlock, which costs more than the write itself. While
-        // somebody else writes too, the files may change the moment after they were looked at.
-        let doubtful = self.entry.store.changed_lately();
+        // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
+        // somebody else writes too.
+        let always_refresh = self.entry.store.is_shared();
         let present = self
-            .settled(doubtful, |refresh| {
+            .settled(always_refresh, |refresh| {
                 Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
             })
             .await;

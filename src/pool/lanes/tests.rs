@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use super::*;
@@ -13,7 +14,7 @@ fn alive(_: &u32) -> bool {
 }
 
 async fn pulled(lanes: &Lanes<u32>) -> Option<(u32, Option<Permit<u32>>)> {
-    timeout(Duration::from_millis(10), lanes.pull(&Crew::Shared, alive)).await.ok().flatten()
+    timeout(Duration::from_millis(10), lanes.pull(1, &Crew::Shared, alive)).await.ok().flatten()
 }
 
 fn filled(tasks: &[(u32, Option<Lane>)]) -> Lanes<u32> {
@@ -97,7 +98,7 @@ async fn a_store_with_a_worker_of_its_own_is_served_by_no_other() {
     let own = Crew::Own("s".into());
     lanes.push(1, own.clone(), None, alive).unwrap();
     assert!(pulled(&lanes).await.is_none());
-    assert_eq!(lanes.pull(&own, alive).await.unwrap().0, 1);
+    assert_eq!(lanes.pull(1, &own, alive).await.unwrap().0, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,8 +106,8 @@ async fn a_closed_queue_serves_what_waits_and_then_ends() {
     let lanes = filled(&[(1, None)]);
     lanes.close();
     assert_eq!(lanes.push(2, Crew::Shared, None, alive), Err(Refusal::Closed));
-    assert_eq!(lanes.pull(&Crew::Shared, alive).await.unwrap().0, 1);
-    assert!(lanes.pull(&Crew::Shared, alive).await.is_none());
+    assert_eq!(lanes.pull(1, &Crew::Shared, alive).await.unwrap().0, 1);
+    assert!(lanes.pull(1, &Crew::Shared, alive).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +140,7 @@ async fn what_is_parked_and_dead_frees_its_lane() {
     let (_, permit) = pulled(&lanes).await.unwrap();
     permit.unwrap().park(9, Crew::Shared);
     assert_eq!(lanes.waiting(), 2);
-    assert_eq!(lanes.pull(&Crew::Shared, |task| *task == 9).await.unwrap().0, 2);
+    assert_eq!(lanes.pull(1, &Crew::Shared, |task| *task == 9).await.unwrap().0, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,6 +150,50 @@ async fn a_closed_queue_still_gives_out_what_is_parked() {
     lanes.close();
     permit.unwrap().park(9, Crew::Shared);
     assert!(timeout(Duration::from_millis(1), lanes.finished(&Crew::Shared)).await.is_err());
-    assert_eq!(lanes.pull(&Crew::Shared, alive).await.unwrap().0, 9);
+    assert_eq!(lanes.pull(1, &Crew::Shared, alive).await.unwrap().0, 9);
     lanes.finished(&Crew::Shared).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_alone_in_its_lane_goes_to_who_was_there_last_if_that_one_waits() {
+    let lanes = Arc::new(Lanes::new(8));
+    let push = |task| lanes.push(task, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    let pull = |worker| {
+        let lanes = lanes.clone();
+        tokio::spawn(async move { lanes.pull(worker, &Crew::Shared, alive).await.unwrap() })
+    };
+    push(1);
+    let (_, permit) = pull(7).await.unwrap();
+    drop(permit);
+    for task in 2..10 {
+        // Whoever begins to wait first, it is the same one.
+        let (first, second) = if task % 2 == 0 { (6, 7) } else { (7, 6) };
+        let (first, second) = (pull(first), pull(second));
+        tokio::task::yield_now().await;
+        push(task);
+        let (taken, waiting) = if task % 2 == 0 { (second, first) } else { (first, second) };
+        assert_eq!(taken.await.unwrap().0, task);
+        waiting.abort();
+    }
+    // One that has stopped waiting, or is at work, is not waited for.
+    let gone = pull(7);
+    tokio::task::yield_now().await;
+    gone.abort();
+    push(10);
+    assert_eq!(timeout(Duration::from_secs(1), pull(6)).await.unwrap().unwrap().0, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_leaves_what_it_was_left_to_the_others() {
+    let lanes = Arc::new(Lanes::new(8));
+    lanes.push(1, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    drop(lanes.pull(7, &Crew::Shared, alive).await);
+    let mut last = Box::pin(lanes.pull(7, &Crew::Shared, alive));
+    // It waits, and is not looked at again until it is dropped.
+    assert!(last.as_mut().now_or_never().is_none());
+    lanes.push(2, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    let mut other = Box::pin(lanes.pull(6, &Crew::Shared, alive));
+    assert!(other.as_mut().now_or_never().is_none());
+    drop(last);
+    assert_eq!(timeout(Duration::from_secs(1), other).await.unwrap().unwrap().0, 2);
 }

@@ -67,6 +67,37 @@ async fn a_foreign_write_between_our_look_at_the_files_and_our_write_is_noticed(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_it() {
+    let place = Place::new();
+    let refreshed = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = refreshed.clone();
+    let mut worker = worker(move |call| {
+        if let Some(get) = call["op"].get("get") {
+            noted.lock().unwrap().push(get["refresh"] == true);
+        }
+        value(call)
+    })
+    .await;
+    let mut session = place.session(&mut worker);
+    let new = SecretValue::string("new");
+    // The first unlocks before it reads; the second finds all as the first left it.
+    for _ in 0..2 {
+        session.before_write("k").await.unwrap();
+        session.set("k", &new, None, None).await.unwrap();
+    }
+    // Another worker's write, then somebody else's, after which nothing is relied on for a while.
+    place.entry.store.wrote(place.entry.store.files_now());
+    session.before_write("k").await.unwrap();
+    std::fs::write(&place.file, "somebody else's").unwrap();
+    session.before_write("k").await.unwrap();
+    session.before_write("k").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    session.until = Instant::now() + Duration::from_secs(10);
+    session.before_write("k").await.unwrap();
+    assert_eq!(*refreshed.lock().unwrap(), [false, false, true, true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_a_foreign_writer_is_near_every_write_of_ours_is_looked_into() {
     let place = Place::new();
     let store = &place.entry.store;
