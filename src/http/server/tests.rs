@@ -3,7 +3,6 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
-use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
@@ -437,53 +436,4 @@ async fn a_unix_socket_serves_like_tcp() {
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(last_post("/", "local").as_bytes()).await.unwrap();
     assert!(read_all(&mut stream).await.ends_with("local"));
-}
-
-/// Heads that are nearly right find more than noise does.
-fn bytes_at_the_door() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..40),
-        prop_oneof![
-            Just("GET / HTTP/1.1\r\n"),
-            Just("POST /x HTTP/1.1\r\n"),
-            Just("Host: h\r\n"),
-            Just("Content-Length: 3\r\n"),
-            Just("Content-Length: 99999999999999999999\r\n"),
-            Just("Transfer-Encoding: chunked\r\n"),
-            Just("Expect: 100-continue\r\n"),
-            Just("Connection: upgrade\r\n"),
-            Just("\r\n"),
-            Just("3\r\nabc\r\n"),
-            Just("0\r\n\r\n"),
-            Just("ffffffffffffffff\r\n"),
-        ]
-        .prop_map(|text| text.as_bytes().to_vec()),
-    ];
-    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
-}
-
-#[test]
-fn arbitrary_bytes_at_the_door_neither_hang_nor_harm_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let short = Duration::from_millis(200);
-    let server =
-        runtime.block_on(async { start_with(Limits { header_timeout: short, deadline: short, ..limits() }) });
-    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(bytes in bytes_at_the_door())| {
-        runtime.block_on(async {
-            let mut stream = server.connect().await;
-            let _ = stream.write_all(&bytes).await;
-            let _ = stream.shutdown().await;
-            let mut answer = Vec::new();
-            // A reset is fine here, a wait is not.
-            let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.expect("an end");
-            let text = String::from_utf8_lossy(&answer);
-            prop_assert!(answer.is_empty() || text.starts_with("HTTP/1."), "{}", text);
-            prop_assert!(!text.contains(" 500 "), "{}", text);
-            Ok(())
-        })?;
-    });
-    runtime.block_on(async {
-        assert!(server.talk(last_post("/", "alive")).await.ends_with("alive"));
-    });
 }
