@@ -15,12 +15,12 @@ use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server, disks_can_be_made};
 use crate::support::{SOON, files_below, fixture, soaking, wait_until};
 
-fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool) -> Server {
+fn odd(pwsh: &Pwsh, folder: &std::path::Path, parallel: bool, deadline: &str) -> Server {
     let toml = format!(
         r#"
         listen = "127.0.0.1:0"
         auth = {{ open = true }}
-        limits = {{ deadline = "4s", write_grace = "1s" }}
+        limits = {{ deadline = "{deadline}", write_grace = "1s" }}
         [pwsh]
         module_path = ["{}"]
         [pool]
@@ -48,7 +48,7 @@ fn path(key: &str) -> String {
 fn names_that_look_like_code_are_data() {
     let pwsh = need_pwsh!();
     let folder = tempfile::tempdir().unwrap();
-    let server = odd(pwsh, folder.path(), false);
+    let server = odd(pwsh, folder.path(), false, "30s");
     let workers = server.pids_of_workers();
     let names = [
         "it's",
@@ -86,7 +86,7 @@ fn names_that_look_like_code_are_data() {
 fn a_worker_killed_each_second_or_stopped_costs_no_other_request() {
     let pwsh = need_pwsh!();
     let folder = tempfile::tempdir().unwrap();
-    let server = odd(pwsh, folder.path(), true);
+    let server = odd(pwsh, folder.path(), true, "4s");
     // A key for each client: reads of one key at the same time are one call.
     for key in ["k0", "k1"] {
         assert_eq!(server.put(&path(key), "text/plain", "v").status, 204);
@@ -167,7 +167,7 @@ fn a_corrupt_registry_of_the_user_is_no_reason_not_to_start() {
 fn a_workers_registry_that_vanishes_or_is_damaged_fails_no_request() {
     let pwsh = need_pwsh!();
     let folder = tempfile::tempdir().unwrap();
-    let server = odd(pwsh, folder.path(), true);
+    let server = odd(pwsh, folder.path(), true, "30s");
     assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
     let registries = files_below(&server.folder().join("run"))
         .into_iter()
@@ -209,7 +209,7 @@ fn without_a_home_variable_a_store_is_in_the_home_of_the_user_database() {
 fn a_worker_that_grows_past_its_limit_is_replaced_and_no_request_fails() {
     let pwsh = need_pwsh!();
     let folder = tempfile::tempdir().unwrap();
-    let server = odd(pwsh, folder.path(), true);
+    let server = odd(pwsh, folder.path(), true, "30s");
     assert_eq!(server.put(&path("k"), "text/plain", "v").status, 204);
     let before = server.pids_of_workers();
     // 256 MiB a call; the limit is 400 MiB for each worker.
