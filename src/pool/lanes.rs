@@ -11,12 +11,18 @@
 //! worker has put in order what the write left half done. Workers that are just starting are let in, since
 //! one of them may be the one that does it.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::store::StoreId;
+
+/// How long a worker may take from leaving a lane to waiting for its next task.
+const WAY_BACK: Duration = Duration::from_millis(5);
 
 /// How a task uses its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +75,8 @@ struct State<T> {
     entries: VecDeque<Entry<T>>,
     parked: Vec<Parked<T>>,
     held: HashMap<StoreId, Held>,
-    /// Who was alone in a lane last: its copy of the store is the newest.
-    last: HashMap<StoreId, u64>,
+    /// Who was alone in a lane last, and until when it is expected back: its copy of the store is the newest.
+    last: HashMap<StoreId, (u64, Instant)>,
     /// Workers that wait for a task.
     idle: HashMap<u64, Crew>,
     next_ticket: u64,
@@ -156,8 +162,8 @@ impl<T> Lanes<T> {
     /// The next task for a worker of this crew, with its lane; what is parked goes first. Skips and drops
     /// the dead. `None` once the queue is closed and holds nothing for the crew. Cancel safe.
     ///
-    /// A task that wants its lane for itself is left to the worker that was alone in it last, if that one
-    /// waits too: it need not read the store again.
+    /// A task that wants its lane for itself is left to the worker that was alone in it last, if that one waits
+    /// too or has only just left the lane: it need not read the store again.
     pub async fn pull(
         &self,
         worker: u64,
@@ -169,6 +175,7 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            let again = Cell::new(None);
             {
                 let mut state = self.shared.state();
                 state.idle.insert(worker, crew.clone());
@@ -185,8 +192,12 @@ impl<T> Lanes<T> {
                     return Some((task, Some(Permit::new(lane, &self.shared, Some(worker)))));
                 }
                 let mine = |state: &State<T>, entry: &Entry<T>| {
-                    let of_crew = matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
-                    of_crew && state.may_take(worker, crew, entry.lane.as_ref())
+                    if !matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew) {
+                        return false;
+                    }
+                    let left = state.is_left(worker, crew, entry.lane.as_ref());
+                    again.set(left.or(again.get()));
+                    left.is_none()
                 };
                 if let Some(Entry { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
                     return Some((task, lane.map(|lane| Permit::new(lane, &self.shared, Some(worker)))));
@@ -195,7 +206,10 @@ impl<T> Lanes<T> {
                     return None;
                 }
             }
-            changed.await;
+            match again.get() {
+                Some(again) => drop(timeout_at(again, changed).await),
+                None => changed.await,
+            }
         }
     }
 
@@ -333,11 +347,16 @@ impl<T> State<T> {
         Some(entry)
     }
 
-    /// Whether a worker may take a task for this lane, rather than leave it to one that waits too and knows the
-    /// store better.
-    fn may_take(&self, worker: u64, crew: &Crew, lane: Option<&Lane>) -> bool {
-        let Some(Lane { store, mode: Mode::Exclusive }) = lane else { return true };
-        self.last.get(store).is_none_or(|last| *last == worker || self.idle.get(last) != Some(crew))
+    /// Whether a task for this lane is left to another worker, which was alone there last and waits too or is
+    /// on its way back; then, when to look again. Whoever stops waiting tells the others earlier.
+    fn is_left(&self, worker: u64, crew: &Crew, lane: Option<&Lane>) -> Option<Instant> {
+        let Some(Lane { store, mode: Mode::Exclusive }) = lane else { return None };
+        let (last, back_by) = *self.last.get(store).filter(|(last, _)| *last != worker)?;
+        let now = Instant::now();
+        if self.idle.get(&last) == Some(crew) {
+            return Some(now + WAY_BACK);
+        }
+        (now < back_by).then_some(back_by)
     }
 
     /// Takes what is parked for this crew, once nobody else is in its lane, which is held alone from then.
@@ -406,7 +425,7 @@ impl<T> Drop for Permit<T> {
         let mut state = self.shared.state();
         state.give_back(&self.lane);
         if let (Mode::Exclusive, Some(worker)) = (self.lane.mode, self.worker) {
-            state.last.insert(self.lane.store.clone(), worker);
+            state.last.insert(self.lane.store.clone(), (worker, Instant::now() + WAY_BACK));
         }
         drop(state);
         self.shared.changed.notify_waiters();

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
@@ -196,4 +194,27 @@ async fn who_stops_waiting_leaves_what_it_was_left_to_the_others() {
     assert!(other.as_mut().now_or_never().is_none());
     drop(last);
     assert_eq!(timeout(Duration::from_secs(1), other).await.unwrap().unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_a_lane_may_take_it_again_before_others_and_they_do_not_wait_long() {
+    for comes_back in [true, false] {
+        let lanes = Arc::new(filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]));
+        let (_, permit) = lanes.pull(7, &Crew::Shared, alive).await.unwrap();
+        let other = tokio::spawn({
+            let lanes = lanes.clone();
+            async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap().0 }
+        });
+        tokio::task::yield_now().await;
+        drop(permit);
+        tokio::task::yield_now().await;
+        let begun = Instant::now();
+        let taken = if comes_back {
+            lanes.pull(7, &Crew::Shared, alive).await.unwrap().0
+        } else {
+            timeout(Duration::from_secs(1), other).await.unwrap().unwrap()
+        };
+        assert_eq!(taken, 2);
+        assert!(begun.elapsed() <= WAY_BACK * 2, "{:?}", begun.elapsed());
+    }
 }
