@@ -242,7 +242,8 @@ impl Session<'_> {
                     }
                     doubts += 1;
                     let moving = store.files_now() != files || store.changed_lately();
-                    if doubts == DOUBTS || !moving {
+                    // Once proves nothing: a foreign write may stand still for as long as the unlock takes.
+                    if doubts == DOUBTS || (doubts > 1 && !moving) {
                         return Err(self.refused(&fault, files));
                     }
                     sleep(MID_WRITE).await;
@@ -341,8 +342,9 @@ impl Session<'_> {
             if doubts == 1 && fault.id == "GetSecretInvalidOperation" && self.is_azure() {
                 continue;
             }
-            if locked || (doubtful && moving && doubts < DOUBTS) {
-                if moving {
+            let once_refused = refused && doubts == 1;
+            if locked || once_refused || (doubtful && moving && doubts < DOUBTS) {
+                if moving || once_refused {
                     sleep(MID_WRITE).await;
                 }
                 refresh = self.can_refresh() || self.is_old()?;

@@ -139,6 +139,25 @@ async fn a_secret_that_is_missing_is_said_to_be_soon() {
     assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_refusal_of_a_password_proves_nothing_and_two_do() {
+    for (refusals, opens) in [(1, true), (usize::MAX, false)] {
+        let place = Place::new();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let script = move |_, call: &Value| match counted.fetch_add(1, SeqCst) {
+            n if n < refusals => Reaction::Say(vec![fault(call, "SecretStoreUnlockFailed")]),
+            _ => Reaction::Say(vec![ok(call, &json!({ "authentication": "Password" }))]),
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut worker = Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap();
+        let outcome = place.session(&mut worker).unlock().await;
+        assert_eq!(outcome.is_ok(), opens, "{outcome:?}");
+        assert!(opens || matches!(outcome, Err(Trouble::Locked { .. })));
+        assert_eq!(asked.load(SeqCst), 2);
+    }
+}
+
 fn told(module: &str) -> String {
     let mut extension = Extension::new("v", module);
     extension.parameters.0 =
