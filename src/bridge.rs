@@ -324,11 +324,16 @@ impl Bridge {
     }
 
     /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
-    /// is nobody else's.
-    pub fn take_over(&self) {
+    /// is nobody else's, and what it could not put right is this one's to put right.
+    pub fn take_over(&self, old: &Bridge) {
+        let theirs = old.0.vaults.stores();
         for store in self.0.vaults.stores() {
             store.wrote(store.files_now());
+            if let Some(old) = theirs.iter().find(|old| old.id == store.id) {
+                store.take_from(old);
+            }
         }
+        self.0.vaults.ledger().take_from(old.0.vaults.ledger());
     }
 
     /// Takes no more vault work, waits for what is under way, unregisters what was registered, and ends the

@@ -325,10 +325,13 @@ impl Fault {
     /// Stars out texts in all that is for people. The shortest are left: they would star out half of it.
     pub fn hide(&mut self, texts: &[&str]) {
         const SHORTEST: usize = 4;
+        // The longest first: a short one may be a part of it, and would leave the rest to be read.
+        let mut longest_first: Vec<&&str> = texts.iter().filter(|hidden| hidden.len() >= SHORTEST).collect();
+        longest_first.sort_by_key(|hidden| std::cmp::Reverse(hidden.len()));
         let hide = |text: &mut String| {
-            for hidden in texts.iter().filter(|hidden| hidden.len() >= SHORTEST) {
-                if text.contains(hidden) {
-                    *text = text.replace(hidden, "***");
+            for hidden in &longest_first {
+                if text.contains(**hidden) {
+                    *text = text.replace(**hidden, "***");
                 }
             }
         };

@@ -65,6 +65,8 @@ struct State {
     /// The data file of before a write that is not known to have ended well.
     kept: Option<Bytes>,
     authentication: Authentication,
+    /// The worker that wrote last, if it was one of ours and its write was acknowledged.
+    last_writer: Option<u64>,
     /// What last unlocked it, where it has one password for all of its vaults.
     password: Option<Text>,
     /// Seconds from an unlock; `None` is for ever.
@@ -139,9 +141,15 @@ impl Store {
         self.state().generation
     }
 
-    /// Notes a write of our own (or one whose outcome is unknown), which left the files so.
+    /// Notes a write of our own whose outcome or writer is unknown, which left the files so.
     pub fn wrote(&self, files: Fingerprint) -> u64 {
+        self.wrote_by(files, None)
+    }
+
+    /// Notes a write of our own, which left the files so, by the worker whose write was acknowledged.
+    pub fn wrote_by(&self, files: Fingerprint, worker: Option<u64>) -> u64 {
         let mut state = self.state();
+        state.last_writer = worker;
         state.generation += 1;
         state.expected = Some(files);
         // Between our write and this look at the files theirs would pass for ours.
@@ -149,6 +157,11 @@ impl Store {
             state.uninspected = true;
         }
         state.generation
+    }
+
+    /// The worker whose acknowledged write was the last one, by anybody that we know of.
+    pub fn last_writer(&self) -> Option<u64> {
+        self.state().last_writer
     }
 
     /// Compares the files with what we left, by a caller that holds the lane. A difference is somebody
@@ -167,6 +180,7 @@ impl Store {
             }
             Some(_) => {
                 state.kept = None;
+                state.last_writer = None;
                 state.expected = Some(files);
                 state.generation += 1;
                 state.foreign_changes += 1;

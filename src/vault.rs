@@ -105,6 +105,11 @@ pub enum Verb {
         /// Its metadata.
         metadata: Option<Metadata>,
     },
+    /// Put right what a failed write of ours has left, if that is still to be done.
+    Settle {
+        /// The key.
+        key: String,
+    },
     /// Remove a key.
     Remove {
         /// The key.
@@ -205,7 +210,7 @@ impl Entry {
 impl Verb {
     /// Whether it may change the vault.
     pub fn writes(&self) -> bool {
-        matches!(self, Verb::Set { .. } | Verb::PutBack { .. } | Verb::Remove { .. })
+        matches!(self, Verb::Set { .. } | Verb::PutBack { .. } | Verb::Settle { .. } | Verb::Remove { .. })
     }
 
     /// The key it is about.
@@ -214,6 +219,7 @@ impl Verb {
             Verb::Get { key, .. }
             | Verb::Set { key, .. }
             | Verb::PutBack { key, .. }
+            | Verb::Settle { key }
             | Verb::Remove { key } => Some(key),
             Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
         }
@@ -434,6 +440,7 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
         }
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
         Verb::List => Some(Outcome::List(local.list()?)),
-        Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
+        // Its writes are one step, so nothing is left half done.
+        Verb::Settle { .. } | Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
     })
 }

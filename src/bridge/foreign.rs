@@ -11,7 +11,7 @@ use super::Inner;
 use crate::pool::Pool;
 use crate::pool::lanes::{Lane, Mode};
 use crate::store::{FOREIGN_STEPS, Store};
-use crate::vault::ledger::Acknowledged;
+use crate::vault::ledger::{Acknowledged, Debt};
 use crate::vault::{Outcome, Verb};
 
 /// How often the files of stores are looked at for foreign changes.
@@ -63,9 +63,9 @@ async fn look_at(inner: &Inner, pool: &Pool, store: &Arc<Store>) {
 /// Puts back what failed writes of ours have destroyed and could not restore at once.
 async fn put_back(inner: &Inner, store: &Arc<Store>) {
     for line in inner.vaults.ledger().owed(&store.id) {
-        let Acknowledged { vault, key, value, .. } = line;
-        let (Some((value, metadata)), Ok(entry)) = (value, inner.vaults.get(&vault)) else { continue };
-        let verb = Verb::PutBack { key: key.clone(), value, metadata };
+        let Debt { vault, key, .. } = line;
+        let Ok(entry) = inner.vaults.get(&vault) else { continue };
+        let verb = Verb::Settle { key: key.clone() };
         let deadline = Instant::now() + inner.plan.limits.deadline;
         match inner.vaults.perform(&entry, verb, deadline).await {
             Ok(_) => tracing::warn!(vault, key, "the old value of a write that failed half-way is back"),

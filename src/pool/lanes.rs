@@ -179,9 +179,14 @@ impl<T> Lanes<T> {
             {
                 let mut state = self.shared.state();
                 state.idle.insert(worker, crew.clone());
+                let before = state.entries.len();
                 state
                     .entries
                     .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
+                if state.entries.len() != before {
+                    // Others may have waited behind them.
+                    self.shared.changed.notify_waiters();
+                }
                 while let Some(Parked { store, task, .. }) = state.take_parked(crew) {
                     let lane = Lane { store, mode: Mode::Exclusive };
                     if is_dead(&task) {
@@ -310,7 +315,14 @@ impl<T> State<T> {
         let mut blocked: HashSet<&StoreId> = HashSet::new();
         let mut found = None;
         for (index, entry) in self.entries.iter().enumerate() {
-            if has_worker && matches!(entry.wants, Wants::Worker { .. }) {
+            if let (true, Wants::Worker { crew, .. }) = (has_worker, &entry.wants) {
+                // Passed over, since it may wait for this very worker; but not where an idle one will take it as
+                // soon as its lane is free, or readers that come and go would keep it out for ever.
+                if let Some(Lane { store, mode: Mode::Exclusive }) = &entry.lane
+                    && self.idle.values().any(|idle| idle == crew)
+                {
+                    blocked.insert(store);
+                }
                 continue;
             }
             if let Some(lane) = &entry.lane {
@@ -365,8 +377,9 @@ impl<T> State<T> {
         let is_free = |store| held.get(store).is_none_or(|held: &Held| held.shared == 0 && !held.exclusive);
         let index = self.parked.iter().position(|parked| parked.crew == *crew && is_free(&parked.store))?;
         let parked = self.parked.remove(index);
+        let more = self.parked.iter().any(|other| other.store == parked.store);
         let held = self.held.entry(parked.store.clone()).or_default();
-        (held.parked, held.exclusive) = (false, true);
+        (held.parked, held.exclusive) = (more, true);
         Some(parked)
     }
 
@@ -442,9 +455,10 @@ impl<T> Drop for Idle<'_, T> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.idle.remove(&self.worker);
-        let is_empty = state.entries.is_empty();
+        // The last task of a closed queue is news too, for those who wait for its end.
+        let is_news = !state.entries.is_empty() || state.closed;
         drop(state);
-        if !is_empty {
+        if is_news {
             self.shared.changed.notify_waiters();
         }
     }

@@ -107,7 +107,7 @@ impl Slot {
     async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
         match state {
             State::Starting { attempt } => self.start(attempt).await,
-            State::Ready { .. } => self.wait(task).await,
+            State::Ready { proven, .. } => self.wait(proven, task).await,
             State::Busy => match task.take() {
                 Some((task, permit)) => self.work(task, permit).await,
                 None => Event::Done,
@@ -136,8 +136,9 @@ impl Slot {
     }
 
     /// Waits for a task, for the worker to break, or for its time to be over.
-    async fn wait(&mut self, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
-        if self.leave_alone().await {
+    async fn wait(&mut self, proven: bool, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+        // One that has done nothing yet has no better successor.
+        if proven && self.leave_alone().await {
             return Event::Broke;
         }
         self.consider_successor();

@@ -180,6 +180,8 @@ impl Asking {
         set: Call<'_>,
         member: &str,
     ) -> Result<(), Failure> {
+        // Before the lock, which the init block of another vault may need.
+        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
         let key = Key::Vault(entry.number);
         let locks = self.core.locks.clone();
         locks

@@ -47,12 +47,13 @@ impl Front {
         let mut turn = pin!(self.turn.write());
         let mut held = timeout_at(until, turn.as_mut()).await.ok();
         // Writes whose callers have gone may still be under way.
-        self.bridge().stop(until.saturating_duration_since(Instant::now()).max(LAST)).await;
+        let old = self.bridge();
+        old.stop(until.saturating_duration_since(Instant::now()).max(LAST)).await;
         if held.is_none() {
             // Requests whose workers were killed are answered at once; others write to no store.
             held = timeout(HAND_OVER, turn).await.ok();
         }
-        bridge.take_over();
+        bridge.take_over(&old);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { bridge, service };
         drop(held);
     }

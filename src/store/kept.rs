@@ -22,6 +22,12 @@ impl Store {
         self.state().kept = content;
     }
 
+    /// Takes over what another bridge's view of the same store has kept.
+    pub fn take_from(&self, old: &Store) {
+        let kept = old.state().kept.take();
+        self.state().kept = kept;
+    }
+
     /// The file was read well since: what was kept is not needed any more.
     pub fn is_whole(&self) {
         self.state().kept = None;
@@ -42,6 +48,7 @@ impl Store {
             return false;
         }
         state.kept = None;
+        state.last_writer = None;
         state.generation += 1;
         state.expected = Some(self.files_now());
         tracing::warn!(store = %self.id, "a write that failed had left the store unreadable; what was there before is back");

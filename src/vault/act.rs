@@ -66,6 +66,9 @@ pub struct Done {
     change: Option<Change>,
 }
 
+/// The kind of an error that says not-found of a secret that is there.
+const STILL_THERE: &str = "System.InvalidOperationException";
+
 /// What a write makes of what.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -105,6 +108,19 @@ impl Began {
 }
 
 impl Change {
+    /// Whether what is there now is what was there before or what was to be there.
+    pub fn is_whole(&self, now: Option<&SecretValue>) -> bool {
+        match (now, &self.before, &self.after) {
+            (None, None, _) | (None, _, None) => true,
+            (None, Some(_), Some(_)) => false,
+            (Some(now @ SecretValue::Hashtable(_)), before, after) => {
+                before.as_ref().is_some_and(|before| now.looks_like(&before.value))
+                    || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
+            }
+            (Some(_), _, _) => true,
+        }
+    }
+
     /// Whether a write that was cut off may have left neither of the two.
     fn may_be_half_done(&self) -> bool {
         let is_table = |value: &SecretValue| matches!(value, SecretValue::Hashtable(_));
@@ -189,13 +205,19 @@ impl Act {
     async fn perform(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
         let mut session = Session { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
         match &self.verb {
-            Verb::Get { key, detail } => match session.get(key, *detail).await {
-                // It is not there because we could not put it back yet.
-                Err(Trouble::Fault(fault)) if is_not_found(&fault) && self.ledger.owes(&self.entry, key) => {
-                    Err(Trouble::Owed)
+            Verb::Get { key, detail } => {
+                let got = session.get(key, *detail).await;
+                let now = match &got {
+                    Ok(reply) => Some(&reply.value),
+                    Err(Trouble::Fault(fault)) if is_not_found(fault) => None,
+                    Err(_) => return got.map(Outcome::Value),
+                };
+                // It is not there, or not whole, because we could not put it right yet.
+                if self.ledger.owes(&self.entry, key).is_some_and(|change| !change.is_whole(now)) {
+                    return Err(Trouble::Owed);
                 }
-                got => got.map(Outcome::Value),
-            },
+                got.map(Outcome::Value)
+            }
             Verb::List => session.list().await.map(Outcome::List),
             Verb::Unlock => session.unlock().await.map(|_| Outcome::Done),
             Verb::UnlockWith { password } => {
@@ -205,6 +227,10 @@ impl Act {
             }
             Verb::Set { key, value, metadata, member } => {
                 let before = session.before_write(key).await?;
+                if member.is_some() && self.ledger.owes(&self.entry, key).is_some() {
+                    // Its siblings are not to be seen yet.
+                    return Err(Trouble::Owed);
+                }
                 let value = match member {
                     Some(member) => Arc::new(session.merged(key, member, value, before.as_ref()).await?),
                     None => value.clone(),
@@ -225,11 +251,31 @@ impl Act {
                 let set = session.set(key, value, metadata.as_ref(), None).await;
                 self.mend(&mut session, key, change, set).await
             }
+            Verb::Settle { key } => {
+                // A client may have written the key anew, or removed it.
+                let Some(change) = self.ledger.owes(&self.entry, key) else { return Ok(Outcome::Done) };
+                self.begin()?;
+                session.restore(key, &change).await.map(|_| Outcome::Done)
+            }
             Verb::Remove { key } => {
                 let before = session.before_write(key).await?;
+                if before.is_none() && self.ledger.owes(&self.entry, key).is_some() {
+                    // It was still to be put back; now it is not.
+                    return Ok(Outcome::Done);
+                }
                 let change = change.insert(Change { before, after: None });
                 self.begin()?;
-                let removed = session.remove(key).await;
+                let mut removed = session.remove(key).await;
+                if let Err(Trouble::Fault(fault)) = &mut removed
+                    && change.before.is_some()
+                    && is_not_found(fault)
+                {
+                    // SecretStore calls whatever keeps it from removing a secret not found.
+                    match session.before_write(key).await? {
+                        None => removed = Ok(()),
+                        Some(_) => STILL_THERE.clone_into(&mut fault.kind),
+                    }
+                }
                 self.mend(&mut session, key, change, removed).await
             }
         }

@@ -36,7 +36,17 @@ struct Lines {
     noted: u64,
     stores: HashMap<StoreId, HashMap<String, Acknowledged>>,
     /// What a write of ours has destroyed, and nobody could put back yet.
-    owed: HashMap<StoreId, HashMap<String, Acknowledged>>,
+    owed: HashMap<StoreId, HashMap<String, Debt>>,
+}
+
+/// A key that a failed write of ours has left with neither its old nor its new value.
+#[derive(Debug, Clone)]
+pub struct Debt {
+    /// The vault it was written through.
+    pub vault: String,
+    /// The key.
+    pub key: String,
+    change: Change,
 }
 
 /// Everything noted before a moment.
@@ -74,7 +84,26 @@ impl Ledger {
             Verb::Remove { key } => {
                 written.remove(&fold(key));
             }
-            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => {}
+            Verb::Settle { .. } | Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => {}
+        }
+    }
+
+    /// Takes over what another ledger holds: a new bridge's, of the one before.
+    pub fn take_from(&self, other: &Ledger) {
+        let theirs = std::mem::take(&mut *other.lines());
+        let mut lines = self.lines();
+        lines.noted = lines.noted.max(theirs.noted);
+        for (store, keys) in theirs.stores {
+            let ours = lines.stores.entry(store).or_default();
+            for (key, line) in keys {
+                ours.entry(key).or_insert(line);
+            }
+        }
+        for (store, keys) in theirs.owed {
+            let ours = lines.owed.entry(store).or_default();
+            for (key, debt) in keys {
+                ours.entry(key).or_insert(debt);
+            }
         }
     }
 
@@ -87,19 +116,17 @@ impl Ledger {
 
     /// Notes what a failed write may have destroyed; the next write of the key settles it.
     pub fn owe(&self, entry: &Entry, key: &str, change: &Change) {
-        let Some(before) = &change.before else { return };
-        let value = Some((Arc::new(before.value.clone()), Some(before.metadata.clone())));
-        let line = Acknowledged { vault: entry.plan.name.clone(), key: key.to_owned(), value, number: 0 };
-        self.lines().owed.entry(entry.store.id.clone()).or_default().insert(fold(key), line);
+        let debt = Debt { vault: entry.plan.name.clone(), key: key.to_owned(), change: change.clone() };
+        self.lines().owed.entry(entry.store.id.clone()).or_default().insert(fold(key), debt);
     }
 
-    /// Whether a key's value is still to be put back.
-    pub fn owes(&self, entry: &Entry, key: &str) -> bool {
-        self.lines().owed.get(&entry.store.id).is_some_and(|owed| owed.contains_key(&fold(key)))
+    /// What is still to be put right at a key, if anything is.
+    pub fn owes(&self, entry: &Entry, key: &str) -> Option<Change> {
+        Some(self.lines().owed.get(&entry.store.id)?.get(&fold(key))?.change.clone())
     }
 
-    /// All that is still to be put back.
-    pub fn owed(&self, store: &StoreId) -> Vec<Acknowledged> {
+    /// All that is still to be put right.
+    pub fn owed(&self, store: &StoreId) -> Vec<Debt> {
         self.lines().owed.get(store).map(|owed| owed.values().cloned().collect()).unwrap_or_default()
     }
 

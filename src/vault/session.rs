@@ -151,12 +151,21 @@ impl Session<'_> {
         let (vault, name) = (self.registered(), key.to_owned());
         // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
         // somebody else writes too.
-        let always_refresh = self.entry.store.is_shared();
-        let present = self
-            .settled(always_refresh, |refresh| {
-                Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
-            })
-            .await;
+        let mut always_refresh = self.entry.store.is_shared();
+        let mut doubts = 0;
+        let present = loop {
+            let present = self
+                .settled(always_refresh, |refresh| {
+                    Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
+                })
+                .await;
+            doubts += 1;
+            // Somebody else has written while we read: what they wrote would not be in what we write.
+            if doubts == DOUBTS || !self.can_refresh() || !self.entry.store.foreign_change() {
+                break present;
+            }
+            always_refresh = true;
+        };
         match present {
             Ok(reply) => Ok(Some(reply)),
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(None),
@@ -257,15 +266,7 @@ impl Session<'_> {
     /// new one: an overwrite deletes first, and a table is written member by member.
     pub async fn restore(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
         let now = self.before_write(key).await?.map(|now| now.value);
-        let whole = match (&now, &change.before, &change.after) {
-            (None, None, _) | (None, _, None) => true,
-            (None, Some(_), Some(_)) => false,
-            (Some(now @ SecretValue::Hashtable(_)), before, after) => {
-                before.as_ref().is_some_and(|before| now.looks_like(&before.value))
-                    || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
-            }
-            (Some(_), _, _) => true,
-        };
+        let whole = change.is_whole(now.as_ref());
         match &change.before {
             _ if whole => {}
             Some(before) => self.set(key, &before.value, Some(&before.metadata), None).await?,
@@ -280,13 +281,20 @@ impl Session<'_> {
         store.foreign_change();
         store.keep();
         let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
-        // Whatever the outcome, the files may have changed: every other copy is old now.
+        // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
+        // another's write: about five seconds after that SecretStore reads the file beside whatever it is doing
+        // and may put what it read over what we have just written, in memory alone. Of its own writes it
+        // does not.
+        let writer = self.worker.number();
+        let again = store.last_writer() == Some(writer);
         let files = store.files_now();
-        let generation = store.wrote(files.clone());
+        let generation = store.wrote_by(files.clone(), outcome.is_ok().then_some(writer));
         if outcome.is_ok() {
             store.is_whole();
-            let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
-            self.saw(generation, files, unlocked);
+            if again || !self.can_refresh() {
+                let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
+                self.saw(generation, files, unlocked);
+            }
         }
         Ok(outcome.map(|Empty {}| ())?)
     }
@@ -314,13 +322,21 @@ impl Session<'_> {
             let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
             let outcome = self.worker.call::<T>(op(refresh), self.until).await;
             let refused = matches!(&outcome, Err(CallError::Fault(fault)) if is_refused_unlock(fault));
-            if refresh && !refused {
+            let read = match &outcome {
+                Ok(_) => true,
+                Err(CallError::Fault(fault)) => is_not_found(fault),
+                Err(CallError::Broken(_)) => false,
+            };
+            if refresh && read {
                 store.unlocked();
                 self.saw(generation, files.clone(), Some(now));
             }
             let fault = match outcome {
                 Ok(reply) => {
-                    store.is_whole();
+                    // What comes from memory says nothing of the file.
+                    if refresh || unlocked_now || !self.can_refresh() {
+                        store.is_whole();
+                    }
                     return Ok(reply);
                 }
                 Err(CallError::Fault(fault)) => fault,

@@ -49,20 +49,24 @@ fn value(call: &Value) -> Reaction {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_write_between_our_look_at_the_files_and_our_write_is_noticed() {
+async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_noticed() {
     let place = Place::new();
-    let file = place.file.clone();
+    let (file, asked) = (place.file.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = asked.clone();
     let mut worker = worker(move |call| {
-        if call["op"].get("get").is_some() {
-            std::fs::write(&file, "theirs, with something of ours erased").unwrap();
+        if call["op"].get("get").is_some() && counted.fetch_add(1, SeqCst) == 0 {
+            std::fs::write(&file, "theirs, with something new").unwrap();
         }
         value(call)
     })
     .await;
     let mut session = place.session(&mut worker);
     let before = session.before_write("k").await.unwrap();
+    assert_eq!((asked.load(SeqCst), place.entry.store.foreign_changes()), (2, 1));
+    assert!(place.entry.store.take_uninspected());
+    std::fs::write(&place.file, "theirs, with something of ours erased").unwrap();
     session.set("k", &SecretValue::string("new"), None, before.as_ref()).await.unwrap();
-    assert_eq!(place.entry.store.foreign_changes(), 1);
+    assert_eq!(place.entry.store.foreign_changes(), 2);
     assert!(place.entry.store.take_uninspected());
 }
 
@@ -80,8 +84,9 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
     .await;
     let mut session = place.session(&mut worker);
     let new = SecretValue::string("new");
-    // The first unlocks before it reads; the second finds all as the first left it.
-    for _ in 0..2 {
+    // The first unlocks before it reads; the second reads again, since somebody else may have written shortly
+    // before the first; the third finds all as the second left it.
+    for _ in 0..3 {
         session.before_write("k").await.unwrap();
         session.set("k", &new, None, None).await.unwrap();
     }
@@ -94,7 +99,7 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
     tokio::time::sleep(Duration::from_secs(11)).await;
     session.until = Instant::now() + Duration::from_secs(10);
     session.before_write("k").await.unwrap();
-    assert_eq!(*refreshed.lock().unwrap(), [false, false, true, true, true, false]);
+    assert_eq!(*refreshed.lock().unwrap(), [false, true, false, true, true, true, false]);
 }
 
 #[tokio::test(start_paused = true)]
