@@ -91,7 +91,7 @@ fn assert_holds(server: &Server, key: &str, value: &str) {
 /// Writes until the trouble shows: a file has some room left in its last block.
 fn nothing_is_lost(name: &str, server: &Server, trouble: &Trouble) {
     let large = "x".repeat(5_000);
-    for key in ["kept", "overwritten"] {
+    for key in ["kept", "overwritten", "removed"] {
         assert_eq!(put(server, key, "old"), 204, "{}", server.stderr());
     }
     trouble.begin(server);
@@ -103,6 +103,14 @@ fn nothing_is_lost(name: &str, server: &Server, trouble: &Trouble) {
     assert!(!code.is_empty());
     for key in ["kept", "overwritten"] {
         assert_holds(server, key, "old");
+    }
+    // A smaller file may find room; else it is there still, and nobody is told otherwise.
+    match server.delete(&path("removed")).status {
+        204 => assert_eq!(server.get(&path("removed")).status, 404),
+        status => {
+            assert!(matches!(status, 500..600), "{status}");
+            assert_holds(server, "removed", "old");
+        }
     }
     assert_eq!(server.get("/health").status, 200);
     trouble.end(server);

@@ -70,6 +70,26 @@ async fn a_script_with_a_worker_gets_its_lane_before_tasks_that_have_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn scripts_that_come_and_go_do_not_keep_out_a_writer_whose_worker_is_idle() {
+    let lanes = Lanes::new(8);
+    let shared = || Lane { store: "s".into(), mode: Mode::Shared };
+    let first = lanes.acquire(shared()).await;
+    let idle = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    lanes.push(1, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    let mut second = Box::pin(lanes.acquire(shared()));
+    assert!(second.as_mut().now_or_never().is_none(), "the writer is next");
+    drop(first);
+    let (task, permit) = timeout(Duration::from_secs(1), idle).await.unwrap().unwrap();
+    assert_eq!(task, 1);
+    drop(permit);
+    timeout(Duration::from_secs(1), second).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_given_up_is_free_again() {
     let lanes = filled(&[(1, lane("s", Mode::Shared))]);
     let reader = pulled(&lanes).await.unwrap();
