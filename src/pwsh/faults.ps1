@@ -114,7 +114,8 @@ function ConvertFrom-BridgeFault([System.Collections.IDictionary] $Fault) {
 # Text for a fault or a log line: the call's own secrets starred out, then cut.
 function Hide-BridgeSecret([string] $Text, $Secrets) {
     if ($null -ne $Secrets) {
-        foreach ($secret in $Secrets) {
+        # The longest first: a short one may be a part of it, and would leave the rest to be read.
+        foreach ($secret in $Secrets | Sort-Object -Property Length -Descending) {
             if ($secret.Length -ge $script:ShortestSecret) { $Text = $Text.Replace($secret, '***') }
         }
     }

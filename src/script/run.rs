@@ -118,7 +118,6 @@ struct PlanCall<'a> {
     script: &'a str,
     arguments: &'a [String],
     check: bool,
-    loopback: bool,
 }
 
 #[derive(Deserialize)]
@@ -227,8 +226,7 @@ impl Declared {
         struct Call<'a> {
             plan: PlanCall<'a>,
         }
-        let (check, loopback) = (options.check, options.loopback);
-        let plan = PlanCall { script, arguments: &options.parameters, check, loopback };
+        let plan = PlanCall { script, arguments: &options.parameters, check: options.check };
         let encoded = serde_json::value::to_raw_value(&Call { plan });
         let raw = encoded.map_err(|_| crate::worker::Broken::Protocol("the plan call does not encode"))?;
         let mut asking = Asking::new(self.core.clone(), until);

@@ -542,6 +542,39 @@ Test-Rule 'the init block may have using values' {
     $null = Invoke-Plan "`$x = 'u'`nStart-PodeServer { Register-PodeSecretVault -Name v -ModuleName m -InitScriptBlock { `$global:Bound = `$using:x } }"
     Assert-Equal $global:Bound 'u'
 }
+Test-Rule 'a table keeps its bytes, and nothing of what a request has read is shown' {
+    $null = Invoke-Plan 'Start-PodeServer { Set-PodeSecret -Key k -Vault v -InputObject @{ one = [byte[]](7); many = [byte[]](1, 2, 3); text = "x" } }'
+    $value = (Get-Ask 'set')['value']['v']
+    Assert-Equal "$($value['one']['t']) $($value['one']['v']) $($value['many']['v']) $($value['text']['v'])" 'bytes Bw== AQID x'
+    $module = Get-Module Pode
+    $hidden = & $module {
+        $script:Seen.Clear()
+        Add-SeenSecret @([pscredential]::new('u', (ConvertTo-SecureText 'pass')), [pscustomobject]@{ A = [ordered]@{ B = 'password123' } })
+        Hide-SeenSecret 'pass and password123'
+        $script:Seen.Clear()
+    }
+    Assert-Equal $hidden '*** and ***'
+}
+Test-Rule 'a body that is not in its charset is bad, whoever names the charset' {
+    foreach ($type in 'application/json', 'application/json; charset=utf-8') {
+        $bytes = [byte[]]@(0x22, 0xff, 0x22)
+        $thrown = try { $null = & (Get-Module Pode) { param($b, $t) Read-RequestBody $b $t } $bytes $type; '' } catch { $_.FullyQualifiedErrorId.Split(',')[0] }
+        Assert-Equal $thrown 'BadBody'
+    }
+}
+Test-Rule 'a block that is a function has its parameters' {
+    $null = Invoke-Plan 'function Show-It($Word) { Write-PodeTextResponse $Word }
+        Start-PodeServer { Add-PodeRoute -Method Get -Path "/" -ScriptBlock ${function:Show-It} -ArgumentList w }'
+    $ask = Get-Ask 'route-add'
+    Start-Worker
+    Assert-Equal (Get-ResponseText (Invoke-TestRoute 1 (New-TestEvent) $ask['arguments'])) 'w'
+}
+Test-Rule 'a host that is none breaks no request' {
+    $test = New-TestEvent
+    $test['headers'] = @(, @('Host', 'a:99999'))
+    $response = Invoke-RouteText 'Write-PodeTextResponse $WebEvent.Request.Url.AbsolutePath' $test
+    Assert-Equal (Get-ResponseText $response) $test['path']
+}
 Test-Rule 'a hot route takes less than a millisecond' {
     Set-CoreSecret 'X' 'v'
     $null = Invoke-RouteText 'Write-PodeJsonResponse @{ Value = $secret:X }'

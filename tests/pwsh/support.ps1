@@ -116,7 +116,7 @@ function global:Import-Pode {
 function global:Invoke-Plan([string] $Text, [string[]] $Arguments = @()) {
     Import-Pode
     $path = New-TestScript $Text
-    Invoke-BridgeScript ([ordered]@{ plan = [ordered]@{ script = $path; arguments = $Arguments; check = $false; loopback = $false } })
+    Invoke-BridgeScript ([ordered]@{ plan = [ordered]@{ script = $path; arguments = $Arguments; check = $false } })
 }
 
 # Takes what was planned into a fresh module, as a pool's worker does, and gives the ids of the routes.

@@ -79,7 +79,7 @@ function Split-ContentType([string] $ContentType) {
     $encoding = $script:StrictUtf8
     foreach ($part in $parts) {
         if ($part -match '^\s*charset\s*=\s*"?(?<name>[^"\s]+)"?\s*$') {
-            try { $encoding = [System.Text.Encoding]::GetEncoding($Matches['name']) }
+            try { $encoding = [System.Text.Encoding]::GetEncoding($Matches['name'], [System.Text.EncoderFallback]::ExceptionFallback, [System.Text.DecoderFallback]::ExceptionFallback) }
             catch { throw (New-CommandError "the charset '$($Matches['name'])' is not known" $script:BodyError 'InvalidData') }
         }
     }
@@ -98,7 +98,7 @@ function Read-RequestBody([byte[]] $Bytes, [string] $ContentType) {
     }
     try { $text = $encoding.GetString($Bytes) }
     catch {
-        if ($type -match '/(json|xml|csv|x-www-form-urlencoded)$') { throw (New-CommandError 'the body is not valid UTF-8' $script:BodyError 'InvalidData') }
+        if ($type -match '/(json|xml|csv|x-www-form-urlencoded)$') { throw (New-CommandError 'the body is not valid in its charset' $script:BodyError 'InvalidData') }
         $text = [System.Text.Encoding]::Latin1.GetString($Bytes)
     }
     if ($text.Length -gt 0 -and $text[0] -eq [char]0xFEFF) { $text = $text.Substring(1) }

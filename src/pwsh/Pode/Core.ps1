@@ -10,13 +10,20 @@ $script:Seen = [System.Collections.Generic.HashSet[string]]::new()
 # Shorter ones would star out half of every message.
 $script:ShortestSecret = 3
 
-function Add-SeenSecret($Value) {
+function Add-SeenSecret($Value, [int] $Depth = 0) {
     if ($Value -is [string]) { if ($Value.Length -ge $script:ShortestSecret) { $null = $script:Seen.Add($Value) } }
-    elseif ($Value -is [hashtable]) { foreach ($item in $Value.Values) { Add-SeenSecret $item } }
+    elseif ($null -eq $Value -or $Value -is [ValueType] -or $Value -is [byte[]] -or $Depth -gt $script:SerializeDepth) { return }
+    elseif ($Value -is [securestring]) { Add-SeenSecret (ConvertFrom-SecureText $Value) }
+    elseif ($Value -is [pscredential]) { Add-SeenSecret (ConvertFrom-SecureText $Value.Password) }
+    elseif ($Value -is [System.Collections.IDictionary]) { foreach ($item in $Value.Values) { Add-SeenSecret $item ($Depth + 1) } }
+    elseif ($Value -is [System.Collections.IList]) { foreach ($item in $Value) { Add-SeenSecret $item ($Depth + 1) } }
+    elseif ($Value -is [System.Management.Automation.PSCustomObject]) { foreach ($item in $Value.psobject.Properties) { Add-SeenSecret $item.Value ($Depth + 1) } }
 }
 
+# The longest first: a short one may be a part of it, and would leave the rest to be read.
 function Hide-SeenSecret([string] $Text) {
-    foreach ($secret in $script:Seen) { $Text = $Text.Replace($secret, '***') }
+    if ($script:Seen.Count -eq 0) { return $Text }
+    foreach ($secret in $script:Seen | Sort-Object -Property Length -Descending) { $Text = $Text.Replace($secret, '***') }
     $Text
 }
 

@@ -86,5 +86,7 @@ function Test-PodeHeader {
     [CmdletBinding()]
     [OutputType([bool])]
     param([Parameter(Mandatory)] [string] $Name, [switch] $Response)
-    -not [string]::IsNullOrWhiteSpace((Get-PodeHeader @PSBoundParameters))
+    $current = Get-CurrentEvent
+    $headers = if ($Response) { $current.Response.Headers } else { $current.Request.Headers }
+    $headers.ContainsKey($Name)
 }

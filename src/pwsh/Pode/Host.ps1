@@ -72,7 +72,6 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $bridge = $script:Bridge
     $bridge.Mode = 'plan'
     $bridge.Check = [bool]$Plan['check']
-    $bridge.Loopback = [bool]$Plan['loopback']
     $bridge.Modules = @(Get-Module).ForEach({ $_.Path })
     Register-VaultProxy
     try {
@@ -97,8 +96,9 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
 function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
     $id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
     $fault = (New-FaultError $Record).Exception.Data['SecretBridge.Fault']
-    # The script's own parameters are bound before any line of it runs.
-    $own = -not $fault.Contains('position') -or -not $script:Bridge.Checked.Contains([string]$fault['position']['script'])
+    # The script's own parameters are bound before any line of it runs: the place is then that of the binder.
+    $own = -not $fault.Contains('position') -or ($Record.Exception -is [System.Management.Automation.ParameterBindingException] -and
+        $fault['position']['script'] -notlike '*.psm1' -and -not $script:Bridge.Checked.Contains([string]$fault['position']['script']))
     $hint = switch ($id) {
         'MissingMandatoryParameter' { if ($own) { 'give the script''s parameters after its name, e.g. server.ps1 -Name value' } }
         'NamedParameterNotFound' { if ($own) { 'the script has no such parameter' } else { 'docs/pode.md lists the parameters of each command' } }
@@ -146,7 +146,7 @@ function Import-RequiredModule($Tree) {
 # Modules that the script has loaded, for the workers.
 function Export-ScriptModule {
     foreach ($module in Get-Module) {
-        if ($module.Path -in $script:Bridge.Modules -or $module.Name -match '^(Pode|SecretBridge\.|Microsoft\.PowerShell\.)') { continue }
+        if ($module.Path -in $script:Bridge.Modules -or $module.Name -match '^(Pode$|SecretBridge\.|Microsoft\.PowerShell\.)') { continue }
         if (-not $module.Path -or $module.Path -notmatch '\.(psd1|psm1|dll|ps1)$') {
             Write-ScriptLog 'warning' "the module '$($module.Name)' was made in memory and does not reach the workers"
             continue
@@ -195,8 +195,9 @@ function Initialize-RouteCode {
         headers = @(@('Host', 'localhost'), @('Content-Type', 'application/json')); version = '1.1'; context = ''; remote = '127.0.0.1:1'; timestamp = ''
         endpoint = [ordered]@{ protocol = 'http'; address = 'localhost'; name = '' }; route = [ordered]@{ path = '/'; method = 'POST' }
     }
-    $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived })
-    $blocks.Remove(0L)
+    try { $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived }) }
+    catch { Write-ScriptLog 'debug' "nothing was compiled ahead: $($_.Exception.Message)" }
+    finally { $blocks.Remove(0L) }
 }
 
 # Runs a block of a custom vault.

@@ -20,7 +20,6 @@ $script:Bridge = @{
     Root      = $null
     Config    = @{}
     Served    = $false
-    Loopback  = $false
     Check     = $false
     Proxied   = $false
     Tree      = $null

@@ -315,7 +315,7 @@ function Set-PodeResponseStatus {
     if ($ContentType) { $page['contentType'] = $ContentType }
     if ($Exception -is [System.Management.Automation.ErrorRecord]) { $page['exception'] = ConvertTo-PageException $Exception (ConvertTo-ScriptFault $Exception) }
     elseif ($null -ne $Exception) {
-        $page['exception'] = [ordered]@{ message = $(if ($Exception -is [System.Exception]) { $Exception.Message } else { [string]$Exception }); stackTrace = ''; line = ''; category = '' }
+        $page['exception'] = [ordered]@{ message = Hide-SeenSecret $(if ($Exception -is [System.Exception]) { $Exception.Message } else { [string]$Exception }); stackTrace = ''; line = ''; category = '' }
     }
     $response.Page = $page
 }

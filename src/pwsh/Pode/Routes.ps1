@@ -117,7 +117,12 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
     if ($null -ne $From['parameters']) { foreach ($entry in $From['parameters'].GetEnumerator()) { $parameters[$entry.Key] = $entry.Value } }
     $query = [string]$From['query']
     $address = [string]($headers['Host'] ?? $endpoint['address'])
-    $target = "$($endpoint['protocol'])://$address$($From['path'])$(if ($query) { "?$query" })"
+    $target = "$(([string]$From['path']).Replace('%', '%25').Replace('?', '%3F').Replace('#', '%23'))$(if ($query) { "?$query" })"
+    $url = $null
+    # A client may call the host what it likes.
+    if (-not [uri]::TryCreate("$($endpoint['protocol'])://$address$target", [System.UriKind]::Absolute, [ref]$url)) {
+        $null = [uri]::TryCreate("$($endpoint['protocol'])://localhost$target", [System.UriKind]::Absolute, [ref]$url)
+    }
     $method = [string]$From['method']
     $remote = $null
     if (-not [System.Net.IPEndPoint]::TryParse([string]$From['remote'], [ref]$remote)) { $remote = $From['remote'] }
@@ -133,7 +138,7 @@ function New-WebEvent([System.Collections.IDictionary] $From) {
         ContentType    = $type
         Request        = @{
             Headers = $headers; Body = $body.Text; RawBody = $bytes; HttpMethod = $method.ToUpperInvariant(); ContentType = $sent; Host = $address
-            Url = [uri]::new($target, [System.UriKind]::RelativeOrAbsolute); QueryString = [System.Web.HttpUtility]::ParseQueryString($query); UrlReferrer = $headers['Referer']
+            Url = $url; QueryString = [System.Web.HttpUtility]::ParseQueryString($query); UrlReferrer = $headers['Referer']
             RemoteEndPoint = $remote; UserAgent = $headers['User-Agent']; Protocol = "HTTP/$($From['version'])"; ProtocolVersion = $From['version']; IsSsl = $endpoint['protocol'] -eq 'https'
         }
         Response       = @{ Headers = New-ResponseHeader; ContentType = $null; StatusCode = 200; StatusDescription = $null; Body = $null; Page = $null }

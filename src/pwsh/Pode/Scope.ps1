@@ -336,7 +336,12 @@ function Step-BridgeVariable {
 # A script block as it travels: its text with `$using:` values beside it.
 function ConvertTo-Block([scriptblock] $Block, $SessionState) {
     $tree = $Block.Ast
-    if ($tree -is [System.Management.Automation.Language.FunctionDefinitionAst]) { $tree = $tree.Body }
+    $parameters = ''
+    if ($tree -is [System.Management.Automation.Language.FunctionDefinitionAst]) {
+        # Those in parentheses behind the name stand outside of the body.
+        if ($tree.Parameters) { $parameters = "param($(@($tree.Parameters).ForEach({ $_.Extent.Text }) -join ', ')) " }
+        $tree = $tree.Body
+    }
     $extent = $tree.Extent
     $inBraces = $null -ne $tree.Parent
     $start = $extent.StartOffset + [int]$inBraces
@@ -355,7 +360,7 @@ function ConvertTo-Block([scriptblock] $Block, $SessionState) {
     $text = Merge-Edit $inner $edits
     if ($text -match '(?i)\b(secret|state):|\.ps1\b') { $text = Convert-ScriptText $text $extent.File }
     [ordered]@{
-        text  = (Get-BlockLead $tree $(if ($inBraces) { $extent.StartColumnNumber } else { 0 })) + $text
+        text  = (Get-BlockLead $tree $(if ($inBraces) { $extent.StartColumnNumber } else { 0 })) + $parameters + $text
         file  = [string]$extent.File
         line  = $extent.StartLineNumber
         using = @(foreach ($entry in $using.GetEnumerator()) { [ordered]@{ name = $entry.Key; value = $entry.Value } })

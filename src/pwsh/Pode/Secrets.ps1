@@ -12,8 +12,10 @@ function ConvertTo-SecretValue($Value) {
     if ($base -is [System.Collections.IDictionary]) {
         $table = @{}
         foreach ($entry in $base.GetEnumerator()) {
-            $member = if ($null -ne $entry.Value) { $entry.Value }
-            $table[[string]$entry.Key] = if ($null -eq $member -or $member -is [ValueType] -or $member -is [System.Collections.IDictionary]) { ConvertTo-SecretValue $member } else { $member }
+            # By assignment alone: through the output of an `if` bytes would come as a list.
+            $member = $entry.Value
+            if ($null -eq $member -or $member -is [ValueType] -or $member -is [System.Collections.IDictionary]) { $member = ConvertTo-SecretValue $member }
+            $table[[string]$entry.Key] = $member
         }
         return $table
     }
@@ -69,8 +71,9 @@ function Select-SecretValue([System.Collections.IDictionary] $Answer) {
     # A table's members count as properties, whatever kind of table it is.
     $table = if ($value -is [System.Collections.IDictionary]) { $value }
     if ($Answer['expand']) {
-        if ($null -ne $table) { return , $table[$Answer['expand']] }
-        return , (Select-Object -InputObject $value -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue)
+        $member = if ($null -ne $table) { , $table[$Answer['expand']] } else { , (Select-Object -InputObject $value -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue) }
+        Add-SeenSecret $member
+        return , $member
     }
     if ($Answer['property']) {
         if ($null -eq $table) { return , (Select-Object -InputObject $value -Property ([string[]]$Answer['property'])) }
@@ -87,7 +90,6 @@ function ConvertTo-VaultParameter($Value, [string] $Name = 'VaultParameters') {
     $base = $Value
     if ($base -is [string]) { return Assert-PortableText $base }
     if ($base -is [bool] -or $base -is [int] -or $base -is [long] -or $base -is [double]) { return $base }
-    if ($base -is [securestring]) { return ConvertFrom-SecureText $base }
     if ($base -is [System.Collections.IDictionary]) {
         $plain = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
         foreach ($entry in $base.GetEnumerator()) { $plain[[object][string]$entry.Key] = ConvertTo-VaultParameter $entry.Value "$Name.$($entry.Key)" }

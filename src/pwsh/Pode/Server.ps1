@@ -31,7 +31,7 @@ function ConvertTo-ServerSetting($Config) {
     $paths = [ordered]@{
         auto_import = 'Server.AutoImport.SecretVaults.Enable'; auto_import_secret_management = 'Server.AutoImport.SecretVaults.SecretManagement.Enable'
         export_only = 'Server.AutoImport.SecretVaults.ExportOnly'; request_timeout = 'Server.Request.Timeout'; body_size = 'Server.Request.BodySize'
-        show_exceptions = 'Web.ErrorPages.ShowExceptions'; strict_content_typing = 'Web.ErrorPages.StrictContentTyping'; error_content_type = 'Web.ErrorPages.Default'
+        strict_content_typing = 'Web.ErrorPages.StrictContentTyping'; error_content_type = 'Web.ErrorPages.Default'
     }
     foreach ($entry in $paths.GetEnumerator()) {
         $value = Get-ConfigValue $Config $entry.Value
@@ -113,7 +113,7 @@ function Start-PodeServer {
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet
         status_page_exceptions = $(if ($StatusPageExceptions) { $StatusPageExceptions -eq 'Show' } else { $true -eq $show })
         config = ConvertTo-Portable $bridge.Config; settings = ConvertTo-ServerSetting $bridge.Config
-        config_found = [bool]$bridge.Config.Count; registered = @(Get-RegisteredVault)
+        registered = @(Get-RegisteredVault)
     }
     if ($Name) { $what['name'] = $Name }
     $null = Request-Core $what

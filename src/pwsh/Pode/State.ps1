@@ -143,6 +143,12 @@ function Get-LockName($Object, [string] $Name) {
     '__global__'
 }
 
+# Returns once nobody holds the global lock.
+function Wait-GlobalLock([int] $Timeout) {
+    Enter-Lock '__global__' $Timeout
+    Exit-Lock '__global__'
+}
+
 function Enter-Lock([string] $Name, [int] $Timeout) {
     $held = $script:Bridge.Locks
     if ($held[$Name]) { $held[$Name]++; return }
@@ -171,9 +177,10 @@ function Lock-PodeObject {
         [Parameter(Mandatory)] [scriptblock] $ScriptBlock,
         [int] $Timeout = [System.Threading.Timeout]::Infinite,
         [switch] $Return,
-        [Parameter(ParameterSetName = 'Object')] [switch] $CheckGlobal
+        [switch] $CheckGlobal
     )
     $lock = Get-LockName $Object $Name
+    if ($CheckGlobal) { Wait-GlobalLock $Timeout }
     Enter-Lock $lock $Timeout
     try {
         if ($Return) { . $ScriptBlock } else { $null = . $ScriptBlock }
@@ -210,8 +217,10 @@ function Enter-PodeLockable {
     param(
         [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'Object')] [AllowNull()] [object] $Object,
         [Parameter(Mandatory, ParameterSetName = 'Name')] [string] $Name,
-        [int] $Timeout = [System.Threading.Timeout]::Infinite
+        [int] $Timeout = [System.Threading.Timeout]::Infinite,
+        [switch] $CheckGlobal
     )
+    if ($CheckGlobal) { Wait-GlobalLock $Timeout }
     Enter-Lock (Get-LockName $Object $Name) $Timeout
 }
 

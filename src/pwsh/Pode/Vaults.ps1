@@ -169,7 +169,7 @@ function Import-ForScript($Bound, $SessionState) {
     foreach ($kind in 'Name', 'FullyQualifiedName', 'ModuleInfo') {
         if (-not $call.ContainsKey($kind)) { continue }
         $all = @($call[$kind])
-        $call[$kind] = @($all.Where({ -not (Test-PodeModule $_) }))
+        $call[$kind] = @($all.Where({ -not (Test-NamesOurs $_) }))
         if ($call[$kind].Length -eq $all.Length) { continue }
         if ($call['PassThru']) { $ExecutionContext.SessionState.Module }
         if ($call[$kind].Length -eq 0) { return }
@@ -182,7 +182,7 @@ function Import-ForScript($Bound, $SessionState) {
 }
 
 # A name, a path to the file or its folder, a specification or a module's information.
-function Test-PodeModule($Module) {
+function Test-NamesOurs($Module) {
     $name = if ($Module -is [string]) { $Module } else { [string]$Module.Name }
     $name -match '^(.*[\\/])?Pode([\\/]\d+(\.\d+)+)?(\.psd1|\.psm1)?[\\/]?$'
 }
