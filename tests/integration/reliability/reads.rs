@@ -35,7 +35,7 @@ fn beside_a_writer(pwsh: &crate::support::pwsh::Pwsh, authentication: Authentica
         history.answered(key, value, true);
     };
     (0..3).for_each(|key| write(&format!("k{key}"), "first"));
-    let writes = count(20, 300);
+    let writes = count(10, 300);
     let reads = together(4, |client| {
         if client == 0 {
             (0..writes).for_each(|round| write(&format!("k{}", round % 3), &format!("v{round}")));
