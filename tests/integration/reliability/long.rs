@@ -173,7 +173,7 @@ fn time_of_run() -> Duration {
     let minutes = std::env::var("SECRETBRIDGE_SOAK_MINUTES").ok();
     match minutes.map(|minutes| minutes.parse::<f64>().expect("a number of minutes")) {
         Some(minutes) => Duration::from_secs_f64(minutes * 60.0),
-        None => Duration::from_secs(if soaking() { 60 } else { 8 }),
+        None => Duration::from_secs(if soaking() { 60 } else { 2 }),
     }
 }
 

@@ -162,7 +162,8 @@ fn with_real_workers_that_die_no_answer_holds_another_keys_value() {
     let requests = count(2_000, 20_000);
     let questions = Questions { vault: "store", value_of: &value_of, requests, clients: 8 };
     let begun = Instant::now();
-    let (seen, kills) = under_kills(&server, Duration::from_millis(1_500), || ask(&server, &questions));
+    let (seen, kills) =
+        under_kills(&server, Duration::from_millis(count(4_000, 1_500) as u64), || ask(&server, &questions));
     assert_eq!((seen.wrong, seen.strange), (Vec::new(), Vec::<String>::new()), "{}", server.stderr());
     // A death fails one call at most, and a read is tried again.
     let failed = u64::try_from(seen.failed).expect("a count");

@@ -63,7 +63,7 @@ fn an_unlock_that_expires_under_load_fails_no_request() {
     let pwsh = need_pwsh!();
     let extra = "parameters = { PasswordTimeout = 3 }";
     let server = store(pwsh, Authentication::Password, 3, extra, "").start();
-    let seconds = count(5, 60);
+    let seconds = count(3, 60);
     let (requests, ()) = under_load(&server, || let_pass(Duration::from_secs(seconds as u64)));
     // And after a rest in which every unlock has expired.
     let_pass(Duration::from_secs(4));

@@ -80,7 +80,7 @@ fn overwrites_under_kills_leave_the_old_or_the_new_value() {
     for key in &keys {
         assert!(write(&server, &history, key, "first"));
     }
-    let end = Instant::now() + Duration::from_secs(count(6, 60) as u64);
+    let end = Instant::now() + Duration::from_secs(count(3, 60) as u64);
     let work = || {
         together(CLIENTS + 1, |client| {
             let (mut writes, mut acknowledged, mut reads) = (0, 0, 0);
