@@ -158,18 +158,22 @@ impl Asking {
             let message = format!("The custom Secret Vault '{name}' uses itself: {}", way.join(" -> "));
             return Err(refusal("SecretVaultCycle", message));
         }
-        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
-        let key = Key::Vault(entry.number);
-        let locks = self.core.locks.clone();
-        locks
-            .take(key.clone(), self.owner, Some(self.deadline))
-            .await
-            .map_err(|refused| self.not_had(name, refused))?;
+        let key = self.enter(worker, entry).await?;
         self.chain.push((entry.number, name.clone()));
         let outcome = self.alone(worker, entry, block, call).await;
         self.chain.pop();
-        locks.give_back(&key, self.owner);
+        self.core.locks.give_back(&key, self.owner);
         outcome
+    }
+
+    /// Makes a vault ready in this worker, then takes its lock; in this order, since the init block may need
+    /// another vault.
+    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>) -> Result<Key, Failure> {
+        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
+        let (key, locks) = (Key::Vault(entry.number), self.core.locks.clone());
+        let taken = locks.take(key.clone(), self.owner, Some(self.deadline)).await;
+        taken.map_err(|refused| self.not_had(&entry.plan.name, refused))?;
+        Ok(key)
     }
 
     /// Stores one member of a value; its siblings stay, also those that another changes meanwhile.
@@ -180,16 +184,9 @@ impl Asking {
         set: Call<'_>,
         member: &str,
     ) -> Result<(), Failure> {
-        // Before the lock, which the init block of another vault may need.
-        ready(worker, entry, self.deadline).await.map_err(as_fault)?;
-        let key = Key::Vault(entry.number);
-        let locks = self.core.locks.clone();
-        locks
-            .take(key.clone(), self.owner, Some(self.deadline))
-            .await
-            .map_err(|refused| self.not_had(&entry.plan.name, refused))?;
+        let key = self.enter(worker, entry).await?;
         let outcome = self.custom_merged(worker, entry, set, member).await;
-        locks.give_back(&key, self.owner);
+        self.core.locks.give_back(&key, self.owner);
         outcome
     }
 
