@@ -12,9 +12,12 @@ use tokio::time::Instant;
 
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
-use crate::secret::{Bytes, Text, fold};
+use crate::secret::{Text, fold};
 
 mod kept;
+mod lockout;
+
+pub use lockout::Lockout;
 
 /// Identity of a store; the key of its lane and of its cached values.
 pub type StoreId = Arc<str>;
@@ -30,9 +33,22 @@ pub enum Discipline {
     Serial,
 }
 
-/// The look of a store's files: size, time and inode of each; nothing for one that is missing.
+/// The look of a store's files, data before configuration: size, time and inode of each; nothing for one
+/// that is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint(Vec<Option<(u64, i128, u64)>>);
+
+impl Fingerprint {
+    /// Whether the data is as it was then.
+    pub fn has_data_of(&self, other: &Fingerprint) -> bool {
+        self.0.first() == other.0.first()
+    }
+
+    /// Whether the configuration is as it was then.
+    pub fn has_configuration_of(&self, other: &Fingerprint) -> bool {
+        self.0.get(1) == other.0.get(1)
+    }
+}
 
 /// How a SecretStore protects itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,8 +78,8 @@ struct State {
     generation: u64,
     /// The files as our own last write, or the last foreign change seen, left them.
     expected: Option<Fingerprint>,
-    /// The data file of before a write that is not known to have ended well.
-    kept: Option<Bytes>,
+    /// The data of before a write that is not known to have ended well.
+    kept: kept::Kept,
     authentication: Authentication,
     /// The worker that wrote last, if it was one of ours and its write was acknowledged.
     last_writer: Option<u64>,
@@ -76,6 +92,8 @@ struct State {
     foreign_changes: u64,
     /// When the last one was seen.
     last_foreign: Option<Instant>,
+    /// When a foreign change of the configuration was seen.
+    reconfigured: Option<Instant>,
     /// A foreign change was seen and nobody has looked into it yet.
     uninspected: bool,
     /// Looking into it has failed, and that was said.
@@ -89,23 +107,11 @@ const MAX_VANISHED: usize = 100;
 /// A foreign writer needs about so long for the steps of one overwrite.
 pub const FOREIGN_STEPS: Duration = Duration::from_millis(100);
 
+/// How long a change of the configuration may take to come to a worker as a file event.
+const ECHO: Duration = Duration::from_millis(500);
+
 /// A foreign writer that was seen so lately may be writing still.
 const FOREIGN_NEAR: Duration = Duration::from_secs(10);
-
-/// Unlocking failed, and how often.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lockout {
-    /// Failures with the files unchanged between them.
-    pub failures: u32,
-    /// No further try before this.
-    pub until: Instant,
-    /// What PowerShell said, by id.
-    pub reason: String,
-    files: Fingerprint,
-}
-
-/// Longest time between two tries to unlock.
-const MAX_LOCKOUT: Duration = Duration::from_secs(60);
 
 impl Store {
     /// The store behind a vault.
@@ -178,8 +184,11 @@ impl Store {
                 state.expected = Some(files);
                 false
             }
-            Some(_) => {
-                state.kept = None;
+            Some(expected) => {
+                if !files.has_configuration_of(expected) {
+                    state.reconfigured = Some(Instant::now());
+                }
+                state.kept.clear();
                 state.last_writer = None;
                 state.expected = Some(files);
                 state.generation += 1;
@@ -203,6 +212,12 @@ impl Store {
     /// and the look at what it left theirs would pass for ours.
     pub fn is_shared(&self) -> bool {
         self.changed_within(FOREIGN_NEAR)
+    }
+
+    /// How long until every worker has heard of the last foreign change of the configuration, at which
+    /// SecretStore drops what it has open, whatever it is doing.
+    pub fn heard_of_configuration_in(&self) -> Duration {
+        self.state().reconfigured.map_or(Duration::ZERO, |seen| ECHO.saturating_sub(seen.elapsed()))
     }
 
     fn changed_within(&self, time: Duration) -> bool {
@@ -308,46 +323,6 @@ impl Store {
         self.state().configured = true;
     }
 
-    /// The lock-out in force: two failures with the files unchanged between them, and its time not over.
-    pub fn lockout(&self, now: Instant) -> Option<Lockout> {
-        let files = self.files_now();
-        let mut state = self.state();
-        let lockout = state.lockout.clone()?;
-        if lockout.files != files {
-            // Whoever changed the file may have put the password right.
-            state.lockout = None;
-            return None;
-        }
-        (lockout.failures >= 2 && now < lockout.until).then_some(lockout)
-    }
-
-    /// Notes a failed unlock; `files` are those of before the try.
-    pub fn unlock_failed(&self, reason: &str, files: Fingerprint, now: Instant) -> Lockout {
-        let mut state = self.state();
-        let before = state.lockout.take().filter(|lockout| lockout.files == files);
-        let failures = before.map_or(1, |lockout| lockout.failures.saturating_add(1));
-        let wait = Duration::from_secs(1 << failures.saturating_sub(2).min(6)).min(MAX_LOCKOUT);
-        let lockout = Lockout { failures, until: now + wait, reason: reason.to_owned(), files };
-        if failures == 2 {
-            tracing::error!(store = %self.id, reason, "the store does not unlock; trying again less and less often");
-        }
-        state.lockout = Some(lockout.clone());
-        lockout
-    }
-
-    /// A vault came with a password of its own: what an earlier one met says nothing of it.
-    pub fn forget_lockout(&self) {
-        self.state().lockout = None;
-    }
-
-    /// Notes that an unlock worked, which reads the file.
-    pub fn unlocked(&self) {
-        self.is_whole();
-        if self.state().lockout.take().is_some_and(|lockout| lockout.failures >= 2) {
-            tracing::info!(store = %self.id, "the store unlocks again");
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -443,22 +418,6 @@ mod tests {
         let file = std::fs::File::options().write(true).open(&file).unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert!(store.foreign_change());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn two_failures_lock_out_with_back_off_until_the_file_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        let now = Instant::now();
-        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
-        assert_eq!(store.lockout(now), None, "one failure may be a file in mid-write");
-        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
-        assert!(store.lockout(now).is_some());
-        assert_eq!(store.lockout(now + Duration::from_secs(1)), None, "then another try");
-        let third = store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
-        assert_eq!(third.until, now + Duration::from_secs(2));
-        std::fs::write(folder.path().join("storefile"), "changed").unwrap();
-        assert_eq!(store.lockout(now), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,57 +1,70 @@
-//! The data file of a SecretStore as it was before a write of ours, until the file is known to be whole.
+//! The data of a SecretStore as it was before a write of ours, until it is known to be whole.
 //!
-//! SecretStore writes its one file in place: a full disk, or a process killed in mid-write, leaves a file
-//! that nothing can read, and with it every secret would be gone. Then what was there before comes back.
+//! SecretStore writes its file in place: a full disk, or a process killed in mid-write, leaves one that
+//! nothing can read, and with it every secret would be gone. And when its configuration is changed by
+//! somebody else, it wipes what it has in memory, its key included, beside a write that is under way and may
+//! put that into the file. Then what was there before comes back.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Discipline, Store};
 use crate::private_file::stage;
 use crate::secret::Bytes;
 
+/// The file beside the data, which holds its key.
+const KEY_FILE: &str = "storeaux";
+
+/// Files, and what was in them.
+pub(super) type Kept = Vec<(PathBuf, Bytes)>;
+
 impl Store {
-    /// Keeps the data file as it is now, by a writer that has just found it readable.
+    /// Keeps the data as it is now, by a writer that has just found it readable.
     pub fn keep(&self) {
-        if self.discipline != Discipline::SecretStore {
-            return;
-        }
+        let (Discipline::SecretStore, Some(data)) = (self.discipline, self.files.first()) else { return };
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
-        let content = self.files.first().and_then(|path| fs::read(path).ok()).map(Bytes::new);
-        self.state().kept = content;
+        let content = |path: PathBuf| fs::read(&path).ok().map(|content| (path, Bytes::new(content)));
+        let kept = [data.clone(), data.with_file_name(KEY_FILE)].into_iter().filter_map(content).collect();
+        self.state().kept = kept;
     }
 
     /// Takes over what another bridge's view of the same store has kept.
     pub fn take_from(&self, old: &Store) {
-        let kept = old.state().kept.take();
+        let kept = std::mem::take(&mut old.state().kept);
         self.state().kept = kept;
     }
 
-    /// The file was read well since: what was kept is not needed any more.
+    /// The data was read well since: what was kept is not needed any more.
     pub fn is_whole(&self) {
-        self.state().kept = None;
+        self.state().kept.clear();
     }
 
-    /// Puts back what was kept, after the file could not be read; tells whether it did. Not where anybody
-    /// else has changed the files since our write, nor where the write had changed nothing.
-    pub fn put_back(&self) -> bool {
+    /// Puts back what was kept; tells whether it did. Not where anybody else has changed the files since our
+    /// write, nor where the write had changed nothing. `why` is for the log: "a write has …".
+    pub fn put_back(&self, why: &str) -> bool {
         let files = self.files_now();
         let mut state = self.state();
-        let (Some(path), Some(content)) = (self.files.first(), &state.kept) else { return false };
-        if state.expected.as_ref() != Some(&files) || fs::read(path).is_ok_and(|now| now == content.expose())
-        {
+        if state.expected.as_ref() != Some(&files) {
             return false;
         }
-        if let Err(error) = replace(path, content.expose()) {
-            tracing::error!(store = %self.id, "a write that failed has left the store unreadable, and what was there cannot be put back yet: {error}");
+        let is_other =
+            |(path, content): &&(PathBuf, Bytes)| fs::read(path).map_or(true, |now| now != content.expose());
+        let mut changed = state.kept.iter().filter(is_other).peekable();
+        if changed.peek().is_none() {
             return false;
         }
-        state.kept = None;
+        for (path, content) in changed {
+            if let Err(error) = replace(path, content.expose()) {
+                tracing::error!(store = %self.id, "a write {why}, and what was there cannot be put back yet: {error}");
+                return false;
+            }
+        }
+        state.kept.clear();
         state.last_writer = None;
         state.generation += 1;
         state.expected = Some(self.files_now());
-        tracing::warn!(store = %self.id, "a write that failed had left the store unreadable; what was there before is back");
+        tracing::warn!(store = %self.id, "a write {why}; what was there before is back");
         true
     }
 }
@@ -71,8 +84,6 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn store() -> (tempfile::TempDir, PathBuf, Store) {
@@ -96,11 +107,23 @@ mod tests {
         let (_folder, file, store) = store();
         write(&store, &file, "to");
         let before = store.generation();
-        assert!(store.put_back());
+        assert!(store.put_back("has failed"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
         assert!(store.generation() > before);
         assert!(!store.foreign_change(), "it was us");
-        assert!(!store.put_back());
+        assert!(!store.put_back("has failed"));
+    }
+
+    #[test]
+    fn the_key_comes_back_with_the_data() {
+        let (folder, file, store) = store();
+        let key = folder.path().join(KEY_FILE);
+        fs::write(&key, "the key").unwrap();
+        write(&store, &file, "wiped");
+        fs::write(&key, [0; 7]).unwrap();
+        assert!(store.put_back("has failed"));
+        assert_eq!(fs::read_to_string(&key).unwrap(), "the key");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
     }
 
     #[test]
@@ -108,9 +131,9 @@ mod tests {
         let (_folder, file, store) = store();
         write(&store, &file, "new");
         store.is_whole();
-        assert!(!store.put_back());
+        assert!(!store.put_back("has failed"));
         write(&store, &file, "new");
-        assert!(!store.put_back());
+        assert!(!store.put_back("has failed"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
     }
 
@@ -119,7 +142,7 @@ mod tests {
         let (_folder, file, store) = store();
         write(&store, &file, "to");
         fs::write(&file, "somebody else's").unwrap();
-        assert!(!store.put_back());
+        assert!(!store.put_back("has failed"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "somebody else's");
     }
 
@@ -127,6 +150,6 @@ mod tests {
     fn other_stores_keep_nothing() {
         let store = Store::over("s", Discipline::Serial, vec!["/etc/passwd".into()]);
         store.keep();
-        assert!(!store.put_back());
+        assert!(!store.put_back("has failed"));
     }
 }

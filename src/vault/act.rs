@@ -66,9 +66,6 @@ pub struct Done {
     change: Option<Change>,
 }
 
-/// The kind of an error that says not-found of a secret that is there.
-const STILL_THERE: &str = "System.InvalidOperationException";
-
 /// What a write makes of what.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -265,17 +262,7 @@ impl Act {
                 }
                 let change = change.insert(Change { before, after: None });
                 self.begin()?;
-                let mut removed = session.remove(key).await;
-                if let Err(Trouble::Fault(fault)) = &mut removed
-                    && change.before.is_some()
-                    && is_not_found(fault)
-                {
-                    // SecretStore calls whatever keeps it from removing a secret not found.
-                    match session.before_write(key).await? {
-                        None => removed = Ok(()),
-                        Some(_) => STILL_THERE.clone_into(&mut fault.kind),
-                    }
-                }
+                let removed = session.remove(key, change.before.is_some()).await;
                 self.mend(&mut session, key, change, removed).await
             }
         }

@@ -10,12 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
-use super::act::Change;
 use crate::error::BridgeError;
-use crate::mount::merge;
-use crate::protocol::{
-    Empty, Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply, Unlock,
-};
+use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Op, SecretInfo, StoreReply, Unlock};
 use crate::secret::{SecretValue, Text};
 use crate::store::{Authentication, Discipline, Fingerprint};
 use crate::worker::{Broken, CallError, Seen, Worker};
@@ -25,6 +21,9 @@ const DOUBTS: u32 = 8;
 
 /// The wait before it is asked again: about the time of one write.
 const MID_WRITE: Duration = Duration::from_millis(30);
+
+/// Why what was there before a write is put back.
+const TORN: &str = "that failed has left the store unreadable";
 
 /// A worker doing verbs on a vault.
 pub struct Session<'a> {
@@ -142,82 +141,6 @@ impl Session<'_> {
         Ok(reply.secrets)
     }
 
-    /// What a write may destroy: the value and metadata now in a store that overwrites in two steps.
-    /// `None` where there is none, or where an overwrite is one step.
-    pub async fn before_write(&mut self, key: &str) -> Result<Option<GetReply>, Trouble> {
-        if self.entry.store.discipline != Discipline::SecretStore {
-            return Ok(None);
-        }
-        let (vault, name) = (self.registered(), key.to_owned());
-        // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
-        // somebody else writes too.
-        let mut always_refresh = self.entry.store.is_shared();
-        let mut doubts = 0;
-        let present = loop {
-            let present = self
-                .settled(always_refresh, |refresh| {
-                    Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
-                })
-                .await;
-            doubts += 1;
-            // Somebody else has written while we read: what they wrote would not be in what we write.
-            if doubts == DOUBTS || !self.can_refresh() || !self.entry.store.foreign_change() {
-                break present;
-            }
-            always_refresh = true;
-        };
-        match present {
-            Ok(reply) => Ok(Some(reply)),
-            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(None),
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// The whole value that an update of one member makes, from the value now.
-    pub async fn merged(
-        &mut self,
-        key: &str,
-        member: &str,
-        value: &SecretValue,
-        before: Option<&GetReply>,
-    ) -> Result<SecretValue, Trouble> {
-        if let Some(before) = before {
-            return Ok(merge(Some(&before.value), member, value.clone()));
-        }
-        match self.get(key, false).await {
-            Ok(now) => Ok(merge(Some(&now.value), member, value.clone())),
-            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(merge(None, member, value.clone())),
-            Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Writes a value; `before` is what [`Session::before_write`] gave, in the same lane. Metadata not
-    /// given is kept.
-    pub async fn set(
-        &mut self,
-        key: &str,
-        value: &SecretValue,
-        metadata: Option<&Metadata>,
-        before: Option<&GetReply>,
-    ) -> Result<(), Trouble> {
-        let known = metadata.or(before.map(|before| &before.metadata));
-        let op = Op::Set(Set {
-            vault: self.registered(),
-            name: key.to_owned(),
-            value: value.clone(),
-            metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
-            refresh: false,
-            keep_metadata: metadata.is_none() && self.entry.store.discipline != Discipline::SecretStore,
-        });
-        self.write(op).await
-    }
-
-    /// Removes a key. Call [`Session::before_write`] first, in the same lane.
-    pub async fn remove(&mut self, key: &str) -> Result<(), Trouble> {
-        let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
-        self.write(op).await
-    }
-
     /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
         self.unlock_with(self.entry.password()).await
@@ -246,7 +169,7 @@ impl Session<'_> {
                 }
                 Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
                     // The right password is refused too where a write was cut off.
-                    if store.put_back() {
+                    if store.put_back(TORN) {
                         continue;
                     }
                     doubts += 1;
@@ -260,43 +183,6 @@ impl Session<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
-    /// new one: an overwrite deletes first, and a table is written member by member.
-    pub async fn restore(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
-        let now = self.before_write(key).await?.map(|now| now.value);
-        let whole = change.is_whole(now.as_ref());
-        match &change.before {
-            _ if whole => {}
-            Some(before) => self.set(key, &before.value, Some(&before.metadata), None).await?,
-            None => self.remove(key).await?,
-        }
-        Ok(!whole)
-    }
-
-    async fn write(&mut self, op: Op) -> Result<(), Trouble> {
-        let store = &self.entry.store;
-        // What somebody else wrote while we read is in our copy, and their change must be looked into.
-        store.foreign_change();
-        store.keep();
-        let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
-        // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
-        // another's write: about five seconds after that SecretStore reads the file beside whatever it is doing
-        // and may put what it read over what we have just written, in memory alone. Of its own writes it
-        // does not.
-        let writer = self.worker.number();
-        let again = store.last_writer() == Some(writer);
-        let files = store.files_now();
-        let generation = store.wrote_by(files.clone(), outcome.is_ok().then_some(writer));
-        if outcome.is_ok() {
-            store.is_whole();
-            if again || !self.can_refresh() {
-                let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
-                self.saw(generation, files, unlocked);
-            }
-        }
-        Ok(outcome.map(|Empty {}| ())?)
     }
 
     /// Calls until the answer can be believed.
@@ -343,7 +229,7 @@ impl Session<'_> {
                 Err(error) => return Err(error.into()),
             };
             // A worker that cannot unlock may say not-found of a file that it cannot read.
-            if store.put_back() {
+            if store.put_back(TORN) {
                 refresh = self.can_refresh();
                 continue;
             }
@@ -351,9 +237,12 @@ impl Session<'_> {
             // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
             let may_be_locked =
                 is_locked(&fault) || (store.discipline == Discipline::SecretStore && !is_not_found(&fault));
-            let locked = may_be_locked && !refresh && !unlocked_now && self.can_refresh();
-            let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
             doubts += 1;
+            // A change of its configuration by somebody else locks it between the unlock and the read.
+            let locked_again = is_locked(&fault) && doubts <= 2;
+            let fresh = refresh || unlocked_now;
+            let locked = self.can_refresh() && may_be_locked && (!fresh || locked_again);
+            let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
             // Az.KeyVault's first read after a change of subscription fails, the next one does not.
             if doubts == 1 && fault.id == "GetSecretInvalidOperation" && self.is_azure() {
                 continue;
@@ -449,6 +338,8 @@ pub fn is_refused_unlock(fault: &Fault) -> bool {
     fault.id == "SecretStoreUnlockFailed"
         || fault.kind == "System.Security.Authentication.AuthenticationException"
 }
+
+mod write;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::foreign::Foreigner;
 use super::{Authentication, count, must_put, opening, path, put, report, store, together, value_in};
 use crate::need_pwsh;
 use crate::support::http::Response;
@@ -26,7 +27,8 @@ fn load(server: &Server, done: &AtomicBool) -> usize {
             }
             let answer = server.get(&path(&key));
             assert_eq!(answer.status, 200, "{}\n{}", answer.text(), server.stderr());
-            assert_eq!(value_in(&answer), if client == 0 { &value } else { "first" });
+            let wanted = if client == 0 { &value } else { "first" };
+            assert_eq!(value_in(&answer), wanted, "{}", server.stderr());
             requests += 1 + usize::from(client == 0);
         }
         requests
@@ -53,9 +55,15 @@ fn let_pass(time: Duration) {
     wait_until("time passes", time + SOON, || Instant::now() >= end);
 }
 
+/// Before a change of the configuration. The stand-in of SecretStore keeps it with the secrets and would
+/// put those of its own copy back; the genuine module writes the configuration's file and no other, and knows
+/// no such variable.
+const CONFIGURATION_ALONE: &str = "$env:GALLERY_STALE_READS = '0'\n";
+
 /// Somebody else's process, which has the store's password.
 fn elsewhere(pwsh: &Pwsh, server: &Server, script: &str) {
-    pwsh.output_of(&(opening(Authentication::Password) + script), server.home());
+    let script = CONFIGURATION_ALONE.to_owned() + &opening(Authentication::Password) + script;
+    pwsh.output_of(&script, server.home());
 }
 
 #[test]
@@ -128,6 +136,25 @@ fn a_store_reconfigured_by_somebody_else_fails_no_request() {
         }
     });
     report(&format!("unlock/reconfigured {times} times elsewhere: {requests} requests, 0 failed"));
+}
+
+/// SecretStore drops what it has open at each change of its configuration, in the middle of a write too.
+#[test]
+fn a_store_reconfigured_again_and_again_beside_writes_loses_none() {
+    let pwsh = need_pwsh!();
+    let server = store(pwsh, Authentication::Password, 3, "", "").start();
+    let times = count(4, 40);
+    must_put(&server, "early", "v");
+    let configure = "Set-SecretStoreConfiguration -PasswordTimeout (900 + $turn % 2) -Interaction None -Password $password -Confirm:$false";
+    let mut other = Foreigner::start_after(CONFIGURATION_ALONE, pwsh, &server, configure);
+    let (requests, ()) = under_load(&server, || {
+        for _ in 0..times {
+            other.write();
+            let_pass(Duration::from_secs(1));
+        }
+    });
+    assert_eq!(value_in(&server.get(&path("early"))), "v");
+    report(&format!("unlock/reconfigured {times} times in a row elsewhere: {requests} requests, 0 failed"));
 }
 
 /// Somebody takes the store's password away, and gives it back.

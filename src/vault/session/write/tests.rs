@@ -1,0 +1,214 @@
+//! A store that refuses a write, or acknowledges it and does not keep it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::store::Store;
+use crate::vault::Entry;
+use crate::worker::Worker;
+use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+
+const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
+
+/// A store of one secret, `k`, in a file; what happens to a write is the test's.
+#[derive(Clone)]
+struct Place {
+    folder: Arc<tempfile::TempDir>,
+    entry: Arc<Entry>,
+    /// The kinds of calls so far.
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let files: Vec<PathBuf> = ["storefile", "storeconfig"].map(|name| folder.path().join(name)).into();
+        fs::write(&files[0], "old").unwrap();
+        fs::write(&files[1], "900").unwrap();
+        let store = Store::over("s", Discipline::SecretStore, files);
+        store.foreign_change();
+        let entry = Arc::new(Entry::over(store, "right"));
+        Place { folder: Arc::new(folder), entry, calls: Arc::default() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("storefile")
+    }
+
+    fn reconfigure(&self, content: &str) {
+        fs::write(self.folder.path().join("storeconfig"), content).unwrap();
+    }
+
+    /// What `k` is; nothing for an empty file.
+    fn content(&self) -> String {
+        fs::read_to_string(self.data()).unwrap()
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|call| *call == kind).count()
+    }
+
+    /// A worker over it. `spoil` is asked at each write, with the count of those before: what it gives is
+    /// answered and nothing is written.
+    async fn worker(
+        &self,
+        spoil: impl Fn(usize, &Value) -> Option<Reaction> + Send + Sync + 'static,
+    ) -> Worker {
+        let place = self.clone();
+        let script = move |_, call: &Value| {
+            let (kind, fields) = call["op"].as_object().unwrap().iter().next().unwrap();
+            let before = place.count(kind);
+            place.calls.lock().unwrap().push(kind.clone());
+            let done = |outcome: Value| Reaction::Say(vec![ok(call, &outcome)]);
+            match kind.as_str() {
+                "unlock" => done(json!({ "authentication": "Password" })),
+                "get" if place.content().is_empty() => Reaction::Say(vec![fault(call, "GetSecretNotFound")]),
+                "get" => done(json!({ "value": { "t": "string", "v": place.content() }, "metadata": {} })),
+                "set" => spoil(before, call).unwrap_or_else(|| {
+                    fs::write(place.data(), fields["value"]["v"].as_str().unwrap()).unwrap();
+                    done(json!({}))
+                }),
+                "remove" => spoil(before, call).unwrap_or_else(|| {
+                    fs::write(place.data(), "").unwrap();
+                    done(json!({}))
+                }),
+                kind => panic!("{kind}"),
+            }
+        };
+        let until = Instant::now() + Duration::from_secs(5);
+        Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap()
+    }
+
+    async fn write(&self, worker: &mut Worker) -> Result<(), Trouble> {
+        let mut session = self.session(worker);
+        let before = session.before_write("k").await?;
+        session.set("k", &SecretValue::string("new"), None, before.as_ref()).await
+    }
+
+    async fn remove(&self, worker: &mut Worker) -> Result<(), Trouble> {
+        let mut session = self.session(worker);
+        let before = session.before_write("k").await?;
+        session.remove("k", before.is_some()).await
+    }
+
+    fn session<'a>(&'a self, worker: &'a mut Worker) -> Session<'a> {
+        let until = Instant::now() + Duration::from_secs(10);
+        Session { worker, entry: &self.entry, until, grace: Duration::ZERO }
+    }
+}
+
+fn says(call: &Value, id: &str) -> Option<Reaction> {
+    Some(Reaction::Say(vec![fault(call, id)]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_locks_between_the_read_and_the_write_is_unlocked_and_written() {
+    let place = Place::new();
+    let mut worker = place.worker(|before, call| (before < 2).then(|| says(call, LOCKED)).flatten()).await;
+    place.write(&mut worker).await.unwrap();
+    assert_eq!((place.content().as_str(), place.count("set")), ("new", 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_write_that_changed_nothing_is_believed_the_second_time() {
+    let place = Place::new();
+    let mut worker = place.worker(|_, call| says(call, "HostFunctionNotImplemented")).await;
+    let refused = place.write(&mut worker).await;
+    assert!(matches!(refused, Err(Trouble::Fault(fault)) if fault.id == "HostFunctionNotImplemented"));
+    assert_eq!((place.content().as_str(), place.count("set")), ("old", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_acknowledged_and_not_kept_is_done_again_or_refused() {
+    for (lost, is_kept) in [(2, true), (usize::MAX, false)] {
+        let place = Place::new();
+        let spoiled = place.clone();
+        let mut worker = place
+            .worker(move |before, call| {
+                // What SecretStore had in memory of before, written instead.
+                fs::write(spoiled.data(), "old").unwrap();
+                // Somebody else is the last writer each time, else a worker's own second write is believed.
+                spoiled.entry.store.wrote(spoiled.entry.store.files_now());
+                (before < lost).then(|| Reaction::Say(vec![ok(call, &json!({}))]))
+            })
+            .await;
+        let outcome = place.write(&mut worker).await;
+        assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+        assert_eq!(place.content(), if is_kept { "new" } else { "old" });
+        assert!(is_kept || matches!(outcome, Err(Trouble::Fault(fault)) if fault.id == "WriteNotKept"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_beside_a_change_of_the_configuration_wiped_is_put_back_and_the_write_done_again() {
+    let place = Place::new();
+    let spoiled = place.clone();
+    let mut worker = place
+        .worker(move |before, call| {
+            if before > 0 {
+                assert_eq!(spoiled.content(), "old", "it is back before the second write");
+                return None;
+            }
+            spoiled.reconfigure("3");
+            fs::write(spoiled.data(), "").unwrap();
+            Some(Reaction::Say(vec![ok(call, &json!({}))]))
+        })
+        .await;
+    place.write(&mut worker).await.unwrap();
+    assert_eq!((place.content().as_str(), place.count("set")), ("new", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_until_the_workers_have_heard_of_a_new_configuration() {
+    let place = Place::new();
+    let mut worker = place.worker(|_, _| None).await;
+    place.write(&mut worker).await.unwrap();
+    place.reconfigure("3, by somebody else");
+    let begun = Instant::now();
+    place.write(&mut worker).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_writes_before_ours_is_read_first() {
+    let place = Place::new();
+    let mut worker = place.worker(|_, _| None).await;
+    let mut session = place.session(&mut worker);
+    let before = session.before_write("k").await.unwrap();
+    fs::write(place.data(), "theirs").unwrap();
+    session.set("k", &SecretValue::string("new"), None, before.as_ref()).await.unwrap();
+    let calls = place.calls.lock().unwrap().clone();
+    assert_eq!(calls, ["unlock", "get", "unlock", "set", "get"]);
+    assert_eq!(place.entry.store.foreign_changes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_not_believed_to_have_found_nothing_where_there_was_something() {
+    for (refusals, is_gone) in [(1, true), (usize::MAX, false)] {
+        let place = Place::new();
+        let mut worker = place
+            .worker(move |before, call| {
+                (before < refusals).then(|| says(call, "GetSecretNotFound")).flatten()
+            })
+            .await;
+        let outcome = place.remove(&mut worker).await;
+        assert_eq!((outcome.is_ok(), place.content().is_empty()), (is_gone, is_gone), "{outcome:?}");
+        assert!(is_gone || matches!(outcome, Err(Trouble::Fault(fault)) if fault.kind == STILL_THERE));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_not_found_at_once() {
+    let place = Place::new();
+    fs::write(place.data(), "").unwrap();
+    place.entry.store.foreign_change();
+    let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
+    let outcome = place.remove(&mut worker).await;
+    assert!(matches!(outcome, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
+    assert_eq!(place.count("remove"), 1);
+}
