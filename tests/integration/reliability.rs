@@ -44,12 +44,17 @@ fn report(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// A server over one SecretStore, not yet started. `extra` are more keys of the vault, `more` more tables.
-fn store(pwsh: &Pwsh, authentication: Authentication, workers: usize, extra: &str, more: &str) -> Builder {
-    let keys = match authentication {
+/// What a vault of SecretStore needs in the plan.
+fn keys(authentication: Authentication) -> &'static str {
+    match authentication {
         Authentication::Password => "unlock = { env = \"STORE_PASSWORD\" }",
         Authentication::None => "parameters = { Authentication = \"None\" }",
-    };
+    }
+}
+
+/// A server over one SecretStore, not yet started. `extra` are more keys of the vault, `more` more tables.
+fn store(pwsh: &Pwsh, authentication: Authentication, workers: usize, extra: &str, more: &str) -> Builder {
+    let keys = keys(authentication);
     let toml = format!(
         r#"
         listen = "127.0.0.1:0"

@@ -106,6 +106,8 @@ impl Pwsh {
             ("POWERSHELL_TELEMETRY_OPTOUT".into(), "1".into()),
             ("POWERSHELL_UPDATECHECK".into(), "Off".into()),
             ("NO_COLOR".into(), "1".into()),
+            // They live for seconds.
+            ("DOTNET_TieredPGO".into(), "0".into()),
         ]
     }
 }
