@@ -17,6 +17,7 @@ use crate::secret::{Text, fold};
 mod kept;
 mod lockout;
 
+pub use kept::WIPED;
 pub use lockout::Lockout;
 
 /// Identity of a store; the key of its lane and of its cached values.
@@ -101,6 +102,12 @@ struct State {
     vanished: Vec<String>,
 }
 
+impl State {
+    fn has_other_configuration(&self, files: &Fingerprint) -> bool {
+        self.expected.as_ref().is_some_and(|expected| !files.has_configuration_of(expected))
+    }
+}
+
 /// Most vanished keys that are remembered by name.
 const MAX_VANISHED: usize = 100;
 
@@ -147,15 +154,27 @@ impl Store {
         self.state().generation
     }
 
-    /// Notes a write of our own whose outcome or writer is unknown, which left the files so.
+    /// Notes a write of our own, of whatever and by whomever, which left the files so.
     pub fn wrote(&self, files: Fingerprint) -> u64 {
-        self.wrote_by(files, None)
+        let mut state = self.state();
+        self.note_write(&mut state, files)
     }
 
-    /// Notes a write of our own, which left the files so, by the worker whose write was acknowledged.
-    pub fn wrote_by(&self, files: Fingerprint, worker: Option<u64>) -> u64 {
+    /// Notes a write of a secret of our own, which left the files so; by which worker, if it was acknowledged.
+    pub fn wrote_secret(&self, files: Fingerprint, worker: Option<u64>) -> u64 {
         let mut state = self.state();
+        // No such write changes the configuration.
+        let reconfigured = state.has_other_configuration(&files);
+        let generation = self.note_write(&mut state, files);
         state.last_writer = worker;
+        if reconfigured {
+            self.note_foreign(&mut state, true);
+        }
+        generation
+    }
+
+    fn note_write(&self, state: &mut State, files: Fingerprint) -> u64 {
+        state.last_writer = None;
         state.generation += 1;
         state.expected = Some(files);
         // Between our write and this look at the files theirs would pass for ours.
@@ -185,20 +204,39 @@ impl Store {
                 false
             }
             Some(expected) => {
-                if !files.has_configuration_of(expected) {
-                    state.reconfigured = Some(Instant::now());
+                if !files.has_data_of(expected) {
+                    state.kept.clear();
                 }
-                state.kept.clear();
+                let reconfigured = state.has_other_configuration(&files);
                 state.last_writer = None;
                 state.expected = Some(files);
                 state.generation += 1;
-                state.foreign_changes += 1;
-                state.last_foreign = Some(Instant::now());
-                state.uninspected = true;
-                state.inspection_failed = false;
-                tracing::warn!(store = %self.id, "the store was changed by another process; it is read again");
+                self.note_foreign(&mut state, reconfigured);
                 true
             }
+        }
+    }
+
+    fn note_foreign(&self, state: &mut State, reconfigured: bool) {
+        let now = Some(Instant::now());
+        state.foreign_changes += 1;
+        state.last_foreign = now;
+        state.reconfigured = if reconfigured { now } else { state.reconfigured };
+        state.uninspected = true;
+        state.inspection_failed = false;
+        tracing::warn!(store = %self.id, "the store was changed by another process; it is read again");
+    }
+
+    /// Notes what a worker did to the files after its call was given up, now that it is gone.
+    pub fn left_by_a_dead_writer(&self) {
+        let files = self.files_now();
+        if self.has_files() && self.state().expected.as_ref() != Some(&files) {
+            self.wrote(files);
+            // It may have been somebody else.
+            self.state().uninspected = true;
+        }
+        if self.is_wiped() {
+            self.put_back(WIPED);
         }
     }
 

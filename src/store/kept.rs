@@ -13,6 +13,9 @@ use super::{Discipline, Store};
 use crate::private_file::stage;
 use crate::secret::Bytes;
 
+/// Why what was there before a write is put back.
+pub const WIPED: &str = "met a change of the store's configuration by another process";
+
 /// The file beside the data, which holds its key.
 const KEY_FILE: &str = "storeaux";
 
@@ -25,7 +28,8 @@ impl Store {
         let (Discipline::SecretStore, Some(data)) = (self.discipline, self.files.first()) else { return };
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
         let content = |path: PathBuf| fs::read(&path).ok().map(|content| (path, Bytes::new(content)));
-        let kept = [data.clone(), data.with_file_name(KEY_FILE)].into_iter().filter_map(content).collect();
+        // The key first: data that does not fit it is found out, and can still be put back.
+        let kept = [data.with_file_name(KEY_FILE), data.clone()].into_iter().filter_map(content).collect();
         self.state().kept = kept;
     }
 
@@ -38,6 +42,13 @@ impl Store {
     /// The data was read well since: what was kept is not needed any more.
     pub fn is_whole(&self) {
         self.state().kept.clear();
+    }
+
+    /// Whether the write has changed the key, which none does but of a store that is wiped in memory.
+    pub fn is_wiped(&self) -> bool {
+        let state = self.state();
+        let key = state.kept.iter().find(|(path, _)| path.ends_with(KEY_FILE));
+        key.is_some_and(|(path, content)| fs::read(path).is_ok_and(|now| now != content.expose()))
     }
 
     /// Puts back what was kept; tells whether it did. Not where anybody else has changed the files since our

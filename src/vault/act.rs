@@ -170,6 +170,9 @@ impl Act {
         tell(self.note(done));
         if worker.broken().is_some() && permit.is_some() {
             worker.end(Instant::now() + DEATH).await;
+            if self.began.is_writing() {
+                self.entry.store.left_by_a_dead_writer();
+            }
         }
         if let (Some(rest), Some(permit)) = (rest, permit) {
             permit.park(rest, Vaults::crew(&self.entry.store));

@@ -65,7 +65,7 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
     assert_eq!((asked.load(SeqCst), place.entry.store.foreign_changes()), (2, 1));
     assert!(place.entry.store.take_uninspected());
     std::fs::write(&place.file, "theirs, with something of ours erased").unwrap();
-    session.set("k", &SecretValue::string("new"), None, before.as_ref()).await.unwrap();
+    session.set("k", &SecretValue::string("v"), None, before.as_ref()).await.unwrap();
     assert_eq!(place.entry.store.foreign_changes(), 2);
     assert!(place.entry.store.take_uninspected());
 }
@@ -74,8 +74,12 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
 async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_it() {
     let place = Place::new();
     let refreshed = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let noted = refreshed.clone();
+    let (noted, file) = (refreshed.clone(), place.file.clone());
     let mut worker = worker(move |call| {
+        if call["op"].get("set").is_some() {
+            let before = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, before + ", and more").unwrap();
+        }
         if let Some(get) = call["op"].get("get") {
             noted.lock().unwrap().push(get["refresh"] == true);
         }

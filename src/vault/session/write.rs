@@ -6,12 +6,9 @@ use super::{DOUBTS, Session, Trouble, is_locked, is_not_found};
 use crate::mount::merge;
 use crate::protocol::{Empty, Fault, Get, GetReply, Metadata, Op, Remove, Set};
 use crate::secret::SecretValue;
-use crate::store::{Authentication, Discipline};
+use crate::store::{Authentication, Discipline, Fingerprint, WIPED};
 use crate::vault::act::Change;
 use crate::worker::CallError;
-
-/// Why what was there before a write is put back.
-const WIPED: &str = "met a change of the store's configuration by another process";
 
 /// The kind of an error that says not-found of a secret that is there.
 const STILL_THERE: &str = "System.InvalidOperationException";
@@ -34,6 +31,8 @@ impl Session<'_> {
         if self.entry.store.discipline != Discipline::SecretStore {
             return Ok(None);
         }
+        // Here already, so that nothing of what is read is old when it is written.
+        self.let_events_come().await;
         let (vault, name) = (self.registered(), key.to_owned());
         // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
         // somebody else writes too.
@@ -129,79 +128,108 @@ impl Session<'_> {
     ) -> Result<(), Trouble> {
         let (store, removes) = (self.entry.store.clone(), after.is_none());
         if store.discipline != Discipline::SecretStore {
-            return Ok(self.write_once(op).await.outcome?);
+            return Ok(self.write_once(op, &Fingerprint::default()).await.outcome?);
         }
+        let mut lost: Option<Box<Fault>> = None;
+        let given_up = |lost: Option<Box<Fault>>, trouble| match lost {
+            // What was tried may have left something half done.
+            Some(fault) if !is_locked(&fault) => Trouble::Fault(fault),
+            _ => trouble,
+        };
         for tries in 1.. {
-            self.prepare().await?;
-            let attempt = self.write_once(op.clone()).await;
-            let lost = match attempt.outcome {
+            let files = match self.prepare().await {
+                Ok(files) => files,
+                Err(trouble) => return Err(given_up(lost, trouble)),
+            };
+            let attempt = self.write_once(op.clone(), &files).await;
+            let locked = matches!(&attempt.outcome, Err(CallError::Fault(fault)) if is_locked(fault));
+            // Something that lasts keeps it from writing.
+            let in_vain = tries > 1 && attempt.changed_nothing && !locked && !store.is_shared();
+            let last = tries == DOUBTS || in_vain;
+            let fault = match attempt.outcome {
                 Err(CallError::Broken(broken)) => return Err(Trouble::Broken(broken)),
-                _ if attempt.reconfigured => {
+                _ if (attempt.reconfigured || (tries == 1 && !attempt.alone)) && store.is_wiped() => {
                     store.put_back(WIPED);
-                    Trouble::OldCopy
+                    Box::new(not_kept())
                 }
-                Ok(()) if attempt.alone || self.has_kept(key, after).await? => return Ok(()),
-                // Whoever is near may have erased it: that is looked into, and named.
-                Ok(()) if tries == DOUBTS && store.is_shared() => return Ok(()),
-                Ok(()) => Trouble::Fault(Box::new(not_kept())),
-                // SecretStore calls whatever keeps it from removing a secret not found.
-                Err(CallError::Fault(mut fault)) if removes && was_there && is_not_found(&fault) => {
-                    if self.has_kept(key, after).await? {
-                        return Ok(());
-                    }
-                    STILL_THERE.clone_into(&mut fault.kind);
-                    Trouble::Fault(fault)
-                }
-                Err(CallError::Fault(fault)) => {
-                    // With its default Interaction it may say that it could not ask, by other ids.
-                    let may_be_locked =
-                        is_locked(&fault) || (attempt.changed_nothing && tries == 1 && !is_not_found(&fault));
-                    if !may_be_locked || !self.can_refresh() {
+                Ok(()) if attempt.alone => return Ok(()),
+                Ok(()) => match self.has_kept(key, after).await {
+                    Err(Trouble::Broken(broken)) => return Err(Trouble::Broken(broken)),
+                    // A new key that whoever is near has erased is looked for, and named.
+                    Ok(false) if !(last && store.is_shared() && !was_there) => Box::new(not_kept()),
+                    // Where it cannot be read now, it was acknowledged.
+                    _ => return Ok(()),
+                },
+                Err(CallError::Fault(mut fault)) => {
+                    let nothing_there = is_not_found(&fault);
+                    if nothing_there && (removes && !was_there) {
                         return Err(Trouble::Fault(fault));
                     }
-                    Trouble::Fault(fault)
+                    if nothing_there {
+                        // SecretStore calls whatever keeps it from a write or a removal not found.
+                        STILL_THERE.clone_into(&mut fault.kind);
+                    }
+                    let can_look = self.can_refresh() || !attempt.changed_nothing;
+                    if nothing_there && removes && can_look && self.has_kept(key, after).await? {
+                        return Ok(());
+                    }
+                    // With its default Interaction it may say by other ids that it is locked.
+                    let may_be_locked = locked || (attempt.changed_nothing && tries == 1);
+                    if !(may_be_locked || (nothing_there && removes)) || !self.can_refresh() {
+                        return Err(Trouble::Fault(fault));
+                    }
+                    fault
                 }
             };
-            if tries == DOUBTS {
-                return Err(lost);
+            if last {
+                return Err(Trouble::Fault(fault));
             }
-            if self.can_refresh() {
-                self.unlock().await?;
+            lost = Some(fault);
+            if self.can_refresh()
+                && let Err(trouble) = self.unlock().await
+            {
+                return Err(given_up(lost, trouble));
             }
         }
         unreachable!("it ends with its last try")
     }
 
     /// Reads what somebody else has written since we read, and keeps the data that was found readable, so that
-    /// it can be put back.
-    async fn prepare(&mut self) -> Result<(), Trouble> {
+    /// it can be put back. Gives the files as they are then.
+    async fn prepare(&mut self) -> Result<Fingerprint, Trouble> {
         let store = self.entry.store.clone();
         for _ in 0..DOUBTS {
-            // Their change must be looked into, too.
-            store.foreign_change();
-            let events = store.heard_of_configuration_in();
-            if !events.is_zero() {
-                sleep(events.min(self.until.saturating_duration_since(Instant::now()))).await;
-            }
+            self.let_events_come().await;
             store.keep();
+            let (foreign, files) = (store.foreign_change(), store.files_now());
             let seen = self.worker.seen.get(&store.id);
-            if !store.foreign_change() && seen.is_some_and(|seen| seen.files == store.files_now()) {
-                return Ok(());
+            if !foreign && seen.is_some_and(|seen| seen.files == files) {
+                return Ok(files);
             }
             match store.authentication() {
                 _ if self.can_refresh() => drop(self.unlock().await?),
                 Authentication::None => return Err(Trouble::OldCopy),
-                _ => return Ok(()),
+                _ => return Ok(files),
             }
         }
         // What was kept may be torn: somebody else never stops writing.
         store.is_whole();
-        Ok(())
+        Ok(store.files_now())
     }
 
-    async fn write_once(&mut self, op: Op) -> Attempt {
+    /// Waits until every worker has heard of a change of the configuration by somebody else.
+    async fn let_events_come(&mut self) {
         let store = self.entry.store.clone();
-        let before = store.files_now();
+        // Their change must be looked into, too.
+        store.foreign_change();
+        let events = store.heard_of_configuration_in();
+        if !events.is_zero() {
+            sleep(events.min(self.until.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    async fn write_once(&mut self, op: Op, before: &Fingerprint) -> Attempt {
+        let store = self.entry.store.clone();
         let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
         // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
         // another's write: about five seconds after that SecretStore reads the file beside whatever it is doing
@@ -209,27 +237,28 @@ impl Session<'_> {
         let writer = self.worker.number();
         let again = store.last_writer() == Some(writer);
         let files = store.files_now();
-        let generation = store.wrote_by(files.clone(), outcome.is_ok().then_some(writer));
-        let reconfigured = !files.has_configuration_of(&before);
-        if outcome.is_ok() && !reconfigured {
-            store.is_whole();
-            if again || !self.can_refresh() {
+        let generation = store.wrote_secret(files.clone(), outcome.is_ok().then_some(writer));
+        let reconfigured = !files.has_configuration_of(before);
+        let changed_nothing = files.has_data_of(before);
+        let alone = again && !reconfigured && !changed_nothing && !store.is_shared();
+        if outcome.is_ok() {
+            if alone {
+                store.is_whole();
+            }
+            if !reconfigured && (again || !self.can_refresh()) {
                 let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
-                self.saw(generation, files.clone(), unlocked);
+                self.saw(generation, files, unlocked);
             }
         }
-        Attempt {
-            outcome: outcome.map(|Empty {}| ()),
-            alone: again && !store.is_shared(),
-            reconfigured,
-            changed_nothing: files.has_data_of(&before),
-        }
+        Attempt { outcome: outcome.map(|Empty {}| ()), alone, reconfigured, changed_nothing }
     }
 
-    /// Whether the store has what was just written, or has been written by somebody else since.
+    /// Whether the store has what was just written, or has been written by somebody else since; errors are those
+    /// of a read.
     async fn has_kept(&mut self, key: &str, after: Option<&SecretValue>) -> Result<bool, Trouble> {
         let store = self.entry.store.clone();
-        let (left, vault, name) = (store.files_now(), self.registered(), key.to_owned());
+        let (left, changes) = (store.files_now(), store.foreign_changes());
+        let (vault, name) = (self.registered(), key.to_owned());
         let found: Result<GetReply, Trouble> = self
             .settled(true, |refresh| {
                 Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: false })
@@ -238,11 +267,10 @@ impl Session<'_> {
         let has_it = match found {
             Ok(reply) => after.is_some_and(|after| reply.value.looks_like(after)),
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => after.is_none(),
-            Err(Trouble::Broken(broken)) => return Err(Trouble::Broken(broken)),
-            // It cannot be told now, and it was acknowledged.
-            Err(_) => true,
+            Err(trouble) => return Err(trouble),
         };
-        Ok(has_it || !store.files_now().has_data_of(&left))
+        let by_others = store.foreign_change() || store.foreign_changes() != changes;
+        Ok(has_it || (by_others && !store.files_now().has_data_of(&left)))
     }
 }
 

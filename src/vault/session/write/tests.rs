@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::Store;
 use crate::vault::Entry;
-use crate::worker::Worker;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+use crate::worker::{Seen, Worker};
 
 const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
 
@@ -30,6 +30,7 @@ impl Place {
         let files: Vec<PathBuf> = ["storefile", "storeconfig"].map(|name| folder.path().join(name)).into();
         fs::write(&files[0], "old").unwrap();
         fs::write(&files[1], "900").unwrap();
+        fs::write(folder.path().join("storeaux"), "key").unwrap();
         let store = Store::over("s", Discipline::SecretStore, files);
         store.foreign_change();
         let entry = Arc::new(Entry::over(store, "right"));
@@ -38,6 +39,10 @@ impl Place {
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("storefile")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("storeaux")
     }
 
     fn reconfigure(&self, content: &str) {
@@ -144,23 +149,62 @@ async fn a_write_that_is_acknowledged_and_not_kept_is_done_again_or_refused() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_write_beside_a_change_of_the_configuration_wiped_is_put_back_and_the_write_done_again() {
+/// What `write` does to the files in the first attempt, which is acknowledged, at a change of the configuration.
+async fn beside_a_change_of_the_configuration(wipe: impl Fn(&Place) + Send + Sync + 'static) -> Place {
     let place = Place::new();
     let spoiled = place.clone();
     let mut worker = place
         .worker(move |before, call| {
             if before > 0 {
-                assert_eq!(spoiled.content(), "old", "it is back before the second write");
+                assert_eq!(fs::read_to_string(spoiled.key()).unwrap(), "key", "it is back before the second");
                 return None;
             }
             spoiled.reconfigure("3");
-            fs::write(spoiled.data(), "").unwrap();
+            wipe(&spoiled);
             Some(Reaction::Say(vec![ok(call, &json!({}))]))
         })
         .await;
     place.write(&mut worker).await.unwrap();
+    assert_eq!(place.entry.store.foreign_changes(), 1, "it is known of");
+    place
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_beside_a_change_of_the_configuration_wiped_is_put_back_and_the_write_done_again() {
+    let place = beside_a_change_of_the_configuration(|place| {
+        fs::write(place.key(), [0; 3]).unwrap();
+        fs::write(place.data(), "new").unwrap();
+    })
+    .await;
     assert_eq!((place.content().as_str(), place.count("set")), ("new", 2));
+}
+
+/// It may be a new password, which putting back would undo.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_wiped_is_not_put_back() {
+    let place = beside_a_change_of_the_configuration(|place| fs::write(place.data(), "new").unwrap()).await;
+    assert_eq!((place.content().as_str(), place.count("set")), ("new", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_for_a_reason_that_lasts_is_tried_twice_and_says_so() {
+    for (authentication, kind) in
+        [("Password", "set"), ("Password", "remove"), ("None", "set"), ("None", "remove")]
+    {
+        let place = Place::new();
+        let store = &place.entry.store;
+        store.told(Some(authentication), None);
+        let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
+        let seen = Seen { generation: 0, files: store.files_now(), unlocked: None };
+        worker.seen.insert(store.id.clone(), seen);
+        let outcome = match kind {
+            "set" => place.write(&mut worker).await,
+            _ => place.remove(&mut worker).await,
+        };
+        assert!(matches!(outcome, Err(Trouble::Fault(fault)) if fault.kind == STILL_THERE), "{kind}");
+        assert!((1..=2).contains(&place.count(kind)), "{authentication}, {kind}: {}", place.count(kind));
+        assert_eq!(place.content(), "old");
+    }
 }
 
 #[tokio::test(start_paused = true)]
