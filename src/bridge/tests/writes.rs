@@ -158,7 +158,7 @@ async fn what_is_written_again_after_a_foreign_writer_has_the_metadata_that_was_
         move |worker, call: &Value| {
             if is(call, "get", "k") {
                 let about = json!({ "note": { "t": "string", "v": "kept" } });
-                let value = json!({ "t": "string", "v": disk.secrets.lock().unwrap()["k"] });
+                let value = disk.secrets.lock().unwrap()["k"].clone();
                 return Reaction::Say(vec![ok(call, &json!({ "value": value, "metadata": about }))]);
             }
             disk.serve(worker, call)

@@ -13,6 +13,12 @@ use crate::worker::CallError;
 /// The kind of an error that says not-found of a secret that is there.
 const STILL_THERE: &str = "System.InvalidOperationException";
 
+/// How often a write is done that is acknowledged and not kept while somebody else writes too.
+const BESIDE_ANOTHER: u32 = 2;
+
+/// How often the store is read again before a write while somebody else goes on changing it.
+const LOOKS: u32 = 2;
+
 /// How a write went.
 struct Attempt {
     outcome: Result<(), CallError>,
@@ -37,16 +43,16 @@ impl Session<'_> {
         // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
         // somebody else writes too.
         let mut always_refresh = self.entry.store.is_shared();
-        let mut doubts = 0;
+        let mut looks = 0;
         let present = loop {
             let present = self
                 .settled(always_refresh, |refresh| {
                     Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: true })
                 })
                 .await;
-            doubts += 1;
+            looks += 1;
             // Somebody else has written while we read: what they wrote would not be in what we write.
-            if doubts == DOUBTS || !self.can_refresh() || !self.entry.store.foreign_change() {
+            if looks == LOOKS || !self.can_refresh() || !self.entry.store.foreign_change() {
                 break present;
             }
             always_refresh = true;
@@ -145,7 +151,9 @@ impl Session<'_> {
             let locked = matches!(&attempt.outcome, Err(CallError::Fault(fault)) if is_locked(fault));
             // Something that lasts keeps it from writing.
             let in_vain = tries > 1 && attempt.changed_nothing && !locked && !store.is_shared();
-            let last = tries == DOUBTS || in_vain;
+            // Who erases it once, with a stale copy or in a tight loop, does so again.
+            let beside_another = tries == BESIDE_ANOTHER && attempt.outcome.is_ok() && store.is_shared();
+            let last = tries == DOUBTS || in_vain || beside_another;
             let fault = match attempt.outcome {
                 Err(CallError::Broken(broken)) => return Err(Trouble::Broken(broken)),
                 _ if (attempt.reconfigured || (tries == 1 && !attempt.alone)) && store.is_wiped() => {
@@ -198,7 +206,7 @@ impl Session<'_> {
     /// it can be put back. Gives the files as they are then.
     async fn prepare(&mut self) -> Result<Fingerprint, Trouble> {
         let store = self.entry.store.clone();
-        for _ in 0..DOUBTS {
+        for _ in 0..LOOKS {
             self.let_events_come().await;
             store.keep();
             let (foreign, files) = (store.foreign_change(), store.files_now());
