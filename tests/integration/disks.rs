@@ -106,7 +106,7 @@ fn nothing_is_lost(name: &str, server: &Server, trouble: &Trouble) {
     }
     // A smaller file may find room; else it is there still, and nobody is told otherwise.
     match server.delete(&path("removed")).status {
-        204 => assert_eq!(server.get(&path("removed")).status, 404),
+        204 => assert_eq!(server.get(&path("removed")).status, 404, "{}", server.stderr()),
         status => {
             assert!(matches!(status, 500..600), "{status}");
             assert_holds(server, "removed", "old");

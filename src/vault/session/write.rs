@@ -161,13 +161,19 @@ impl Session<'_> {
                     Box::new(not_kept())
                 }
                 Ok(()) if attempt.alone => return Ok(()),
-                Ok(()) => match self.has_kept(key, after).await {
-                    Err(Trouble::Broken(broken)) => return Err(Trouble::Broken(broken)),
-                    // A new key that whoever is near has erased is looked for, and named.
-                    Ok(false) if !(last && store.is_shared() && !was_there) => Box::new(not_kept()),
-                    // Where it cannot be read now, it was acknowledged.
-                    _ => return Ok(()),
-                },
+                Ok(()) => {
+                    if !self.can_refresh() {
+                        // What is read then comes from memory, and says nothing of the file.
+                        store.is_whole();
+                    }
+                    match self.has_kept(key, after).await {
+                        Err(Trouble::Broken(broken)) => return Err(Trouble::Broken(broken)),
+                        // A new key that whoever is near has erased is looked for, and named.
+                        Ok(false) if !(last && store.is_shared() && !was_there) => Box::new(not_kept()),
+                        // Where it cannot be read now, it was acknowledged.
+                        _ => return Ok(()),
+                    }
+                }
                 Err(CallError::Fault(mut fault)) => {
                     let nothing_there = is_not_found(&fault);
                     if nothing_there && (removes && !was_there) {
@@ -177,8 +183,8 @@ impl Session<'_> {
                         // SecretStore calls whatever keeps it from a write or a removal not found.
                         STILL_THERE.clone_into(&mut fault.kind);
                     }
-                    let can_look = self.can_refresh() || !attempt.changed_nothing;
-                    if nothing_there && removes && can_look && self.has_kept(key, after).await? {
+                    // From memory it would be gone whatever the file has.
+                    if nothing_there && removes && self.can_refresh() && self.has_kept(key, after).await? {
                         return Ok(());
                     }
                     // With its default Interaction it may say by other ids that it is locked.

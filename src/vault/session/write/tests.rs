@@ -247,6 +247,19 @@ async fn a_removal_is_not_believed_to_have_found_nothing_where_there_was_somethi
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_stays_also_where_it_can_only_be_looked_at_in_memory() {
+    for authentication in ["Password", "None"] {
+        let place = Place::new();
+        place.entry.store.told(Some(authentication), None);
+        let mut worker = place.worker(|_, _| None).await;
+        let seen = Seen { generation: 0, files: place.entry.store.files_now(), unlocked: None };
+        worker.seen.insert(place.entry.store.id.clone(), seen);
+        place.remove(&mut worker).await.unwrap();
+        assert_eq!((place.content().as_str(), place.count("remove")), ("", 1), "{authentication}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_there_is_not_found_at_once() {
     let place = Place::new();
     fs::write(place.data(), "").unwrap();
