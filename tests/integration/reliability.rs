@@ -97,10 +97,22 @@ fn opening(authentication: Authentication) -> String {
 
 /// All strings in the user's store, as a fresh process finds them.
 fn fresh_values(pwsh: &Pwsh, home: &Path, authentication: Authentication) -> BTreeMap<String, String> {
-    let read = "foreach ($i in Get-SecretInfo -Vault fresh) {
+    fresh_values_like(pwsh, home, authentication, "*")
+}
+
+/// Those whose names match the wildcard.
+fn fresh_values_like(
+    pwsh: &Pwsh,
+    home: &Path,
+    authentication: Authentication,
+    names: &str,
+) -> BTreeMap<String, String> {
+    let read = format!(
+        "foreach ($i in Get-SecretInfo -Vault fresh -Name '{names}') {{
             $i.Name + '=' + (Get-Secret -Vault fresh -Name $i.Name -AsPlainText)
-        }";
-    let text = pwsh.output_of(&(opening(authentication) + read), home);
+        }}"
+    );
+    let text = pwsh.output_of(&(opening(authentication) + &read), home);
     let pairs = text.lines().filter_map(|line| line.trim_end().split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -79,7 +79,7 @@ impl Foreigner {
 #[test]
 fn a_foreign_writer_that_unlocks_before_each_write_loses_nothing() {
     let pwsh = need_pwsh!();
-    let rounds = count(10, 100);
+    let rounds = count(6, 100);
     let server = store(pwsh, Authentication::Password, 2, "", "").start();
     let mut foreigner = Foreigner::start(
         pwsh,
@@ -195,7 +195,7 @@ fn damage_that_cannot_be_looked_at_yet_is_named_later() {
 #[test]
 fn what_a_writer_at_the_same_time_erases_is_named_and_nothing_else() {
     let pwsh = need_pwsh!();
-    let rounds = count(6, 100);
+    let rounds = count(4, 100);
     let (server, turns) = at_the_same_time(pwsh, rounds, "");
     // The log names all of them, and health so many.
     let mut seen = (Vec::new(), Vec::new());

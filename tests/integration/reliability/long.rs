@@ -137,7 +137,7 @@ struct Memory {
 fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
     let pwsh = need_pwsh!();
     let odd = tempfile::tempdir().unwrap();
-    let azure = pwsh.shared;
+    let azure = pwsh.shared && soaking();
     let builder =
         Builder::new().config(&plan(odd.path(), azure, 0)).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD);
     // A line for each access is not what this is about.

@@ -30,7 +30,7 @@ fn beside_a_writer(pwsh: &crate::support::pwsh::Pwsh, authentication: Authentica
         "[vaults.cached]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nexpose = true\ncache_ttl = \"1h\"\n{}\n",
         super::keys(authentication)
     );
-    let server = store(pwsh, authentication, 3, "", &cached).start();
+    let server = store(pwsh, authentication, count(2, 3), "", &cached).start();
     let at = |name: &str, key: &str| format!("/vaults/{name}/secrets/{key}");
     let (history, done) = (History::default(), AtomicBool::new(false));
     let write = |name: &str, key: &str, value: &str| {
@@ -73,7 +73,7 @@ fn a_hundred_clients_on_a_cold_secret_make_one_vault_call() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let log = folder.path().join("calls");
     let toml = odd("one", folder.path(), &log, "cache_ttl = \"1h\"");
-    let server = Builder::new().config(&(top() + &toml)).pwsh(pwsh).start();
+    let server = Builder::new().config(&(top(2) + &toml)).pwsh(pwsh).start();
     let rounds = count(3, 20);
     for round in 0..rounds {
         let (at, key) =
@@ -101,13 +101,13 @@ fn two_vaults_read_by_many_clients_at_once_give_no_error() {
     let log = folder.path().join("calls");
     let both = odd("one", &folder.path().join("one"), &log, "") + SECRET_STORE;
     let server =
-        Builder::new().config(&(top() + &both)).pwsh(pwsh).env("STORE_PASSWORD", super::PASSWORD).start();
+        Builder::new().config(&(top(3) + &both)).pwsh(pwsh).env("STORE_PASSWORD", super::PASSWORD).start();
     for key in 0..10 {
         must_put(&server, &format!("k{key}"), &format!("store {key}"));
         let answer = server.put(&format!("/vaults/one/secrets/k{key}"), "text/plain", format!("one {key}"));
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
-    let (clients, requests) = (20, count(1_000, 20_000));
+    let (clients, requests) = (20, count(600, 20_000));
     together(clients, |client| {
         for request in 0..requests / clients {
             let (vault, key) = (["one", "store"][(client + request) % 2], (client + request) % 10);
@@ -126,7 +126,7 @@ fn a_load_begun_before_a_write_never_fills_the_cache_after_it() {
         &json!({ "secrets": { "v": { "k": { "t": "string", "v": "old" } } }, "rules": [wait] }),
     );
     let toml =
-        top() + "[vaults.v]\nmodule = \"My.Vault\"\nparallel = true\nexpose = true\ncache_ttl = \"1h\"\n";
+        top(3) + "[vaults.v]\nmodule = \"My.Vault\"\nparallel = true\nexpose = true\ncache_ttl = \"1h\"\n";
     let server = Builder::new().config(&toml).stand_in(&stand_in).start();
     let at = "/vaults/v/secrets/k";
     std::thread::scope(|scope| {
@@ -142,8 +142,8 @@ fn a_load_begun_before_a_write_never_fills_the_cache_after_it() {
     assert_eq!(value_in(&server.get(at)), "new");
 }
 
-fn top() -> String {
-    "listen = \"127.0.0.1:0\"\nauth = { open = true }\n[pool]\nmin = 3\nmax = 3\n".to_owned()
+fn top(workers: usize) -> String {
+    format!("listen = \"127.0.0.1:0\"\nauth = {{ open = true }}\n[pool]\nmin = {workers}\nmax = {workers}\n")
         + &format!("[pwsh]\nmodule_path = [\"{}\"]\n", fixture("vaults").display())
 }
 

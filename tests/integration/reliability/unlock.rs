@@ -107,35 +107,51 @@ fn an_unlock_that_expires_under_load_fails_no_request() {
     ));
 }
 
+/// Somebody changes the store's password, or takes it away, and puts it right again.
 #[test]
-fn a_password_changed_by_somebody_else_is_503_until_it_is_put_right() {
+fn a_password_changed_or_taken_away_by_somebody_else_is_503_until_it_is_put_right() {
     let pwsh = need_pwsh!();
     let server = store(pwsh, Authentication::Password, 2, "", "").start();
     must_put(&server, "k", "v");
     let other = "$other = ConvertTo-SecureString -String 'another one' -AsPlainText -Force\n";
-    elsewhere(
+    let password =
+        |from: &str, to: &str| format!("{other}Set-SecretStorePassword -Password ${from} -NewPassword ${to}");
+    refused_until_it_is_put_right(
         pwsh,
         &server,
-        &(other.to_owned() + "Set-SecretStorePassword -Password $password -NewPassword $other"),
+        &password("password", "other"),
+        &password("other", "password"),
     );
+    report(
+        "unlock/password changed elsewhere: 503 locked with Retry-After, right again with the first request after it was changed back",
+    );
+    let authentication = |kind: &str| {
+        format!(
+            "Set-SecretStoreConfiguration -Authentication {kind} -Interaction None -Password $password -Confirm:$false"
+        )
+    };
+    refused_until_it_is_put_right(pwsh, &server, &authentication("None"), &authentication("Password"));
+    report(
+        "unlock/authentication set to None elsewhere: 503 locked with Retry-After, right again once it was set back",
+    );
+}
+
+fn refused_until_it_is_put_right(pwsh: &Pwsh, server: &Server, wrong: &str, right: &str) {
+    let before = value_in(&server.get(&path("k")));
+    elsewhere(pwsh, server, wrong);
     for _ in 0..3 {
         refused(&server.get(&path("k")));
-        refused(&put(&server, "k", "lost"));
+        refused(&put(server, "k", "lost"));
     }
     let health = server.get("/health").json();
     assert_eq!(health["vaults"][0]["state"], "locked_out", "{health}");
     assert!(server.get("/metrics").text().contains("secretbridge_vault_ok{vault=\"store\"} 0"));
     // `opening` would unlock with the password that is wrong now.
-    let back = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned()
-        + other
-        + "Set-SecretStorePassword -Password $other -NewPassword $password";
-    pwsh.output_of(&back, server.home());
-    assert_eq!(value_in(&server.get(&path("k"))), "v", "at once, for the file has changed");
-    must_put(&server, "k", "w");
+    let closed = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned();
+    pwsh.output_of(&(closed + right), server.home());
+    assert_eq!(value_in(&server.get(&path("k"))), before, "at once, for the file has changed");
+    must_put(server, "k", "w");
     assert_eq!(server.get("/health").json()["vaults"][0]["state"], "ok");
-    report(
-        "unlock/password changed elsewhere: 503 locked with Retry-After, right again with the first request after it was changed back",
-    );
 }
 
 #[track_caller]
@@ -145,69 +161,26 @@ fn refused(answer: &Response) {
     assert!(answer.header("Retry-After").is_some());
 }
 
+/// SecretStore drops what it has open at each change of its configuration, in the middle of a write too; and
+/// a shorter time-out must be heeded.
 #[test]
-fn a_store_reconfigured_by_somebody_else_fails_no_request() {
+fn a_store_reconfigured_by_somebody_else_fails_no_request_and_loses_no_write() {
     let pwsh = need_pwsh!();
     let server = store(pwsh, Authentication::Password, workers(), "", "").start();
-    let times = count(1, 5);
+    must_put(&server, "early", "v");
+    let configure = "Set-SecretStoreConfiguration -PasswordTimeout (2, 900, 901)[($turn - 1) % 3] -Interaction None -Password $password -Confirm:$false";
+    let mut other = Foreigner::start_after(CONFIGURATION_ALONE, pwsh, &server, configure);
+    let times = count(3, 45);
     let (Load { requests, reverted }, ()) = under_load(&server, || {
         for time in 0..times {
-            // Short, so that it must be heeded.
-            let configure = format!(
-                "Set-SecretStoreConfiguration -PasswordTimeout {} -Interaction None -Password $password -Confirm:$false",
-                2 + time % 2
-            );
-            elsewhere(pwsh, &server, &configure);
-            let_pass(Duration::from_secs(4));
-        }
-    });
-    assert!(reverted <= times, "{reverted}");
-    report(&format!(
-        "unlock/reconfigured {times} times elsewhere: {requests} requests, 0 failed, {reverted} writes undone by it"
-    ));
-}
-
-/// SecretStore drops what it has open at each change of its configuration, in the middle of a write too.
-#[test]
-fn a_store_reconfigured_again_and_again_beside_writes_loses_none() {
-    let pwsh = need_pwsh!();
-    let server = store(pwsh, Authentication::Password, workers(), "", "").start();
-    let times = count(3, 40);
-    must_put(&server, "early", "v");
-    let configure = "Set-SecretStoreConfiguration -PasswordTimeout (900 + $turn % 2) -Interaction None -Password $password -Confirm:$false";
-    let mut other = Foreigner::start_after(CONFIGURATION_ALONE, pwsh, &server, configure);
-    let (Load { requests, reverted }, ()) = under_load(&server, || {
-        for _ in 0..times {
             other.write();
-            let_pass(Duration::from_secs(1));
+            // With a time-out of two seconds until it has run out.
+            let_pass(Duration::from_secs(if time % 3 == 0 { 3 } else { 1 }));
         }
     });
     assert_eq!(value_in(&server.get(&path("early"))), "v");
     assert!(reverted <= times, "{reverted}");
     report(&format!(
-        "unlock/reconfigured {times} times in a row elsewhere: {requests} requests, 0 failed, {reverted} writes undone by it"
+        "unlock/reconfigured {times} times elsewhere: {requests} requests, 0 failed, {reverted} writes undone by it"
     ));
-}
-
-/// Somebody takes the store's password away, and gives it back.
-#[test]
-fn a_store_whose_password_somebody_else_takes_away_is_503_until_it_is_given_back() {
-    let pwsh = need_pwsh!();
-    let server = store(pwsh, Authentication::Password, 2, "", "").start();
-    must_put(&server, "k", "v");
-    elsewhere(
-        pwsh,
-        &server,
-        "Set-SecretStoreConfiguration -Authentication None -Interaction None -Password $password -Confirm:$false",
-    );
-    refused(&server.get(&path("k")));
-    refused(&put(&server, "k", "lost"));
-    let back = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned()
-        + "Set-SecretStoreConfiguration -Authentication Password -Interaction None -Password $password -Confirm:$false";
-    pwsh.output_of(&back, server.home());
-    assert_eq!(value_in(&server.get(&path("k"))), "v");
-    must_put(&server, "k", "w");
-    report(
-        "unlock/authentication set to None elsewhere: 503 locked with Retry-After, right again once it was set back",
-    );
 }
