@@ -19,7 +19,15 @@ const BESIDE_ANOTHER: u32 = 2;
 /// How often the store is read again before a write while somebody else goes on changing it.
 const LOOKS: u32 = 2;
 
-/// How a write went.
+/// What a write is to come to.
+struct Wanted<'a> {
+    key: &'a str,
+    was_there: bool,
+    /// Nothing for a removal.
+    after: Option<&'a SecretValue>,
+}
+
+/// How a try to write went.
 struct Attempt {
     outcome: Result<(), CallError>,
     /// Nobody else can have made SecretStore read its file again beside it.
@@ -28,6 +36,12 @@ struct Attempt {
     reconfigured: bool,
     /// The data file is as it was.
     changed_nothing: bool,
+}
+
+impl Attempt {
+    fn is_locked(&self) -> bool {
+        matches!(&self.outcome, Err(CallError::Fault(fault)) if is_locked(fault))
+    }
 }
 
 impl Session<'_> {
@@ -100,13 +114,13 @@ impl Session<'_> {
             refresh: false,
             keep_metadata: metadata.is_none() && self.entry.store.discipline != Discipline::SecretStore,
         });
-        self.write(key, before.is_some(), Some(value), op).await
+        self.write(op, &Wanted { key, was_there: before.is_some(), after: Some(value) }).await
     }
 
     /// Removes a key. Call [`Session::before_write`] first, in the same lane.
     pub async fn remove(&mut self, key: &str, was_there: bool) -> Result<(), Trouble> {
         let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
-        self.write(key, was_there, None, op).await
+        self.write(op, &Wanted { key, was_there, after: None }).await
     }
 
     /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
@@ -125,15 +139,8 @@ impl Session<'_> {
     /// Writes until the store has it. SecretStore reads its file again when somebody else has changed it, and
     /// drops what it has open when they have changed its configuration, both on a thread of its own and
     /// whatever it is doing: a write that is under way then is refused, or is acknowledged and not in the file.
-    async fn write(
-        &mut self,
-        key: &str,
-        was_there: bool,
-        after: Option<&SecretValue>,
-        op: Op,
-    ) -> Result<(), Trouble> {
-        let (store, removes) = (self.entry.store.clone(), after.is_none());
-        if store.discipline != Discipline::SecretStore {
+    async fn write(&mut self, op: Op, wanted: &Wanted<'_>) -> Result<(), Trouble> {
+        if self.entry.store.discipline != Discipline::SecretStore {
             return Ok(self.write_once(op, &Fingerprint::default()).await.outcome?);
         }
         let mut lost: Option<Box<Fault>> = None;
@@ -148,53 +155,8 @@ impl Session<'_> {
                 Err(trouble) => return Err(given_up(lost, trouble)),
             };
             let attempt = self.write_once(op.clone(), &files).await;
-            let locked = matches!(&attempt.outcome, Err(CallError::Fault(fault)) if is_locked(fault));
-            // Something that lasts keeps it from writing.
-            let in_vain = tries > 1 && attempt.changed_nothing && !locked && !store.is_shared();
-            // Who erases it once, with a stale copy or in a tight loop, does so again.
-            let beside_another = tries == BESIDE_ANOTHER && attempt.outcome.is_ok() && store.is_shared();
-            let last = tries == DOUBTS || in_vain || beside_another;
-            let fault = match attempt.outcome {
-                Err(CallError::Broken(broken)) => return Err(Trouble::Broken(broken)),
-                _ if (attempt.reconfigured || (tries == 1 && !attempt.alone)) && store.is_wiped() => {
-                    store.put_back(WIPED);
-                    Box::new(not_kept())
-                }
-                Ok(()) if attempt.alone => return Ok(()),
-                Ok(()) => {
-                    if !self.can_refresh() {
-                        // What is read then comes from memory, and says nothing of the file.
-                        store.is_whole();
-                    }
-                    match self.has_kept(key, after).await {
-                        Err(Trouble::Broken(broken)) => return Err(Trouble::Broken(broken)),
-                        // A new key that whoever is near has erased is looked for, and named.
-                        Ok(false) if !(last && store.is_shared() && !was_there) => Box::new(not_kept()),
-                        // Where it cannot be read now, it was acknowledged.
-                        _ => return Ok(()),
-                    }
-                }
-                Err(CallError::Fault(mut fault)) => {
-                    let nothing_there = is_not_found(&fault);
-                    if nothing_there && (removes && !was_there) {
-                        return Err(Trouble::Fault(fault));
-                    }
-                    if nothing_there {
-                        // SecretStore calls whatever keeps it from a write or a removal not found.
-                        STILL_THERE.clone_into(&mut fault.kind);
-                    }
-                    // From memory it would be gone whatever the file has.
-                    if nothing_there && removes && self.can_refresh() && self.has_kept(key, after).await? {
-                        return Ok(());
-                    }
-                    // With its default Interaction it may say by other ids that it is locked.
-                    let may_be_locked = locked || (attempt.changed_nothing && tries == 1);
-                    if !(may_be_locked || (nothing_there && removes)) || !self.can_refresh() {
-                        return Err(Trouble::Fault(fault));
-                    }
-                    fault
-                }
-            };
+            let last = self.is_last(tries, &attempt);
+            let Some(fault) = self.judge(attempt, wanted, tries == 1, last).await? else { return Ok(()) };
             if last {
                 return Err(Trouble::Fault(fault));
             }
@@ -206,6 +168,68 @@ impl Session<'_> {
             }
         }
         unreachable!("it ends with its last try")
+    }
+
+    /// Whether a write that this try did not do is given up.
+    fn is_last(&self, tries: u32, attempt: &Attempt) -> bool {
+        let is_shared = self.entry.store.is_shared();
+        // Something that lasts keeps it from writing.
+        let in_vain = tries > 1 && attempt.changed_nothing && !attempt.is_locked() && !is_shared;
+        // Who erases it once, with a stale copy or in a tight loop, does so again.
+        let beside_another = tries == BESIDE_ANOTHER && attempt.outcome.is_ok() && is_shared;
+        tries == DOUBTS || in_vain || beside_another
+    }
+
+    /// Whether the store has it: nothing if so, and else the fault, if another try may help. An error is one
+    /// that will not pass.
+    async fn judge(
+        &mut self,
+        attempt: Attempt,
+        wanted: &Wanted<'_>,
+        first: bool,
+        last: bool,
+    ) -> Result<Option<Box<Fault>>, Trouble> {
+        let store = self.entry.store.clone();
+        let locked = attempt.is_locked();
+        match attempt.outcome {
+            Err(CallError::Broken(broken)) => Err(Trouble::Broken(broken)),
+            _ if (attempt.reconfigured || (first && !attempt.alone)) && store.is_wiped() => {
+                store.put_back(WIPED);
+                Ok(Some(not_kept()))
+            }
+            Ok(()) if attempt.alone => Ok(None),
+            Ok(()) => {
+                if !self.can_refresh() {
+                    // What is read then comes from memory, and says nothing of the file.
+                    store.is_whole();
+                }
+                match self.has_kept(wanted).await {
+                    Err(Trouble::Broken(broken)) => Err(Trouble::Broken(broken)),
+                    // A new key that whoever is near has erased is looked for, and named.
+                    Ok(false) if !(last && store.is_shared() && !wanted.was_there) => Ok(Some(not_kept())),
+                    // Where it cannot be read now, it was acknowledged.
+                    _ => Ok(None),
+                }
+            }
+            Err(CallError::Fault(mut fault)) => {
+                let (nothing_there, removes) = (is_not_found(&fault), wanted.after.is_none());
+                if nothing_there && removes && !wanted.was_there {
+                    return Err(Trouble::Fault(fault));
+                }
+                if nothing_there {
+                    // SecretStore calls whatever keeps it from a write or a removal not found.
+                    STILL_THERE.clone_into(&mut fault.kind);
+                }
+                // From memory it would be gone whatever the file has.
+                if nothing_there && removes && self.can_refresh() && self.has_kept(wanted).await? {
+                    return Ok(None);
+                }
+                // With its default Interaction it may say by other ids that it is locked.
+                let may_be_locked = locked || (attempt.changed_nothing && first);
+                let may_help = (may_be_locked || (nothing_there && removes)) && self.can_refresh();
+                if may_help { Ok(Some(fault)) } else { Err(Trouble::Fault(fault)) }
+            }
+        }
     }
 
     /// Reads what somebody else has written since we read, and keeps the data that was found readable, so that
@@ -269,18 +293,18 @@ impl Session<'_> {
 
     /// Whether the store has what was just written, or has been written by somebody else since; errors are those
     /// of a read.
-    async fn has_kept(&mut self, key: &str, after: Option<&SecretValue>) -> Result<bool, Trouble> {
+    async fn has_kept(&mut self, wanted: &Wanted<'_>) -> Result<bool, Trouble> {
         let store = self.entry.store.clone();
         let (left, changes) = (store.files_now(), store.foreign_changes());
-        let (vault, name) = (self.registered(), key.to_owned());
+        let (vault, name) = (self.registered(), wanted.key.to_owned());
         let found: Result<GetReply, Trouble> = self
             .settled(true, |refresh| {
                 Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail: false })
             })
             .await;
         let has_it = match found {
-            Ok(reply) => after.is_some_and(|after| reply.value.looks_like(after)),
-            Err(Trouble::Fault(fault)) if is_not_found(&fault) => after.is_none(),
+            Ok(reply) => wanted.after.is_some_and(|after| reply.value.looks_like(after)),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => wanted.after.is_none(),
             Err(trouble) => return Err(trouble),
         };
         let by_others = store.foreign_change() || store.foreign_changes() != changes;
@@ -288,14 +312,14 @@ impl Session<'_> {
     }
 }
 
-fn not_kept() -> Fault {
-    Fault {
+fn not_kept() -> Box<Fault> {
+    Box::new(Fault {
         id: "WriteNotKept".into(),
         kind: STILL_THERE.into(),
         category: "WriteError".into(),
         message: "the store acknowledged the write and does not have it".into(),
         ..Fault::default()
-    }
+    })
 }
 
 #[cfg(test)]
