@@ -116,6 +116,8 @@ struct Seen {
     requests: BTreeMap<&'static str, usize>,
     /// By status and code.
     errors: BTreeMap<String, usize>,
+    /// Those of good requests that the death or the hanging of a worker does not account for.
+    refusals: Vec<String>,
     /// Milliseconds of those that were answered well.
     latencies: Vec<u32>,
     worst: Duration,
@@ -302,6 +304,9 @@ impl Run<'_> {
             502..=504 => {
                 let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
                 let kind = if what == "misbehaving read" { format!(", {what}") } else { String::new() };
+                if kind.is_empty() && !matches!(code.as_str(), "deadline" | "worker_failed") {
+                    seen.refusals.push(format!("{method} {path}: {}", answer.text()));
+                }
                 *seen.errors.entry(format!("{} {code}{kind}", answer.status)).or_default() += 1;
             }
             status => seen.wrong.push(format!("{method} {path}: {status} {}", answer.text())),
@@ -511,6 +516,7 @@ impl Seen {
             self.wrong.len().to_string()
         });
         report(&lines.join("\n"));
+        self.refusals.iter().for_each(|refusal| report(&format!("long/refused: {refusal}")));
     }
 
     fn thirds(&self) -> [Memory; 3] {
