@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::http::{Client, Response};
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
-use crate::support::soaking;
+use crate::support::{fixture, soaking};
 
 const PASSWORD: &str = "a password 'with' \"quotes\"";
 
@@ -75,6 +75,23 @@ fn store(pwsh: &Pwsh, authentication: Authentication, workers: usize, extra: &st
         Authentication::Password => builder.env("STORE_PASSWORD", PASSWORD),
         Authentication::None => builder,
     }
+}
+
+/// The tables of a second vault `odd`, of which any number of workers read at once.
+fn odd_vault(folder: &Path) -> String {
+    format!(
+        r#"
+        [pwsh]
+        module_path = ["{}"]
+        [vaults.odd]
+        module = "TestVault"
+        parameters = {{ Folder = "{}" }}
+        parallel = true
+        expose = true
+        "#,
+        fixture("vaults").display(),
+        folder.display(),
+    )
 }
 
 /// A script's first lines: the user's store registered as `fresh`; with a password `Open` unlocks it.
@@ -153,11 +170,28 @@ impl Dice {
     }
 }
 
-/// Runs `work` while workers are killed, one about every `pace`; gives its outcome and how many died. Never
-/// the last one that is up: where starts are slow the kills would else come faster than the starts, and
-/// nothing but that would be seen.
+/// Runs `work` while workers are killed, one about every `pace`; gives its outcome and how many died.
 fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> (T, u64) {
-    let (done, kills) = (AtomicBool::new(false), AtomicU64::new(0));
+    let kills = AtomicU64::new(0);
+    let strike = |victim, _: &mut Dice| {
+        // It may have ended meanwhile.
+        if kill_process(victim, Signal::KILL).is_ok() {
+            kills.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let outcome = under_strikes(server, pace, strike, work);
+    (outcome, kills.into_inner())
+}
+
+/// Runs `work` while workers are struck, one about every `pace`. Never the last one that is up: where starts
+/// are slow the strikes would else come faster than the starts, and nothing but that would be seen.
+fn under_strikes<T>(
+    server: &Server,
+    pace: Duration,
+    strike: impl Fn(Pid, &mut Dice) + Sync,
+    work: impl FnOnce() -> T,
+) -> T {
+    let done = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
         scope.spawn(|| {
             let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
@@ -168,10 +202,7 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
                     continue;
                 }
                 let victim = i32::try_from(victims[dice.below(victims.len())]).ok().and_then(Pid::from_raw);
-                // It may have ended meanwhile.
-                if kill_process(victim.expect("a process id"), Signal::KILL).is_ok() {
-                    kills.fetch_add(1, Ordering::Relaxed);
-                }
+                strike(victim.expect("a process id"), &mut dice);
             }
         });
         // The killer must end when the work panics, or the scope waits for ever.
@@ -179,7 +210,7 @@ fn under_kills<T>(server: &Server, pace: Duration, work: impl FnOnce() -> T) -> 
         done.store(true, Ordering::Release);
         outcome
     });
-    (outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), kills.into_inner())
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Whom to kill one of: now and then those that are starting, else those at work, else those that are up.

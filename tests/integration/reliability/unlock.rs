@@ -30,26 +30,27 @@ struct Load {
     reverted: usize,
 }
 
-/// What clients got until `done`: three read, one writes. Nothing may fail.
-fn load(server: &Server, done: &AtomicBool) -> Load {
+/// What clients got until `done`: all read, and one writes too where it `writes`. Nothing may fail.
+fn load(server: &Server, writes: bool, done: &AtomicBool) -> Load {
     let reverted = AtomicUsize::new(0);
     let requests = together(CLIENTS, |client| {
         let mut requests = 0;
         while !done.load(Ordering::Acquire) {
             let (key, value) = (format!("k{client}"), format!("v{requests}"));
             let changes = foreign_changes(server);
-            if client == 0 {
+            let writer = writes && client == 0;
+            if writer {
                 must_put(server, &key, &value);
             }
             let answer = server.get(&path(&key));
             assert_eq!(answer.status, 200, "{}\n{}", answer.text(), server.stderr());
-            let wanted = if client == 0 { &value } else { "first" };
-            if client == 0 && value_in(&answer) != wanted && foreign_changes(server) > changes {
+            let wanted = if writer { &value } else { "first" };
+            if writer && value_in(&answer) != wanted && foreign_changes(server) > changes {
                 reverted.fetch_add(1, Ordering::Relaxed);
             } else {
                 assert_eq!(value_in(&answer), wanted, "{}", server.stderr());
             }
-            requests += 1 + usize::from(client == 0);
+            requests += 1 + usize::from(writer);
         }
         requests
     });
@@ -62,11 +63,11 @@ fn foreign_changes(server: &Server) -> u64 {
 }
 
 /// Runs `meanwhile` under load, and gives what clients saw and what it gave.
-fn under_load<T>(server: &Server, meanwhile: impl FnOnce() -> T) -> (Load, T) {
+fn under_load<T>(server: &Server, writes: bool, meanwhile: impl FnOnce() -> T) -> (Load, T) {
     (0..CLIENTS).for_each(|client| must_put(server, &format!("k{client}"), "first"));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let load = scope.spawn(|| load(server, &done));
+        let load = scope.spawn(|| load(server, writes, &done));
         let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
         done.store(true, Ordering::Release);
         let load = load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -95,15 +96,19 @@ fn an_unlock_that_expires_under_load_fails_no_request() {
     let pwsh = need_pwsh!();
     let extra = "parameters = { PasswordTimeout = 3 }";
     let server = store(pwsh, Authentication::Password, workers(), extra, "").start();
-    let seconds = count(3, 60);
-    let (Load { requests, reverted }, ()) =
-        under_load(&server, || let_pass(Duration::from_secs(seconds as u64)));
-    assert_eq!(reverted, 0);
+    // Reads alone first: a write makes the other workers' copies old, and so has them unlocked again anyway.
+    let [reading, writing] = [(false, count(4, 60)), (true, count(1, 20))].map(|(writes, seconds)| {
+        let (Load { requests, reverted }, ()) =
+            under_load(&server, writes, || let_pass(Duration::from_secs(seconds as u64)));
+        assert_eq!(reverted, 0);
+        (requests, seconds)
+    });
     // And after a rest in which every unlock has expired.
     let_pass(Duration::from_secs(4));
     together(CLIENTS, |client| assert_eq!(server.get(&path(&format!("k{client}"))).status, 200));
     report(&format!(
-        "unlock/PasswordTimeout 3 s: {requests} requests in the first {seconds} s after the start, 0 failed"
+        "unlock/PasswordTimeout 3 s: {} reads in the first {} s after the start, {} requests with a writer in {} s, 0 failed",
+        reading.0, reading.1, writing.0, writing.1
     ));
 }
 
@@ -164,14 +169,14 @@ fn refused(answer: &Response) {
 /// SecretStore drops what it has open at each change of its configuration, in the middle of a write too; and
 /// a shorter time-out must be heeded.
 #[test]
-fn a_store_reconfigured_by_somebody_else_fails_no_request_and_loses_no_write() {
+fn a_store_reconfigured_by_somebody_else_fails_no_request() {
     let pwsh = need_pwsh!();
     let server = store(pwsh, Authentication::Password, workers(), "", "").start();
     must_put(&server, "early", "v");
     let configure = "Set-SecretStoreConfiguration -PasswordTimeout (2, 900, 901)[($turn - 1) % 3] -Interaction None -Password $password -Confirm:$false";
     let mut other = Foreigner::start_after(CONFIGURATION_ALONE, pwsh, &server, configure);
     let times = count(3, 45);
-    let (Load { requests, reverted }, ()) = under_load(&server, || {
+    let (Load { requests, reverted }, ()) = under_load(&server, true, || {
         for time in 0..times {
             other.write();
             // With a time-out of two seconds until it has run out.

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::history::History;
 use super::{
-    Authentication, PASSWORD, count, fresh_values, fresh_values_like, must_put, path, put, report, store,
-    together, under_kills,
+    Authentication, PASSWORD, count, fresh_values, fresh_values_like, must_put, odd_vault, path, put, report,
+    store, together, under_kills,
 };
 use crate::need_pwsh;
 use crate::support::pwsh::Pwsh;
@@ -30,15 +30,23 @@ fn without_a_password_a_fresh_process_finds_every_key() {
     distinct_keys(need_pwsh!(), Authentication::None);
 }
 
-/// Each round adds keys to the same store; a fresh process looks for those of the round, and for all at the end.
+/// Each round adds keys to the same store, while another vault's reads keep workers busy, so that not all is done
+/// by one; a fresh process looks for those of the round, and for all at the end.
 fn distinct_keys(pwsh: &Pwsh, authentication: Authentication) {
     let rounds = count(3, 20);
-    let server = store(pwsh, authentication, 4, "", "").start();
+    let odd = tempfile::tempdir().expect("a temporary folder");
+    let server = store(pwsh, authentication, 4, "", &odd_vault(odd.path())).start();
+    // Without a password only the worker that wrote last can serve the store.
+    let clients = if authentication == Authentication::Password { CLIENTS * 3 } else { CLIENTS };
     let mut found = 0;
     for round in 0..rounds {
         let begun = Instant::now();
-        together(CLIENTS, |client| {
+        together(clients, |client| {
             for key in 0..KEYS {
+                if client >= CLIENTS {
+                    assert_eq!(server.get(&format!("/vaults/odd/secrets/slow:{}", 10 + client)).status, 200);
+                    continue;
+                }
                 must_put(
                     &server,
                     &format!("k{round}-{client}-{key}"),
@@ -68,10 +76,22 @@ fn distinct_keys(pwsh: &Pwsh, authentication: Authentication) {
             report(&format!("writes/{authentication:?}: the last 100 writes took {written:.1?}"));
         }
     }
+    if authentication == Authentication::Password {
+        // Each write is two calls at least: whoever did them all would have done as many.
+        let calls = calls(&server);
+        assert!(calls.iter().all(|calls| *calls < 2 * (rounds * CLIENTS * KEYS) as u64), "{calls:?}");
+    }
     report(&format!(
         "writes/{authentication:?}: {rounds} rounds, {found} of {} keys",
         rounds * CLIENTS * KEYS
     ));
+}
+
+/// How many calls each worker has done.
+fn calls(server: &Server) -> Vec<u64> {
+    let health = server.get("/health").json();
+    let workers = health["workers"].as_array().cloned().unwrap_or_default();
+    workers.iter().filter_map(|worker| worker["calls"].as_u64()).collect()
 }
 
 #[test]
