@@ -31,15 +31,10 @@ pub(super) struct Foreigner {
 impl Foreigner {
     /// `writing` runs at each turn, with `$turn` and `Open`.
     pub(super) fn start(pwsh: &Pwsh, server: &Server, writing: &str) -> Foreigner {
-        Foreigner::start_after("", pwsh, server, writing)
-    }
-
-    /// The same; `first` runs before all else.
-    pub(super) fn start_after(first: &str, pwsh: &Pwsh, server: &Server, writing: &str) -> Foreigner {
         let folder = server.folder().join("foreigner");
         fs::create_dir(&folder).expect("made");
         let script = format!(
-            "{first}{}
+            "{}
             Get-SecretInfo -Vault fresh | Out-Null
             $turn = 0
             while ($true) {{
