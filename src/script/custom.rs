@@ -409,6 +409,21 @@ mod tests {
     use crate::clock;
 
     #[test]
+    fn debug_of_a_call_and_of_its_reply_shows_no_value() {
+        let value = SecretValue::string("canary");
+        let (arguments, secret) = ([Portable::from(&value)], Text::from("canary"));
+        let call = Call {
+            value: Some(&value),
+            member: Some(Member { name: "m", whole: &value }),
+            arguments: &arguments,
+            secret: Some(&secret),
+            ..Call::default()
+        };
+        let reply = Reply { value: Some(Portable::from(&value)), expiry: None };
+        assert!(!format!("{call:?} {reply:?}").contains("canary"));
+    }
+
+    #[test]
     fn an_expiry_is_a_length_of_time_from_the_clock_as_it_is_at_that_moment() {
         for jump in [0, 4_000, -8_000] {
             clock::jump(time::Duration::days(jump));

@@ -200,4 +200,15 @@ mod tests {
         assert_eq!((limits.deadline, limits.max_body), (Duration::from_secs(5), Limits::default().max_body));
         assert_eq!(set.threads(), 1);
     }
+
+    #[test]
+    fn debug_shows_neither_the_configuration_nor_vault_parameters() {
+        let server: Server = serde_json::from_value(serde_json::json!({
+            "config": { "t": "string", "v": "canary" },
+            "registered": [{ "name": "v", "module": "m", "parameters": { "ApiKey": "canary" } }],
+        }))
+        .unwrap();
+        let shown = format!("{server:?}");
+        assert!(shown.contains("ApiKey") && !shown.contains("canary"), "{shown}");
+    }
 }

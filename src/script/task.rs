@@ -1,5 +1,6 @@
 //! A route's block as a task of the pool.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::vault::act::Began;
 use crate::worker::{BoxFuture, Broken, CallError, Worker};
 
 /// What a block is told of its request.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct Event {
     /// In lower case.
     pub method: String,
@@ -86,7 +87,7 @@ pub struct Invocation<'a> {
 }
 
 /// What a block answers.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Response {
     /// The status.
     pub status: u16,
@@ -208,5 +209,64 @@ impl Task for RouteTask {
 
     fn is_dead(&self) -> bool {
         self.reply.is_closed() || Instant::now() >= self.deadline
+    }
+}
+
+// === redacting Debug: headers, queries and bodies may hold secrets ===
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({} {}, {} bytes)", self.method, self.path, self.body.expose().len())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.body.as_ref().map_or(0, |body| body.expose().len());
+        write!(f, "Response({}, {length} bytes)", self.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::secret::SecretValue;
+
+    #[test]
+    fn debug_of_an_invocation_shows_neither_arguments_nor_headers_query_and_body() {
+        let event = Event {
+            method: "post".into(),
+            path: "/kept".into(),
+            query: "token=canary".into(),
+            parameters: serde_json::Map::new(),
+            headers: vec![("authorization".into(), "Bearer canary".into())],
+            body: Bytes::new("canary"),
+            endpoint: EventEndpoint { protocol: "http", address: "localhost".into(), name: String::new() },
+            route: EventRoute {
+                path: "/kept".into(),
+                method: "POST".into(),
+                content_type: None,
+                error_content_type: None,
+            },
+            context: "c".into(),
+            remote: "127.0.0.1:1".into(),
+            version: "1.1",
+            timestamp: String::new(),
+        };
+        let arguments = [Portable::from(&SecretValue::string("canary"))];
+        let invocation = Invocation { block: 1, arguments: &arguments, event };
+        assert_eq!(
+            format!("{invocation:?}"),
+            "Invocation { block: 1, arguments: [Portable(…)], event: Event(post /kept, 6 bytes) }"
+        );
+    }
+
+    #[test]
+    fn debug_of_a_response_shows_neither_headers_nor_body() {
+        let response = json!({ "status": 200, "headers": [["Set-Cookie", "canary"]], "body": "Y2FuYXJ5" });
+        let reply: Reply = serde_json::from_value(json!({ "response": response })).unwrap();
+        assert_eq!(format!("{reply:?}"), "Reply { response: Response(200, 6 bytes), failed: None }");
     }
 }
