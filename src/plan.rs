@@ -233,8 +233,8 @@ pub enum Template {
     List(Vec<Template>),
 }
 
-/// A script that runs in every worker before vaults are registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A script that runs in every worker before vaults are registered. `Debug` does not show its text.
+#[derive(Clone, PartialEq, Eq)]
 pub enum InitScript {
     /// PowerShell source, e.g. `Connect-AzAccount -Identity`.
     Text(String),
@@ -410,6 +410,15 @@ impl fmt::Debug for SecretSource {
             SecretSource::Env(name) => write!(f, "Env({name})"),
             SecretSource::File(path) => write!(f, "File({})", path.display()),
             SecretSource::Value(_) => f.write_str("Value(…)"),
+        }
+    }
+}
+
+impl fmt::Debug for InitScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InitScript::Text(_) => f.write_str("Text(…)"),
+            InitScript::File(path) => write!(f, "File({})", path.display()),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! `docs/protocol.md` is the prose, `fixtures/protocol` the golden lines that this file and
 //! `pwsh/worker.ps1` are both tested against. One JSON object a line, UTF-8, at most [`MAX_LINE`]
 //! bytes. Unknown fields of a reply are ignored, so that a newer worker may say more.
+//!
+//! What holds JSON that is not looked into, or PowerShell source, has no `Debug`: secrets may be in it.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +36,7 @@ pub enum MetadataValue {
 }
 
 /// A line from the core.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CoreLine {
     /// A call; the worker answers it by id.
@@ -44,7 +46,7 @@ pub enum CoreLine {
 }
 
 /// `{"call":{"id":7,"op":{"get":{…}}}}`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct CallLine {
     /// Rises by one with each call to a worker, from 1.
     pub id: u64,
@@ -53,7 +55,7 @@ pub struct CallLine {
 }
 
 /// `{"answer":{"seq":3,"ok":{…}}}` or `{"answer":{"seq":3,"fault":{…}}}`
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct AnswerLine {
     /// The ask that this answers.
     pub seq: u64,
@@ -66,7 +68,7 @@ pub struct AnswerLine {
 }
 
 /// What the core asks of a worker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
     /// The first call. The worker fixes its private registry, guards its descriptors, says who it is.
@@ -111,7 +113,7 @@ pub struct Hello {
 }
 
 /// See [`Op::Init`]. One of the two is given.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Init {
     /// PowerShell source.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +228,7 @@ pub struct Info {
 
 /// A line from the worker, as read. Exactly one of `reply`, `ask` and `log` is set; anything else is
 /// a broken worker.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct WorkerLine {
     /// The answer to a call.
     #[serde(default)]
@@ -240,7 +242,7 @@ pub struct WorkerLine {
 }
 
 /// `{"reply":{"id":7,"ok":{…}}}` or `{"reply":{"id":7,"fault":{…}}}`
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct ReplyLine {
     /// The call that this answers.
     pub id: u64,
@@ -253,7 +255,7 @@ pub struct ReplyLine {
 }
 
 /// `{"ask":{"seq":1,"what":{…}}}`
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct AskLine {
     /// Rises by one with each ask of a worker, from 1.
     pub seq: u64,

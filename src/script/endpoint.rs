@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Bind, Listener, Tls};
-use crate::secret::fold;
+use crate::secret::{SecretValue, fold};
 
 /// An endpoint as the script declares it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Declared {
     /// PEM file of the key; the certificate's own file where missing.
     pub key: Option<PathBuf>,
     /// Pass phrase of the key.
-    pub password: Option<serde_json::Value>,
+    pub password: Option<SecretValue>,
     /// Make a certificate.
     pub self_signed: bool,
     /// The certificate is a PKCS#12 file.
@@ -251,6 +251,12 @@ mod tests {
                 .contains("PKCS#12")
         );
         assert!(add(Declared { protocol: "Smtp".into(), ..https() }).unwrap_err().contains("smtp"));
+        let with_phrase: Declared = serde_json::from_value(serde_json::json!({
+            "protocol": "https", "certificate": "c.pem", "password": { "t": "securestring", "v": "canary" },
+        }))
+        .unwrap();
+        assert!(!format!("{with_phrase:?}").contains("canary"));
+        assert!(add(with_phrase).unwrap_err().contains("pass phrase"));
         let own = add(Declared { self_signed: true, ..https() }).unwrap();
         assert_eq!((own.port, own.tls), (8443, Some(Tls::SelfSigned)));
         let files = add(Declared { certificate: Some("c.pem".into()), ..https() }).unwrap();

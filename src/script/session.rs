@@ -15,8 +15,8 @@ use crate::protocol::{Empty, Op};
 use crate::secret::fold;
 use crate::worker::{CallError, Worker};
 
-/// A script block as its worker sent it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A script block as its worker sent it. No `Debug`: its source may hold a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// Its source, between the braces, rewritten.
     pub text: String,
@@ -40,8 +40,8 @@ pub struct Variable {
     pub value: Portable,
 }
 
-/// A function of the script.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A function of the script. No `Debug`, as of a block.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// Its name.
     pub name: String,

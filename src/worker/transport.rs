@@ -10,7 +10,6 @@ use crate::protocol::{AskLine, CoreLine, LogLine, MAX_LINE, ReplyLine, WorkerLin
 const MAX_NOISE: u32 = 64;
 
 /// A line that means something.
-#[derive(Debug)]
 pub enum Message {
     /// The answer to a call.
     Reply(ReplyLine),
