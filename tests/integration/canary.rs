@@ -28,17 +28,36 @@ const ALL: [&str; 4] = [SECRET, PARAMETER, PASSWORD, TOKEN];
 
 const JSON: &str = "application/json";
 
-/// The canaries in these bytes: as text, as UTF-16, as base64.
+/// The canaries in these bytes, in any of their guises and however these are spaced and broken into lines.
 fn seen_in(bytes: &[u8]) -> Vec<&'static str> {
-    // All three forms are ASCII, which bytes of another sort before or after it leave as it is.
-    let text = String::from_utf8_lossy(bytes);
-    let is_in = |canary: &&str| {
-        let wide: String = canary.chars().flat_map(|digit| [digit, '\0']).collect();
-        let coded = BASE64.encode(canary);
-        // The last digits depend on what follows.
-        text.contains(canary) || text.contains(&wide) || text.contains(&coded[..coded.len() - 4])
-    };
+    let bytes: Vec<u8> = bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
+    // All guises are ASCII, which bytes of another sort before or after it leave as it is.
+    let text = String::from_utf8_lossy(&bytes);
+    let is_in = |canary: &&str| guises(canary).iter().any(|guise| text.contains(guise));
     ALL.iter().filter(|canary| is_in(canary)).copied().collect()
+}
+
+/// As UTF-8 and as UTF-16, each of them as it is, in hexadecimal, as a list of numbers and in base64.
+fn guises(canary: &str) -> Vec<String> {
+    let wide: Vec<u8> = canary.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let of_bytes = |bytes: &[u8]| {
+        let plain = String::from_utf8_lossy(bytes).into_owned();
+        let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        let coded = (0..3).map(|offset| coded_at(offset, bytes));
+        let mut all =
+            vec![plain, hexadecimal.to_uppercase(), hexadecimal, numbers.join(","), numbers.concat()];
+        all.extend(coded);
+        all
+    };
+    [of_bytes(canary.as_bytes()), of_bytes(&wide)].concat()
+}
+
+/// What is always the same in the base64 of these bytes after so many others.
+fn coded_at(offset: usize, bytes: &[u8]) -> String {
+    let all = [&[0; 2][..offset], bytes].concat();
+    // The digits at both ends depend on what stands before and after.
+    BASE64.encode(&all)[(offset * 8).div_ceil(6)..all.len() * 8 / 6].to_owned()
 }
 
 #[track_caller]
@@ -356,10 +375,23 @@ fn no_canary_shows_in_debug_output() {
 #[test]
 fn a_canary_is_seen_where_there_is_one() {
     let wide: Vec<u8> = SECRET.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for bytes in
-        [format!("a{SECRET}b").into_bytes(), wide, BASE64.encode(format!("{SECRET}xyz")).into_bytes()]
-    {
-        assert_eq!(seen_in(&bytes), [SECRET]);
+    for bytes in [SECRET.as_bytes(), &wide] {
+        let lower = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let upper = bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let spaced = bytes.iter().map(|byte| format!("{byte} ")).collect::<String>();
+        let (list, lines) = (format!("{bytes:?}"), format!("{bytes:#?}"));
+        let dense = list.replace(' ', "");
+        let mut forms = vec![bytes.to_vec()];
+        forms.extend([lower, upper, spaced, list, lines, dense].map(String::into_bytes));
+        for (before, after) in [("", ""), ("x", "y"), ("xy", "z"), ("xyz", "xyz")] {
+            let coded = BASE64.encode([before.as_bytes(), bytes, after.as_bytes()].concat());
+            let (first, second) = coded.split_at(coded.len() / 2);
+            forms.extend([coded.clone(), format!("{first}\r\n{second}")].map(String::into_bytes));
+        }
+        for form in forms {
+            let found = seen_in(&[b"\xffa", form.as_slice(), b"b\xff"].concat());
+            assert_eq!(found, [SECRET], "{}", String::from_utf8_lossy(&form));
+        }
     }
     assert!(seen_in(b"canary").is_empty());
 }
