@@ -2,6 +2,7 @@
 //! writes, says and leaves.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
-use crate::support::{SOON, files_below, fixture};
+use crate::support::{SOON, files_below, fixture, wait_until};
 
 /// In every value that is stored.
 const SECRET: &str = "canary-5ecret-Zq8";
@@ -64,6 +65,12 @@ fn coded_at(offset: usize, bytes: &[u8]) -> String {
 fn assert_clean(what: &str, bytes: impl AsRef<[u8]>) {
     let seen = seen_in(bytes.as_ref());
     assert!(seen.is_empty(), "{what} shows {seen:?}: {}", String::from_utf8_lossy(bytes.as_ref()));
+}
+
+#[track_caller]
+fn assert_clean_answer(what: &str, answer: &Response) {
+    assert_clean(what, &answer.body);
+    assert_clean(what, format!("{:?}", answer.headers));
 }
 
 /// A server with a store and a misbehaving vault, both with canaries, everything logged. The second folder
@@ -182,29 +189,40 @@ fn half_of(text: &str) -> String {
 }
 
 fn look_everywhere(server: &Server, by_variable: bool) {
-    for path in ["/health", "/ready", "/metrics", "/vaults"] {
-        let answer = server.get(path);
-        assert_eq!(answer.status, 200, "{path}");
-        assert_clean(path, answer.body);
-    }
+    look_at_state(server);
     for (name, answer) in refusals(server) {
         assert!(answer.status >= 400, "{name}: {} {}", answer.status, answer.text());
-        assert_clean(&name, &answer.body);
-        assert_clean(&name, format!("{:?}", answer.headers));
+        assert_clean_answer(&name, &answer);
     }
+    wait_until("both workers are ready again", SOON * 3, || {
+        let health = server.get("/health").json();
+        let workers = health["workers"].as_array().cloned().unwrap_or_default();
+        workers.len() == 2 && workers.iter().all(|worker| worker["state"] == "ready")
+    });
+    // What it counts and tells of its vaults is another thing now.
+    look_at_state(server);
     look_at_processes(server, by_variable);
     let child = server.get("/vaults/odd/secrets/environ");
     assert!(child.text().contains("PSModulePath"), "{}", child.text());
     assert_clean("a vault's child", child.body);
 }
 
-/// The arguments and environments of the server and its workers.
+fn look_at_state(server: &Server) {
+    for path in ["/health", "/ready", "/metrics", "/vaults"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_clean_answer(path, &answer);
+    }
+}
+
+/// The arguments and environments of the server and its two workers, both of which are there.
 fn look_at_processes(server: &Server, by_variable: bool) {
     let workers = server.pids_of_workers();
-    assert!(!workers.is_empty());
+    assert_eq!(workers.len(), 2);
     for pid in workers.into_iter().chain([server.pid()]) {
-        for file in ["cmdline", "environ"] {
-            let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        for (file, part) in [("cmdline", "secretbridge"), ("environ", "PATH=")] {
+            let content = fs::read(format!("/proc/{pid}/{file}")).unwrap();
+            assert!(String::from_utf8_lossy(&content).contains(part), "{file} of {pid} is that of a process");
             // The variable that the person who started the server has put there.
             let given = pid == server.pid() && by_variable && file == "environ";
             let expected = if given { vec![PASSWORD] } else { vec![] };
@@ -213,12 +231,21 @@ fn look_at_processes(server: &Server, by_variable: bool) {
     }
 }
 
+/// What is in a file; nothing, if it has gone since it was listed.
+#[track_caller]
+fn content_of(file: &Path) -> Vec<u8> {
+    match fs::read(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        read => read.unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+    }
+}
+
 /// The one place for VaultParameters is a worker's own registry; passwords and values have none.
 fn look_at_files(server: &Server) {
     let mut registries = 0;
     for folder in ["run", "tmp", "home"] {
         for file in files_below(&server.folder().join(folder)) {
-            let seen = seen_in(&fs::read(&file).unwrap_or_default());
+            let seen = seen_in(&content_of(&file));
             if seen.is_empty() {
                 continue;
             }
@@ -253,10 +280,10 @@ fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
 fn look_at_what_is_left(server: &Server) {
     assert_clean("the log", server.stderr());
     assert_clean("standard output", server.stdout());
-    for name in ["run", "tmp", "home"] {
-        for file in files_below(&server.folder().join(name)) {
-            assert_clean(&file.display().to_string(), fs::read(&file).unwrap_or_default());
-        }
+    let below = |name| files_below(&server.folder().join(name));
+    assert!(!below("home").is_empty(), "the store is left");
+    for file in ["run", "tmp", "home"].into_iter().flat_map(below) {
+        assert_clean(&file.display().to_string(), fs::read(&file).unwrap());
     }
 }
 
