@@ -16,6 +16,8 @@ use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
 use crate::support::{SOON, files_below, fixture, wait_until};
 
+mod debug;
+
 /// In every value that is stored.
 const SECRET: &str = "canary-5ecret-Zq8";
 /// In VaultParameters.
@@ -360,43 +362,6 @@ fn no_canary_of_a_script_shows_in_a_child_of_its_blocks_or_anywhere_else() {
     look_at_files(&server);
     assert!(server.stop(SOON).success(), "{}", server.stderr());
     look_at_what_is_left(&server);
-}
-
-/// Whatever a log line may show by `Debug`, with each type of secret in it.
-#[test]
-fn no_canary_shows_in_debug_output() {
-    use secretbridge::plan::{Extension, Plan, SecretSource, Vault, VaultKind};
-    use secretbridge::protocol::{GetReply, Metadata, Parameters};
-    use secretbridge::secret::{Bytes, Credential, SecretValue, Text};
-    use secretbridge::vault::{Outcome, Verb};
-
-    let values = [
-        SecretValue::string(SECRET),
-        SecretValue::SecureString(SECRET.into()),
-        SecretValue::Bytes(Bytes::new(SECRET)),
-        SecretValue::Credential(Credential { user: "u".into(), password: SECRET.into() }),
-        SecretValue::Hashtable([("a".to_owned(), SecretValue::SecureString(SECRET.into()))].into()),
-    ];
-    for value in values {
-        let set = Verb::Set {
-            key: "k".into(),
-            value: std::sync::Arc::new(value.clone()),
-            metadata: None,
-            member: None,
-        };
-        let got = Outcome::Value(GetReply { value: value.clone(), metadata: Metadata::new() });
-        assert_clean("Debug", format!("{value:?} {value:#?} {set:?} {got:?}"));
-    }
-    let mut extension = Extension::new("v", "My.Vault");
-    extension.unlock = Some(SecretSource::Value(PASSWORD.into()));
-    let parameters = json!({ "ApiKey": PARAMETER, "Nested": { "Token": [PARAMETER] } });
-    extension.parameters = Parameters(parameters.as_object().cloned().unwrap());
-    let plan = Plan { vaults: vec![Vault::new("v", VaultKind::Extension(extension))], ..Plan::default() };
-    let unlock = Verb::UnlockWith { password: Text::from(PASSWORD) };
-    let token = secretbridge::http::auth::Token::from_text(TOKEN).unwrap();
-    let shown = format!("{plan:?} {plan:#?} {unlock:?} {token:?}");
-    assert!(shown.contains("ApiKey"), "names are shown: {shown}");
-    assert_clean("Debug", shown);
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! Whatever a log line may show by `Debug`, with each type of secret in it. Types that only script mode knows
+//! are looked at where they are.
+
+use std::sync::Arc;
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode, Version};
+use secretbridge::http::auth::Token;
+use secretbridge::http::value::Written;
+use secretbridge::http::{Head, Peer, Reply, Request};
+use secretbridge::plan::{Extension, InitScript, Plan, SECRET_STORE, SecretSource, Vault, VaultKind};
+use secretbridge::protocol::{GetReply, Metadata, Parameters};
+use secretbridge::secret::{Bytes, Credential, SecretValue, Text};
+use secretbridge::store::Store;
+use secretbridge::vault::act::Change;
+use secretbridge::vault::{Outcome, Verb};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{PARAMETER, PASSWORD, SECRET, TOKEN, assert_clean};
+
+#[test]
+fn no_canary_shows_in_debug_output() {
+    let values = [
+        SecretValue::string(SECRET),
+        SecretValue::SecureString(SECRET.into()),
+        SecretValue::Bytes(Bytes::new(SECRET)),
+        SecretValue::Credential(Credential { user: "u".into(), password: SECRET.into() }),
+        SecretValue::Hashtable([("a".to_owned(), SecretValue::SecureString(SECRET.into()))].into()),
+        SecretValue::Clixml(SECRET.into()),
+    ];
+    for value in values {
+        let shared = Arc::new(value.clone());
+        let set = Verb::Set { key: "k".into(), value: shared.clone(), metadata: None, member: None };
+        let put_back = Verb::PutBack { key: "k".into(), value: shared.clone(), metadata: None };
+        let reply = GetReply { value: value.clone(), metadata: Metadata::new() };
+        let change = Change { before: Some(reply.clone()), after: Some((shared, None)) };
+        let got = Outcome::Value(reply);
+        let written = Written { value: value.clone(), metadata: None };
+        assert_clean("Debug", format!("{value:?} {set:?} {put_back:?} {change:?} {got:?} {written:?}"));
+        assert_clean("Debug", format!("{value:#?} {set:#?} {change:#?} {got:#?} {written:#?}"));
+    }
+    let mut extension = Extension::new("v", SECRET_STORE);
+    extension.unlock = Some(SecretSource::Value(PASSWORD.into()));
+    let parameters = json!({ "ApiKey": PARAMETER, "Nested": { "Token": [PARAMETER] } });
+    extension.parameters = Parameters(parameters.as_object().cloned().unwrap());
+    let vault = Vault::new("v", VaultKind::Extension(extension));
+    let store = Store::of(&vault);
+    store.learn(&Text::from(PASSWORD));
+    let init = vec![InitScript::Text(format!("Connect-It '{SECRET}'"))];
+    let plan = Plan { vaults: vec![vault], init, ..Plan::default() };
+    let unlock = Verb::UnlockWith { password: Text::from(PASSWORD) };
+    let token = Token::from_text(TOKEN).unwrap();
+    let shown = format!("{plan:?} {plan:#?} {store:?} {store:#?} {unlock:?} {token:?}");
+    assert!(shown.contains("ApiKey") && shown.contains("password: Some"), "names are shown: {shown}");
+    assert_clean("Debug", shown);
+}
+
+#[test]
+fn no_canary_shows_in_debug_output_of_requests_and_replies() {
+    let bearer = format!("Bearer {TOKEN}");
+    let fields = [("authorization", bearer.as_str()), ("cookie", SECRET), ("set-cookie", SECRET)];
+    let headers: HeaderMap = fields
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
+        .into_iter()
+        .collect();
+    let head = Head {
+        id: 1,
+        method: Method::PUT,
+        path: "/kept".into(),
+        query: Some(format!("value={SECRET}")),
+        headers: headers.clone(),
+        version: Version::HTTP_11,
+        peer: Peer::Unix { uid: None, pid: None },
+        listener: 0,
+        listener_name: None,
+        received: Instant::now(),
+        deadline: Instant::now(),
+    };
+    let request = Request { head: Arc::new(head.clone()), body: SECRET.into() };
+    let reply = Reply { status: StatusCode::OK, headers, body: SECRET.into(), reason: None };
+    let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
+    assert!(shown.contains("/kept"), "{shown}");
+    assert_clean("Debug", shown);
+}
