@@ -48,9 +48,10 @@ fn guises(canary: &str) -> Vec<String> {
         let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
         let coded = (0..3).map(|offset| coded_at(offset, bytes));
-        let mut all =
-            vec![plain, hexadecimal.to_uppercase(), hexadecimal, numbers.join(","), numbers.concat()];
-        all.extend(coded);
+        // So JSON and `Debug` write a zero byte.
+        let escaped = ["\\u0000", "\\0"].map(|zero| plain.replace('\0', zero));
+        let mut all: Vec<String> = coded.chain(escaped).collect();
+        all.extend([hexadecimal.to_uppercase(), numbers.join(","), numbers.concat(), hexadecimal, plain]);
         all
     };
     [of_bytes(canary.as_bytes()), of_bytes(&wide)].concat()
@@ -375,6 +376,8 @@ fn a_canary_is_seen_where_there_is_one() {
         let dense = list.replace(' ', "");
         let mut forms = vec![bytes.to_vec()];
         forms.extend([lower, upper, spaced, list, lines, dense].map(String::into_bytes));
+        let text = std::str::from_utf8(bytes).unwrap();
+        forms.extend([format!("{text:?}"), json!(text).to_string()].map(String::into_bytes));
         for (before, after) in [("", ""), ("x", "y"), ("xy", "z"), ("xyz", "xyz")] {
             let coded = BASE64.encode([before.as_bytes(), bytes, after.as_bytes()].concat());
             let (first, second) = coded.split_at(coded.len() / 2);
