@@ -14,6 +14,7 @@ use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
+use crate::support::stand_in::StandIn;
 use crate::support::{SOON, files_below, fixture, wait_until};
 
 mod debug;
@@ -298,6 +299,39 @@ fn no_canary_shows_in_a_text_log_or_anywhere_else() {
 #[test]
 fn no_canary_shows_in_a_json_log_or_in_the_workers_of_a_server_that_has_it_in_a_variable() {
     run(need_pwsh!(), "json", true);
+}
+
+#[test]
+fn no_canary_shows_when_a_deadline_passes() {
+    let hangs = |op| json!({ "op": op, "do": "hang" });
+    let stand_in = StandIn::with(&json!({ "rules": [hangs("get"), hangs("set")] }));
+    let builder = Builder::new();
+    builder.file("password", PASSWORD);
+    let token = builder.file("token", TOKEN);
+    let toml = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        limits = {{ deadline = "2s", write_grace = "1s" }}
+        [vaults.slow]
+        module = "My.Vault"
+        parameters = {{ ApiKey = "{PARAMETER}" }}
+        unlock = {{ file = "password" }}
+        parallel = true
+        expose = true
+        "#
+    );
+    let builder = builder.config(&toml).stand_in(&stand_in).arg("--token-file").arg(token);
+    let mut server = builder.args(["--log", "trace"]).start();
+    server.set_token(TOKEN);
+    let path = "/vaults/slow/secrets/k";
+    for answer in [server.put(path, "text/plain", SECRET), server.get(path)] {
+        assert_eq!(answer.status, 504, "{}", answer.text());
+        assert_clean_answer("the error", &answer);
+    }
+    assert_eq!((stand_in.calls("set"), stand_in.calls("get")), (1, 1));
+    look_at_state(&server);
+    assert!(server.stop(SOON).success(), "{}", server.stderr());
+    assert_clean("the log", server.stderr());
 }
 
 /// The script's blocks may do what they like with the values; what is looked at here is what they were not
