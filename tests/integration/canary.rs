@@ -77,8 +77,9 @@ fn assert_clean_answer(what: &str, answer: &Response) {
     assert_clean(what, format!("{:?}", answer.headers));
 }
 
-/// A server with a store and a misbehaving vault, both with canaries, everything logged. The second folder
-/// is where the misbehaving vault keeps its secrets, in the clear.
+/// A server with a store, a local vault, a misbehaving vault and one that its password does not open, all
+/// with canaries, everything logged. The second folder is where the misbehaving vault keeps its secrets, in
+/// the clear.
 fn serve(pwsh: &Pwsh, format: &str, by_variable: bool) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let builder = Builder::new();
@@ -102,6 +103,14 @@ fn serve(pwsh: &Pwsh, format: &str, by_variable: bool) -> (Server, tempfile::Tem
         module = "TestVault"
         parameters = {{ Folder = "{folder}", ApiKey = "{PARAMETER}", Nested = {{ Token = "{PARAMETER}" }} }}
         parallel = true
+        expose = true
+        [vaults.shut]
+        module = "TestVault"
+        parameters = {{ Folder = "{folder}", Password = "{PARAMETER}" }}
+        unlock = {unlock}
+        expose = true
+        [vaults.local]
+        local = true
         expose = true
         [secrets.mounted]
         vault = "odd"
@@ -182,7 +191,16 @@ fn refusals(server: &Server) -> Vec<(String, Response)> {
     for quirk in ["throw", "error", "number", "lone-surrogate", "exit", "failfast", "locked", "nothing"] {
         all.push((quirk.to_owned(), server.get(&odd(quirk))));
     }
-    all.push(("format".to_owned(), server.send("GET", &odd("Hashtable"), &[("Accept", "text/plain")], b"")));
+    for vault in ["odd", "local"] {
+        let path = format!("/vaults/{vault}/secrets/Hashtable");
+        all.push(("format".to_owned(), server.send("GET", &path, &[("Accept", "text/plain")], b"")));
+    }
+    all.push(("missing".to_owned(), server.get("/vaults/local/secrets/nothing")));
+    let shut = "/vaults/shut/secrets/k";
+    for answer in [server.put(shut, "text/plain", SECRET), server.get(shut)] {
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("locked")));
+        all.push(("locked out".to_owned(), answer));
+    }
     all.push(("token".to_owned(), server.with_token(SECRET).get(&odd("String"))));
     all.push(("method".to_owned(), server.post(&odd("String"), "text/plain", SECRET)));
     all
@@ -267,17 +285,32 @@ fn look_at_files(server: &Server) {
 
 fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
     let (mut server, folder) = serve(pwsh, format, by_variable);
-    for vault in ["odd", "store"] {
+    for vault in ["odd", "store", "local"] {
         all_types(&server, vault);
     }
     look_everywhere(&server, by_variable);
     look_at_files(&server);
     let log = server.stderr();
-    assert!(log.contains("audit") && log.contains("DEBUG"), "more than usual is logged: {log}");
+    assert_eq!(levels_of(&log), LEVELS, "{log}");
+    for line in ["audit", "the store does not unlock"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
     let status = server.stop(SOON);
     assert!(status.success(), "{status}: {}", server.stderr());
     look_at_what_is_left(&server);
     drop(folder);
+}
+
+/// The levels that the program writes at; it has nothing to say at TRACE.
+const LEVELS: [&str; 4] = ["ERROR", "WARN", "INFO", "DEBUG"];
+
+/// The levels of the lines of a log, in either format.
+fn levels_of(log: &str) -> Vec<&'static str> {
+    let is_of = |line: &str, level: &str| {
+        line.split_whitespace().nth(1) == Some(level) || line.contains(&format!("\"level\":\"{level}\""))
+    };
+    let all = [&LEVELS[..], &["TRACE"]].concat();
+    all.into_iter().filter(|level| log.lines().any(|line| is_of(line, level))).collect()
 }
 
 /// What a server that has ended wrote, and its folders.
