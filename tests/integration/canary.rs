@@ -375,6 +375,7 @@ fn script(port: u16) -> String {
         Start-PodeServer -Threads 2 {{
             Add-PodeEndpoint -Address localhost -Port {port} -Protocol Http
             New-PodeLoggingMethod -Terminal | Enable-PodeErrorLogging
+            New-PodeLoggingMethod -Terminal | Enable-PodeRequestLogging
             Register-PodeSecretVault -Name Store -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecret '{PASSWORD}'
             Register-PodeSecretVault -Name Odd -ModuleName '{vaults}/TestVault' -VaultParameters @{{
                 Folder = "$env:ODD_FOLDER"; ApiKey = '{PARAMETER}'
@@ -393,7 +394,10 @@ fn script(port: u16) -> String {
                 $read = 'cat /proc/self/environ /proc/self/cmdline /proc/$PPID/environ /proc/$PPID/cmdline | tr "\000" "\n"'
                 Write-PodeTextResponse -Value ("$($held.Length)`n" + ((/bin/sh -c $read) -join "`n"))
             }}
-            Add-PodeRoute -Method Get -Path /fails -ScriptBlock {{ $null = $secret:Kept; $secret:Throws }}
+            Add-PodeRoute -Method Get -Path /fails -ScriptBlock {{
+                foreach ($level in 'Warning', 'Debug') {{ Write-PodeErrorLog -Message "holds $secret:Kept" -Level $level }}
+                $secret:Throws
+            }}
         }}
         "#,
         vaults = fixture("vaults").display(),
@@ -419,15 +423,21 @@ fn no_canary_of_a_script_shows_in_a_child_of_its_blocks_or_anywhere_else() {
     assert!(child.text().contains("PSModulePath"), "{}", child.text());
     assert_clean("a child of a block", &child.body);
     for accept in ["text/html", "application/json"] {
-        let page = server.send("GET", "/fails", &[("Accept", accept)], b"");
+        let page = server.send("GET", &format!("/fails?held={SECRET}"), &[("Accept", accept)], b"");
         assert_eq!(page.status, 500, "{}", page.text());
-        assert_clean("the error page", &page.body);
+        assert_clean_answer("the error page", &page);
     }
     for path in ["/health", "/metrics"] {
-        assert_clean(path, server.get(path).body);
+        assert_clean_answer(path, &server.get(path));
     }
     look_at_processes(&server, false);
     look_at_files(&server);
+    let log = server.stderr();
+    assert_eq!(levels_of(&log), LEVELS, "{log}");
+    // Its own log of requests is there in place of the audit lines of `serve`.
+    for line in ["WARN script: holds ***", "DEBUG script: holds ***", "path=\"/fails\" status=500"] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
     assert!(server.stop(SOON).success(), "{}", server.stderr());
     look_at_what_is_left(&server);
 }
