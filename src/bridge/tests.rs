@@ -14,6 +14,7 @@ use crate::clock;
 use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
+mod retries;
 mod writes;
 
 type Secrets = HashMap<String, Value>;
@@ -276,30 +277,6 @@ async fn a_value_that_a_dying_worker_deleted_is_put_back_before_anybody_reads() 
     assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
     assert_eq!(read(&bridge, "k").await.unwrap(), "old");
     assert_eq!(disk.text("other").as_deref(), Some("o"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_read_whose_worker_died_is_tried_once_more_and_a_begun_write_is_not() {
-    let disk = Disk::with(&[("k", "v")]);
-    let deaths = Arc::new(AtomicUsize::new(0));
-    let script = {
-        let (disk, deaths) = (disk.clone(), deaths.clone());
-        move |worker, call: &Value| match deaths.load(SeqCst) {
-            0 if is(call, "get", "k") => {
-                deaths.fetch_add(1, SeqCst);
-                Reaction::Die
-            }
-            _ if is(call, "set", "dies") => Reaction::Die,
-            _ => disk.serve(worker, call),
-        }
-    };
-    let bridge = bridge(1, script).await;
-    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
-    assert!(matches!(
-        write(&bridge, "dies", "x").await,
-        Err(BridgeError::Worker { outcome_unknown: true, .. })
-    ));
-    assert_eq!(disk.sets.load(SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]
