@@ -15,6 +15,7 @@ use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, V
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 mod retries;
+mod unlock;
 mod writes;
 
 type Secrets = HashMap<String, Value>;
@@ -319,20 +320,6 @@ async fn a_request_that_waited_too_long_in_the_queue_has_written_nothing() {
     assert!(matches!(outcome, Err(BridgeError::Deadline { outcome_unknown: false })), "{outcome:?}");
     assert!(matches!(hung.await.unwrap(), Err(BridgeError::Deadline { .. })));
     assert_eq!(disk.sets.load(SeqCst), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
-    let disk = Disk::with(&[("k", "v")]);
-    *disk.password.lock().unwrap() = "changed".into();
-    let bridge = over(&disk, 2).await;
-    let outcome = read(&bridge, "k").await;
-    assert!(matches!(outcome, Err(BridgeError::Locked { .. })), "{outcome:?}");
-    assert_eq!(bridge.health().vaults[0].state, "locked_out");
-    *disk.password.lock().unwrap() = "right".into();
-    tokio::time::sleep(Duration::from_secs(61)).await;
-    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
-    assert_eq!(bridge.health().vaults[0].state, "ok");
 }
 
 #[tokio::test(start_paused = true)]

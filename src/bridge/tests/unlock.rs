@@ -1,0 +1,73 @@
+//! Unlocking: in time, and less and less often where the password is refused.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
+    let disk = Disk::with(&[("k", "v")]);
+    *disk.password.lock().unwrap() = "changed".into();
+    let bridge = over(&disk, 2).await;
+    let outcome = read(&bridge, "k").await;
+    assert!(matches!(outcome, Err(BridgeError::Locked { .. })), "{outcome:?}");
+    assert_eq!(bridge.health().vaults[0].state, "locked_out");
+    *disk.password.lock().unwrap() = "right".into();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "v");
+    assert_eq!(bridge.health().vaults[0].state, "ok");
+}
+
+/// A store whose password times out three seconds after an unlock.
+#[tokio::test(start_paused = true)]
+async fn readers_alone_never_meet_a_store_that_has_locked_itself() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    const MINUTE: Duration = Duration::from_secs(60);
+    let disk = Disk::with(&[("a", "v"), ("b", "v")]);
+    let unlocked: Mutex<HashMap<u64, Instant>> = Mutex::default();
+    let (unlocks, locked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let script = {
+        let (unlocks, locked) = (unlocks.clone(), locked.clone());
+        move |worker, call: &Value| {
+            let (op, now) = (&call["op"], Instant::now());
+            if op.get("unlock").is_some() || op["get"]["refresh"] == true {
+                unlocks.fetch_add(1, SeqCst);
+                unlocked.lock().unwrap().insert(worker, now);
+            }
+            if op.get("unlock").is_some() || op.get("configure").is_some() {
+                let told = json!({ "authentication": "Password", "password_timeout": TIMEOUT.as_secs() });
+                return Reaction::Say(vec![ok(call, &told)]);
+            }
+            let is_open = unlocked.lock().unwrap().get(&worker).is_some_and(|at| now - *at <= TIMEOUT);
+            if op.get("get").is_some() && !is_open {
+                locked.fetch_add(1, SeqCst);
+                let id = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
+                return Reaction::Say(vec![fault(call, id)]);
+            }
+            match disk.serve(worker, call) {
+                // So that both workers are at it.
+                Reaction::Say(lines) if op.get("get").is_some() => {
+                    Reaction::Later(Duration::from_millis(40), lines)
+                }
+                reaction => reaction,
+            }
+        }
+    };
+    let bridge = bridge(2, script).await;
+    let begun = Instant::now();
+    let mut readers = JoinSet::new();
+    for key in ["a", "b"] {
+        let bridge = bridge.clone();
+        readers.spawn(async move {
+            while begun.elapsed() < MINUTE {
+                assert_eq!(read(&bridge, key).await.unwrap(), "v");
+                tokio::time::sleep(Duration::from_millis(60)).await;
+            }
+        });
+    }
+    readers.join_all().await;
+    assert_eq!(locked.load(SeqCst), 0);
+    // Each worker's at the start, and then when 0.7 of the time is over and somebody reads.
+    let fewest = 2 * (MINUTE.as_millis() / (2_100 + 200)) as usize;
+    let most = 2 * (MINUTE.as_millis() / 2_100 + 2) as usize;
+    let unlocks = unlocks.load(SeqCst);
+    assert!((fewest..=most).contains(&unlocks), "{unlocks}, and not {fewest} to {most}");
+}
