@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::clock;
 use crate::protocol::{Empty, Op, PingReply};
 use crate::worker::fake::{FakeLauncher, Reaction, ok};
 use crate::worker::{Broken, CallError};
@@ -149,6 +150,18 @@ async fn a_worker_is_replaced_before_it_leaves_when_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_workers_age_is_the_time_that_it_lived_whatever_the_wall_clock_says() {
+    let sizes = plan::Pool { max_age: Duration::from_secs(100), ..sizes(1) };
+    let (pool, launcher) = start(sizes, well);
+    for (days, seconds, launched) in [(4_000, 45, 1), (-8_000, 45, 1), (-4_000, 25, 2)] {
+        clock::jump(time::Duration::days(days));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        ping(&pool).await.unwrap().unwrap();
+        assert_eq!(launcher.launched.load(SeqCst), launched);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_that_does_not_come_up_is_tried_again_with_back_off_and_told() {
     let (pool, launcher) = start(sizes(1), well);
     pool.ready().await.unwrap();
@@ -158,7 +171,10 @@ async fn a_worker_that_does_not_come_up_is_tried_again_with_back_off_and_told() 
     let old = Arc::new(FakeLauncher::with_hello(hello, well));
     let pool = Pool::start(old.clone(), Arc::new(NoSetUp), sizes(1));
     assert!(matches!(pool.ready().await, Err(LaunchError::Version { theirs: 0 })));
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    for days in [4_000, -8_000, 4_000] {
+        clock::jump(time::Duration::days(days));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
     let launched = old.launched.load(SeqCst);
     assert!((5..15).contains(&launched), "{launched} starts in a minute");
 }

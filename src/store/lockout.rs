@@ -67,21 +67,41 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::store::Discipline;
 
+    const FAULT: &str = "SecretStoreUnlockFailed";
+
     #[tokio::test(start_paused = true)]
-    async fn two_failures_lock_out_with_back_off_until_the_file_changes() {
+    async fn two_failures_lock_out_until_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::over("s", Discipline::SecretStore, vec![folder.path().join("storefile")]);
         let now = Instant::now();
-        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
+        store.unlock_failed(FAULT, store.files_now(), now);
         assert_eq!(store.lockout(now), None, "one failure may be a file in mid-write");
-        store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
+        store.unlock_failed(FAULT, store.files_now(), now);
         assert!(store.lockout(now).is_some());
-        assert_eq!(store.lockout(now + Duration::from_secs(1)), None, "then another try");
-        let third = store.unlock_failed("SecretStoreUnlockFailed", store.files_now(), now);
-        assert_eq!(third.until, now + Duration::from_secs(2));
         std::fs::write(folder.path().join("storefile"), "changed").unwrap();
         assert_eq!(store.lockout(now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_back_off_doubles_up_to_a_minute_whatever_the_wall_clock_says() {
+        let store = Store::over("s", Discipline::SecretStore, Vec::new());
+        store.unlock_failed(FAULT, store.files_now(), Instant::now());
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            let begun = Instant::now();
+            store.unlock_failed(FAULT, store.files_now(), begun);
+            clock::jump(time::Duration::days(4_000));
+            assert!(store.lockout(Instant::now()).is_some(), "{seconds}");
+            clock::jump(time::Duration::days(-8_000));
+            tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+            assert!(store.lockout(Instant::now()).is_some(), "{seconds}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(store.lockout(Instant::now()), None, "another try after {seconds} s");
+        }
+        store.unlocked();
+        store.unlock_failed(FAULT, store.files_now(), Instant::now());
+        assert_eq!(store.lockout(Instant::now()), None, "one that works begins it anew");
     }
 }
