@@ -20,13 +20,14 @@ use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder};
 use crate::secret::SecretValue;
 use crate::store::{Authentication, Discipline};
-use crate::vault::set_up::{WorkerSetUp, unregister};
+use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::Launcher;
 use crate::worker::process::{Environment, PwshLauncher};
 
 mod foreign;
 mod start;
+mod stop;
 
 use foreign::watch_stores;
 pub use start::StartError;
@@ -334,29 +335,6 @@ impl Bridge {
             }
         }
         self.0.vaults.ledger().take_from(old.0.vaults.ledger());
-    }
-
-    /// Takes no more vault work, waits for what is under way, unregisters what was registered, and ends the
-    /// workers; what is not done within `drain` is killed.
-    pub async fn stop(&self, drain: Duration) {
-        self.0.stopping.cancel();
-        let Some(pool) = self.0.vaults.pool() else { return };
-        let registered: Vec<_> = self.0.vaults.all();
-        pool.stop(Instant::now() + drain, move |worker, until| {
-            Box::pin(async move {
-                for entry in registered {
-                    if let Some(hooks) = &entry.hooks
-                        && let Err(error) = hooks.after(worker, until).await
-                    {
-                        tracing::warn!(vault = %entry.plan.name, "taking the vault out failed: {error}");
-                    }
-                    if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
-                        unregister(worker, &entry, extension, until).await;
-                    }
-                }
-            })
-        })
-        .await;
     }
 
     fn mount(&self, name: &str) -> Result<Arc<crate::plan::Mount>, BridgeError> {

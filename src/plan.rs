@@ -277,7 +277,7 @@ pub struct Limits {
     pub deadline: Duration,
     /// Extra time for a write that has begun, before its worker is killed; the client has had its 504.
     pub write_grace: Duration,
-    /// How long a stop waits for requests in flight.
+    /// How long a stop takes at most: requests in flight, vaults and workers.
     pub drain: Duration,
     /// Largest request body, in bytes.
     pub max_body: usize,

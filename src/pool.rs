@@ -26,6 +26,9 @@ pub mod state;
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);
 
+/// At most so much of the time for a stop, and at most half of it, is kept for the farewell and the workers' end.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// Something to do in a worker.
 pub trait Task: Send {
     /// Does it. The verdict says whether the worker may go on; a broken worker never does.
@@ -242,8 +245,9 @@ impl Pool {
         all
     }
 
-    /// Takes no more tasks, waits until those taken are done, has one worker say `farewell`, and ends all.
-    /// What is not done by `until` is killed.
+    /// Takes no more tasks, waits until those taken are done, has one worker say `farewell`, and ends all, by
+    /// `until`. Half of the time, three seconds at most, is kept for the last two: what is not done by then is
+    /// killed, as are the workers that have not ended at the end.
     pub async fn stop(
         &self,
         until: Instant,
@@ -253,14 +257,13 @@ impl Pool {
         let mut slots =
             std::mem::take(&mut *self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner));
         let mut workers = Vec::new();
-        while let Ok(Some(ended)) = timeout_at(until, slots.join_next()).await {
+        let goodbye = GOODBYE.min(until.saturating_duration_since(Instant::now()) / 2);
+        while let Ok(Some(ended)) = timeout_at(until - goodbye, slots.join_next()).await {
             workers.extend(ended.ok().flatten());
         }
         self.shared.halt.cancel();
         self.shared.lanes.clear();
         slots.shutdown().await;
-        // The drain may have used up all the time; the goodbye gets a little of its own.
-        let until = until.max(Instant::now() + Duration::from_secs(3));
         if let Some(worker) = workers.iter_mut().find(|worker| worker.broken().is_none()) {
             farewell(worker, until).await;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::bridge::{Bridge, Options, StartError};
 use crate::cli::{Global, ServeArgs};
@@ -121,17 +121,20 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), ServeEr
     heed(&mut signals, &front, arguments, &options, &token).await;
     say.line("stopping: requests under way are answered first");
     stop.send_replace(true);
-    let bridge = front.bridge();
+    let (bridge, end) = (front.bridge(), Instant::now() + limits.drain);
     // A second signal ends it at once.
     tokio::select! {
-        drained = serving => {
+        drained = bridge.stop_after(serving, limits.drain) => {
             if let Ok(Drained::Cut { connections }) = drained {
                 tracing::warn!(connections, "the drain limit passed with requests under way");
             }
         }
-        () = stopped(&mut signals) => tracing::warn!("stopped at once by a second signal"),
+        () = stopped(&mut signals) => {
+            tracing::warn!("stopped at once by a second signal");
+            // But not in the middle of a call: a write that is cut off may leave a store half written.
+            bridge.stop(end.saturating_duration_since(Instant::now()).min(Duration::from_secs(10))).await;
+        }
     }
-    bridge.stop(limits.drain.min(Duration::from_secs(10))).await;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, V
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 mod retries;
+mod stop;
 mod unlock;
 mod writes;
 
@@ -365,44 +366,6 @@ async fn a_missing_secret_a_strange_mount_and_a_full_queue_have_their_errors() {
     assert!(matches!(bridge.read("nope", soon()).await, Err(BridgeError::UnknownMount { .. })));
     assert!(matches!(bridge.get("nope", "k", soon()).await, Err(BridgeError::UnknownVault { .. })));
     assert!(matches!(write(&bridge, "a*", "v").await, Err(BridgeError::Refused { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_unregisters_and_answers_what_was_accepted() {
-    let disk = Disk::with(&[("k", "v")]);
-    let unregistered = Arc::new(AtomicUsize::new(0));
-    let script = {
-        let (disk, unregistered) = (disk.clone(), unregistered.clone());
-        move |worker, call: &Value| {
-            unregistered.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
-            disk.serve(worker, call)
-        }
-    };
-    let bridge = bridge(3, script).await;
-    let reads: Vec<_> = (0..5)
-        .map(|n| {
-            let bridge = bridge.clone();
-            tokio::spawn(async move { write(&bridge, &format!("k{n}"), "v").await })
-        })
-        .collect();
-    tokio::task::yield_now().await;
-    bridge.stop(Duration::from_secs(30)).await;
-    for read in reads {
-        read.await.unwrap().unwrap();
-    }
-    assert_eq!(unregistered.load(SeqCst), 1);
-    assert!(matches!(read(&bridge, "k").await, Err(BridgeError::NotReady { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bridge_that_is_dropped_leaves_no_worker() {
-    let disk = Disk::with(&[]);
-    let launcher = Arc::new(FakeLauncher::new(move |worker, call| disk.serve(worker, call)));
-    let bridge = Bridge::start_with(plan(3), launcher.clone()).await.unwrap();
-    assert_eq!(launcher.alive.load(SeqCst), 3);
-    drop(bridge);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(launcher.alive.load(SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]

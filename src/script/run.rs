@@ -5,12 +5,14 @@
 //! ```
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::asks::Asking;
 use super::asks::imports::import_registry;
@@ -280,16 +282,15 @@ impl Ready {
         let Ready { declared, door, token, .. } = self;
         let limits = declared.core.settings.limits(declared.core.options.limits.clone());
         let service = Arc::new(ScriptService::new(declared.core.clone(), token));
-        let closing = declared.core.closing.clone();
-        let end = async move {
-            tokio::select! {
-                () = shutdown => {}
-                () = closing.cancelled() => {}
-            }
-        };
-        let drained = door.serve(service, &limits, end).await;
-        declared.stop().await;
-        drained
+        let stop = CancellationToken::new();
+        let mut serving = pin!(door.serve(service, &limits, stop.cancelled()));
+        tokio::select! {
+            drained = &mut serving => return drained,
+            () = shutdown => {}
+            () = declared.core.closing.cancelled() => {}
+        }
+        stop.cancel();
+        declared.bridge.stop_after(serving, limits.drain).await
     }
 }
 

@@ -15,8 +15,8 @@ use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
 /// How long the old bridge may take to finish before what is left of it is killed.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-/// How long the old bridge's idle workers have for their goodbye, where others have to be killed.
-const LAST: Duration = Duration::from_secs(1);
+/// How long the old bridge has beside that for its goodbye.
+const LAST: Duration = Duration::from_secs(3);
 
 /// The bridge in force and its service.
 pub(super) struct Front {
@@ -48,7 +48,7 @@ impl Front {
         let mut held = timeout_at(until, turn.as_mut()).await.ok();
         // Writes whose callers have gone may still be under way.
         let old = self.bridge();
-        old.stop(until.saturating_duration_since(Instant::now()).max(LAST)).await;
+        old.stop(until.saturating_duration_since(Instant::now()) + LAST).await;
         if held.is_none() {
             // Requests whose workers were killed are answered at once; others write to no store.
             held = timeout(HAND_OVER, turn).await.ok();

@@ -1,0 +1,77 @@
+//! The end: what was accepted is answered, and it comes in time.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_unregisters_and_answers_what_was_accepted() {
+    let disk = Disk::with(&[("k", "v")]);
+    let unregistered = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, unregistered) = (disk.clone(), unregistered.clone());
+        move |worker, call: &Value| {
+            unregistered.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(3, script).await;
+    let reads: Vec<_> = (0..5)
+        .map(|n| {
+            let bridge = bridge.clone();
+            tokio::spawn(async move { write(&bridge, &format!("k{n}"), "v").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    bridge.stop(Duration::from_secs(30)).await;
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    assert_eq!(unregistered.load(SeqCst), 1);
+    assert!(matches!(read(&bridge, "k").await, Err(BridgeError::NotReady { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_within_its_limit_whatever_hangs() {
+    let limit = Duration::from_secs(1);
+    for (hangs, unregistered) in [("get", 1), ("unregister", 1), ("shutdown", 1)] {
+        let disk = Disk::with(&[("k", "v")]);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let script = {
+            let seen = seen.clone();
+            move |worker, call: &Value| {
+                seen.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
+                match call["op"].get(hangs) {
+                    Some(body) if body["name"] != "secretbridge-warm-up" => Reaction::Hang,
+                    _ => disk.serve(worker, call),
+                }
+            }
+        };
+        let launcher = Arc::new(FakeLauncher::new(script));
+        let bridge = Bridge::start_with(plan(2), launcher.clone()).await.unwrap();
+        let asked = tokio::spawn({
+            let bridge = bridge.clone();
+            async move { (read(&bridge, "k").await, Instant::now()) }
+        });
+        tokio::task::yield_now().await;
+        let begun = Instant::now();
+        let (answer, at) = bridge.stop_after(asked, limit).await.unwrap();
+        assert!(begun.elapsed() <= limit, "{hangs}: {:?}", begun.elapsed());
+        assert_eq!((seen.load(SeqCst), launcher.alive.load(SeqCst)), (unregistered, 0), "{hangs}");
+        if hangs == "get" {
+            assert!(matches!(answer, Err(BridgeError::NotReady { .. })), "{answer:?}");
+            assert!(at - begun < limit, "there is time left to send it");
+        } else {
+            assert_eq!(answer.unwrap(), "v");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_that_is_dropped_leaves_no_worker() {
+    let disk = Disk::with(&[]);
+    let launcher = Arc::new(FakeLauncher::new(move |worker, call| disk.serve(worker, call)));
+    let bridge = Bridge::start_with(plan(3), launcher.clone()).await.unwrap();
+    assert_eq!(launcher.alive.load(SeqCst), 3);
+    drop(bridge);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
+}
