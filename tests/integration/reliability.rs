@@ -29,7 +29,7 @@ const PASSWORD: &str = "a password 'with' \"quotes\"";
 
 /// How SecretStore protects itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Authentication {
+pub(crate) enum Authentication {
     Password,
     None,
 }
@@ -53,7 +53,13 @@ fn keys(authentication: Authentication) -> &'static str {
 }
 
 /// A server over one SecretStore, not yet started. `extra` are more keys of the vault, `more` more tables.
-fn store(pwsh: &Pwsh, authentication: Authentication, workers: usize, extra: &str, more: &str) -> Builder {
+pub(crate) fn store(
+    pwsh: &Pwsh,
+    authentication: Authentication,
+    workers: usize,
+    extra: &str,
+    more: &str,
+) -> Builder {
     let keys = keys(authentication);
     let toml = format!(
         r#"
@@ -113,7 +119,11 @@ fn opening(authentication: Authentication) -> String {
 }
 
 /// All strings in the user's store, as a fresh process finds them.
-fn fresh_values(pwsh: &Pwsh, home: &Path, authentication: Authentication) -> BTreeMap<String, String> {
+pub(crate) fn fresh_values(
+    pwsh: &Pwsh,
+    home: &Path,
+    authentication: Authentication,
+) -> BTreeMap<String, String> {
     fresh_values_like(pwsh, home, authentication, "*")
 }
 
