@@ -18,7 +18,7 @@ use crate::support::process::alive;
 use crate::support::pwsh::say;
 use crate::support::server::{Builder, Server};
 use crate::support::stand_in::{StandIn, derived};
-use crate::support::{SOON, soaking, wait_until};
+use crate::support::{SOON, free_port, soaking, wait_until};
 
 const PLAN: &str = r#"
 listen = "127.0.0.1:0"
@@ -238,6 +238,43 @@ fn a_stop_ends_within_the_drain_limit_whatever_hangs() {
     assert!(!workers.iter().any(|pid| alive(*pid)));
     let answer = asked.join().unwrap();
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("not_ready")));
+}
+
+#[test]
+fn a_script_that_is_stopped_answers_what_it_accepted_and_then_takes_its_vaults_out() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    let events = home.path().join("events");
+    let script = format!(
+        "Start-PodeServer {{
+            Add-PodeEndpoint -Address localhost -Port {port} -Protocol Http
+            Register-PodeSecretVault -Name v -ScriptBlock {{ 'value' }} -UnregisterScriptBlock {{
+                Add-Content -LiteralPath '{events}' -Value 'unregistered'
+            }}
+            Add-PodeRoute -Method Get -Path '/slow' -ScriptBlock {{
+                Add-Content -LiteralPath '{events}' -Value 'asked'
+                Start-Sleep -Milliseconds 500
+                Add-Content -LiteralPath '{events}' -Value 'answered'
+                Write-PodeTextResponse (Read-PodeSecret -Key k -Vault v)
+            }}
+        }}",
+        port = free_port(),
+        events = events.display(),
+    );
+    let builder = Builder::new().pwsh(pwsh).home(home.path());
+    let path = builder.file("server.ps1", script);
+    let mut server = builder.arg("run").arg(path).start();
+    let told = || fs::read_to_string(&events).unwrap_or_default();
+    let client = server.client();
+    let asked = std::thread::spawn(move || client.get("/slow"));
+    wait_until("a block runs", SOON, || told().contains("asked"));
+    let workers = server.pids_of_workers();
+    let status = server.stop(SOON);
+    assert!(status.success(), "{status}");
+    let answer = asked.join().unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "value"));
+    assert_eq!(told().lines().collect::<Vec<_>>(), ["asked", "answered", "unregistered"]);
+    assert!(!workers.iter().any(|pid| alive(*pid)));
 }
 
 #[test]
