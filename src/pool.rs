@@ -247,7 +247,7 @@ impl Pool {
 
     /// Takes no more tasks, waits until those taken are done, has one worker say `farewell`, and ends all, by
     /// `until`. Half of the time, three seconds at most, is kept for the last two: what is not done by then is
-    /// killed, as are the workers that have not ended at the end.
+    /// killed. So are workers that have not ended at the end, or in three seconds.
     pub async fn stop(
         &self,
         until: Instant,
@@ -267,6 +267,7 @@ impl Pool {
         if let Some(worker) = workers.iter_mut().find(|worker| worker.broken().is_none()) {
             farewell(worker, until).await;
         }
+        let until = until.min(Instant::now() + GOODBYE);
         let ends = workers.into_iter().map(|worker| worker.shut_down(until));
         let mut ends: JoinSet<()> = ends.collect();
         while ends.join_next().await.is_some() {}

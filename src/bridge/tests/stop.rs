@@ -31,8 +31,14 @@ async fn a_stop_unregisters_and_answers_what_was_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_within_its_limit_whatever_hangs() {
-    let limit = Duration::from_secs(1);
-    for (hangs, unregistered) in [("get", 1), ("unregister", 1), ("shutdown", 1)] {
+    let (short, long) = (Duration::from_secs(1), Duration::from_secs(30));
+    // A worker that has nothing to do any more is not waited for as long as a request.
+    for (hangs, limit, most) in [
+        ("get", short, short),
+        ("unregister", short, short),
+        ("shutdown", short, short),
+        ("shutdown", long, Duration::from_secs(3)),
+    ] {
         let disk = Disk::with(&[("k", "v")]);
         let seen = Arc::new(AtomicUsize::new(0));
         let script = {
@@ -54,8 +60,8 @@ async fn a_stop_ends_within_its_limit_whatever_hangs() {
         tokio::task::yield_now().await;
         let begun = Instant::now();
         let (answer, at) = bridge.stop_after(asked, limit).await.unwrap();
-        assert!(begun.elapsed() <= limit, "{hangs}: {:?}", begun.elapsed());
-        assert_eq!((seen.load(SeqCst), launcher.alive.load(SeqCst)), (unregistered, 0), "{hangs}");
+        assert!(begun.elapsed() <= most, "{hangs}: {:?}", begun.elapsed());
+        assert_eq!((seen.load(SeqCst), launcher.alive.load(SeqCst)), (1, 0), "{hangs}: unregistered once");
         if hangs == "get" {
             assert!(matches!(answer, Err(BridgeError::NotReady { .. })), "{answer:?}");
             assert!(at - begun < limit, "there is time left to send it");
