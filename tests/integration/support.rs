@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod http;
+pub mod load;
 pub mod process;
 pub mod pwsh;
 pub mod server;
@@ -68,6 +69,20 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
             if path.is_file() { vec![path] } else { Vec::new() }
         })
         .collect()
+}
+
+/// Copies a folder with all that is in it; nobody else may look into the copy.
+pub fn copy_folder(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(to).expect("made");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("copied");
+        }
+    }
 }
 
 /// A port that is free now. For scripts, which name theirs; elsewhere port 0 is better.

@@ -6,6 +6,7 @@
 //! 2. a `pwsh` on PATH, with the modules that it finds by itself;
 //! 3. `bin/pwsh` with the modules in `gallery`, in `$SECRETBRIDGE_SHARED/pwsh` (`../shared/pwsh`).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,36 @@ impl Pwsh {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {errors}", output.status);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs a script in a fresh process that has the user's SecretStore as the vault `fresh`, and has
+    /// unlocked it where there is a password.
+    #[track_caller]
+    pub fn in_store(&self, home: &Path, password: Option<&str>, script: &str) -> String {
+        let mut text = String::from(
+            "$ErrorActionPreference = 'Stop'
+            Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore -AllowClobber\n",
+        );
+        if let Some(password) = password {
+            text.push_str(&format!(
+                "$password = [securestring]::new()
+                foreach ($c in '{}'.ToCharArray()) {{ $password.AppendChar($c) }}
+                Unlock-SecretVault -Name fresh -Password $password\n",
+                password.replace('\'', "''")
+            ));
+        }
+        self.output_of(&(text + script), home)
+    }
+
+    /// All strings in the user's SecretStore, as a fresh process finds them.
+    #[track_caller]
+    pub fn strings_in_store(&self, home: &Path, password: Option<&str>) -> BTreeMap<String, String> {
+        let read = "foreach ($i in Get-SecretInfo -Vault fresh) {
+            $i.Name + '=' + (Get-Secret -Vault fresh -Name $i.Name -AsPlainText)
+        }";
+        let text = self.in_store(home, password, read);
+        let pairs = text.lines().filter_map(|line| line.trim_end().split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// What a process needs to use it.

@@ -207,10 +207,10 @@ impl Builder {
         ] {
             command.env(name, self.home.join(place));
         }
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if self.homeless {
             command.env_remove("HOME");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }
