@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::need_pwsh;
 use crate::support::http::Client;
+use crate::support::load::under_readers;
 use crate::support::process::alive;
 use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
@@ -19,16 +20,7 @@ const PASSWORD: &str = "pässword 'with' \"quotes\" $(exit 3)";
 
 /// Unlocks the user's store in a fresh process and runs a script there.
 fn in_store(pwsh: &Pwsh, home: &Path, script: &str) -> String {
-    let escaped = PASSWORD.replace('\'', "''");
-    let text = format!(
-        "$ErrorActionPreference = 'Stop'
-        Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore -AllowClobber
-        $password = [securestring]::new()
-        foreach ($c in '{escaped}'.ToCharArray()) {{ $password.AppendChar($c) }}
-        Unlock-SecretVault -Name fresh -Password $password
-        {script}"
-    );
-    pwsh.output_of(&text, home)
+    pwsh.in_store(home, Some(PASSWORD), script)
 }
 
 fn read_fresh(pwsh: &Pwsh, home: &Path, key: &str) -> String {
@@ -47,6 +39,26 @@ expose = true
 
 fn with_store(pwsh: &Pwsh, more: &str) -> Builder {
     Builder::new().config(&format!("{STORE}\n{more}")).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD)
+}
+
+/// A vault that misbehaves and logs its calls in `log`, and so many workers.
+fn odd(folder: &Path, workers: usize) -> String {
+    format!(
+        r#"
+        [pwsh]
+        module_path = ["{}"]
+        [pool]
+        min = {workers}
+        max = {workers}
+        [vaults.odd]
+        module = "TestVault"
+        parameters = {{ Folder = "{folder}/secrets", Log = "{folder}/log" }}
+        expose = true
+        parallel = true
+        "#,
+        fixture("vaults").display(),
+        folder = folder.display()
+    )
 }
 
 fn put(client: &Client, key: &str, value: &str) {
@@ -168,14 +180,9 @@ fn four_writers_lose_nothing_whatever_the_authentication() {
             client.join().unwrap();
         }
         assert!(server.stop(SOON).success());
-        let count = "@(Get-SecretInfo -Vault fresh | Where-Object { (Get-Secret -Vault fresh -Name $_.Name -AsPlainText) -eq ($_.Name -replace '^k', 'v') }).Count";
-        let register = "Register-SecretVault -Name fresh -ModuleName Microsoft.PowerShell.SecretStore";
-        let found = if index == 0 {
-            in_store(pwsh, server.home(), count)
-        } else {
-            pwsh.output_of(&format!("{register}; {count}"), server.home())
-        };
-        assert_eq!(found, "100", "{}", server.stderr());
+        let found = pwsh.strings_in_store(server.home(), (index == 0).then_some(PASSWORD));
+        let right = found.iter().filter(|(name, value)| name.replacen('k', "v", 1) == **value).count();
+        assert_eq!((found.len(), right), (100, 100), "{}", server.stderr());
     }
 }
 
@@ -230,79 +237,96 @@ fn a_second_name_of_the_store_shows_what_was_written_by_the_first() {
 #[test]
 fn a_vault_that_misbehaves_breaks_no_request_but_its_own() {
     let pwsh = need_pwsh!();
-    let vaults = fixture("vaults");
     let folder = tempfile::tempdir().unwrap();
-    let toml = format!(
-        r#"
-        listen = "127.0.0.1:0"
-        auth = {{ open = true }}
-        limits = {{ deadline = "DEADLINE" }}
-        [pwsh]
-        module_path = ["{}"]
-        [pool]
-        min = 3
-        max = 3
-        [vaults.odd]
-        module = "TestVault"
-        parameters = {{ Folder = "{}" }}
-        expose = true
-        parallel = true
-        "#,
-        vaults.display(),
-        folder.path().display()
-    );
-    // Where both workers are gone at once, the next request waits for a new one: long on a busy machine.
-    let within =
-        |deadline: &str| Builder::new().config(&toml.replace("DEADLINE", deadline)).pwsh(pwsh).start();
-    let server = within("60s");
+    // Where all workers are gone at once, the next request waits for a new one: long on a busy machine.
+    let within = |deadline: &str, workers: usize| {
+        let toml = format!(
+            "listen = \"127.0.0.1:0\"\nauth = {{ open = true }}\nlimits = {{ deadline = \"{deadline}\" }}\n{}",
+            odd(folder.path(), workers)
+        );
+        Builder::new().config(&toml).pwsh(pwsh).start()
+    };
+    let path = |key: &str| format!("/vaults/odd/secrets/{key}");
+    let readers = ["r0", "r1"].map(path);
+    let server = within("60s", 3);
     let good = |server: &Server| {
-        let answer = server.get("/vaults/odd/secrets/plain");
+        let answer = server.get(&path("plain"));
         assert_eq!((answer.status, answer.json()["Value"].as_str()), (200, Some("v")), "{}", server.stderr());
     };
-    assert_eq!(server.put("/vaults/odd/secrets/plain", "text/plain", "v").status, 204);
-    let asked = |quirk: &str| {
+    assert_eq!(server.put(&path("plain"), "text/plain", "v").status, 204);
+    let asked = |server: &Server, quirk: &str| {
         let begun = Instant::now();
-        let answer = server.get(&format!("/vaults/odd/secrets/{quirk}"));
+        let answer = server.get(&path(quirk));
         say(&format!("real/{quirk}: {} after {:.1?}", answer.status, begun.elapsed()));
         answer
     };
-    for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
-        let answer = asked(quirk);
-        assert_eq!(answer.json()["Value"], "done", "{quirk}: {} {}", answer.status, answer.text());
-        good(&server);
-    }
-    for quirk in ["exit", "failfast", "throw", "number"] {
-        // It may end two of them, being asked once more; the third goes on.
-        wait_until("three workers are up", SOON * 3, || {
-            let workers = server.get("/health").json()["workers"].clone();
-            workers.as_array().is_some_and(|all| all.iter().all(|worker| worker["state"] == "ready"))
-        });
-        let answer = asked(quirk);
-        assert_eq!(answer.status, 502, "{quirk}: {}", answer.text());
-        good(&server);
-    }
+    let (seen, ()) = under_readers(&server, &readers, || {
+        for quirk in ["cat", "echo", "write-host", "console", "start-process", "babble"] {
+            let answer = asked(&server, quirk);
+            assert_eq!(answer.json()["Value"], "done", "{quirk}: {} {}", answer.status, answer.text());
+            good(&server);
+        }
+        for quirk in ["exit", "failfast", "throw", "number"] {
+            // It may end two of them, being asked once more; the third goes on.
+            wait_until("three workers are up", SOON * 3, || {
+                let workers = server.get("/health").json()["workers"].clone();
+                let up = |worker: &serde_json::Value| worker["state"] == "ready" || worker["state"] == "busy";
+                workers.as_array().is_some_and(|all| all.iter().all(up))
+            });
+            let answer = asked(&server, quirk);
+            assert_eq!(answer.status, 502, "{quirk}: {}", answer.text());
+            good(&server);
+        }
+    });
+    say(&format!("real/misbehaving reads: {seen}"));
+    assert_eq!(seen.most_failures(), 0, "{seen}");
     let cause = "thrown by the test vault";
-    assert!(server.get("/vaults/odd/secrets/throw").text().contains(cause), "the caller learns why");
+    assert!(server.get(&path("throw")).text().contains(cause), "the caller learns why");
     assert!(server.stderr().contains(cause), "and so does whoever has the log only: {}", server.stderr());
-    let hasty = within("4s");
-    assert_eq!(hasty.get("/vaults/odd/secrets/hang-dotnet").status, 504);
-    good(&hasty);
+    let hasty = within("4s", 2);
+    let (seen, ()) = under_readers(&hasty, &readers, || {
+        assert_eq!(asked(&hasty, "hang-dotnet").status, 504);
+        good(&hasty);
+    });
+    say(&format!("real/a hanging read: {seen}"));
+    // One worker is left, which a busy machine may keep waiting beyond a deadline as short as this.
+    assert!(seen.most_failures() <= 1, "{seen}");
 }
 
 #[test]
 fn no_pwsh_outlives_the_server() {
     let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
     for (signal, polite) in [(Signal::TERM, true), (Signal::INT, true), (Signal::KILL, false)] {
-        let mut server = with_store(pwsh, "").start();
+        let mut server = with_store(pwsh, &odd(folder.path(), 2)).start();
         put(&server, "k", "v");
         let workers = server.pids_of_workers();
-        assert!(!workers.is_empty());
+        assert_eq!(workers.len(), 2);
+        // One of them is in a call that would go on for a minute.
+        let client = server.client();
+        let call = (!polite).then(|| {
+            let asked = std::thread::spawn(move || {
+                client.try_send("GET", "/vaults/odd/secrets/slow:60000", &[], b"")
+            });
+            wait_until("the call is under way", SOON, || {
+                let calls = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+                workers.iter().any(|pid| calls.contains(&format!("get slow:60000 {pid}\n")))
+            });
+            asked
+        });
         server.signal(signal);
         let status = server.wait_exit(SOON);
         assert_eq!(status.success(), polite, "{status}");
         wait_until("the workers are gone", Duration::from_secs(2), || !workers.iter().any(|pid| alive(*pid)));
-        let left = std::fs::read_dir(server.folder().join("run/secretbridge-0")).map_or(0, Iterator::count);
+        assert!(call.is_none_or(|call| call.join().unwrap().is_err()), "it was not answered");
+        let of_users = std::fs::read_dir(server.folder().join("run")).unwrap().flatten();
+        let left =
+            of_users.map(|user| std::fs::read_dir(user.path()).map_or(0, Iterator::count)).sum::<usize>();
         assert!(!polite || left == 0, "{left} folders are left");
+        // The store is the user's; there is no registry, so nothing is registered.
+        let kept = std::fs::read_dir(server.home().join(".secretmanagement")).unwrap().flatten();
+        let kept: Vec<_> = kept.map(|entry| entry.file_name()).collect();
+        assert_eq!(kept, ["localstore"]);
     }
 }
 
