@@ -175,7 +175,7 @@ fn time_of_run() -> Duration {
     let minutes = std::env::var("SECRETBRIDGE_SOAK_MINUTES").ok();
     match minutes.map(|minutes| minutes.parse::<f64>().expect("a number of minutes")) {
         Some(minutes) => Duration::from_secs_f64(minutes * 60.0),
-        None => Duration::from_secs(if soaking() { 60 } else { 2 }),
+        None => Duration::from_secs(if soaking() { 60 } else { 1 }),
     }
 }
 
@@ -326,11 +326,7 @@ impl Run<'_> {
     /// One after the other, each when what the last one broke is mended. All come before one comes again.
     fn faults(&self, end: Instant, odd: &Path) {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
-        let mut foreigner = Foreigner::start(
-            self.pwsh,
-            self.server,
-            "Open; Set-Secret -Vault fresh -Name theirs -Secret \"t$turn\"",
-        );
+        let mut foreigner = None;
         let (mut reloads, mut left) = (0, Vec::new());
         loop {
             if left.is_empty() {
@@ -346,7 +342,7 @@ impl Run<'_> {
                 HANGS => self.misbehave("hang-dotnet"),
                 EXITS => self.misbehave("exit"),
                 FAILS_FAST => self.misbehave("failfast"),
-                WRITTEN => self.write_elsewhere(&mut foreigner),
+                WRITTEN => self.write_elsewhere(foreigner.get_or_insert_with(|| self.foreigner())),
                 CONFIGURED => self.reconfigure(if dice.below(2) == 0 { 3 } else { 900 }),
                 _ => {
                     reloads += 1;
@@ -369,6 +365,11 @@ impl Run<'_> {
         // It may have ended meanwhile.
         let pid = i32::try_from(victim).ok().and_then(Pid::from_raw)?;
         kill_process(pid, with).is_ok().then_some(victim)
+    }
+
+    fn foreigner(&self) -> Foreigner {
+        let writing = "Open; Set-Secret -Vault fresh -Name theirs -Secret \"t$turn\"";
+        Foreigner::start(self.pwsh, self.server, writing)
     }
 
     fn write_elsewhere(&self, foreigner: &mut Foreigner) {

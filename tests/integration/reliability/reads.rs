@@ -40,7 +40,7 @@ fn beside_a_writer(pwsh: &crate::support::pwsh::Pwsh, authentication: Authentica
         history.answered(key, value, true);
     };
     (0..3).for_each(|key| write("store", &format!("k{key}"), "first"));
-    let writes = count(20, 300);
+    let writes = count(12, 300);
     let reads = together(5, |client| {
         if client == 0 {
             (0..writes).for_each(|round| {
@@ -74,7 +74,7 @@ fn a_hundred_clients_on_a_cold_secret_make_one_vault_call() {
     let log = folder.path().join("calls");
     let toml = odd("one", folder.path(), &log, "cache_ttl = \"1h\"");
     let server = Builder::new().config(&(top(2) + &toml)).pwsh(pwsh).start();
-    let rounds = count(3, 20);
+    let rounds = count(2, 20);
     for round in 0..rounds {
         let (at, key) =
             (format!("/vaults/one/secrets/slow:{}", 300 + round), format!("slow:{}", 300 + round));
@@ -101,13 +101,13 @@ fn two_vaults_read_by_many_clients_at_once_give_no_error() {
     let log = folder.path().join("calls");
     let both = odd("one", &folder.path().join("one"), &log, "") + SECRET_STORE;
     let server =
-        Builder::new().config(&(top(3) + &both)).pwsh(pwsh).env("STORE_PASSWORD", super::PASSWORD).start();
+        Builder::new().config(&(top(2) + &both)).pwsh(pwsh).env("STORE_PASSWORD", super::PASSWORD).start();
     for key in 0..10 {
         must_put(&server, &format!("k{key}"), &format!("store {key}"));
         let answer = server.put(&format!("/vaults/one/secrets/k{key}"), "text/plain", format!("one {key}"));
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
-    let (clients, requests) = (20, count(600, 20_000));
+    let (clients, requests) = (20, count(400, 20_000));
     together(clients, |client| {
         for request in 0..requests / clients {
             let (vault, key) = (["one", "store"][(client + request) % 2], (client + request) % 10);

@@ -7,10 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::foreign::Foreigner;
-use super::{Authentication, count, must_put, opening, path, put, report, store, together, value_in};
+use super::{Authentication, count, must_put, path, put, report, store, together, value_in};
 use crate::need_pwsh;
 use crate::support::http::Response;
-use crate::support::pwsh::Pwsh;
 use crate::support::server::Server;
 use crate::support::{SOON, wait_until};
 
@@ -81,28 +80,23 @@ fn let_pass(time: Duration) {
     wait_until("time passes", time + SOON, || Instant::now() >= end);
 }
 
-/// Somebody else's process, which has the store's password.
-fn elsewhere(pwsh: &Pwsh, server: &Server, script: &str) {
-    pwsh.output_of(&(opening(Authentication::Password) + script), server.home());
-}
-
 #[test]
 fn an_unlock_that_expires_under_load_fails_no_request() {
     let pwsh = need_pwsh!();
-    let extra = "parameters = { PasswordTimeout = 3 }";
+    let extra = "parameters = { PasswordTimeout = 2 }";
     let server = store(pwsh, Authentication::Password, workers(), extra, "").start();
     // Reads alone first: a write makes the other workers' copies old, and so has them unlocked again anyway.
-    let [reading, writing] = [(false, count(4, 60)), (true, count(1, 20))].map(|(writes, seconds)| {
+    let [reading, writing] = [(false, count(3, 60)), (true, count(1, 20))].map(|(writes, seconds)| {
         let (Load { requests, reverted }, ()) =
             under_load(&server, writes, || let_pass(Duration::from_secs(seconds as u64)));
         assert_eq!(reverted, 0);
         (requests, seconds)
     });
     // And after a rest in which every unlock has expired.
-    let_pass(Duration::from_secs(4));
+    let_pass(Duration::from_secs(3));
     together(CLIENTS, |client| assert_eq!(server.get(&path(&format!("k{client}"))).status, 200));
     report(&format!(
-        "unlock/PasswordTimeout 3 s: {} reads in the first {} s after the start, {} requests with a writer in {} s, 0 failed",
+        "unlock/PasswordTimeout 2 s: {} reads in the first {} s after the start, {} requests with a writer in {} s, 0 failed",
         reading.0, reading.1, writing.0, writing.1
     ));
 }
@@ -113,45 +107,34 @@ fn a_password_changed_or_taken_away_by_somebody_else_is_503_until_it_is_put_righ
     let pwsh = need_pwsh!();
     let server = store(pwsh, Authentication::Password, 2, "", "").start();
     must_put(&server, "k", "v");
-    let other = "$other = ConvertTo-SecureString -String 'another one' -AsPlainText -Force\n";
-    let password =
-        |from: &str, to: &str| format!("{other}Set-SecretStorePassword -Password ${from} -NewPassword ${to}");
-    refused_until_it_is_put_right(
-        pwsh,
-        &server,
-        &password("password", "other"),
-        &password("other", "password"),
-    );
-    report(
-        "unlock/password changed elsewhere: 503 locked with Retry-After, right again with the first request after it was changed back",
-    );
-    let authentication = |kind: &str| {
-        format!(
-            "Set-SecretStoreConfiguration -Authentication {kind} -Interaction None -Password $password -Confirm:$false"
-        )
-    };
-    refused_until_it_is_put_right(pwsh, &server, &authentication("None"), &authentication("Password"));
-    report(
-        "unlock/authentication set to None elsewhere: 503 locked with Retry-After, right again once it was set back",
-    );
-}
-
-fn refused_until_it_is_put_right(pwsh: &Pwsh, server: &Server, wrong: &str, right: &str) {
-    let before = value_in(&server.get(&path("k")));
-    elsewhere(pwsh, server, wrong);
-    for _ in 0..3 {
-        refused(&server.get(&path("k")));
-        refused(&put(server, "k", "lost"));
+    let changes = "
+        $other = ConvertTo-SecureString -String 'another one' -AsPlainText -Force
+        $quiet = @{ Interaction = 'None'; Password = $password; Confirm = $false }
+        switch ($turn) {
+            1 { Set-SecretStorePassword -Password $password -NewPassword $other }
+            2 { Set-SecretStorePassword -Password $other -NewPassword $password }
+            3 { Open; Set-SecretStoreConfiguration -Authentication None @quiet }
+            4 { Set-SecretStoreConfiguration -Authentication Password @quiet }
+        }";
+    let mut somebody = Foreigner::start(pwsh, &server, changes);
+    for what in ["its password changed", "its password taken away"] {
+        let before = value_in(&server.get(&path("k")));
+        somebody.write();
+        for _ in 0..3 {
+            refused(&server.get(&path("k")));
+            refused(&put(&server, "k", "lost"));
+        }
+        let health = server.get("/health").json();
+        assert_eq!(health["vaults"][0]["state"], "locked_out", "{what}: {health}");
+        assert!(server.get("/metrics").text().contains("secretbridge_vault_ok{vault=\"store\"} 0"));
+        somebody.write();
+        assert_eq!(value_in(&server.get(&path("k"))), before, "{what}: at once, for the file has changed");
+        must_put(&server, "k", what);
+        assert_eq!(server.get("/health").json()["vaults"][0]["state"], "ok");
+        report(&format!(
+            "unlock/{what} elsewhere: 503 locked with Retry-After, right again with the first request after it was put right"
+        ));
     }
-    let health = server.get("/health").json();
-    assert_eq!(health["vaults"][0]["state"], "locked_out", "{health}");
-    assert!(server.get("/metrics").text().contains("secretbridge_vault_ok{vault=\"store\"} 0"));
-    // `opening` would unlock with the password that is wrong now.
-    let closed = opening(Authentication::Password).trim_end().trim_end_matches("Open").to_owned();
-    pwsh.output_of(&(closed + right), server.home());
-    assert_eq!(value_in(&server.get(&path("k"))), before, "at once, for the file has changed");
-    must_put(server, "k", "w");
-    assert_eq!(server.get("/health").json()["vaults"][0]["state"], "ok");
 }
 
 #[track_caller]
@@ -171,7 +154,7 @@ fn a_store_reconfigured_by_somebody_else_fails_no_request() {
     // It reads before it writes, see `Load::reverted`.
     let configure = "Open; Set-SecretStoreConfiguration -PasswordTimeout (2, 900, 901)[($turn - 1) % 3] -Interaction None -Password $password -Confirm:$false";
     let mut other = Foreigner::start(pwsh, &server, configure);
-    let times = count(3, 45);
+    let times = count(2, 45);
     let (Load { requests, reverted }, ()) = under_load(&server, true, || {
         for time in 0..times {
             other.write();
