@@ -191,7 +191,7 @@ fn damage_that_cannot_be_looked_at_yet_is_named_later() {
 #[test]
 fn what_a_writer_at_the_same_time_erases_is_named_and_nothing_else() {
     let pwsh = need_pwsh!();
-    let rounds = count(4, 100);
+    let rounds = count(3, 100);
     let (server, turns) = at_the_same_time(pwsh, rounds, "");
     // The log names all of them, and health so many.
     let (mut ours, mut theirs) = (Vec::new(), 0);
@@ -212,7 +212,7 @@ fn what_a_writer_at_the_same_time_erases_is_named_and_nothing_else() {
 #[test]
 fn with_repair_no_key_of_ours_is_lost_to_a_writer_at_the_same_time() {
     let pwsh = need_pwsh!();
-    let rounds = count(3, 100);
+    let rounds = count(2, 100);
     let (server, turns) = at_the_same_time(pwsh, rounds, "repair = true");
     // Known soon; written again one after the other.
     wait_until("no key of ours is missing", SOON * 6, || missing(pwsh, &server, rounds, turns).0.is_empty());

@@ -180,12 +180,12 @@ fn with_real_workers_that_die_or_stop_no_answer_holds_another_keys_value() {
             assert_eq!(server.put(&path, "text/plain", value_of(vault, &key)).status, 204);
         }
     }
-    let (requests, clients) = (count(1_000, 20_000), 8);
+    let (requests, clients) = (count(2_000, 20_000), 8);
     let questions = Questions { vaults, requests, clients };
     let (kills, stops) = (AtomicU64::new(0), AtomicU64::new(0));
     let strike = |victim, dice: &mut Dice| {
-        // It may have ended meanwhile.
-        if dice.below(2) == 0 {
+        // In turns. It may have ended meanwhile.
+        if kills.load(Ordering::Relaxed) <= stops.load(Ordering::Relaxed) {
             kills.fetch_add(u64::from(kill_process(victim, Signal::KILL).is_ok()), Ordering::Relaxed);
         } else if kill_process(victim, Signal::STOP).is_ok() {
             stops.fetch_add(1, Ordering::Relaxed);
@@ -194,7 +194,7 @@ fn with_real_workers_that_die_or_stop_no_answer_holds_another_keys_value() {
         }
     };
     let begun = Instant::now();
-    let pace = Duration::from_millis(1_500);
+    let pace = Duration::from_millis(count(700, 1_500) as u64);
     let seen = under_strikes(&server, pace, strike, || ask(&server, &questions));
     let took = begun.elapsed();
     assert_eq!((seen.wrong, seen.strange), (Vec::new(), Vec::<String>::new()), "{}", server.stderr());
