@@ -75,13 +75,23 @@ impl History {
         for write in all.iter().filter(|write| write.value.as_deref() == found) {
             newer = Some(newer_than(Some(write.over?.0))?);
         }
-        let found = found.map_or("nothing".to_owned(), |found| format!("'{found}'"));
-        match newer {
-            Some(Write { value: Some(value), .. }) => {
-                Some(format!("{key} holds {found}, older than '{value}', which was acknowledged"))
+        let when = |write: &Write| match write.over {
+            Some((over, true)) => {
+                format!("acknowledged {:.2?} before", begun.saturating_duration_since(over))
             }
-            Some(Write { value: None, .. }) => {
-                Some(format!("{key} holds {found}, and its removal was acknowledged"))
+            Some(_) => "not acknowledged".to_owned(),
+            None => "under way".to_owned(),
+        };
+        let held = all.iter().rfind(|write| found.is_some() && write.value.as_deref() == found);
+        let found = match (found, held) {
+            (Some(found), Some(held)) => format!("'{found}' ({})", when(held)),
+            (found, _) => found.map_or("nothing".to_owned(), |found| format!("'{found}'")),
+        };
+        match newer {
+            Some(newer) => {
+                let what =
+                    newer.value.as_ref().map_or("its removal".to_owned(), |value| format!("'{value}'"));
+                Some(format!("{key} holds {found}, older than {what} ({})", when(newer)))
             }
             None => Some(format!("{key} holds {found}, which nobody wrote to it")),
         }

@@ -105,9 +105,10 @@ struct Run<'a> {
     pwsh: &'a Pwsh,
     vaults: Vec<&'static str>,
     history: History,
-    /// A foreign writer writes when none of ours does: what it erases in mid-write nobody can prevent.
+    /// A foreign writer writes when none of ours is under way: what it erases in mid-write nobody can prevent.
     writing: RwLock<()>,
     done: AtomicBool,
+    begun: Instant,
     seen: Mutex<Seen>,
 }
 
@@ -123,6 +124,8 @@ struct Seen {
     worst: Duration,
     /// Lost, wrong or stale values, answers that no fault accounts for, answers far past the deadline.
     wrong: Vec<String>,
+    /// The last fault.
+    doing: &'static str,
     faults: BTreeMap<&'static str, usize>,
     restarts: u64,
     restarts_at_last_look: u64,
@@ -153,6 +156,7 @@ fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
             history: History::default(),
             writing: RwLock::default(),
             done: AtomicBool::new(false),
+            begun: Instant::now(),
             seen: Mutex::default(),
         };
         run.begin();
@@ -303,7 +307,13 @@ impl Run<'_> {
             404 => {}
             502..=504 => {
                 let code = answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
-                let kind = if what == "misbehaving read" { format!(", {what}") } else { String::new() };
+                let kind = match what {
+                    "misbehaving read" => format!(", {what}"),
+                    "removal" if answer.text().contains("TestVaultNotFound") => {
+                        ", already removed".to_owned()
+                    }
+                    _ => String::new(),
+                };
                 if kind.is_empty() && !matches!(code.as_str(), "deadline" | "worker_failed") {
                     seen.refusals.push(format!("{method} {path}: {}", answer.text()));
                 }
@@ -318,7 +328,9 @@ impl Run<'_> {
     }
 
     fn note_wrong(&self, fault: Option<String>) {
-        self.seen.lock().unwrap().wrong.extend(fault);
+        let mut seen = self.seen.lock().unwrap();
+        let doing = seen.doing;
+        seen.wrong.extend(fault.map(|fault| format!("{fault} ({:.1?}, {doing})", self.begun.elapsed())));
     }
 
     // === faults ===
@@ -333,6 +345,7 @@ impl Run<'_> {
                 left = FAULTS.to_vec();
             }
             let fault = left.swap_remove(dice.below(left.len()));
+            self.seen.lock().unwrap().doing = fault;
             match fault {
                 KILLED => drop(self.strike(&mut dice, Signal::KILL)),
                 STOPPED => {
@@ -384,6 +397,8 @@ impl Run<'_> {
     }
 
     fn reconfigure(&self, seconds: u64) {
+        // The stand-in writes the secrets too, those of its copy: then it erases as any foreign writer does.
+        let _theirs = self.pwsh.shared.then(|| self.writing.write().unwrap());
         let configure = format!(
             "Set-SecretStoreConfiguration -PasswordTimeout {seconds} -Interaction None -Password $password -Confirm:$false"
         );
