@@ -4,6 +4,7 @@
 
 mod canary;
 mod disks;
+mod docs;
 mod fake;
 mod faults;
 mod lifecycle;
