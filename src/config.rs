@@ -26,6 +26,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::plan::Plan;
+use crate::private_file::PrivateFileError;
 use problem::Report;
 use reader::Table;
 
@@ -61,15 +62,10 @@ pub enum ConfigError {
         /// The variable.
         name: String,
     },
-    /// A password's file may be read by others.
-    #[error("{} is open to group or others (mode {mode:04o}); chmod 600 shuts them out", .path.display())]
-    OpenFile {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A password's file is not a regular file of text.
+    /// A password's file cannot be read, or may be read by others.
+    #[error(transparent)]
+    Private(#[from] PrivateFileError),
+    /// A password's file holds no password.
     #[error("{} {reason}", .path.display())]
     BadFile {
         /// The file.

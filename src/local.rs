@@ -24,7 +24,6 @@ mod lock;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use error::LocalError;
 
 use crate::mount::merge;
-use crate::private_file::{create_private_dir, sync_dir};
+use crate::platform;
+use crate::platform::sync_folder;
+use crate::private_file::create_private_dir;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::SecretValue;
 use content::Secrets;
@@ -150,7 +151,7 @@ impl LocalVault {
         }
         let next = Snapshot::replace(&self.paths, &self.key, secrets)?;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
-        sync_dir(&self.paths.folder).map_err(LocalError::unconfirmed(&self.paths.vault))?;
+        sync_folder(&self.paths.folder).map_err(LocalError::unconfirmed(&self.paths.vault))?;
         Ok(true)
     }
 }
@@ -184,28 +185,11 @@ fn first_use(paths: &Paths) -> Result<bool, LocalError> {
         Key::create(paths)?;
     }
     Snapshot::replace(paths, &Key::load(paths)?, Secrets::default())?;
-    sync_dir(&paths.folder).map_err(LocalError::unconfirmed(&paths.vault))?;
+    sync_folder(&paths.folder).map_err(LocalError::unconfirmed(&paths.vault))?;
     Ok(created)
 }
 
-/// The platform's data folder for this program, or nothing where no home folder is known:
-/// `$XDG_DATA_HOME/secretbridge` or `~/.local/share/secretbridge`, on macOS
-/// `~/Library/Application Support/secretbridge`, on Windows `%LOCALAPPDATA%\secretbridge`.
+/// The system's data folder for this program, or nothing where no home folder is known.
 pub fn default_folder() -> Option<PathBuf> {
-    let variable = if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_DATA_HOME" };
-    folder_from(std::env::var_os(variable), std::env::home_dir())
-}
-
-fn folder_from(data: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
-    let below_home = if cfg!(windows) {
-        "AppData\\Local"
-    } else if cfg!(target_os = "macos") {
-        "Library/Application Support"
-    } else {
-        ".local/share"
-    };
-    // A relative path would mean another vault in each working folder; the XDG rules say to ignore it.
-    let data = data.map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = home.filter(|path| path.is_absolute());
-    data.or_else(|| home.map(|home| home.join(below_home))).map(|folder| folder.join("secretbridge"))
+    platform::data_folder().map(|folder| folder.join("secretbridge"))
 }

@@ -1,21 +1,151 @@
-//! What differs between operating systems, behind one set of functions.
+//! What differs between operating systems, behind one set of functions. Nothing else in the crate asks
+//! which system it is on.
 //!
-//! Linux is what is tested. Elsewhere the death signal and the memory reading are missing; the end of a
-//! worker's input is then what ends it.
+//! | here | Linux | macOS | Windows |
+//! | --- | --- | --- | --- |
+//! | private files and folders | modes 0600 and 0700 | the same | an ACL for the owner alone |
+//! | [`local`] connections | Unix sockets | Unix sockets | named pipes |
+//! | [`isolate`], [`kill_group`] | process group, death signal | process group | job object |
+//! | [`resident_memory`], [`started`] | `/proc` | `proc_pid_rusage` | process information |
+//! | [`Signals`] | signals | signals | console events, service control |
+//! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
 
-use std::path::PathBuf;
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 #[cfg(target_os = "linux")]
 use linux as system;
+#[cfg(target_os = "macos")]
+use macos as system;
+#[cfg(windows)]
+use windows as system;
 
-#[cfg(not(target_os = "linux"))]
-mod other;
-#[cfg(not(target_os = "linux"))]
-use other as system;
+pub mod local;
+
+pub use system::Signals;
+
+/// What the system asks the program for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Drain and end: SIGINT, SIGTERM; Ctrl-C, a console that closes, a service that is stopped.
+    Stop,
+    /// Read the configuration again: SIGHUP; a service's `paramchange`.
+    Reload,
+}
+
+/// Who owns a file or folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The user that this program runs as.
+    Us,
+    /// The system's own: root; SYSTEM or the administrators.
+    System,
+    /// Somebody else, as the system shows users: a number or a name.
+    Other(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Us => f.write_str("this user"),
+            Owner::System => f.write_str("the system"),
+            Owner::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Who may use a file or folder. The owner and the system's own accounts are not counted among others:
+/// nothing keeps those out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Its owner.
+    pub owner: Owner,
+    /// Others may read it, or list it.
+    pub others_read: bool,
+    /// Others may change it.
+    pub others_write: bool,
+    /// How the system shows it: `mode 0644`, `Everyone may read it`.
+    pub shown: String,
+}
+
+/// What a file or folder is, for who may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+// === files and folders ===
+
+/// Makes a file that only its owner may use, from its first moment on. One that exists is an error.
+/// Open for reading and writing.
+pub fn create_private_file(path: &Path) -> io::Result<File> {
+    system::create_private_file(path)
+}
+
+/// Makes a folder that only its owner may use, from its first moment on. One that exists is an error.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    system::create_private_folder(path)
+}
+
+/// Takes others' access to a folder away. What is in the folder keeps its own.
+pub fn close_folder(path: &Path) -> io::Result<()> {
+    system::close_folder(path)
+}
+
+/// Who may use an open file or folder.
+pub fn access_of(file: &File) -> io::Result<Access> {
+    system::access_of(file)
+}
+
+/// Who may use the file or folder at a path; links are followed.
+pub fn access_at(path: &Path) -> io::Result<Access> {
+    system::access_at(path)
+}
+
+/// The command that leaves a file or folder to its owner alone, for a person to run.
+pub fn command_to_close(path: &Path, kind: Kind) -> String {
+    system::command_to_close(path, kind)
+}
+
+/// The command that makes a file or folder this user's own, for a person to run.
+pub fn command_to_own(path: &Path) -> String {
+    system::command_to_own(path)
+}
+
+/// Opens a file for reading. A pipe at the path does not make this wait for its writer.
+pub fn open_without_waiting(path: &Path) -> io::Result<File> {
+    system::open_without_waiting(path)
+}
+
+/// Makes renames in a folder last through a crash. Where a folder cannot be synced (Windows), a rename is
+/// on disk when it returns or soon after.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    system::sync_folder(folder)
+}
+
+/// Tells one file from another for as long as one of the two is held open. `None` where the system has no
+/// such number to compare; a file that is held open could not be replaced there.
+pub fn identity(about: &Metadata) -> Option<(u64, u64)> {
+    system::identity(about)
+}
+
+// === processes ===
 
 /// Puts the program in a process group of its own and, where the system can, has it killed when the
 /// thread that spawns it ends. So spawn from a thread that lives as long as the child should.
@@ -39,57 +169,53 @@ pub fn started(pid: u32) -> Option<u64> {
     system::started(pid)
 }
 
+// === places and names ===
+
 /// A folder for short-lived private files, in memory where there is one.
 pub fn runtime_folder() -> PathBuf {
     system::runtime_folder()
 }
 
-/// The user's home: `HOME`, else what the user database says.
+/// A short name of the user that this program runs as, fit for a file name: another user has another.
+pub fn user_tag() -> String {
+    system::user_tag()
+}
+
+/// The name of this machine, or nothing where the system has none.
+pub fn machine_name() -> Option<String> {
+    system::machine_name()
+}
+
+/// The user's home: `HOME` (on Windows `USERPROFILE`), else what the user database says.
 pub fn home() -> Option<PathBuf> {
-    match std::env::var_os("HOME") {
-        Some(home) if !home.is_empty() => Some(PathBuf::from(home)),
-        _ => system::home_from_database(),
-    }
+    variable(system::HOME).or_else(system::home_from_database)
+}
+
+/// Where programs of this user keep their data, always an absolute path: `$XDG_DATA_HOME` or
+/// `~/.local/share`, on macOS `~/Library/Application Support`, on Windows `%LOCALAPPDATA%`.
+pub fn data_folder() -> Option<PathBuf> {
+    data_folder_from(variable(system::DATA), home())
+}
+
+fn data_folder_from(data: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    // A relative path would mean another place in each working folder; the XDG rules say to ignore it.
+    let home = home.filter(|path| path.is_absolute());
+    data.filter(|path| path.is_absolute()).or_else(|| home.map(|home| home.join(system::DATA_BELOW_HOME)))
 }
 
 /// Where SecretManagement keeps the user's vault registry.
 pub fn vault_registry() -> PathBuf {
-    let place = "secretvaultregistry/vaultinfo";
-    if cfg!(windows) {
-        let data = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).unwrap_or_default();
-        return data.join("Microsoft/PowerShell/secretmanagement").join(place);
-    }
-    home().unwrap_or_default().join(".secretmanagement").join(place)
+    system::secret_management().join("secretvaultregistry").join("vaultinfo")
 }
 
 /// Where SecretStore keeps its files.
 pub fn secret_store() -> PathBuf {
-    if cfg!(windows) {
-        let data = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).unwrap_or_default();
-        return data.join("Microsoft/PowerShell/secretmanagement/localstore");
-    }
-    home().unwrap_or_default().join(".secretmanagement/localstore")
+    system::secret_management().join("localstore")
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_pid_and_start() {
-        assert_eq!(started(std::process::id()), started(std::process::id()));
-        if cfg!(target_os = "linux") {
-            assert!(started(std::process::id()).is_some());
-            assert!(resident_memory(std::process::id()).is_some_and(|bytes| bytes > 100_000));
-            // Linux gives no process an id above 2^22.
-            assert_eq!(started(u32::MAX - 1), None);
-        }
-    }
-
-    #[test]
-    fn the_home_is_known_even_without_the_variable() {
-        if cfg!(target_os = "linux") {
-            assert!(system::home_from_database().is_some());
-        }
-    }
-}
+mod tests;

@@ -1,18 +1,19 @@
 //! Files and folders that only their owner may see: keys, tokens, unlock passwords.
 //!
-//! Promised: a file that [`read_private`] returns was, on Unix, a regular file that no other user could
-//! read or change; a file that [`write_private_new`] made is complete, on disk, and was never readable
-//! by anyone else. Symbolic links are followed, as mounted secrets often are links; what is checked is
-//! the file that was opened, so there is no gap between check and use. On other systems the modes are
-//! left to the system's own rules.
+//! Promised: a file that [`read_private`] returns was a regular file that no other user could read or
+//! change; a file that [`write_private_new`] made is complete, on disk, and was never readable by anyone
+//! else. Symbolic links are followed, as mounted secrets often are links; what is checked is the file that
+//! was opened, so there is no gap between check and use.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::platform::{self, Access, Kind, Owner};
 
 /// The largest private file that is read: far more than any key, token or password.
 pub const MAX_PRIVATE_FILE: u64 = 1024 * 1024;
@@ -21,28 +22,27 @@ pub const MAX_PRIVATE_FILE: u64 = 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum PrivateFileError {
     /// The permission bits let others in.
-    #[error("{path} is open to other users (mode {mode:04o}); run: chmod {wanted:o} '{path}'", path = .path.display())]
+    #[error("{path} is open to other users ({shown}); run: {command}", path = .path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-        /// What they should be.
-        wanted: u32,
+        /// Who may use it, as the system shows it.
+        shown: String,
+        /// What mends it.
+        command: String,
     },
     /// It belongs to another user.
     #[error(
-        "{path} belongs to user {owner}, but this program runs as user {us}; run it as that user, \
-         or change the owner with chown",
+        "{path} belongs to another user ({owner}); run this program as that user, or run: {command}",
         path = .path.display()
     )]
     ForeignOwner {
         /// The file or folder.
         path: PathBuf,
         /// Its owner.
-        owner: u32,
-        /// Our effective user.
-        us: u32,
+        owner: String,
+        /// What mends it.
+        command: String,
     },
     /// A folder, device or pipe where a file should be.
     #[error("{path} is not a regular file", path = .path.display())]
@@ -97,25 +97,31 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create")(error)),
         _ => {}
     }
-    let folder = fs::metadata(path).map_err(failed("look at"))?;
-    if !folder.is_dir() {
+    if !fs::metadata(path).map_err(failed("look at"))?.is_dir() {
         return Err(PrivateFileError::NotAFolder { path: path.to_owned() });
     }
-    close_to_others(path, &folder)?;
+    close_to_others(path)?;
     // A folder that a crash takes back takes its content with it.
-    missing.into_iter().try_for_each(|made| sync_dir(folder_of(made))).map_err(failed("sync the folder of"))
+    missing
+        .into_iter()
+        .try_for_each(|made| platform::sync_folder(folder_of(made)))
+        .map_err(failed("sync the folder of"))
 }
 
 /// Reads a file that must be private: a regular file, owned by us or by root, without any permission for
 /// group or others.
 pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let failed = |source| PrivateFileError::Io { doing: "read", path: path.to_owned(), source };
-    let file = open_without_waiting(path).map_err(failed)?;
+    let file = platform::open_without_waiting(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     if !about.is_file() {
         return Err(PrivateFileError::NotAFile { path: path.to_owned() });
     }
-    check_private(path, &about)?;
+    let access = platform::access_of(&file).map_err(failed)?;
+    if let Owner::Other(_) = access.owner {
+        return Err(foreign(path, &access.owner));
+    }
+    check_closed(path, &access, Kind::File)?;
     // All the room at once: a buffer that grows leaves unwiped copies behind.
     let limit = about.len().saturating_add(1).min(MAX_PRIVATE_FILE + 1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize + 64));
@@ -132,7 +138,7 @@ pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileErr
     let folder = folder_of(path);
     let staged = stage(folder, ".private-", bytes).map_err(failed)?;
     match staged.persist_noclobber(path) {
-        Ok(_) => sync_dir(folder).map_err(failed),
+        Ok(_) => platform::sync_folder(folder).map_err(failed),
         Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
             Err(PrivateFileError::Exists { path: path.to_owned() })
         }
@@ -142,7 +148,9 @@ pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileErr
 
 /// A synced temporary file (0600) in `folder`, to be renamed into place; removed if it is dropped.
 pub(crate) fn stage(folder: &Path, prefix: &str, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut staged = tempfile::Builder::new().prefix(prefix).suffix(STAGED_SUFFIX).tempfile_in(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(STAGED_SUFFIX);
+    let mut staged = builder.make_in(folder, platform::create_private_file)?;
     staged.write_all(bytes)?;
     staged.as_file().sync_all()?;
     Ok(staged)
@@ -150,18 +158,6 @@ pub(crate) fn stage(folder: &Path, prefix: &str, bytes: &[u8]) -> io::Result<Nam
 
 /// How the names of staged files end.
 pub(crate) const STAGED_SUFFIX: &str = ".tmp";
-
-/// Makes renames in a folder last through a crash.
-#[cfg(unix)]
-pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be synced, and a rename is on disk when it returns or soon after.
-#[cfg(not(unix))]
-pub(crate) fn sync_dir(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
 
 fn is_missing(folder: &Path) -> bool {
     !folder.as_os_str().is_empty() && matches!(folder.try_exists(), Ok(false))
@@ -171,71 +167,50 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-#[cfg(unix)]
 fn make_private_dirs(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-#[cfg(not(unix))]
-fn make_private_dirs(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
-/// Opens for reading; a pipe at the path must not make us wait for its writer.
-#[cfg(unix)]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
-}
-
-#[cfg(not(unix))]
-fn open_without_waiting(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).open(path)
-}
-
-#[cfg(unix)]
-fn check_private(path: &Path, about: &fs::Metadata) -> Result<(), PrivateFileError> {
-    use std::os::unix::fs::MetadataExt;
-    let us = rustix::process::geteuid().as_raw();
-    if about.uid() != us && about.uid() != 0 {
-        return Err(PrivateFileError::ForeignOwner { path: path.to_owned(), owner: about.uid(), us });
-    }
-    match about.mode() & 0o7777 {
-        mode if mode & 0o077 != 0 => {
-            Err(PrivateFileError::Exposed { path: path.to_owned(), mode, wanted: 0o600 })
+    match platform::create_private_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent() else { return Err(error) };
+            make_private_dirs(parent)?;
+            platform::create_private_folder(path)
         }
-        _ => Ok(()),
+        // Of two that start at once one makes it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        outcome => outcome,
     }
 }
 
-#[cfg(not(unix))]
-fn check_private(_path: &Path, _about: &fs::Metadata) -> Result<(), PrivateFileError> {
-    Ok(())
+fn foreign(path: &Path, owner: &Owner) -> PrivateFileError {
+    let (path, command) = (path.to_owned(), platform::command_to_own(path));
+    PrivateFileError::ForeignOwner { path, owner: owner.to_string(), command }
 }
 
-#[cfg(unix)]
-fn close_to_others(path: &Path, folder: &fs::Metadata) -> Result<(), PrivateFileError> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let us = rustix::process::geteuid().as_raw();
-    if folder.uid() != us {
-        return Err(PrivateFileError::ForeignOwner { path: path.to_owned(), owner: folder.uid(), us });
-    }
-    let mode = folder.mode() & 0o7777;
-    if mode & 0o077 == 0 {
+fn check_closed(path: &Path, access: &Access, kind: Kind) -> Result<(), PrivateFileError> {
+    if !access.others_read && !access.others_write {
         return Ok(());
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(|_| PrivateFileError::Exposed {
+    Err(PrivateFileError::Exposed {
         path: path.to_owned(),
-        mode,
-        wanted: 0o700,
+        shown: access.shown.clone(),
+        command: platform::command_to_close(path, kind),
     })
 }
 
-#[cfg(not(unix))]
-fn close_to_others(_path: &Path, _folder: &fs::Metadata) -> Result<(), PrivateFileError> {
-    Ok(())
+/// Closes a folder of ours to others.
+fn close_to_others(path: &Path) -> Result<(), PrivateFileError> {
+    let access = platform::access_at(path).map_err(|source| PrivateFileError::Io {
+        doing: "look at",
+        path: path.to_owned(),
+        source,
+    })?;
+    if access.owner != Owner::Us {
+        return Err(foreign(path, &access.owner));
+    }
+    let open = check_closed(path, &access, Kind::Folder);
+    if open.is_err() && platform::close_folder(path).is_ok() {
+        return Ok(());
+    }
+    open
 }
 
 #[cfg(test)]
@@ -335,7 +310,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             // Only root can give files away; a user meets root's folder instead.
             let denied = create_private_dir(Path::new("/"));
-            assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 0, .. })));
+            assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { .. })));
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -346,8 +321,8 @@ mod tests {
             std::os::unix::fs::chown(path, Some(12345), None).unwrap();
         }
         let denied = create_private_dir(&folder);
-        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 12345, .. })));
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == "12345"));
         let denied = read_private(&file);
-        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner: 12345, .. })));
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == "12345"));
     }
 }

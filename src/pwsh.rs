@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::platform;
+use crate::platform::{self, Owner};
 
 /// The worker's files, embedded.
 const FILES: &[(&str, &str)] = &[
@@ -89,7 +89,7 @@ pub struct Folder {
 impl Folder {
     /// Makes the folder, and sweeps those of owners that are gone.
     pub fn create() -> io::Result<Folder> {
-        Folder::create_in(&platform::runtime_folder().join(format!("secretbridge-{}", user())))
+        Folder::create_in(&platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag())))
     }
 
     fn create_in(base: &Path) -> io::Result<Folder> {
@@ -99,9 +99,8 @@ impl Folder {
         let name = format!("{PREFIX}{owner}-{}-", platform::started(owner).unwrap_or(0));
         // The random tail tells two servers of one process apart.
         let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let path = builder.prefix(&name).tempdir_in(base)?.keep();
+        let made = builder.prefix(&name).make_in(base, platform::create_private_folder)?;
+        let path = made.into_temp_path().keep().map_err(|kept| kept.error)?;
         let folder = Folder { path };
         fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
@@ -165,35 +164,17 @@ fn owner(name: &str) -> Option<(u32, u64)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-#[cfg(unix)]
 fn private_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-    match fs::DirBuilder::new().mode(0o700).create(path) {
+    match platform::create_private_folder(path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    let found = fs::symlink_metadata(path)?;
     // Somebody else may have made it first, in a folder that all may write to.
-    if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
+    if !fs::symlink_metadata(path)?.is_dir() || platform::access_at(path)?.owner != Owner::Us {
         return Err(io::Error::other(format!("{} is not a folder of this user", path.display())));
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
-
-#[cfg(not(unix))]
-fn private_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
-}
-
-#[cfg(unix)]
-fn user() -> u32 {
-    rustix::process::getuid().as_raw()
-}
-
-#[cfg(not(unix))]
-fn user() -> u32 {
-    0
+    platform::close_folder(path)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -387,19 +387,15 @@ fn identity(extension: &Extension) -> (String, Discipline, Vec<PathBuf>) {
     (id, discipline, Vec::new())
 }
 
-#[cfg(unix)]
-fn look(path: &Path) -> Option<(u64, i128, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(path).ok()?;
-    let nanoseconds = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-    Some((found.len(), nanoseconds, found.ino()))
-}
-
-#[cfg(not(unix))]
+/// Length, time of the last change in nanoseconds since 1970, and the file's number.
 fn look(path: &Path) -> Option<(u64, i128, u64)> {
     let found = std::fs::metadata(path).ok()?;
-    let since = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some((found.len(), i128::try_from(since.as_nanos()).ok()?, 0))
+    let nanoseconds = match found.modified().ok()?.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    };
+    let (_, number) = platform::identity(&found).unwrap_or_default();
+    Some((found.len(), nanoseconds, number))
 }
 
 #[cfg(test)]

@@ -1,18 +1,15 @@
 //! Fetches a vault's password from where the plan says that it is.
 
 use std::env;
-use std::fs::{File, Metadata};
-use std::io::Read;
 use std::path::Path;
-
-use zeroize::Zeroizing;
 
 use super::ConfigError;
 use crate::plan::SecretSource;
+use crate::private_file::read_private;
 use crate::secret::Text;
 
 /// A password file larger than this is not one.
-const LARGEST: u64 = 64 * 1024;
+const LARGEST: usize = 64 * 1024;
 
 /// Fetches a password. A file must shut out group and others; one newline at its end is dropped.
 pub fn resolve(source: &SecretSource) -> Result<Text, ConfigError> {
@@ -35,17 +32,9 @@ fn from_variable(name: &str) -> Result<Text, ConfigError> {
 }
 
 fn from_file(path: &Path) -> Result<Text, ConfigError> {
-    let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
     let bad = |reason| ConfigError::BadFile { path: path.to_owned(), reason };
-    // A named pipe would block the open, so the look comes first; the open file is looked at again.
-    check(path, &std::fs::metadata(path).map_err(unreadable)?)?;
-    let file = File::open(path).map_err(unreadable)?;
-    check(path, &file.metadata().map_err(unreadable)?)?;
-
-    // With room for all of it, so that growing leaves no copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST as usize + 1));
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
+    let bytes = read_private(path)?;
+    if bytes.len() > LARGEST {
         return Err(bad("is too large for a password"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| bad("is not UTF-8"))?;
@@ -53,33 +42,19 @@ fn from_file(path: &Path) -> Result<Text, ConfigError> {
     not_empty(Text::from(text), || path.display().to_string())
 }
 
-fn check(path: &Path, metadata: &Metadata) -> Result<(), ConfigError> {
-    if !metadata.is_file() {
-        return Err(ConfigError::BadFile { path: path.to_owned(), reason: "is not a regular file" });
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(ConfigError::OpenFile { path: path.to_owned(), mode });
-        }
-    }
-    Ok(())
-}
-
 fn not_empty(text: Text, place: impl FnOnce() -> String) -> Result<Text, ConfigError> {
     if text.expose().is_empty() { Err(ConfigError::EmptyPassword { place: place() }) } else { Ok(text) }
 }
 
-#[cfg(unix)]
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
     use super::*;
+    use crate::private_file::PrivateFileError;
 
     fn file_of(bytes: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -110,7 +85,10 @@ mod tests {
     #[test]
     fn a_file_that_others_may_read_is_refused() {
         for mode in [0o640, 0o604, 0o610, 0o602] {
-            assert!(matches!(read(b"word", mode), Err(ConfigError::OpenFile { mode: m, .. }) if m == mode));
+            assert!(matches!(
+                read(b"word", mode),
+                Err(ConfigError::Private(PrivateFileError::Exposed { .. }))
+            ));
         }
         assert!(read(b"word", 0o400).is_ok());
     }
@@ -129,9 +107,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let source = SecretSource::File(folder.path().to_owned());
-        assert!(matches!(resolve(&source), Err(ConfigError::BadFile { .. })));
+        assert!(matches!(resolve(&source), Err(ConfigError::Private(PrivateFileError::NotAFile { .. }))));
         let source = SecretSource::File(folder.path().join("missing"));
-        assert!(matches!(resolve(&source), Err(ConfigError::Read { .. })));
+        assert!(matches!(resolve(&source), Err(ConfigError::Private(error)) if error.is_not_found()));
     }
 
     #[test]

@@ -6,10 +6,7 @@
 //! host name, which is how a page gets round the same-origin rule (DNS rebinding).
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -17,17 +14,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::message::Head;
 use super::respond::Problem;
+use crate::private_file::{PrivateFileError, create_private_dir, read_private, write_private_new};
 use crate::secret::Text;
 
 /// The shortest token taken, in characters.
 pub const MIN_TOKEN: usize = 16;
 
 /// Nobody needs a longer one; a larger file is some other file.
-const MAX_TOKEN: u64 = 4096;
+const MAX_TOKEN: usize = 4096;
 
 /// A bearer token, wiped on drop. `Debug` prints `Token(…)`.
 #[derive(Clone)]
@@ -66,33 +64,14 @@ pub enum TokenError {
         /// Why not.
         problem: Box<TokenError>,
     },
-    /// Others could read it.
-    #[error("the token file {} has mode {mode:03o}, so that others may read it (hint: chmod 600 {})", .path.display(), .path.display())]
-    Mode {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Somebody else put it there.
-    #[error("the token file {} belongs to another user (hint: chown it to the user that runs the server)", .path.display())]
-    Owner {
-        /// The file.
-        path: PathBuf,
-    },
+    /// It cannot be read or made, or others could read it.
+    #[error("the token file: {0}")]
+    File(#[from] PrivateFileError),
     /// It is not a token file.
     #[error("{} is not a token file (hint: one line of text, at most {MAX_TOKEN} bytes)", .path.display())]
     NotAToken {
         /// The file.
         path: PathBuf,
-    },
-    /// It could not be read or made.
-    #[error("the token file {}: {source}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
     },
     /// The operating system gave no random bytes.
     #[error("no random bytes: {0}")]
@@ -117,22 +96,10 @@ impl Token {
 
     /// The token in a file, which nobody but its owner may read.
     pub fn load(path: &Path) -> Result<Token, TokenError> {
-        let fail = |source| TokenError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(fail)?;
-        let found = file.metadata().map_err(fail)?;
-        // Secrets are handed out for it, so neither readers nor a foreign author are acceptable.
-        if found.mode() & 0o077 != 0 {
-            return Err(TokenError::Mode { path: path.to_owned(), mode: found.mode() & 0o777 });
-        }
-        if found.uid() != rustix::process::geteuid().as_raw() && found.uid() != 0 {
-            return Err(TokenError::Owner { path: path.to_owned() });
-        }
-        if !found.is_file() || found.len() > MAX_TOKEN {
-            return Err(TokenError::NotAToken { path: path.to_owned() });
-        }
-        let mut text = Zeroizing::new(String::with_capacity(MAX_TOKEN as usize));
-        file.take(MAX_TOKEN).read_to_string(&mut text).map_err(fail)?;
-        Token::from_text(&text)
+        let bytes = read_private(path)?;
+        let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= MAX_TOKEN);
+        let text = text.ok_or_else(|| TokenError::NotAToken { path: path.to_owned() })?;
+        Token::from_text(text)
             .map_err(|problem| TokenError::Content { path: path.to_owned(), problem: Box::new(problem) })
     }
 
@@ -140,15 +107,19 @@ impl Token {
     ///
     /// Of two that start at once one makes the file and both use it: it appears whole or not at all.
     pub fn load_or_create(path: &Path) -> Result<(Token, bool), TokenError> {
-        let fail = |source| TokenError::Io { path: path.to_owned(), source };
-        if path.try_exists().map_err(fail)? {
-            return Ok((Token::load(path)?, false));
+        match Token::load(path) {
+            Err(TokenError::File(error)) if error.is_not_found() => {}
+            outcome => return Ok((outcome?, false)),
         }
         let token = Token::random()?;
-        match write_new(path, &token) {
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            create_private_dir(folder)?;
+        }
+        let line = Zeroizing::new(format!("{}\n", token.0.expose()));
+        match write_private_new(path, line.as_bytes()) {
             Ok(()) => Ok((token, true)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((Token::load(path)?, false)),
-            Err(error) => Err(fail(error)),
+            Err(PrivateFileError::Exists { .. }) => Ok((Token::load(path)?, false)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -168,21 +139,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
-}
-
-/// Writes beside the place and links into it, which fails where something is already.
-fn write_new(path: &Path, token: &Token) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // A named temporary file is born with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    let mut line = format!("{}\n", token.0.expose());
-    let written = file.write_all(line.as_bytes());
-    line.zeroize();
-    written?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
 }
 
 // === impl Caller ===

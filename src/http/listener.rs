@@ -3,20 +3,18 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, fchmod};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::message::Peer;
 use super::stream::Duplex;
 use super::tls::{self, TlsError};
 use crate::plan::{Bind, Listener};
+use crate::platform::local::{LocalBindError, LocalListener};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -39,7 +37,7 @@ pub(super) struct Entry {
 pub(super) enum Bound {
     Tcp(TcpListener),
     /// The file goes when the listener goes.
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its Drop")] SocketFile),
+    Unix(LocalListener),
 }
 
 /// Where a listener can be reached.
@@ -92,12 +90,6 @@ pub enum BindErrorKind {
     Io(io::Error),
 }
 
-/// The file of a Unix socket, removed with its listener, unless it is another's by then.
-pub(super) struct SocketFile {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
 // === impl Door ===
 
 impl Door {
@@ -127,8 +119,8 @@ impl Entry {
                 (Bound::Tcp(socket), Bind::Tcp(real))
             }
             Bind::Unix(path) => {
-                let (socket, file) = unix(path).map_err(fail)?;
-                (Bound::Unix(socket, file), Bind::Unix(path.clone()))
+                let socket = LocalListener::bind(path).map_err(|error| fail(error.into()))?;
+                (Bound::Unix(socket), Bind::Unix(path.clone()))
             }
         };
         let ip = match &bind {
@@ -163,11 +155,9 @@ impl Bound {
                 let _ = stream.set_nodelay(true);
                 Ok((Box::new(stream), Peer::Tcp(address)))
             }
-            Bound::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                let who = stream.peer_cred().ok();
-                let peer = Peer::Unix { uid: who.map(|who| who.uid()), pid: who.and_then(|who| who.pid()) };
-                Ok((Box::new(stream), peer))
+            Bound::Unix(listener) => {
+                let (stream, who) = listener.accept().await?;
+                Ok((Box::new(stream), Peer::Unix { uid: who.uid, pid: who.pid }))
             }
         }
     }
@@ -194,63 +184,6 @@ fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindErrorKind> {
-    let address = SockAddr::unix(path)?;
-    clear_stale(path, &address)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // On Linux the file is born with the mode of its socket, so that nobody can connect in between.
-    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BindErrorKind::NoFolder,
-        _ => error.into(),
-    })?;
-    let file = SocketFile::of(path);
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
-    Ok((UnixListener::from_std(socket.into())?, file))
-}
-
-/// Removes a socket that nobody listens on any more: one that refuses a connection.
-fn clear_stale(path: &Path, address: &SockAddr) -> Result<(), BindErrorKind> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
-        Ok(found) if !found.file_type().is_socket() => return Err(BindErrorKind::NotASocket),
-        Ok(_) => {}
-    }
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A live listener whose backlog is full would block us.
-    probe.set_nonblocking(true)?;
-    match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(BindErrorKind::Denied),
-        _ => Err(BindErrorKind::InUse),
-    }
-}
-
-// === impl SocketFile ===
-
-impl SocketFile {
-    fn of(path: &Path) -> SocketFile {
-        SocketFile { path: path.to_owned(), identity: identity(path) }
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.identity.is_some() && self.identity == identity(&self.path) {
-            // Nothing can be done about a failure; the next start finds a stale socket.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
 // === impl Address, BindErrorKind ===
 
 impl fmt::Display for Address {
@@ -259,6 +192,16 @@ impl fmt::Display for Address {
         match &self.bind {
             Bind::Tcp(address) => write!(f, "{scheme}://{address}"),
             Bind::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<LocalBindError> for BindErrorKind {
+    fn from(error: LocalBindError) -> BindErrorKind {
+        match error {
+            LocalBindError::NoFolder => BindErrorKind::NoFolder,
+            LocalBindError::NotASocket => BindErrorKind::NotASocket,
+            LocalBindError::Io(error) => error.into(),
         }
     }
 }

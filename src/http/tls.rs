@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::plan::Tls;
+use crate::platform;
 
 /// Why a listener's TLS could not be set up.
 #[derive(Debug, Error)]
@@ -76,9 +77,8 @@ fn self_signed(address: Option<SocketAddr>) -> Result<Pair, TlsError> {
 /// The names that a client on this machine or in its network would use.
 fn names(address: Option<IpAddr>) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let bound = address.filter(|address| !address.is_unspecified()).map(|address| address.to_string());
-    for name in bound.into_iter().chain((!machine.is_empty()).then_some(machine)) {
+    for name in bound.into_iter().chain(platform::machine_name()) {
         if !names.contains(&name) {
             names.push(name);
         }

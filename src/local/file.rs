@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::content::{BadContent, Secrets};
 use super::key::{Key, unreadable};
 use super::{LocalError, Paths, STAGED_PREFIX};
+use crate::platform;
 use crate::private_file::{STAGED_SUFFIX, stage};
 
 /// The largest vault file: it is held in memory as a whole.
@@ -67,21 +68,15 @@ impl Snapshot {
     }
 
     fn new(secrets: Secrets, about: &Metadata, file: File) -> Snapshot {
-        let held = cfg!(unix).then_some(file);
-        Snapshot { secrets: Arc::new(secrets), stamp: Stamp::of(about), _held: held }
+        let stamp = Stamp::of(about);
+        let held = stamp.identity.is_some().then_some(file);
+        Snapshot { secrets: Arc::new(secrets), stamp, _held: held }
     }
 }
 
 impl Stamp {
     fn of(about: &Metadata) -> Stamp {
-        #[cfg(unix)]
-        let identity = {
-            use std::os::unix::fs::MetadataExt;
-            Some((about.dev(), about.ino()))
-        };
-        #[cfg(not(unix))]
-        let identity = None;
-        Stamp { identity, length: about.len(), modified: about.modified().ok() }
+        Stamp { identity: platform::identity(about), length: about.len(), modified: about.modified().ok() }
     }
 }
 

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::content::Secrets;
 use super::{LocalError, Paths, STAGED_PREFIX};
-use crate::private_file::{read_private, stage, sync_dir};
+use crate::platform::sync_folder;
+use crate::private_file::{read_private, stage};
 
 /// The key, held as long as the vault is open.
 pub(super) struct Key {
@@ -42,7 +43,7 @@ impl Key {
         let failed = LocalError::write(&paths.key);
         let staged = stage(&paths.folder, STAGED_PREFIX, text.as_bytes()).map_err(failed)?;
         staged.persist_noclobber(&paths.key).map_err(|refused| failed(refused.error))?;
-        sync_dir(&paths.folder).map_err(LocalError::unconfirmed(&paths.key))
+        sync_folder(&paths.folder).map_err(LocalError::unconfirmed(&paths.key))
     }
 
     /// Whether the key file still holds this key. Writing without would leave a vault that nothing can

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::LocalError;
+use crate::platform;
 
 /// How long a writer waits for each of the two.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(30);
@@ -74,20 +75,13 @@ impl FolderLock {
         Ok(lock.is_at(path)?.then_some(lock))
     }
 
-    #[cfg(unix)]
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
         let ours = self.0.metadata()?;
         match std::fs::metadata(path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+            Ok(there) => Ok(platform::identity(&there) == platform::identity(&ours)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    #[cfg(not(unix))]
-    fn is_at(&self, _path: &Path) -> io::Result<bool> {
-        Ok(true)
     }
 }
 
@@ -99,11 +93,12 @@ impl Drop for FolderLock {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    match platform::create_private_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().read(true).write(true).open(path)
+        }
+        outcome => outcome,
+    }
 }
 
 fn busy(path: &Path, wait: Duration) -> LocalError {

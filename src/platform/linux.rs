@@ -3,11 +3,15 @@
 // `pre_exec` is the only door to the death signal.
 #![allow(unsafe_code)]
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use rustix::process::{Pid, Signal, getuid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Signal, getuid, set_parent_process_death_signal};
 use tokio::process::Command;
+
+pub use super::unix::Signals;
+pub(super) use super::unix::*;
+
+pub(super) const DATA_BELOW_HOME: &str = ".local/share";
 
 pub(super) fn isolate(command: &mut Command) {
     command.process_group(0);
@@ -25,13 +29,6 @@ pub(super) fn isolate(command: &mut Command) {
     }
 }
 
-pub(super) fn kill_group(leader: u32) {
-    if let Some(pid) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
-        // The only failure is that nobody is left in it.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-}
-
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -46,11 +43,8 @@ pub(super) fn started(pid: u32) -> Option<u64> {
 }
 
 pub(super) fn runtime_folder() -> PathBuf {
-    let ours = |folder: &PathBuf| {
-        std::fs::metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == getuid().as_raw())
-    };
-    let from_session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(ours);
-    let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(writable);
+    let from_session = super::variable("XDG_RUNTIME_DIR").filter(|folder| is_ours(folder));
+    let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(|folder| is_writable(folder));
     from_session.or_else(shared_memory).unwrap_or_else(std::env::temp_dir)
 }
 
@@ -59,8 +53,4 @@ pub(super) fn home_from_database() -> Option<PathBuf> {
     let database = std::fs::read_to_string("/etc/passwd").ok()?;
     let line = database.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
     line.split(':').nth(5).filter(|home| !home.is_empty()).map(PathBuf::from)
-}
-
-fn writable(folder: &PathBuf) -> bool {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }

@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
@@ -109,7 +110,10 @@ fn a_token_that_others_may_read_is_refused_with_the_remedy() {
     fs::write(&path, GOOD).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let text = Token::load_or_create(&path).unwrap_err().to_string();
-    assert!(text.contains("mode 640") && text.contains(&format!("chmod 600 {}", path.display())), "{text}");
+    assert!(
+        text.contains("mode 0640") && text.contains(&format!("chmod 600 '{}'", path.display())),
+        "{text}"
+    );
 }
 
 #[test]

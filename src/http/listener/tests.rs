@@ -1,4 +1,6 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
+use std::path::Path;
 
 use super::*;
 use crate::plan::Tls;

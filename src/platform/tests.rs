@@ -1,0 +1,91 @@
+use super::*;
+
+#[test]
+fn a_process_is_known_by_pid_and_start() {
+    let us = std::process::id();
+    assert!(started(us).is_some());
+    assert_eq!(started(us), started(us));
+    assert!(resident_memory(us).is_some_and(|bytes| bytes > 100_000));
+    // No system here gives a process so high an id.
+    assert_eq!(started(u32::MAX - 1), None);
+}
+
+#[test]
+fn the_home_is_known_even_without_the_variable() {
+    assert!(system::home_from_database().is_some());
+}
+
+#[test]
+fn a_data_folder_is_absolute_or_not_taken() {
+    let root = std::env::temp_dir();
+    let (data, home) = (root.join("data"), root.join("home"));
+    assert_eq!(data_folder_from(Some(data.clone()), Some(home.clone())), Some(data));
+    let below = home.join(system::DATA_BELOW_HOME);
+    assert_eq!(data_folder_from(Some("relative".into()), Some(home)), Some(below));
+    assert_eq!(data_folder_from(None, Some("relative".into())), None);
+    assert_eq!(data_folder_from(None, None), None);
+}
+
+#[test]
+fn what_is_made_private_is_ours_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inside, file) = (folder.path().join("folder"), folder.path().join("file"));
+    create_private_folder(&inside).unwrap();
+    let open = create_private_file(&file).unwrap();
+    for access in [access_at(&inside), access_at(&file), access_of(&open)] {
+        let access = access.unwrap();
+        assert_eq!(
+            (&access.owner, access.others_read, access.others_write),
+            (&Owner::Us, false, false),
+            "{access:?}"
+        );
+    }
+    assert_eq!(create_private_file(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(create_private_folder(&inside).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+}
+
+/// The names of what differs between systems. They may stand in `src/platform` and in tests only.
+#[test]
+fn what_differs_between_systems_stands_in_this_module_alone() {
+    let marks = [
+        "cfg(unix",
+        "cfg(windows",
+        "cfg(not(unix",
+        "cfg(not(windows",
+        "cfg!(unix",
+        "cfg!(windows",
+        "target_os",
+        "target_family",
+        "std::os::",
+        "rustix::",
+        "libc::",
+        "windows_sys::",
+        "/proc/",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for path in sources(&root) {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        if name.starts_with("platform") || name.contains("tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let found = code.lines().enumerate().filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
+        wrong.extend(found.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())));
+    }
+    assert!(wrong.is_empty(), "these lines belong into src/platform:\n{}", wrong.join("\n"));
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

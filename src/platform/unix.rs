@@ -1,0 +1,114 @@
+//! What Linux and macOS have in common.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
+
+use super::{Access, Kind, Owner};
+
+mod signals;
+pub(super) mod socket;
+
+pub use signals::Signals;
+
+pub(super) const HOME: &str = "HOME";
+pub(super) const DATA: &str = "XDG_DATA_HOME";
+
+pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+pub(super) fn close_folder(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+pub(super) fn access_of(file: &File) -> io::Result<Access> {
+    Ok(access(&file.metadata()?))
+}
+
+pub(super) fn access_at(path: &Path) -> io::Result<Access> {
+    Ok(access(&fs::metadata(path)?))
+}
+
+fn access(about: &Metadata) -> Access {
+    let owner = match about.uid() {
+        uid if uid == geteuid().as_raw() => Owner::Us,
+        0 => Owner::System,
+        uid => Owner::Other(uid.to_string()),
+    };
+    let mode = about.mode() & 0o7777;
+    Access {
+        owner,
+        // To search a folder or run a file is to use what is in it.
+        others_read: mode & 0o055 != 0,
+        others_write: mode & 0o022 != 0,
+        shown: format!("mode {mode:04o}"),
+    }
+}
+
+pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
+    let mode = match kind {
+        Kind::File => 600,
+        Kind::Folder => 700,
+    };
+    format!("chmod {mode} {}", quoted(path))
+}
+
+pub(super) fn command_to_own(path: &Path) -> String {
+    format!("chown {} {}", geteuid().as_raw(), quoted(path))
+}
+
+/// As a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+pub(super) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+pub(super) fn identity(about: &Metadata) -> Option<(u64, u64)> {
+    Some((about.dev(), about.ino()))
+}
+
+pub(super) fn kill_group(leader: u32) {
+    if let Some(pid) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        // The only failure is that nobody is left in it.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+pub(super) fn user_tag() -> String {
+    getuid().as_raw().to_string()
+}
+
+pub(super) fn machine_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+pub(super) fn secret_management() -> PathBuf {
+    super::home().unwrap_or_default().join(".secretmanagement")
+}
+
+/// Whether a folder is this user's own.
+pub(super) fn is_ours(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == getuid().as_raw())
+}
+
+pub(super) fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
