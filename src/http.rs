@@ -22,6 +22,7 @@
 mod audit;
 pub mod auth;
 mod body;
+pub mod bounds;
 pub mod form;
 mod json;
 mod listener;

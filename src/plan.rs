@@ -285,6 +285,25 @@ pub struct Limits {
     pub max_connections: usize,
     /// Time for a client to send a request's head, and between requests.
     pub header_timeout: Duration,
+    /// What a body may hold.
+    pub body: BodyLimits,
+}
+
+/// How much a body may hold, whatever its size: what a parser makes of it is bounded by these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Fields of a form or of a query, and columns of a row.
+    pub max_fields: usize,
+    /// Parts of a multipart form.
+    pub max_parts: usize,
+    /// Objects in objects, and elements in elements.
+    pub max_depth: usize,
+    /// Digits of a number.
+    pub max_digits: usize,
+    /// Rows of a table.
+    pub max_rows: usize,
+    /// Values of JSON, elements and attributes of XML, cells of a table.
+    pub max_values: usize,
 }
 
 /// Whether to look up the vaults that the user registered.
@@ -453,6 +472,21 @@ impl Default for Limits {
             max_body: 8 * 1024 * 1024,
             max_connections: 1024,
             header_timeout: Duration::from_secs(30),
+            body: BodyLimits::default(),
+        }
+    }
+}
+
+impl Default for BodyLimits {
+    fn default() -> BodyLimits {
+        // Far above what people send to a server of secrets, and parsed in some milliseconds.
+        BodyLimits {
+            max_fields: 1000,
+            max_parts: 1000,
+            max_depth: 64,
+            max_digits: 1000,
+            max_rows: 10_000,
+            max_values: 50_000,
         }
     }
 }

@@ -42,6 +42,7 @@ mod locks;
 mod logging;
 pub mod outline;
 pub mod page;
+pub mod pattern;
 pub mod route;
 pub mod run;
 pub mod serve;

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use super::address::{Address, AddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
-use crate::plan::{Access, AutoImport, Bind, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls};
+use crate::plan::{
+    Access, AutoImport, Bind, BodyLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
+};
 use crate::secret::fold;
 
 /// No machine has use for more workers, connections or waiting requests than these.
 const MOST_WORKERS: u64 = 256;
 const MOST: u64 = 1_000_000_000;
+
+/// No larger limit bounds anything.
+const MOST_OF_A_BODY: u64 = 1_000_000;
 
 /// A pwsh that has done anything uses more than this, and would be recycled for ever.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -200,8 +205,22 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
             header_timeout: table
                 .read("header_timeout", Node::some_duration)
                 .unwrap_or(default.header_timeout),
+            body: body_limits(table),
         }
     })
+}
+
+fn body_limits(table: &mut Table<'_>) -> BodyLimits {
+    let default = BodyLimits::default();
+    let mut read = |key, default| table.read(key, |node| node.count(1..=MOST_OF_A_BODY)).unwrap_or(default);
+    BodyLimits {
+        max_fields: read("max_fields", default.max_fields),
+        max_parts: read("max_parts", default.max_parts),
+        max_depth: read("max_depth", default.max_depth),
+        max_digits: read("max_digits", default.max_digits),
+        max_rows: read("max_rows", default.max_rows),
+        max_values: read("max_values", default.max_values),
+    }
 }
 
 // === vaults of the user ===

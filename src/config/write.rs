@@ -165,6 +165,14 @@ impl Writer {
         self.unless("max_body", limits.max_body as u64, default.max_body as u64, size);
         self.unless("max_connections", limits.max_connections, default.max_connections, |n| n.to_string());
         self.unless("header_timeout", limits.header_timeout, default.header_timeout, duration);
+        let (body, default) = (limits.body, default.body);
+        let mut count = |key, value: usize, default| self.unless(key, value, default, |n| n.to_string());
+        count("max_fields", body.max_fields, default.max_fields);
+        count("max_parts", body.max_parts, default.max_parts);
+        count("max_depth", body.max_depth, default.max_depth);
+        count("max_digits", body.max_digits, default.max_digits);
+        count("max_rows", body.max_rows, default.max_rows);
+        count("max_values", body.max_values, default.max_values);
     }
 
     fn auto_import(&mut self, auto_import: &AutoImport, vaults: &[Vault]) {

@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 
 use super::audit::{self, Subject};
 use super::auth::{self, Caller, Token};
-use super::form;
 use super::message::{BoxFuture, DoorFault, Head, Reply, Request, Service};
 use super::metrics;
 use super::respond::{self, Problem};
 use super::route::{Found, RouteError, Routes, Scope, Target};
 pub use super::secrets::Secrets;
 use super::value::{self, Format};
+use super::{bounds, form};
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
 use crate::plan::{Action, Plan, Template};
@@ -173,8 +173,15 @@ impl<S: Secrets> Native<S> {
         field: &str,
         request: &Request,
     ) -> Result<(), Problem> {
+        self.bounded(request)?;
         let value = form::field(&call.head.headers, &request.body, field).await?;
         Ok(self.secrets.update(secret, value, call.head.deadline).await?)
+    }
+
+    /// Counts what the body holds before anything reads it.
+    fn bounded(&self, request: &Request) -> Result<(), Problem> {
+        let limits = &self.secrets.plan().limits.body;
+        Ok(bounds::check(&request.head.headers, None, &request.body, limits)?)
     }
 
     /// The template's secrets by folded name, read at the same time and each of them once.
@@ -255,6 +262,7 @@ impl<S: Secrets> Native<S> {
                 Err(BridgeError::ReadOnly { vault: vault.to_owned() }.into())
             }
             Target::Put(_) => {
+                self.bounded(request)?;
                 let written = value::written(headers, &request.body, key)?;
                 self.secrets.set(vault, key, written.value, written.metadata, deadline).await?;
                 Ok(respond::empty(StatusCode::NO_CONTENT))

@@ -15,6 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::bounds::Bound;
 use super::form::BodyError;
 use super::message::{DoorFault, Reply};
 use crate::error::BridgeError;
@@ -61,6 +62,9 @@ pub enum Problem {
     /// The body does not hold what it should.
     #[error(transparent)]
     Body(#[from] BodyError),
+    /// The body holds too much.
+    #[error(transparent)]
+    Bound(#[from] Bound),
     /// The bridge's answer.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -177,6 +181,8 @@ impl Problem {
             Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Options { .. } => StatusCode::NO_CONTENT,
             Problem::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Problem::Bound(bound) if bound.is_size() => StatusCode::PAYLOAD_TOO_LARGE,
+            Problem::Bound(_) => StatusCode::BAD_REQUEST,
             Problem::Bridge(error) => bridge_status(error),
             Problem::Door(fault) => door_status(*fault),
         }
@@ -194,6 +200,7 @@ impl Problem {
             Problem::Options { .. } => "options",
             Problem::NotAcceptable => "not_acceptable",
             Problem::Body(_) => "bad_body",
+            Problem::Bound(bound) => bound.code(),
             Problem::Bridge(error) => error.code(),
             Problem::Door(DoorFault::BodySlow) => "body_slow",
             Problem::Door(DoorFault::BodyTooLarge(_)) => "body_too_large",
@@ -214,6 +221,7 @@ impl Problem {
             Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
             Problem::NotAcceptable => "ask for application/json",
             Problem::Body(error) => error.hint(),
+            Problem::Bound(bound) => bound.hint(),
             Problem::Bridge(error) => error.hint(),
             Problem::Door(DoorFault::BodySlow) => "send the body faster, or raise the deadline",
             Problem::Door(DoorFault::BodyTooLarge(_)) => "send less, or raise max_body",

@@ -6,7 +6,7 @@
 use hyper::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::route::Pattern;
+use super::pattern::{Pattern, Subject};
 
 /// The form of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl Form {
     /// what the client accepts; HTML where it says nothing.
     pub fn choose(settings: &PageSettings, wishes: Wishes<'_>) -> Form {
         let of_path = || {
-            let fits =
-                |pattern: &str| Pattern::new(&super::route::normal(pattern)).matches(wishes.path).is_some();
+            let path = Subject::new(wishes.path);
+            let fits = |pattern: &str| Pattern::new(&super::route::normal(pattern)).matches(&path).is_some();
             settings.routes.iter().find(|(pattern, _)| fits(pattern)).map(|(_, form)| form.as_str())
         };
         let strict = || wishes.content_type.filter(|_| settings.strict);

@@ -15,6 +15,7 @@ use super::route::{Found, Route, decoded};
 use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
 use crate::error::BridgeError;
 use crate::http::auth::{self, Token};
+use crate::http::bounds::{self, Bound};
 use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
 use crate::secret::{self, SecretValue};
 
@@ -112,11 +113,31 @@ impl<'a> Exchange<'a> {
                 }
                 reply
             }
-            Found::Route(route, names) => match self.lifted(&route).await {
-                Some(reply) => reply,
-                None => self.invoked(&route, names, endpoint).await,
-            },
+            Found::Route(route, names) => {
+                if let Err(bound) = self.bounded(&route) {
+                    return self.out_of_bounds(&route, bound);
+                }
+                match self.lifted(&route).await {
+                    Some(reply) => reply,
+                    None => self.invoked(&route, names, endpoint).await,
+                }
+            }
         }
+    }
+
+    /// Counts what the worker would parse before one is taken.
+    fn bounded(&self, route: &Route) -> Result<(), Bound> {
+        let limits = &self.core.options.limits.body;
+        bounds::check_query(self.head.query.as_deref(), limits)?;
+        bounds::check(&self.head.headers, route.content_type.as_deref(), &self.body, limits)
+    }
+
+    fn out_of_bounds(&self, route: &Route, bound: Bound) -> Reply {
+        let status = if bound.is_size() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let description = bound.to_string();
+        let mut reply = self.full_page(status, Some(&description), None, Some(route), None);
+        reply.reason = ReasonPhrase::try_from(description.into_bytes()).ok();
+        reply
     }
 
     // === without a worker ===

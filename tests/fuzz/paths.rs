@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use secretbridge::http::respond::Problem;
 use secretbridge::http::route::{Routes, Scope, Target};
 use secretbridge::plan::{Action, Plan, Route, Template};
-use secretbridge::script::route::{self as pode, Found, IfExists, Pattern};
+use secretbridge::script::pattern::{Pattern, Subject};
+use secretbridge::script::route::{self as pode, Found, IfExists};
 use secretbridge::secret::fold;
 
 use super::{fuzz, text};
@@ -117,7 +118,7 @@ fn a_pode_pattern_matches_what_it_describes_and_takes_names_from_the_path() {
         }
         let parsed = Pattern::new(&pattern);
         for path in [&path, &other] {
-            let Some(names) = parsed.matches(path) else {
+            let Some(names) = parsed.matches(&Subject::new(path)) else {
                 prop_assert!(path == &other, "{pattern:?} must match {path:?}");
                 continue;
             };

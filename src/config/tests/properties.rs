@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Plan, Problems, fixtures, read, to_toml};
 use crate::plan::{
-    Access, Action, AutoImport, Bind, Expose, Extension, InitScript, Limits, Listener, Mount, Pool,
-    Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Access, Action, AutoImport, Bind, BodyLimits, Expose, Extension, InitScript, Limits, Listener, Mount,
+    Pool, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::protocol::Parameters;
 
@@ -198,6 +198,11 @@ fn server() -> impl Strategy<Value = Plan> {
             max_body,
             max_connections,
             header_timeout,
+            body: BodyLimits {
+                max_fields: max_connections,
+                max_rows: max_connections,
+                ..BodyLimits::default()
+            },
         },
     );
     let pool = prop_oneof![Just(Pool::default()), pool];

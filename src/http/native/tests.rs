@@ -152,6 +152,23 @@ async fn a_bad_body_keeps_the_old_value_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_body_that_holds_too_much_is_refused_by_name_in_every_media_type() {
+    let memory = memory();
+    let native = service(&memory);
+    for (method, path, media, text, expected) in [
+        ("POST", "/secret", "application/x-www-form-urlencoded", "a&".repeat(2000), (413, "too_many_fields")),
+        ("POST", "/secret", "application/json", "[".repeat(2000), (400, "too_deep")),
+        ("PUT", "/vaults/Open/secrets/k", "application/json", "9".repeat(2000), (400, "too_many_digits")),
+        ("PUT", "/vaults/Open/secrets/k", "text/plain", "9".repeat(2000), (204, "")),
+    ] {
+        let reply = call_with(&native, method, path, &[("content-type", media)], text).await;
+        let code = serde_json::from_slice::<Value>(&reply.body)
+            .map_or(String::new(), |body| body["error"]["code"].as_str().unwrap_or_default().to_owned());
+        assert_eq!((reply.status.as_u16(), code.as_str()), expected, "{media}");
+    }
+}
+
+#[tokio::test]
 async fn a_removal_removes_and_then_finds_nothing() {
     let memory = memory();
     let native = service(&memory);

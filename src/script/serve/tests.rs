@@ -208,3 +208,31 @@ async fn a_block_never_waits_for_a_load_that_waits_for_its_worker() {
     assert_eq!((block, lifted.status.as_u16()), ((200, "x".into()), 200));
     assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_would_keep_a_worker_busy_takes_none() {
+    let running = running(script(1, "My.Vault", tutorial())).await;
+    let form = "a&".repeat(200_000);
+    let json = format!("{{\"Value\":{}}}", "9".repeat(100_000));
+    let multipart = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(50_000);
+    let query = "&".repeat(20_000);
+    for (query, media, body, status, named) in [
+        ("", FORM.1, form.as_str(), 413, "max_fields"),
+        ("", "application/json", json.as_str(), 400, "max_digits"),
+        ("", "multipart/form-data; boundary=b", multipart.as_str(), 413, "max_parts"),
+        (query.as_str(), FORM.1, "Value=x", 413, "max_fields"),
+    ] {
+        let mut head = head("POST", "/secret", &[("content-type", media)]);
+        head.query = Some(query.to_owned()).filter(|query| !query.is_empty());
+        let service = ScriptService::new(running.declared.core().clone(), None);
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let reply = service.answer(Request { head: Arc::new(head), body }).await;
+        assert_eq!(reply.status, status, "{media}");
+        assert!(String::from_utf8_lossy(&reply.body).contains(named), "the page names {named}");
+    }
+    assert_eq!(
+        (blocks_run(&running), running.world.value("v", "k")),
+        (0, None),
+        "nothing was run or written"
+    );
+}

@@ -1,0 +1,210 @@
+//! Bounds on what a small body may hold, checked before anything parses it.
+//!
+//! A parser's work is not bounded by a body's size: a megabyte of form fields, of multipart parts or of
+//! digits takes a worker seconds. So each body is read over once, in time linear in its size and without
+//! memory of its own, and counted. What is counted is at least what a parser would make of it: where a
+//! media type leaves room for two readings, both are counted.
+
+use std::borrow::Cow;
+
+use encoding_rs::Encoding;
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+use thiserror::Error;
+
+use crate::plan::BodyLimits;
+
+mod json;
+mod markup;
+mod rows;
+
+/// The headers of a multipart body's part may be this long, in bytes.
+const MAX_PART_HEAD: usize = 16 * 1024;
+
+/// How a body goes beyond what any parser is asked to read. No part of the body is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Bound {
+    /// Form fields, or a row's columns.
+    #[error("the body has more than {0} fields (limit max_fields)")]
+    Fields(usize),
+    /// Fields of the query.
+    #[error("the query has more than {0} fields (limit max_fields)")]
+    Query(usize),
+    /// Parts of a multipart form.
+    #[error("the multipart body has more than {0} parts (limit max_parts)")]
+    Parts(usize),
+    /// A multipart form's part.
+    #[error("a part of the multipart body has more than {0} bytes of headers")]
+    PartHead(usize),
+    /// Objects in objects, elements in elements.
+    #[error("the body is nested more than {0} levels deep (limit max_depth)")]
+    Depth(usize),
+    /// A number.
+    #[error("the body has a number of more than {0} digits (limit max_digits)")]
+    Digits(usize),
+    /// Rows of a table.
+    #[error("the body has more than {0} rows (limit max_rows)")]
+    Rows(usize),
+    /// Values, elements, attributes or cells.
+    #[error("the body has more than {0} values (limit max_values)")]
+    Values(usize),
+    /// An encoding in which nothing can be counted.
+    #[error("the body is in an encoding that is not known here")]
+    Charset,
+    /// Two media types for one body.
+    #[error("the body has more than one Content-Type")]
+    TwoTypes,
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Whether there is too much of something (413); else it is of a kind that is never taken (400).
+    pub fn is_size(&self) -> bool {
+        !matches!(self, Bound::Depth(_) | Bound::Digits(_) | Bound::Charset | Bound::TwoTypes)
+    }
+
+    /// A short stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Bound::Fields(_) => "too_many_fields",
+            Bound::Query(_) => "query_too_many_fields",
+            Bound::Parts(_) => "too_many_parts",
+            Bound::PartHead(_) => "part_head_too_long",
+            Bound::Depth(_) => "too_deep",
+            Bound::Digits(_) => "too_many_digits",
+            Bound::Rows(_) => "too_many_rows",
+            Bound::Values(_) => "too_many_values",
+            Bound::Charset => "charset_unknown",
+            Bound::TwoTypes => "two_content_types",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Bound::Charset => "send UTF-8",
+            Bound::TwoTypes => "send one Content-Type",
+            Bound::PartHead(_) => "shorten the headers of the part",
+            _ => "send less at once, or raise the limit named, under [limits]",
+        }
+    }
+}
+
+/// Counts what a body holds. `forced` is the media type that a route reads its bodies as, whatever their
+/// sender says.
+pub fn check(
+    headers: &HeaderMap,
+    forced: Option<&str>,
+    body: &[u8],
+    limits: &BodyLimits,
+) -> Result<(), Bound> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let mut said = headers.get_all(CONTENT_TYPE).iter();
+    let first = said.next().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if said.next().is_some() && forced.is_none() {
+        return Err(Bound::TwoTypes);
+    }
+    let said = forced.map(Cow::Borrowed).or(first).unwrap_or_default();
+    let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "multipart/form-data" => parts(&said, body, limits),
+        "" | "application/x-www-form-urlencoded" => loose(&decoded(&said, body)?, limits),
+        json if json.ends_with("/json") || json.ends_with("+json") => {
+            json::check(&decoded(&said, body)?, limits)
+        }
+        xml if xml.ends_with("/xml") || xml.ends_with("+xml") => {
+            markup::check(&decoded(&said, body)?, limits)
+        }
+        csv if csv.ends_with("/csv") => rows::check(&decoded(&said, body)?, limits),
+        form if form.ends_with("/x-www-form-urlencoded") => loose(&decoded(&said, body)?, limits),
+        // Nothing parses it.
+        _ => Ok(()),
+    }
+}
+
+/// Counts the fields of a query.
+pub fn check_query(query: Option<&str>, limits: &BodyLimits) -> Result<(), Bound> {
+    let fields = query.map_or(0, |query| count(query.as_bytes(), b'&') + 1);
+    if fields > limits.max_fields { Err(Bound::Query(limits.max_fields)) } else { Ok(()) }
+}
+
+/// The body in the bytes of UTF-8, which need not be valid: only ASCII is looked for.
+fn decoded<'a>(said: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Bound> {
+    let parameters = said.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let charset = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")).last();
+    let Some((_, label)) = charset else { return Ok(Cow::Borrowed(body)) };
+    let label = label.trim().trim_matches('"');
+    let encoding = Encoding::for_label(label.as_bytes()).ok_or(Bound::Charset)?;
+    if encoding.is_ascii_compatible() {
+        return Ok(Cow::Borrowed(body));
+    }
+    match encoding.decode(body).0 {
+        Cow::Borrowed(text) => Ok(Cow::Borrowed(text.as_bytes())),
+        Cow::Owned(text) => Ok(Cow::Owned(text.into_bytes())),
+    }
+}
+
+/// A form, or JSON that is sent as one: what is not whole JSON is read as a form.
+fn loose(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
+    if start(text) == Some(b'{') {
+        json::check(text, limits)?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok() {
+            return Ok(());
+        }
+    }
+    if count(text, b'&') >= limits.max_fields { Err(Bound::Fields(limits.max_fields)) } else { Ok(()) }
+}
+
+/// The first byte that is neither white space nor a byte order mark.
+fn start(text: &[u8]) -> Option<u8> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    text.trim_ascii_start().first().copied()
+}
+
+fn count(text: &[u8], wanted: u8) -> usize {
+    memchr::memchr_iter(wanted, text).count()
+}
+
+fn parts(said: &str, body: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
+    // Without a boundary nothing is parsed: the parsers refuse it.
+    let Ok(boundary) = multer::parse_boundary(said) else { return Ok(()) };
+    let delimiter = format!("--{boundary}");
+    let mut starts = memchr::memmem::find_iter(body, delimiter.as_bytes()).peekable();
+    let mut seen = 0;
+    while let Some(start) = starts.next() {
+        seen += 1;
+        // The last delimiter ends the form and begins no part.
+        if seen > limits.max_parts + 1 {
+            return Err(Bound::Parts(limits.max_parts));
+        }
+        let part = &body[start..starts.peek().copied().unwrap_or(body.len())];
+        let head = &part[..part.len().min(MAX_PART_HEAD)];
+        if part.len() > MAX_PART_HEAD && memchr::memmem::find(head, b"\r\n\r\n").is_none() {
+            return Err(Bound::PartHead(MAX_PART_HEAD));
+        }
+    }
+    Ok(())
+}
+
+/// Counts up to a limit.
+struct Counter {
+    left: usize,
+    over: Bound,
+}
+
+impl Counter {
+    fn new(limit: usize, over: Bound) -> Counter {
+        Counter { left: limit, over }
+    }
+
+    fn one(&mut self) -> Result<(), Bound> {
+        self.left = self.left.checked_sub(1).ok_or(self.over)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
