@@ -52,6 +52,7 @@
 //! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
 //! - Errors of PowerShell are told apart by id and type, never by message ([`vault::session`]).
 
+pub mod audit;
 pub mod bridge;
 pub mod cache;
 pub mod check;

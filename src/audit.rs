@@ -1,0 +1,238 @@
+//! The audit trail: one JSON line for each access to a secret and for each request that got none.
+//!
+//! ```text
+//! request ─► Trail::record ─► bounded queue ─► one writer: counts, folds floods, numbers, writes
+//! ```
+//!
+//! What it promises:
+//!
+//! - Nothing on the way of a request waits for a disk or for a lock: the queue is an array without one, and
+//!   the writer sleeps between batches, so that nobody has to wake it.
+//! - A line is written at most 100 ms after its request was answered, unless the disk does not take it.
+//! - Nothing is dropped in silence. Where the queue is full requests wait, at most [`PATIENCE`] each; what is
+//!   given up then is counted, and the count is a line.
+//! - No text of a client, a vault or a script can end a line or forge one: what is not plain is escaped.
+//! - Lines are numbered without gaps, in a file also over restarts. With a chain each line holds the digest
+//!   of itself and the one before, and [`verify`] finds what was changed, put in or taken out.
+//!
+//! Values of secrets are in no line, nor are queries, headers and bodies.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::Method;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+pub use sink::SinkError;
+pub use verify::{Verdict, verify};
+
+use crate::http::Peer;
+use writer::Message;
+
+mod chain;
+mod fold;
+mod line;
+mod sink;
+mod verify;
+mod writer;
+
+/// Records that wait for the writer, at most.
+const QUEUE: usize = 8192;
+
+/// How long a request waits for room in the queue before its record is given up.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often one that waits looks again.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Where the trail goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Where to.
+    pub to: Destination,
+    /// Each line holds a digest of itself and the one before.
+    pub chain: bool,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Destination {
+    /// Standard error, whole lines between those of the log.
+    #[default]
+    Stderr,
+    /// A file, which is appended to. Only its owner can read it.
+    File(PathBuf),
+    /// Nowhere; requests are still counted.
+    None,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The request's number in this process.
+    pub request: u64,
+    /// Who called: a token's name, `anyone`, `stranger`.
+    pub who: Arc<str>,
+    /// From where.
+    pub peer: Peer,
+    /// The method.
+    pub method: Method,
+    /// The path as sent, without its query.
+    pub path: String,
+    /// The route's pattern; empty where none was found.
+    pub route: Arc<str>,
+    /// The secrets that it got at.
+    pub accesses: Vec<Access>,
+    /// `ok`, or the error's code.
+    pub outcome: &'static str,
+    /// The answer's status.
+    pub status: u16,
+    /// When its head was complete.
+    pub received: Instant,
+    /// From then to the answer.
+    pub latency: Duration,
+    /// The caller's `traceparent`, where it is one.
+    pub trace: Option<String>,
+}
+
+/// One access to a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// `read`, `write`, `remove`, `list`.
+    pub action: &'static str,
+    /// The vault's friendly name.
+    pub vault: Name,
+    /// The key; empty for a list.
+    pub key: Name,
+    /// The mounted secret's name; empty without one.
+    pub mount: Name,
+    /// `ok`, or the error's code.
+    pub outcome: &'static str,
+}
+
+/// A name, shared with the plan where it is from there.
+pub type Name = Arc<str>;
+
+/// Whoever counts requests: told of each record once, by the writer's thread.
+pub trait Counts: Send + Sync + 'static {
+    /// Takes records in.
+    fn take(&self, records: &mut dyn Iterator<Item = &Record>);
+}
+
+/// Why there is no trail.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// The file.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// No thread.
+    #[error("the audit writer's thread did not start: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The way into the trail. A handle; the last [`Trail::close`] or drop ends the writer when all is written.
+#[derive(Clone)]
+pub struct Trail(Arc<Inner>);
+
+struct Inner {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+    /// Requests that had to wait for room.
+    waited: AtomicU64,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+// === impl Trail ===
+
+impl Trail {
+    /// Opens the destination and starts the writer.
+    pub fn start(settings: &Settings, counts: Option<Arc<dyn Counts>>) -> Result<Trail, AuditError> {
+        let sink = sink::open(settings)?;
+        let (queue, records) = mpsc::sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lines = line::Lines::new(sink.position(), settings.chain);
+        let writer = writer::Writer::new(sink, lines, counts, dropped.clone());
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&records));
+        let writer = Mutex::new(Some(thread.map_err(AuditError::Thread)?));
+        Ok(Trail(Arc::new(Inner { queue, dropped, waited: AtomicU64::new(0), writer })))
+    }
+
+    /// A trail to nowhere, for programs that embed the door.
+    pub fn none() -> Result<Trail, AuditError> {
+        Trail::start(&Settings { to: Destination::None, chain: false }, None)
+    }
+
+    /// Notes what a request came to. Waits only where the queue is full.
+    pub async fn record(&self, record: Record) {
+        let Err(TrySendError::Full(message)) = self.0.queue.try_send(Message::Record(Box::new(record)))
+        else {
+            return;
+        };
+        self.0.waited.fetch_add(1, Ordering::Relaxed);
+        self.wait(message).await;
+    }
+
+    async fn wait(&self, mut message: Message) {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            sleep(LOOK).await;
+            match self.0.queue.try_send(message) {
+                Err(TrySendError::Full(back)) => message = back,
+                _ => return,
+            }
+        }
+        self.0.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Opens the file anew: after it was renamed, lines go to a new one.
+    pub fn reopen(&self) {
+        // The writer ends only with this handle.
+        let _ = self.0.queue.send(Message::Reopen);
+    }
+
+    /// Returns once everything recorded before is counted and written, or the time is up.
+    pub async fn flush(&self, limit: Duration) {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        if self.0.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = tokio::time::timeout(limit, wait).await;
+        }
+    }
+
+    /// Records that were given up, and requests that waited for room.
+    pub fn pressure(&self) -> (u64, u64) {
+        (self.0.dropped.load(Ordering::Relaxed), self.0.waited.load(Ordering::Relaxed))
+    }
+
+    /// Writes what is left, with a last line that says so, and ends the writer. Blocks until then.
+    pub fn close(&self) {
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = self.0.queue.send(Message::Close);
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Also where an error ends the program early.
+        if let Some(writer) = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = self.queue.send(Message::Close);
+            let _ = writer.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Trail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trail")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The writer: takes batches from the queue and writes them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::fold::Folds;
+use super::line::Lines;
+use super::sink::Sink;
+use super::{Counts, Record};
+
+/// Between two batches. Whoever records meanwhile wakes nobody.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the writer waits for a record before it looks after the folded ones.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Records of a batch, at most. A batch that is full is followed by the next without a pause.
+const BATCH: usize = 2048;
+
+/// A write that fails is tried again for so long before its lines are given up.
+const RETRY: Duration = Duration::from_secs(2);
+
+pub(super) enum Message {
+    Record(Box<Record>),
+    Reopen,
+    Flush(oneshot::Sender<()>),
+    Close,
+}
+
+pub(super) struct Writer {
+    sink: Sink,
+    lines: Lines,
+    folds: Folds,
+    counts: Option<Arc<dyn Counts>>,
+    /// Given up by those who wait for room, and how many of them have had their line.
+    dropped: Arc<AtomicU64>,
+    told: u64,
+    failing: bool,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    pub(super) fn new(
+        sink: Sink,
+        lines: Lines,
+        counts: Option<Arc<dyn Counts>>,
+        dropped: Arc<AtomicU64>,
+    ) -> Writer {
+        Writer { sink, lines, folds: Folds::default(), counts, dropped, told: 0, failing: false }
+    }
+
+    /// Until the queue is closed, or everybody who could fill it is gone.
+    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+        self.lines.start("start");
+        self.write();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            match queue.recv_timeout(IDLE) {
+                Ok(message) => batch.push(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.end(),
+            }
+            batch.extend(queue.try_iter().take(BATCH - batch.len()));
+            let full = batch.len() == BATCH;
+            if self.take(&mut batch) {
+                return self.end();
+            }
+            if !full {
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Works a batch off; `true` at the end.
+    fn take(&mut self, batch: &mut Vec<Message>) -> bool {
+        let (mut flushed, mut reopen, mut close) = (Vec::new(), false, false);
+        self.count(batch);
+        self.lines.tick();
+        for message in batch.drain(..) {
+            match message {
+                Message::Record(record) if self.sink.is_none() || !self.folds.wants(&record) => {}
+                Message::Record(record) => self.lines.record(&record),
+                Message::Reopen => reopen = true,
+                Message::Flush(done) => flushed.push(done),
+                Message::Close => close = true,
+            }
+        }
+        self.fold(close);
+        self.write();
+        if reopen {
+            self.reopen();
+        }
+        // Whoever asked may have gone.
+        flushed.into_iter().for_each(|done| _ = done.send(()));
+        close
+    }
+
+    fn count(&self, batch: &[Message]) {
+        if let Some(counts) = &self.counts {
+            counts.take(&mut batch.iter().filter_map(|message| match message {
+                Message::Record(record) => Some(&**record),
+                _ => None,
+            }));
+        }
+    }
+
+    fn fold(&mut self, all: bool) {
+        for folded in self.folds.take(Instant::now(), all) {
+            self.lines.folded(&folded);
+        }
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > self.told {
+            self.lines.dropped(dropped - self.told);
+            tracing::error!(records = dropped - self.told, "audit records were given up: the queue was full");
+            self.told = dropped;
+        }
+    }
+
+    fn reopen(&mut self) {
+        match self.sink.reopen() {
+            Ok(true) => {
+                self.lines.start("continue");
+                self.write();
+            }
+            Ok(false) => {}
+            // The old file is still open, and written to.
+            Err(error) => tracing::error!("the audit file is not changed: {error}"),
+        }
+    }
+
+    /// Writes what was made. A disk that is full may have room again in a moment.
+    fn write(&mut self) {
+        if self.lines.text().is_empty() || self.sink.is_none() {
+            self.lines.clear();
+            return;
+        }
+        let until = Instant::now() + RETRY;
+        let mut outcome = self.sink.write(self.lines.text().as_bytes());
+        while outcome.is_err() && !self.failing && Instant::now() < until {
+            std::thread::sleep(PAUSE);
+            outcome = self.sink.write(self.lines.text().as_bytes());
+        }
+        match outcome {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                self.lines.clear();
+                tracing::info!("the audit trail is written again");
+            }
+            Ok(()) => self.lines.clear(),
+            Err(error) => {
+                let lines = self.lines.text().lines().count() as u64;
+                self.dropped.fetch_add(lines, Ordering::Relaxed);
+                if !self.failing {
+                    tracing::error!("the audit trail cannot be written, lines are given up: {error}");
+                }
+                self.failing = true;
+                self.lines.take_back();
+            }
+        }
+    }
+
+    fn end(mut self) {
+        self.lines.tick();
+        self.fold(true);
+        self.lines.stop();
+        self.write();
+    }
+}
