@@ -5,7 +5,7 @@
 //! | --- | --- | --- | --- |
 //! | private files and folders | modes 0600 and 0700 | the same | an ACL for the owner alone |
 //! | [`local`] connections | Unix sockets | Unix sockets | named pipes |
-//! | [`isolate`], [`kill_group`] | process group, death signal | process group | job object |
+//! | [`spawn`], [`Group`] | process group, death signal | process group, watcher | job object |
 //! | [`resident_memory`], [`started`] | `/proc` | `proc_pid_rusage` | process information |
 //! | [`Signals`] | signals | signals | console events, service control |
 //! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
@@ -15,7 +15,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -147,15 +147,21 @@ pub fn identity(about: &Metadata) -> Option<(u64, u64)> {
 
 // === processes ===
 
-/// Puts the program in a process group of its own and, where the system can, has it killed when the
-/// thread that spawns it ends. So spawn from a thread that lives as long as the child should.
-pub fn isolate(command: &mut Command) {
-    system::isolate(command);
+/// A program with all the programs that it starts.
+pub struct Group(system::Group);
+
+/// Starts a program in a group of its own. The group ends when this program does, however it ends: on
+/// Linux when the thread ends that called this, so call it from one that lives as long as the group
+/// should; on Windows also when the [`Group`] is dropped.
+pub fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
+    system::spawn(command).map(|(child, group)| (child, Group(group)))
 }
 
-/// Kills a process group at once. Does nothing if it is gone.
-pub fn kill_group(leader: u32) {
-    system::kill_group(leader);
+impl Group {
+    /// Kills all of it at once. Does nothing if it is gone.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
 }
 
 /// Resident memory of a process, in bytes, where the system tells.

@@ -3,17 +3,20 @@
 // `pre_exec` is the only door to the death signal.
 #![allow(unsafe_code)]
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, getuid, set_parent_process_death_signal};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = ".local/share";
 
-pub(super) fn isolate(command: &mut Command) {
+pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);
     let parent = rustix::process::getpid();
     // SAFETY: between fork and exec only async-signal-safe system calls are made, and nothing allocates.
@@ -27,6 +30,9 @@ pub(super) fn isolate(command: &mut Command) {
             Ok(())
         });
     }
+    let child = command.spawn()?;
+    let group = Group::of(child.id());
+    Ok((child, group))
 }
 
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {
@@ -53,4 +59,13 @@ pub(super) fn home_from_database() -> Option<PathBuf> {
     let database = std::fs::read_to_string("/etc/passwd").ok()?;
     let line = database.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
     line.split(':').nth(5).filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a folder is this user's own.
+fn is_ours(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == getuid().as_raw())
+}
+
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }

@@ -1,28 +1,86 @@
 //! macOS's ways.
 
+// There is no safe door to these functions.
+#![allow(unsafe_code)]
+
+use std::io;
 use std::path::PathBuf;
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = "Library/Application Support";
 
-pub(super) fn isolate(command: &mut Command) {
-    // There is no death signal; the end of a worker's input is what ends it.
+pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);
+    let parent = std::process::id() as libc::pid_t;
+    // SAFETY: between fork and exec only async-signal-safe functions are called, and nothing allocates.
+    unsafe {
+        command.pre_exec(move || match libc::fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => watch(parent, libc::getppid()),
+            _ => Ok(()),
+        });
+    }
+    let child = command.spawn()?;
+    let group = Group::of(child.id());
+    Ok((child, group))
 }
 
-pub(super) fn resident_memory(_pid: u32) -> Option<u64> {
-    None
+/// macOS has no death signal. So each worker has a watcher in its group, which waits for the end of this
+/// program or of the worker and then kills the group, itself included.
+///
+/// # Safety
+///
+/// Only in a child just forked: it closes every descriptor, and never returns.
+unsafe fn watch(server: libc::pid_t, worker: libc::pid_t) -> ! {
+    // SAFETY: async-signal-safe functions alone, with numbers and with memory of this frame.
+    unsafe {
+        // The worker's pipes must not stay open because of it.
+        (0..libc::getdtablesize()).for_each(|number| {
+            libc::close(number);
+        });
+        let queue = libc::kqueue();
+        let exit_of = |process: libc::pid_t| libc::kevent {
+            ident: process as libc::uintptr_t,
+            filter: libc::EVFILT_PROC,
+            flags: libc::EV_ADD,
+            fflags: libc::NOTE_EXIT,
+            data: 0,
+            udata: std::ptr::null_mut(),
+        };
+        let both = [exit_of(server), exit_of(worker)];
+        let mut event = exit_of(server);
+        // One that has ended already cannot be watched: the call then fails, or reports that at once.
+        while libc::kevent(queue, both.as_ptr(), 2, &raw mut event, 1, std::ptr::null()) == -1
+            && io::Error::last_os_error().raw_os_error() == Some(libc::EINTR)
+        {}
+        libc::kill(-worker, libc::SIGKILL);
+        libc::_exit(0)
+    }
 }
 
-pub(super) fn started(_pid: u32) -> Option<u64> {
-    None
+pub(super) fn resident_memory(pid: u32) -> Option<u64> {
+    usage(pid).map(|usage| usage.ri_resident_size)
+}
+
+pub(super) fn started(pid: u32) -> Option<u64> {
+    usage(pid).map(|usage| usage.ri_proc_start_abstime)
+}
+
+fn usage(pid: u32) -> Option<libc::rusage_info_v2> {
+    let pid = libc::c_int::try_from(pid).ok()?;
+    // SAFETY: numbers alone, for which all zeros is a value.
+    let mut usage: libc::rusage_info_v2 = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is of the version that is asked for.
+    let code = unsafe { libc::proc_pid_rusage(pid, libc::RUSAGE_INFO_V2, (&raw mut usage).cast()) };
+    (code == 0).then_some(usage)
 }
 
 pub(super) fn runtime_folder() -> PathBuf {
+    // The user's own, made by the system, below /var/folders.
     std::env::temp_dir()
 }
 

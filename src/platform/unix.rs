@@ -84,10 +84,19 @@ pub(super) fn identity(about: &Metadata) -> Option<(u64, u64)> {
     Some((about.dev(), about.ino()))
 }
 
-pub(super) fn kill_group(leader: u32) {
-    if let Some(pid) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
-        // The only failure is that nobody is left in it.
-        let _ = kill_process_group(pid, Signal::KILL);
+/// A process group, by its leader.
+pub(super) struct Group(Option<Pid>);
+
+impl Group {
+    pub(super) fn of(leader: Option<u32>) -> Group {
+        Group(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(leader) = self.0 {
+            // The only failure is that nobody is left in it.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
     }
 }
 
@@ -102,13 +111,4 @@ pub(super) fn machine_name() -> Option<String> {
 
 pub(super) fn secret_management() -> PathBuf {
     super::home().unwrap_or_default().join(".secretmanagement")
-}
-
-/// Whether a folder is this user's own.
-pub(super) fn is_ours(folder: &Path) -> bool {
-    fs::metadata(folder).is_ok_and(|found| found.is_dir() && found.uid() == getuid().as_raw())
-}
-
-pub(super) fn is_writable(folder: &Path) -> bool {
-    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
 }

@@ -1,42 +1,32 @@
 //! Windows' ways.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+// The system's own functions are foreign ones. Each call says why it is sound.
+#![allow(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::windows::ffi::OsStrExt as _;
+use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use super::{Access, Kind, Owner};
+use super::Kind;
 
+mod access;
 mod events;
+mod group;
+mod sid;
 pub(super) mod socket;
 
+pub(super) use access::{access_at, access_of, close_folder, create_private_file, create_private_folder};
 pub use events::Signals;
+pub(super) use group::Group;
 
 pub(super) const HOME: &str = "USERPROFILE";
 pub(super) const DATA: &str = "LOCALAPPDATA";
 pub(super) const DATA_BELOW_HOME: &str = r"AppData\Local";
-
-pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).open(path)
-}
-
-pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)
-}
-
-pub(super) fn close_folder(_path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-pub(super) fn access_of(_file: &File) -> io::Result<Access> {
-    Ok(Access { owner: Owner::Us, others_read: false, others_write: false, shown: String::new() })
-}
-
-pub(super) fn access_at(path: &Path) -> io::Result<Access> {
-    fs::metadata(path)?;
-    Ok(Access { owner: Owner::Us, others_read: false, others_write: false, shown: String::new() })
-}
 
 pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
     let inherited = match kind {
@@ -47,7 +37,7 @@ pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
 }
 
 pub(super) fn command_to_own(path: &Path) -> String {
-    format!("takeown /f \"{}\"", path.display())
+    format!("icacls \"{}\" /setowner \"%USERNAME%\"", path.display())
 }
 
 pub(super) fn open_without_waiting(path: &Path) -> io::Result<File> {
@@ -62,16 +52,43 @@ pub(super) fn identity(_about: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-pub(super) fn isolate(_command: &mut Command) {}
-
-pub(super) fn kill_group(_leader: u32) {}
-
-pub(super) fn resident_memory(_pid: u32) -> Option<u64> {
-    None
+pub(super) fn resident_memory(pid: u32) -> Option<u64> {
+    use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+    let process = open_process(pid)?;
+    let size = size_of::<PROCESS_MEMORY_COUNTERS>() as u32;
+    let mut counters = PROCESS_MEMORY_COUNTERS { cb: size, ..PROCESS_MEMORY_COUNTERS::default() };
+    // SAFETY: the handle is open, and the structure is ours and of the size given.
+    let done = unsafe { K32GetProcessMemoryInfo(process.as_raw_handle(), &raw mut counters, size) };
+    (done != 0).then_some(counters.WorkingSetSize as u64)
 }
 
-pub(super) fn started(_pid: u32) -> Option<u64> {
-    None
+pub(super) fn started(pid: u32) -> Option<u64> {
+    use windows_sys::Win32::Foundation::{FILETIME, STILL_ACTIVE};
+    use windows_sys::Win32::System::Threading::{GetExitCodeProcess, GetProcessTimes};
+    let process = open_process(pid)?;
+    let mut code = 0;
+    let mut times = [FILETIME::default(); 4];
+    let [begin, end, kernel, user] = &mut times;
+    // SAFETY: the handle is open, and all that is written to is ours.
+    let done = unsafe {
+        GetExitCodeProcess(process.as_raw_handle(), &raw mut code) != 0
+            && GetProcessTimes(process.as_raw_handle(), begin, end, kernel, user) != 0
+    };
+    // The number of a process that has ended stays taken for as long as somebody holds a handle to it.
+    let alive = done && code == STILL_ACTIVE as u32;
+    alive.then(|| u64::from(begin.dwHighDateTime) << 32 | u64::from(begin.dwLowDateTime))
+}
+
+fn open_process(pid: u32) -> Option<OwnedHandle> {
+    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION};
+    // SAFETY: takes numbers alone.
+    let handle = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
+    // SAFETY: a handle that was just opened, and is nobody else's.
+    (!handle.is_null()).then(|| unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
+    Group::spawn(command)
 }
 
 pub(super) fn runtime_folder() -> PathBuf {
@@ -79,7 +96,7 @@ pub(super) fn runtime_folder() -> PathBuf {
 }
 
 pub(super) fn user_tag() -> String {
-    std::env::var("USERNAME").unwrap_or_default()
+    sid::Sid::of_user().and_then(|sid| sid.text()).unwrap_or_else(|_| "user".to_owned())
 }
 
 pub(super) fn machine_name() -> Option<String> {
@@ -92,4 +109,9 @@ pub(super) fn home_from_database() -> Option<PathBuf> {
 
 pub(super) fn secret_management() -> PathBuf {
     super::data_folder().unwrap_or_default().join(r"Microsoft\PowerShell\secretmanagement")
+}
+
+/// As the system's functions take text: UTF-16 with a zero at its end.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::transport::Transport;
 use super::{BoxFuture, LaunchError, Launcher, Link, Process};
-use crate::platform;
+use crate::platform::{self, Group};
 use crate::pwsh::Folder;
 
 /// Longest piece of a worker's stderr that becomes one log line, in bytes.
@@ -57,7 +57,7 @@ pub struct Environment {
 struct SpawnRequest {
     command: Command,
     runtime: tokio::runtime::Handle,
-    reply: oneshot::Sender<std::io::Result<Child>>,
+    reply: oneshot::Sender<std::io::Result<(Child, Group)>>,
 }
 
 impl PwshLauncher {
@@ -72,7 +72,7 @@ impl PwshLauncher {
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             while let Ok(mut request) = requests.recv() {
                 let _runtime = request.runtime.enter();
-                let _ = request.reply.send(request.command.spawn());
+                let _ = request.reply.send(platform::spawn(&mut request.command));
             }
         })?;
         Ok(PwshLauncher { program, folder, environment, spawner })
@@ -114,7 +114,6 @@ impl PwshLauncher {
         {
             command.env("HOME", home);
         }
-        platform::isolate(&mut command);
         command
     }
 }
@@ -131,15 +130,19 @@ impl Launcher for PwshLauncher {
             self.spawner
                 .send(SpawnRequest { command: self.command(), runtime, reply })
                 .map_err(|_| gone())?;
-            let mut child = spawned.await.map_err(|_| gone())?.map_err(failed)?;
+            let (mut child, group) = spawned.await.map_err(|_| gone())?.map_err(failed)?;
             let (Some(stdin), Some(stdout), Some(stderr)) =
                 (child.stdin.take(), child.stdout.take(), child.stderr.take())
             else {
                 return Err(LaunchError::Spawn("no pipes".into()));
             };
             tokio::spawn(log_stderr(stderr, number));
-            let process =
-                PwshProcess { child: Some(child), folder: self.folder.clone(), registry: registry.clone() };
+            let process = PwshProcess {
+                child: Some(child),
+                group,
+                folder: self.folder.clone(),
+                registry: registry.clone(),
+            };
             Ok(Link {
                 transport: Transport::new(stdout, stdin),
                 process: Box::new(process),
@@ -151,6 +154,7 @@ impl Launcher for PwshLauncher {
 
 struct PwshProcess {
     child: Option<Child>,
+    group: Group,
     folder: Arc<Folder>,
     registry: PathBuf,
 }
@@ -162,8 +166,9 @@ impl Process for PwshProcess {
 
     fn kill(&mut self) {
         let Some(child) = &mut self.child else { return };
-        if let Some(id) = child.id() {
-            platform::kill_group(id);
+        // Once it was waited for, its number may be another's.
+        if child.id().is_some() {
+            self.group.kill();
         }
         let _ = child.start_kill();
         self.folder.remove_registry(&self.registry);

@@ -1,15 +1,28 @@
 //! Named pipes.
 
 use std::io;
-use std::path::Path;
+use std::os::windows::io::AsRawHandle as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 use tokio::sync::Mutex;
+use windows_sys::Win32::Foundation::ERROR_PIPE_BUSY;
+use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
+use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
+use super::access::{Descriptor, access};
 use crate::platform::local::{LocalBindError, LocalPeer};
+use crate::platform::{Kind, Owner};
+
+/// How long a caller waits where all instances are taken: the listener makes the next one at once.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+
+/// See [`BUSY_WAIT`].
+const BUSY_TRIES: u32 = 250;
 
 /// Either end of a pipe.
 pub enum Stream {
@@ -20,7 +33,7 @@ pub enum Stream {
 }
 
 pub(in crate::platform) struct Listener {
-    name: std::path::PathBuf,
+    name: PathBuf,
     /// The instance that the next caller gets: there is always one, so that no caller finds none.
     next: Mutex<NamedPipeServer>,
 }
@@ -42,16 +55,47 @@ impl Listener {
         let mut next = self.next.lock().await;
         next.connect().await?;
         let connected = std::mem::replace(&mut *next, instance(&self.name, false)?);
-        Ok((Stream::Server(connected), LocalPeer::default()))
+        let peer = peer(&connected);
+        Ok((Stream::Server(connected), peer))
     }
 }
 
 fn instance(name: &Path, first: bool) -> io::Result<NamedPipeServer> {
-    ServerOptions::new().first_pipe_instance(first).reject_remote_clients(true).create(name)
+    let descriptor = Descriptor::private(Kind::File)?;
+    let mut attributes = descriptor.attributes();
+    let mut options = ServerOptions::new();
+    options.first_pipe_instance(first).reject_remote_clients(true);
+    // SAFETY: a whole structure that outlives the call.
+    unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }
+}
+
+/// Who made a connection. That it cannot be told is no reason to refuse: the list of the pipe has let it in.
+fn peer(pipe: &NamedPipeServer) -> LocalPeer {
+    let mut pid = 0;
+    // SAFETY: the handle is open, and the number is ours.
+    let known = unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut pid) != 0 };
+    LocalPeer { uid: None, gid: None, pid: known.then_some(pid).and_then(|pid| i32::try_from(pid).ok()) }
 }
 
 pub(in crate::platform) async fn connect(path: &Path) -> io::Result<Stream> {
-    ClientOptions::new().open(path).map(Stream::Client)
+    let mut tries = 0;
+    let pipe = loop {
+        match ClientOptions::new().open(path) {
+            Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY as i32) && tries < BUSY_TRIES => {
+                tries += 1;
+                tokio::time::sleep(BUSY_WAIT).await;
+            }
+            outcome => break outcome?,
+        }
+    };
+    // Anybody may make a pipe of any name: a caller must not tell its secrets to a stranger's.
+    match access(&pipe, SE_KERNEL_OBJECT)?.owner {
+        Owner::Other(who) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("the pipe {} is another user's ({who})", path.display()),
+        )),
+        Owner::Us | Owner::System => Ok(Stream::Client(pipe)),
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,0 +1,242 @@
+//! Who may use a file, folder or pipe: access control lists.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::io::{AsRawHandle, FromRawHandle as _};
+use std::path::Path;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_SUCCESS, GENERIC_ALL, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree,
+};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT,
+    SE_OBJECT_TYPE, SetNamedSecurityInfoW,
+};
+use windows_sys::Win32::Security::{
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl,
+    INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
+    SECURITY_ATTRIBUTES,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
+    FILE_DELETE_CHILD, FILE_FLAG_BACKUP_SEMANTICS, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
+};
+
+use super::sid::Sid;
+use super::wide;
+use crate::platform::{Access, Kind, Owner};
+
+/// Entries of a list that allow something, by the number of their kind.
+const ALLOWED: u8 = 0;
+const ALLOWED_CALLBACK: u8 = 9;
+
+/// Other kinds that allow: for objects of a directory service. No file has them; if one does, what they
+/// allow is not known.
+const ALLOWED_OTHERS: [u8; 3] = [4, 5, 11];
+
+const READS: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
+const WRITES: u32 = FILE_WRITE_DATA
+    | FILE_APPEND_DATA
+    | FILE_DELETE_CHILD
+    | DELETE
+    | WRITE_DAC
+    | WRITE_OWNER
+    | GENERIC_WRITE
+    | GENERIC_ALL;
+
+/// A description of who may use a thing, to make it with.
+pub(super) struct Descriptor(PSECURITY_DESCRIPTOR);
+
+impl Descriptor {
+    /// For this user alone; nothing is taken over from the folder around it.
+    pub(super) fn private(kind: Kind) -> io::Result<Descriptor> {
+        let user = Sid::of_user()?.text()?;
+        let inherited = match kind {
+            Kind::File => "",
+            Kind::Folder => "OICI",
+        };
+        let text = wide(format!("D:P(A;{inherited};GA;;;{user})"));
+        let mut made = ptr::null_mut();
+        // SAFETY: the text has a zero at its end; what the system makes is freed on drop.
+        let done = unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                text.as_ptr(),
+                SDDL_REVISION_1,
+                &raw mut made,
+                ptr::null_mut(),
+            )
+        };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Descriptor(made)) }
+    }
+
+    /// For a function that makes something. It points into `self`.
+    pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.0,
+            bInheritHandle: 0,
+        }
+    }
+
+    fn list(&self) -> io::Result<*mut ACL> {
+        let (mut list, mut present, mut by_default) = (ptr::null_mut(), 0, 0);
+        // SAFETY: the descriptor is whole; the list lives as long as it.
+        let done = unsafe {
+            GetSecurityDescriptorDacl(self.0, &raw mut present, &raw mut list, &raw mut by_default)
+        };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(list) }
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: the system allocated it for us, and nobody uses it any more.
+        unsafe { LocalFree(self.0) };
+    }
+}
+
+pub(in crate::platform) fn create_private_file(path: &Path) -> io::Result<File> {
+    let descriptor = Descriptor::private(Kind::File)?;
+    let attributes = descriptor.attributes();
+    // SAFETY: the path has a zero at its end, and the attributes outlive the call. The handle is ours.
+    unsafe {
+        let handle = CreateFileW(
+            wide(path).as_ptr(),
+            GENERIC_READ | GENERIC_WRITE,
+            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            &raw const attributes,
+            CREATE_NEW,
+            FILE_ATTRIBUTE_NORMAL,
+            ptr::null_mut(),
+        );
+        match handle {
+            INVALID_HANDLE_VALUE => Err(io::Error::last_os_error()),
+            handle => Ok(File::from_raw_handle(handle)),
+        }
+    }
+}
+
+pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> {
+    let descriptor = Descriptor::private(Kind::Folder)?;
+    // SAFETY: the path has a zero at its end, and the attributes outlive the call.
+    let attributes = descriptor.attributes();
+    let done = unsafe { CreateDirectoryW(wide(path).as_ptr(), &raw const attributes) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub(in crate::platform) fn close_folder(path: &Path) -> io::Result<()> {
+    let descriptor = Descriptor::private(Kind::Folder)?;
+    let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    let list = descriptor.list()?;
+    // SAFETY: the path has a zero at its end, and the list outlives the call.
+    let code = unsafe {
+        let none = ptr::null_mut();
+        SetNamedSecurityInfoW(wide(path).as_ptr(), SE_FILE_OBJECT, what, none, none, list, ptr::null())
+    };
+    succeeded(code)
+}
+
+pub(in crate::platform) fn access_of(file: &File) -> io::Result<Access> {
+    access(file, SE_FILE_OBJECT)
+}
+
+pub(in crate::platform) fn access_at(path: &Path) -> io::Result<Access> {
+    // With the flag a folder can be opened too.
+    let opened =
+        OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
+    access(&opened, SE_FILE_OBJECT)
+}
+
+/// Who may use what a handle stands for. The handle was opened to read that.
+pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<Access> {
+    let (mut owner, mut list, mut whole) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+    // SAFETY: the handle is open; owner and list point into `whole`, which is freed on drop.
+    let _whole = unsafe {
+        let handle = handle.as_raw_handle();
+        let none = ptr::null_mut();
+        succeeded(GetSecurityInfo(
+            handle,
+            kind,
+            what,
+            &raw mut owner,
+            none,
+            &raw mut list,
+            ptr::null_mut(),
+            &raw mut whole,
+        ))?;
+        Descriptor(whole)
+    };
+    // SAFETY: the system gave it just now.
+    let owner = unsafe { Sid::copy(owner)? };
+    let ours = [Sid::of_user()?, Sid::of_new_files()?];
+    // SAFETY: the list is whole, or none.
+    let allowed = unsafe { allowed(list)? };
+    let others: Vec<_> = allowed
+        .into_iter()
+        .filter(|(sid, mask)| {
+            mask & (READS | WRITES) != 0
+                && !(ours.contains(sid) || *sid == owner || sid.is_system() || sid.is_owner())
+        })
+        .collect();
+    let shown: Vec<String> = others.iter().map(|(sid, mask)| shown(sid, *mask)).collect();
+    Ok(Access {
+        others_read: others.iter().any(|(_, mask)| mask & READS != 0),
+        others_write: others.iter().any(|(_, mask)| mask & WRITES != 0),
+        shown: if shown.is_empty() { "nobody else may use it".to_owned() } else { shown.join(", ") },
+        owner: match owner {
+            owner if ours.contains(&owner) => Owner::Us,
+            owner if owner.is_system() => Owner::System,
+            owner => Owner::Other(owner.name()),
+        },
+    })
+}
+
+fn shown(sid: &Sid, mask: u32) -> String {
+    let what = if mask & WRITES != 0 { "change" } else { "read" };
+    format!("{} may {what} it", sid.name())
+}
+
+/// Whom a list allows what. No list at all allows everything to everyone.
+///
+/// # Safety
+///
+/// `list` is null or points to a whole list.
+unsafe fn allowed(list: *const ACL) -> io::Result<Vec<(Sid, u32)>> {
+    if list.is_null() {
+        return Ok(vec![(Sid::everyone(), GENERIC_ALL)]);
+    }
+    let mut found = Vec::new();
+    // SAFETY: the caller's promise; the system says how many entries there are and where each is, and the
+    // kind of an entry says how it is laid out.
+    unsafe {
+        for at in 0..u32::from((*list).AceCount) {
+            let mut entry = ptr::null_mut();
+            if GetAce(list, at, &raw mut entry) == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let header = &*entry.cast::<ACE_HEADER>();
+            if u32::from(header.AceFlags) & INHERIT_ONLY_ACE != 0 {
+                continue;
+            }
+            if header.AceType == ALLOWED || header.AceType == ALLOWED_CALLBACK {
+                let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
+                let sid = Sid::copy((&raw mut (*entry).SidStart).cast())?;
+                found.push((sid, (*entry).Mask));
+            } else if ALLOWED_OTHERS.contains(&header.AceType) {
+                found.push((Sid::everyone(), GENERIC_ALL));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn succeeded(code: u32) -> io::Result<()> {
+    match code {
+        ERROR_SUCCESS => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code as i32)),
+    }
+}
