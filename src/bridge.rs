@@ -4,14 +4,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Found, Join, Loaded, Ticket, Wanted};
+use crate::cache::{Cache, Usage};
 use crate::error::BridgeError;
 use crate::mount::{Mounts, project};
 use crate::plan::{Plan, Projection};
@@ -26,10 +24,13 @@ use crate::worker::Launcher;
 use crate::worker::process::{Environment, PwshLauncher};
 
 mod foreign;
+mod load;
 mod start;
 mod stop;
 
 use foreign::watch_stores;
+use load::Look;
+pub use load::{Answer, Reading};
 pub use start::StartError;
 pub(crate) use start::open_local;
 use start::{import, password, wait_for};
@@ -86,10 +87,8 @@ pub struct Health {
     pub waiting: usize,
     /// Workers started again after one broke.
     pub restarts: u64,
-    /// Look-ups answered from the cache.
-    pub cache_hits: u64,
-    /// Look-ups that were not.
-    pub cache_misses: u64,
+    /// The cache.
+    pub cache: Usage,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
     /// The vaults.
@@ -166,7 +165,7 @@ impl Bridge {
         workers: Option<Workers>,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
-        let cache = Arc::new(Cache::default());
+        let cache = Arc::new(Cache::new(plan.cache));
         let touched = cache.clone();
         let vaults =
             Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
@@ -204,20 +203,34 @@ impl Bridge {
         };
         let bridge = Bridge(Arc::new(inner));
         tokio::spawn(watch_stores(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        bridge.prefetch();
         Ok(bridge)
     }
 
     /// Reads a mounted secret, projected as the mount says.
     pub async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+        Ok(self.read_as(mount, Reading::Kept, deadline).await?.value)
+    }
+
+    /// As [`Bridge::read`], with the value's age.
+    pub async fn read_as(
+        &self,
+        mount: &str,
+        reading: Reading,
+        deadline: Instant,
+    ) -> Result<Answer, BridgeError> {
         let mount = self.mount(mount)?;
         let entry = self.0.vaults.get(&mount.vault)?;
-        let ttl = mount.cache_ttl.unwrap_or(entry.plan.cache_ttl);
-        let value = plain(&entry, self.load(&entry, &mount.key, false, ttl, deadline).await?)?;
-        project(&value, &mount.projection).map_err(|member| BridgeError::NoMember {
+        let keep = entry.plan.keep.with_ttl(mount.cache_ttl);
+        let look = Look { entry: &entry, key: &mount.key, detail: false, keep, reading, deadline };
+        let Answer { value, freshness } = self.load(&look).await?;
+        let value = plain(&entry, value)?;
+        let value = project(&value, &mount.projection).map_err(|member| BridgeError::NoMember {
             vault: mount.vault.clone(),
             key: mount.key.clone(),
             member,
-        })
+        })?;
+        Ok(Answer { value, freshness })
     }
 
     /// Writes a mounted secret. With a member projection the other members are kept.
@@ -246,10 +259,22 @@ impl Bridge {
 
     /// Reads a key of a vault, with its exact type where the vault tells it cheaply.
     pub async fn get(&self, vault: &str, key: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+        Ok(self.get_as(vault, key, Reading::Kept, deadline).await?.value)
+    }
+
+    /// As [`Bridge::get`], with the value's age.
+    pub async fn get_as(
+        &self,
+        vault: &str,
+        key: &str,
+        reading: Reading,
+        deadline: Instant,
+    ) -> Result<Answer, BridgeError> {
         let entry = self.0.vaults.get(vault)?;
         let detail = entry.store.discipline == Discipline::SecretStore;
-        let value = self.load(&entry, key, detail, entry.plan.cache_ttl, deadline).await?;
-        Ok((*plain(&entry, value)?).clone())
+        let look = Look { entry: &entry, key, detail, keep: entry.plan.keep, reading, deadline };
+        let Answer { value, freshness } = self.load(&look).await?;
+        Ok(Answer { value: (*plain(&entry, value)?).clone(), freshness })
     }
 
     /// Writes a key of a vault. Without metadata the present metadata is kept.
@@ -312,13 +337,11 @@ impl Bridge {
         let workers = pool.map(Pool::workers).unwrap_or_default();
         let has_worker =
             pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
-        let (cache_hits, cache_misses) = self.0.cache.counts();
         Health {
             ready: has_worker && !self.0.stopping.is_cancelled(),
             waiting: pool.map_or(0, Pool::waiting),
             restarts: pool.map_or(0, Pool::restarts),
-            cache_hits,
-            cache_misses,
+            cache: self.0.cache.usage(),
             workers,
             vaults: self.0.vaults.all().iter().map(|entry| vault_health(entry)).collect(),
         }
@@ -339,64 +362,6 @@ impl Bridge {
 
     fn mount(&self, name: &str) -> Result<Arc<crate::plan::Mount>, BridgeError> {
         self.0.mounts.get(name).ok_or_else(|| BridgeError::UnknownMount { name: name.to_owned() })
-    }
-
-    async fn load(
-        &self,
-        entry: &Arc<Entry>,
-        key: &str,
-        detail: bool,
-        ttl: Duration,
-        deadline: Instant,
-    ) -> Loaded {
-        loop {
-            let wanted =
-                Wanted { store: &entry.store.id, name: key, detail, kept: !ttl.is_zero(), join: Join::Any };
-            let mut outcome = match self.0.cache.find(wanted, Instant::now()) {
-                Found::Fresh(value) => return Ok(value),
-                Found::Loading(outcome) => outcome,
-                Found::Miss(ticket) => {
-                    let outcome = ticket.subscribe();
-                    tokio::spawn(self.clone().fly(
-                        entry.clone(),
-                        key.to_owned(),
-                        detail,
-                        ttl,
-                        deadline,
-                        ticket,
-                    ));
-                    outcome
-                }
-            };
-            let loaded = loaded(&mut outcome, deadline).await?;
-            match loaded {
-                // The load had an earlier deadline than this caller.
-                Some(Err(BridgeError::Deadline { .. })) if Instant::now() < deadline => {}
-                Some(loaded) => return loaded,
-                // The load was given up.
-                None => tokio::task::yield_now().await,
-            }
-        }
-    }
-
-    /// A load, in a task of its own so that a caller who hangs up does not end it for the others.
-    async fn fly(
-        self,
-        entry: Arc<Entry>,
-        key: String,
-        detail: bool,
-        ttl: Duration,
-        deadline: Instant,
-        ticket: Ticket,
-    ) {
-        let outcome = self.0.vaults.perform(&entry, Verb::Get { key, detail }, deadline).await;
-        let loaded = outcome.and_then(|outcome| match outcome {
-            Outcome::Value(reply) => Ok(Arc::new(reply.value)),
-            Outcome::List(_) | Outcome::Done => {
-                Err(BridgeError::Worker { reason: "no value came".into(), outcome_unknown: false })
-            }
-        });
-        self.0.cache.finish(ticket, loaded, ttl, Instant::now());
     }
 }
 
@@ -423,17 +388,6 @@ fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, Bri
         return Err(BridgeError::Refused { vault: entry.plan.name.clone(), reason });
     }
     Ok(value)
-}
-
-/// The outcome of a load; `None` if it was given up.
-async fn loaded(
-    outcome: &mut watch::Receiver<Option<Loaded>>,
-    deadline: Instant,
-) -> Result<Option<Loaded>, BridgeError> {
-    match timeout_at(deadline, outcome.wait_for(Option::is_some)).await {
-        Ok(loaded) => Ok(loaded.ok().and_then(|loaded| loaded.clone())),
-        Err(_) => Err(BridgeError::Deadline { outcome_unknown: false }),
-    }
 }
 
 fn vault_health(entry: &Entry) -> VaultHealth {

@@ -5,28 +5,38 @@
 //! a write is acknowledged no later read sees an older value, cached or not.
 //!
 //! Loads of one key and epoch are one: a hundred callers of a cold secret make one vault call.
+//!
+//! A value has up to three times: when the next load should begin ([`Keep::refresh_ahead`]), when it is no longer
+//! served ([`Keep::ttl`]), and until when it is served all the same where the vault fails ([`Keep::max_stale`]).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::BridgeError;
+use crate::plan::{CacheLimits, Keep};
 use crate::secret::{SecretValue, fold};
 use crate::store::StoreId;
+use kept::{Kept, Values};
 
-/// Most values kept. Past that the one nearest to its end goes.
-const MAX_VALUES: usize = 10_000;
+mod kept;
 
 /// The outcome of a load, shared by all who waited for it.
 pub type Loaded = Result<Arc<SecretValue>, BridgeError>;
 
 /// Values by store and key.
-#[derive(Default)]
 pub struct Cache {
+    /// Changed only by who holds `state`; read without it.
+    values: Values,
     state: Mutex<State>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    stale: AtomicU64,
 }
 
 #[derive(Default)]
@@ -34,23 +44,14 @@ struct State {
     keys: HashMap<(StoreId, String), Key>,
     /// Never used twice, so that an entry made anew is told from the one before.
     next_epoch: u64,
-    values: usize,
-    hits: u64,
-    misses: u64,
 }
 
 /// A key, its spellings folded together: a vault that tells them apart loses some caching, no value.
 struct Key {
     epoch: u64,
-    value: Option<Kept>,
+    /// The one spelling under which a value is kept.
+    kept: Option<String>,
     flight: Option<Flight>,
-}
-
-struct Kept {
-    spelling: String,
-    detail: bool,
-    value: Arc<SecretValue>,
-    until: Instant,
 }
 
 struct Flight {
@@ -64,11 +65,47 @@ struct Flight {
 /// What a look-up found.
 pub enum Found {
     /// A value within its time.
-    Fresh(Arc<SecretValue>),
+    Fresh(Hit),
+    /// The vault said, within the time for that, that there is no such secret.
+    Absent,
     /// A load under way; wait for its outcome. A closed channel means that it came to nothing.
     Loading(watch::Receiver<Option<Loaded>>),
     /// Nothing: the caller loads, and tells the others through the ticket.
     Miss(Ticket),
+}
+
+/// A kept value.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The value.
+    pub value: Arc<SecretValue>,
+    /// How old it is, and how old it may be.
+    pub freshness: Freshness,
+    /// Its end is near: a load should begin now, beside the answer.
+    pub refresh: bool,
+}
+
+/// How old a kept value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Freshness {
+    /// Time since the vault gave it.
+    pub age: Duration,
+    /// The age up to which it is served.
+    pub bound: Duration,
+}
+
+impl Freshness {
+    /// Seconds for which it would still be served; negative where it is served beyond its time.
+    pub fn left(&self) -> i64 {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        // Whole seconds of what is left: one that ends within a second has none.
+        if self.is_stale() { -seconds(self.age - self.bound) - 1 } else { seconds(self.bound - self.age) }
+    }
+
+    /// Whether it is served beyond its time, because the vault fails.
+    pub fn is_stale(&self) -> bool {
+        self.age >= self.bound
+    }
 }
 
 /// The right and duty to load a key. Dropped unfinished, those who wait look again.
@@ -77,6 +114,7 @@ pub struct Ticket {
     spelling: String,
     detail: bool,
     epoch: u64,
+    begun: Instant,
     outcome: watch::Sender<Option<Loaded>>,
 }
 
@@ -110,76 +148,159 @@ pub enum Join {
     /// One that has its worker: the caller holds a worker itself, and one that still waits for a worker
     /// may be waiting for this very one.
     InWorker,
-    /// None: the caller may hold what the load needs.
+    /// None: the caller may hold what the load needs, or wants a value that was read after it asked.
     Never,
 }
 
+/// Counts and sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Look-ups that were answered from kept values.
+    pub hits: u64,
+    /// Look-ups that were not.
+    pub misses: u64,
+    /// Values that were served beyond their time, because the vault failed.
+    pub stale: u64,
+    /// Values that are kept.
+    pub entries: usize,
+    /// How many bytes they take, names included.
+    pub bytes: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::new(CacheLimits::default())
+    }
+}
+
 impl Cache {
+    /// An empty cache of at most this size.
+    pub fn new(limits: CacheLimits) -> Cache {
+        Cache {
+            values: Values::new(limits),
+            state: Mutex::default(),
+            hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
+            stale: AtomicU64::default(),
+        }
+    }
+
     /// Looks a key up.
     pub fn find(&self, wanted: Wanted<'_>, now: Instant) -> Found {
-        let Wanted { store, name, detail, kept: take_kept, join } = wanted;
-        let id = (store.clone(), fold(name));
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let next_epoch = &mut state.next_epoch;
-        let key = state.keys.entry(id.clone()).or_insert_with(|| {
-            *next_epoch += 1;
-            Key { epoch: *next_epoch, value: None, flight: None }
-        });
-        if let Some(kept) = key.value.as_ref().filter(|_| take_kept)
-            && kept.until > now
-            && kept.spelling == name
-            && (kept.detail || !detail)
-        {
-            state.hits += 1;
-            return Found::Fresh(kept.value.clone());
+        if let Some(found) = self.look(&wanted, now) {
+            return found;
         }
-        state.misses += 1;
+        let mut guard = self.state();
+        // A load may have ended since.
+        if let Some(found) = self.look(&wanted, now) {
+            return found;
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        let Wanted { store, name, detail, join, .. } = wanted;
+        let key = guard.key(store, name);
         if let Some(flight) = &key.flight {
-            let alive = flight.outcome.has_changed().is_ok();
             let may = match join {
                 Join::Any => true,
                 Join::InWorker => flight.in_worker,
                 Join::Never => false,
             };
-            if alive && may && flight.spelling == name && (flight.detail || !detail) {
+            if flight.is_alive() && may && flight.spelling == name && (flight.detail || !detail) {
                 return Found::Loading(flight.outcome.clone());
             }
         }
-        let (outcome, receiver) = watch::channel(None);
-        let epoch = key.epoch;
-        let in_worker = join == Join::InWorker;
-        key.flight = Some(Flight { spelling: name.to_owned(), detail, in_worker, outcome: receiver });
-        Found::Miss(Ticket { key: id, spelling: name.to_owned(), detail, epoch, outcome })
+        Found::Miss(key.begin(&wanted, now))
     }
 
-    /// Ends a load: keeps the value for `ttl` if no write came between, and tells those who wait.
-    pub fn finish(&self, ticket: Ticket, outcome: Loaded, ttl: Duration, now: Instant) {
+    /// The kept value, if there is one within its time that will do.
+    fn look(&self, wanted: &Wanted<'_>, now: Instant) -> Option<Found> {
+        if !wanted.kept {
+            return None;
+        }
+        let kept = self.values.get(wanted.store, wanted.name)?;
+        if kept.until() <= now {
+            return None;
+        }
+        let found = match &kept.value {
+            Some(_) if wanted.detail && !kept.detail => return None,
+            Some(value) => {
+                let refresh = kept.refresh.is_some_and(|at| at <= now);
+                Found::Fresh(Hit { value: value.clone(), freshness: kept.freshness(now), refresh })
+            }
+            None => Found::Absent,
+        };
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// The right to load a key although a value is kept, so that it is new before its time is over; `None` where
+    /// a load is under way.
+    pub fn ahead(&self, wanted: Wanted<'_>, now: Instant) -> Option<Ticket> {
+        let mut guard = self.state();
+        let key = guard.key(wanted.store, wanted.name);
+        match &key.flight {
+            Some(flight) if flight.is_alive() => None,
+            _ => Some(key.begin(&wanted, now)),
+        }
+    }
+
+    /// A value whose time is over, for a caller whose load failed; `None` where none may be served. The caller
+    /// says that it is stale.
+    pub fn stale(&self, wanted: Wanted<'_>, now: Instant) -> Option<Hit> {
+        let kept = self.values.get(wanted.store, wanted.name)?;
+        if kept.stale_until <= now || (wanted.detail && !kept.detail) {
+            return None;
+        }
+        let value = kept.value.clone()?;
+        self.stale.fetch_add(1, Ordering::Relaxed);
+        Some(Hit { value, freshness: kept.freshness(now), refresh: false })
+    }
+
+    /// Ends a load: keeps what it gave as `keep` says if no write came between, and tells those who wait. A load
+    /// that failed leaves what is kept; one that found nothing does not.
+    pub fn finish(&self, ticket: Ticket, outcome: Loaded, keep: &Keep, now: Instant) {
         {
             let mut guard = self.state();
-            let state = &mut *guard;
-            if let Some(key) = state.keys.get_mut(&ticket.key).filter(|key| key.epoch == ticket.epoch) {
+            if let Some(key) = guard.keys.get_mut(&ticket.key).filter(|key| key.epoch == ticket.epoch) {
                 key.flight = None;
-                if let (Ok(value), false) = (&outcome, ttl.is_zero()) {
-                    let (spelling, detail) = (ticket.spelling.clone(), ticket.detail);
-                    let kept = Kept { spelling, detail, value: value.clone(), until: now + ttl };
-                    if key.value.replace(kept).is_none() {
-                        state.values += 1;
-                    }
-                } else if key.value.is_none() {
-                    state.keys.remove(&ticket.key);
+                self.keep(key, &ticket, &outcome, keep, now);
+                if key.kept.is_none() {
+                    guard.keys.remove(&ticket.key);
                 }
             }
-            state.shrink(now);
         }
         let _ = ticket.outcome.send(Some(outcome));
+    }
+
+    fn keep(&self, key: &mut Key, ticket: &Ticket, outcome: &Loaded, keep: &Keep, now: Instant) {
+        let (value, ttl) = match outcome {
+            Ok(value) => (Some(value.clone()), keep.ttl),
+            Err(BridgeError::NotFound { .. }) => (None, keep.negative_ttl.min(keep.ttl)),
+            Err(_) => return,
+        };
+        let store = &ticket.key.0;
+        if let Some(spelling) = key.kept.take() {
+            self.values.remove(store, &spelling);
+        }
+        if ttl.is_zero() {
+            return;
+        }
+        // From when it was asked for: the vault may have looked at any moment since.
+        let read = ticket.begun.min(now);
+        let until = read + ttl;
+        let is_value = value.is_some();
+        let refresh = (is_value && !keep.refresh_ahead.is_zero())
+            .then(|| until.checked_sub(keep.refresh_ahead.min(ttl)).unwrap_or(read));
+        let stale_until = if is_value { until + keep.max_stale } else { until };
+        let kept = Kept { value, detail: ticket.detail, read, ttl, refresh, stale_until };
+        self.values.put(store, &ticket.spelling, kept, now);
+        key.kept = Some(ticket.spelling.clone());
     }
 
     /// A key was changed, or may have been: older loads no longer count, the value is dropped.
     pub fn touched(&self, store: &StoreId, name: &str) {
         let mut state = self.state();
-        if state.keys.remove(&(store.clone(), fold(name))).is_some_and(|key| key.value.is_some()) {
-            state.values -= 1;
+        if let Some(Key { kept: Some(spelling), .. }) = state.keys.remove(&(store.clone(), fold(name))) {
+            self.values.remove(store, &spelling);
         }
     }
 
@@ -187,18 +308,36 @@ impl Cache {
     pub fn touched_all(&self, store: &StoreId) {
         let mut state = self.state();
         state.keys.retain(|(of, _), _| of != store);
-        state.values = state.keys.values().filter(|key| key.value.is_some()).count();
+        self.values.remove_all(store);
+    }
+
+    /// The names in a store of which something is kept, in the spelling in which they were asked for.
+    pub fn names(&self, store: &StoreId) -> Vec<String> {
+        self.values.spellings(store)
     }
 
     /// Drops values whose time is over, so that plain text does not linger. Called now and then.
     pub fn expire(&self, now: Instant) {
-        self.state().expire(now);
+        let mut state = self.state();
+        self.values.expire(now);
+        for ((store, _), key) in &mut state.keys {
+            key.kept.take_if(|spelling| self.values.get(store, spelling).is_none());
+        }
+        // A load that was given up leaves its flight behind.
+        state.keys.retain(|_, key| key.kept.is_some() || key.flight.as_ref().is_some_and(Flight::is_alive));
     }
 
-    /// Look-ups answered from the cache, and those that were not.
-    pub fn counts(&self) -> (u64, u64) {
-        let state = self.state();
-        (state.hits, state.misses)
+    /// Counts and sizes.
+    pub fn usage(&self) -> Usage {
+        let (entries, bytes) = self.values.usage();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Usage {
+            hits: count(&self.hits),
+            misses: count(&self.misses),
+            stale: count(&self.stale),
+            entries,
+            bytes,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -208,142 +347,53 @@ impl Cache {
 }
 
 impl State {
-    fn expire(&mut self, now: Instant) {
-        for key in self.keys.values_mut() {
-            if key.value.as_ref().is_some_and(|kept| kept.until <= now) {
-                key.value = None;
-            }
-        }
-        // A load that was given up leaves its flight behind.
-        let flies = |flight: &Flight| flight.outcome.has_changed().is_ok();
-        self.keys.retain(|_, key| key.value.is_some() || key.flight.as_ref().is_some_and(flies));
-        self.values = self.keys.values().filter(|key| key.value.is_some()).count();
+    fn key(&mut self, store: &StoreId, name: &str) -> Placed<'_> {
+        let id = (store.clone(), fold(name));
+        let next_epoch = &mut self.next_epoch;
+        let key = self.keys.entry(id.clone()).or_insert_with(|| {
+            *next_epoch += 1;
+            Key { epoch: *next_epoch, kept: None, flight: None }
+        });
+        Placed { id, key }
     }
+}
 
-    fn shrink(&mut self, now: Instant) {
-        if self.values <= MAX_VALUES {
-            return;
-        }
-        self.expire(now);
-        while self.values > MAX_VALUES {
-            let first = self
-                .keys
-                .values_mut()
-                .filter(|key| key.value.is_some())
-                .min_by_key(|key| key.value.as_ref().map(|kept| kept.until));
-            if let Some(key) = first {
-                key.value = None;
-            }
-            self.values -= 1;
-        }
+/// A key with its place in the table.
+struct Placed<'a> {
+    id: (StoreId, String),
+    key: &'a mut Key,
+}
+
+impl std::ops::Deref for Placed<'_> {
+    type Target = Key;
+
+    fn deref(&self) -> &Key {
+        self.key
+    }
+}
+
+impl Placed<'_> {
+    fn begin(self, wanted: &Wanted<'_>, now: Instant) -> Ticket {
+        let (outcome, receiver) = watch::channel(None);
+        let (spelling, detail, epoch) = (wanted.name.to_owned(), wanted.detail, self.key.epoch);
+        let in_worker = wanted.join == Join::InWorker;
+        self.key.flight = Some(Flight { spelling: spelling.clone(), detail, in_worker, outcome: receiver });
+        Ticket { key: self.id, spelling, detail, epoch, begun: now, outcome }
+    }
+}
+
+impl Flight {
+    /// Somebody still loads.
+    fn is_alive(&self) -> bool {
+        self.outcome.has_changed().is_ok()
+    }
+}
+
+impl Kept {
+    fn freshness(&self, now: Instant) -> Freshness {
+        Freshness { age: now.saturating_duration_since(self.read), bound: self.ttl }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn store() -> StoreId {
-        "s".into()
-    }
-
-    fn value(text: &str) -> Loaded {
-        Ok(Arc::new(SecretValue::string(text)))
-    }
-
-    fn find(cache: &Cache, name: &str, now: Instant) -> Found {
-        look(cache, name, Join::Any, now)
-    }
-
-    fn look(cache: &Cache, name: &str, join: Join, now: Instant) -> Found {
-        cache.find(Wanted { store: &store(), name, detail: false, kept: true, join }, now)
-    }
-
-    fn begin(cache: &Cache, name: &str) -> Ticket {
-        match find(cache, name, Instant::now()) {
-            Found::Miss(ticket) => ticket,
-            _ => panic!("a cold key is a miss"),
-        }
-    }
-
-    fn fresh(cache: &Cache, name: &str, now: Instant) -> Option<String> {
-        match find(cache, name, now) {
-            Found::Fresh(value) => value.as_text().map(str::to_owned),
-            _ => None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_value_is_served_until_its_time_is_over() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        cache.finish(begin(&cache, "k"), value("v"), MINUTE, now);
-        assert_eq!(fresh(&cache, "k", now + MINUTE / 2).as_deref(), Some("v"));
-        assert_eq!(fresh(&cache, "k", now + MINUTE), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_load_begun_before_a_write_is_neither_stored_nor_joined_after_it() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        let old = begin(&cache, "k");
-        assert!(matches!(find(&cache, "k", now), Found::Loading(_)), "before the write it is joined");
-        cache.touched(&store(), "K");
-        let new = begin(&cache, "k");
-        cache.finish(old, value("old"), MINUTE, now);
-        assert_eq!(fresh(&cache, "k", now), None);
-        cache.finish(new, value("new"), MINUTE, now);
-        assert_eq!(fresh(&cache, "k", now).as_deref(), Some("new"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn those_who_wait_get_the_one_outcome() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        let ticket = begin(&cache, "k");
-        let Found::Loading(mut waiting) = find(&cache, "k", now) else { panic!("one load") };
-        cache.finish(ticket, value("v"), Duration::ZERO, now);
-        let outcome = waiting.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-        assert_eq!(outcome.unwrap().as_text(), Some("v"));
-        assert_eq!(fresh(&cache, "k", now), None, "no time to live, no value kept");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_load_given_up_is_begun_again() {
-        let cache = Cache::default();
-        drop(begin(&cache, "k"));
-        begin(&cache, "k");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_holds_a_worker_joins_no_load_that_may_wait_for_one() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        let queued = begin(&cache, "k");
-        let Found::Miss(own) = look(&cache, "k", Join::InWorker, now) else { panic!("its own load") };
-        assert!(matches!(look(&cache, "k", Join::InWorker, now), Found::Loading(_)));
-        assert!(matches!(look(&cache, "k", Join::Any, now), Found::Loading(_)));
-        let Found::Miss(_) = look(&cache, "k", Join::Never, now) else { panic!("its own load") };
-        cache.finish(queued, value("v"), MINUTE, now);
-        cache.finish(own, value("v"), MINUTE, now);
-        assert_eq!(fresh(&cache, "k", now).as_deref(), Some("v"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_spelling_never_gets_the_value() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        cache.finish(begin(&cache, "Key"), value("v"), MINUTE, now);
-        assert_eq!(fresh(&cache, "key", now), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_does_not_grow_without_bound() {
-        let (cache, now) = (Cache::default(), Instant::now());
-        for n in 0..MAX_VALUES + 50 {
-            let ttl = MINUTE + Duration::from_secs(n as u64);
-            cache.finish(begin(&cache, &format!("k{n}")), value("v"), ttl, now);
-        }
-        assert_eq!(cache.state().values, MAX_VALUES);
-        assert_eq!(fresh(&cache, "k0", now), None, "the one nearest to its end went");
-        cache.touched_all(&store());
-        assert_eq!(cache.state().values, 0);
-    }
-}
+mod tests;

@@ -115,6 +115,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let (pwsh, init) = root.read("pwsh", |pwsh| sections::pwsh(pwsh, base)).unwrap_or_default();
     let pool = root.read("pool", sections::pool).unwrap_or_default();
     let limits = root.read("limits", sections::limits).unwrap_or_default();
+    let cache = root.read("cache", sections::cache).unwrap_or_default();
     let auto_import = root.read("auto_import", sections::auto_import).unwrap_or_default();
 
     let vault_table = root.get("vaults");
@@ -134,7 +135,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
             Some("add [vaults.…] and [secrets.…], or expose = true in a vault"),
         );
     }
-    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, auto_import }
+    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, cache, auto_import }
 }
 
 fn not_text(bytes: &[u8], at: usize) -> Problems {

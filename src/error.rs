@@ -127,6 +127,25 @@ impl BridgeError {
         }
     }
 
+    /// Whether it says that the vault could not answer, rather than what it answered: a value of before may do then.
+    pub fn may_be_stale(&self) -> bool {
+        match self {
+            BridgeError::Locked { .. }
+            | BridgeError::Saturated
+            | BridgeError::NotReady { .. }
+            | BridgeError::Deadline { .. }
+            | BridgeError::Worker { .. }
+            | BridgeError::Vault { .. }
+            | BridgeError::Local { .. } => true,
+            BridgeError::UnknownMount { .. }
+            | BridgeError::UnknownVault { .. }
+            | BridgeError::NotFound { .. }
+            | BridgeError::NoMember { .. }
+            | BridgeError::Refused { .. }
+            | BridgeError::ReadOnly { .. } => false,
+        }
+    }
+
     /// What the administrator can do about it, in a sentence.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -22,14 +22,15 @@ impl Mounts {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&fold(name)).cloned()
     }
 
-    /// Adds a mount; gives it back if the name is taken.
-    pub fn add(&self, mount: Mount) -> Result<(), Mount> {
+    /// Adds a mount, unless its name is taken; tells whether it did.
+    #[must_use]
+    pub fn add(&self, mount: Mount) -> bool {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(fold(&mount.name)) {
-            std::collections::hash_map::Entry::Occupied(_) => Err(mount),
+            std::collections::hash_map::Entry::Occupied(_) => false,
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(Arc::new(mount));
-                Ok(())
+                true
             }
         }
     }
@@ -91,14 +92,15 @@ mod tests {
             key: "k".into(),
             projection: Projection::Whole,
             cache_ttl: None,
+            prefetch: false,
         }
     }
 
     #[test]
     fn names_are_taken_without_case() {
         let mounts = Mounts::new([mount("One")]);
-        assert!(mounts.add(mount("ONE")).is_err());
-        assert!(mounts.add(mount("Two")).is_ok());
+        assert!(!mounts.add(mount("ONE")));
+        assert!(mounts.add(mount("Two")));
         assert_eq!(mounts.all().len(), 2);
         assert!(mounts.remove("one").is_some());
         assert!(mounts.get("One").is_none());

@@ -33,6 +33,8 @@ pub struct Plan {
     pub pool: Pool,
     /// Limits of requests.
     pub limits: Limits,
+    /// Size of the cache.
+    pub cache: CacheLimits,
     /// Whether to look up the vaults that the user registered.
     pub auto_import: AutoImport,
 }
@@ -92,8 +94,8 @@ pub struct Vault {
     pub name: String,
     /// What keeps the secrets.
     pub kind: VaultKind,
-    /// Default time to live of cached values; zero is no cache.
-    pub cache_ttl: Duration,
+    /// How long values read are kept.
+    pub keep: Keep,
     /// Refuse writes and removals.
     pub read_only: bool,
     /// Serve it under `/vaults/{vault}/secrets/{key}`.
@@ -176,6 +178,30 @@ pub struct Mount {
     pub projection: Projection,
     /// Time to live of the cached value; `None` takes the vault's.
     pub cache_ttl: Option<Duration>,
+    /// Read it at start, so that the first request finds it in the cache.
+    pub prefetch: bool,
+}
+
+/// How long a vault's values are kept in the cache. The default keeps none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Time to live of a value; zero is no cache.
+    pub ttl: Duration,
+    /// Time to live of the knowledge that there is no such secret; never more than `ttl`.
+    pub negative_ttl: Duration,
+    /// How long beyond `ttl` a value is served where the vault fails; the answer says so. Zero is not at all.
+    pub max_stale: Duration,
+    /// A look-up in this last part of `ttl` begins the next load, beside its answer. Zero is never.
+    pub refresh_ahead: Duration,
+}
+
+/// How large the cache may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// Values at most.
+    pub max_entries: usize,
+    /// Bytes at most, names and some overhead included.
+    pub max_bytes: usize,
 }
 
 /// What a mount shows of a value.
@@ -364,6 +390,31 @@ impl Plan {
     }
 }
 
+// === impl Keep, CacheLimits ===
+
+impl Default for Keep {
+    fn default() -> Keep {
+        let zero = Duration::ZERO;
+        Keep { ttl: zero, negative_ttl: Keep::NEGATIVE_TTL, max_stale: zero, refresh_ahead: zero }
+    }
+}
+
+impl Keep {
+    /// The default of `negative_ttl`.
+    pub const NEGATIVE_TTL: Duration = Duration::from_secs(1);
+
+    /// The same, with another time to live where one is given.
+    pub fn with_ttl(self, ttl: Option<Duration>) -> Keep {
+        Keep { ttl: ttl.unwrap_or(self.ttl), ..self }
+    }
+}
+
+impl Default for CacheLimits {
+    fn default() -> CacheLimits {
+        CacheLimits { max_entries: 10_000, max_bytes: 64 << 20 }
+    }
+}
+
 // === impl Vault ===
 
 impl Vault {
@@ -372,7 +423,7 @@ impl Vault {
         Vault {
             name: name.into(),
             kind,
-            cache_ttl: Duration::ZERO,
+            keep: Keep::default(),
             read_only: false,
             exposed: false,
             repair: false,

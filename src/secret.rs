@@ -174,6 +174,19 @@ impl SecretValue {
         }
     }
 
+    /// Roughly how many bytes it takes, its own names included.
+    pub fn size(&self) -> usize {
+        match self {
+            SecretValue::String(text) | SecretValue::SecureString(text) => text.expose().len(),
+            SecretValue::Bytes(bytes) => bytes.expose().len(),
+            SecretValue::Hashtable(members) => {
+                members.iter().map(|(name, member)| 64 + name.len() + member.size()).sum()
+            }
+            SecretValue::Credential(credential) => credential.user.len() + credential.password.expose().len(),
+            SecretValue::Clixml(text) => text.expose().len(),
+        }
+    }
+
     /// Whether a vault may give the one for the other: in tables SecretStore does not tell string from
     /// SecureString, and the names' case is the vault's business.
     pub fn looks_like(&self, other: &SecretValue) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
+mod caching;
 mod retries;
 mod stop;
 mod unlock;
@@ -200,7 +202,7 @@ async fn a_load_begun_before_a_write_never_fills_the_cache_after_it() {
     // A store whose readers do not exclude its writers, so that the two can cross.
     let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
     (extension.module, extension.parallel) = ("My.Vault".into(), Some(true));
-    plan.vaults[0].cache_ttl = Duration::from_secs(60);
+    plan.vaults[0].keep.ttl = Duration::from_secs(60);
     let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
     let load = tokio::spawn({
         let bridge = bridge.clone();
@@ -240,7 +242,7 @@ async fn a_wall_clock_that_jumps_ends_no_call_no_cached_value_and_no_unlock() {
         }
     };
     let mut plan = plan(1);
-    plan.vaults[0].cache_ttl = Duration::from_secs(60);
+    plan.vaults[0].keep.ttl = Duration::from_secs(60);
     let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
     assert_eq!(read(&bridge, "k").await.unwrap(), "v");
     let calls = (disk.gets.load(SeqCst), unlocks.load(SeqCst));
@@ -292,7 +294,7 @@ async fn a_write_past_its_deadline_is_unknown_and_may_end_in_its_grace() {
         }
     };
     let mut plan = plan(1);
-    plan.vaults[0].cache_ttl = Duration::from_secs(600);
+    plan.vaults[0].keep.ttl = Duration::from_secs(600);
     let launcher = Arc::new(FakeLauncher::new(script));
     let bridge = Bridge::start_with(plan, launcher.clone()).await.unwrap();
     assert_eq!(read(&bridge, "k").await.unwrap(), "old");
@@ -336,6 +338,7 @@ async fn an_update_of_a_member_keeps_the_others_under_concurrency() {
             key: "k".into(),
             projection: Projection::Member(member.into()),
             cache_ttl: None,
+            prefetch: false,
         })
         .to_vec();
     let script = {

@@ -6,7 +6,7 @@ use super::address::{Address, AddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
 use crate::plan::{
-    Access, AutoImport, Bind, BodyLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
+    Access, AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
 };
 use crate::secret::fold;
 
@@ -221,6 +221,20 @@ fn body_limits(table: &mut Table<'_>) -> BodyLimits {
         max_rows: read("max_rows", default.max_rows),
         max_values: read("max_values", default.max_values),
     }
+}
+
+pub(super) fn cache(node: &Node<'_>) -> Option<CacheLimits> {
+    node.table(|table| {
+        let default = CacheLimits::default();
+        let max_bytes =
+            table.read("max_bytes", |node| node.size(1).and_then(|size| usize::try_from(size).ok()));
+        CacheLimits {
+            max_entries: table
+                .read("max_entries", |node| node.count(1..=10_000_000))
+                .unwrap_or(default.max_entries),
+            max_bytes: max_bytes.unwrap_or(default.max_bytes),
+        }
+    })
 }
 
 // === vaults of the user ===

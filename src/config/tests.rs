@@ -103,7 +103,7 @@ fn every_key_reaches_the_plan() {
     assert!(plan.limits.max_body == 1 << 20 && plan.limits.drain == Duration::from_secs(60));
     assert_ne!(plan.limits, default.limits);
     let az = plan.vault("FriendlyVaultName").unwrap();
-    assert!(az.read_only && az.exposed && az.repair && az.cache_ttl == Duration::from_secs(300));
+    assert!(az.read_only && az.exposed && az.repair && az.keep.ttl == Duration::from_secs(300));
     let extension = az.extension().unwrap();
     assert_eq!((extension.registered.as_str(), extension.parallel), ("Real", Some(true)));
     let nested = json!({ "list": [1, 2.5, true], "since": "2024-05-01" });

@@ -9,7 +9,9 @@ use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
 use super::sections::{path, variable};
 use super::template::to_json;
-use crate::plan::{AutoImport, Extension, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind};
+use crate::plan::{
+    AutoImport, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
+};
 use crate::protocol::Parameters;
 use crate::secret::fold;
 
@@ -80,7 +82,7 @@ pub(super) fn vaults(node: &Node<'_>, base: &Path, auto_import: &AutoImport) -> 
 
 fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Option<Vault> {
     let local = table.read("local", Node::flag).unwrap_or(false);
-    let cache_ttl = table.read("cache_ttl", Node::duration).unwrap_or(Duration::ZERO);
+    let keep = keep(table);
     let read_only = table.read("read_only", Node::flag).unwrap_or(false);
     let exposed = table.read("expose", Node::flag).unwrap_or(false);
     let repair = if local { None } else { table.read("repair", Node::flag) };
@@ -93,7 +95,20 @@ fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Opt
         VaultKind::Extension(extension(name, node, table, base)?)
     };
     let repair = repair.unwrap_or(false);
-    Some(Vault { name: name.to_owned(), kind, cache_ttl, read_only, exposed, repair })
+    Some(Vault { name: name.to_owned(), kind, keep, read_only, exposed, repair })
+}
+
+/// How long values are kept. Times other than `cache_ttl` may stand alone, for the mounts with a `cache_ttl` of their
+/// own.
+fn keep(table: &mut Table<'_>) -> Keep {
+    let default = Keep::default();
+    let mut read = |key: &'static str| table.read(key, Node::duration);
+    Keep {
+        ttl: read("cache_ttl").unwrap_or(default.ttl),
+        negative_ttl: read("negative_ttl").unwrap_or(default.negative_ttl),
+        max_stale: read("max_stale").unwrap_or(default.max_stale),
+        refresh_ahead: read("refresh_ahead").unwrap_or(default.refresh_ahead),
+    }
 }
 
 fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Option<Extension> {
@@ -301,7 +316,8 @@ fn mount(name: &str, table: &mut Table<'_>, known: &Known) -> Option<Mount> {
         None => Projection::Whole,
     };
     let cache_ttl = table.read("cache_ttl", Node::duration);
-    Some(Mount { name: name.to_owned(), vault: vault?, key, projection, cache_ttl })
+    let prefetch = table.read("prefetch", Node::flag).unwrap_or(false);
+    Some(Mount { name: name.to_owned(), vault: vault?, key, projection, cache_ttl, prefetch })
 }
 
 fn members_of(node: &Node<'_>) -> Projection {

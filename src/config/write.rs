@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::address::format_bind;
 use super::units::{format_duration, format_size};
 use crate::plan::{
-    Access, Action, AutoImport, Expose, Extension, InitScript, Limits, Listener, Mount, Plan, Pool,
-    Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
+    Plan, Pool, Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
 
@@ -31,6 +31,7 @@ pub fn to_toml(plan: &Plan, redact: bool) -> String {
     out.pwsh(plan);
     out.pool(&plan.pool);
     out.limits(&plan.limits);
+    out.cache(&plan.cache);
     out.auto_import(&plan.auto_import, &plan.vaults);
     for vault in &plan.vaults {
         out.vault(vault, redact);
@@ -153,6 +154,16 @@ impl Writer {
         self.unless("start_limit", pool.start_limit, default.start_limit, duration);
     }
 
+    fn cache(&mut self, cache: &CacheLimits) {
+        let default = CacheLimits::default();
+        if *cache == default {
+            return;
+        }
+        self.section("[cache]");
+        self.unless("max_entries", cache.max_entries, default.max_entries, |n| n.to_string());
+        self.unless("max_bytes", cache.max_bytes as u64, default.max_bytes as u64, size);
+    }
+
     fn limits(&mut self, limits: &Limits) {
         let default = Limits::default();
         if *limits == default {
@@ -219,12 +230,18 @@ impl Writer {
                 self.extension(&vault.name, extension, redact);
             }
         }
-        if !vault.cache_ttl.is_zero() {
-            self.line("cache_ttl", duration(vault.cache_ttl));
-        }
+        self.keep(&vault.keep);
         self.unless("read_only", vault.read_only, false, |flag| flag.to_string());
         self.unless("expose", vault.exposed, false, |flag| flag.to_string());
         self.unless("repair", vault.repair, false, |flag| flag.to_string());
+    }
+
+    fn keep(&mut self, keep: &Keep) {
+        let default = Keep::default();
+        self.unless("cache_ttl", keep.ttl, default.ttl, duration);
+        self.unless("negative_ttl", keep.negative_ttl, default.negative_ttl, duration);
+        self.unless("max_stale", keep.max_stale, default.max_stale, duration);
+        self.unless("refresh_ahead", keep.refresh_ahead, default.refresh_ahead, duration);
     }
 
     fn extension(&mut self, name: &str, extension: &Extension, redact: bool) {
@@ -268,6 +285,7 @@ impl Writer {
         if let Some(ttl) = mount.cache_ttl {
             self.line("cache_ttl", duration(ttl));
         }
+        self.unless("prefetch", mount.prefetch, false, |flag| flag.to_string());
     }
 
     fn route(&mut self, route: &Route) {

@@ -17,8 +17,17 @@ pub fn text(health: &Health) -> String {
     simple("ready", "gauge", "Requests can be served.", health.ready.into());
     simple("waiting", "gauge", "Requests that wait for a worker.", health.waiting as u64);
     simple("worker_restarts_total", "counter", "Workers started again after one broke.", health.restarts);
-    simple("cache_hits_total", "counter", "Look-ups answered from the cache.", health.cache_hits);
-    simple("cache_misses_total", "counter", "Look-ups that were not.", health.cache_misses);
+    let cache = &health.cache;
+    simple("cache_hits_total", "counter", "Look-ups answered from the cache.", cache.hits);
+    simple("cache_misses_total", "counter", "Look-ups that were not.", cache.misses);
+    simple(
+        "cache_stale_total",
+        "counter",
+        "Values served beyond their time, because the vault failed.",
+        cache.stale,
+    );
+    simple("cache_entries", "gauge", "Values that are kept.", cache.entries as u64);
+    simple("cache_bytes", "gauge", "Bytes of the values that are kept.", cache.bytes as u64);
     let _ = writeln!(out, "# TYPE secretbridge_workers gauge");
     for state in ["starting", "ready", "busy", "backing_off"] {
         let count = health.workers.iter().filter(|worker| worker.state == state).count();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
+use hyper::header::{AGE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::audit::{self, Subject};
@@ -19,7 +20,8 @@ use super::route::{Found, RouteError, Routes, Scope, Target};
 pub use super::secrets::Secrets;
 use super::value::{self, Format};
 use super::{bounds, form};
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Reading};
+use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::plan::{Action, Plan, Template};
 use crate::protocol::SecretInfo;
@@ -32,6 +34,9 @@ const OCTETS: &str = "application/octet-stream";
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Whether an answer comes from the cache (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 /// The service in front of a bridge.
 #[derive(Debug)]
 pub struct Native<S = Bridge> {
@@ -39,6 +44,18 @@ pub struct Native<S = Bridge> {
     token: Option<Token>,
     default_vault: Option<String>,
     routes: Routes,
+}
+
+/// An answer, and how old the value in it is.
+struct Shown {
+    reply: Reply,
+    freshness: Option<Freshness>,
+}
+
+impl From<Reply> for Shown {
+    fn from(reply: Reply) -> Shown {
+        Shown { reply, freshness: None }
+    }
 }
 
 /// One request that was let in.
@@ -98,8 +115,10 @@ impl<S: Secrets> Native<S> {
                     Ok(vault) => self.on_vault(&call, &plan, vault, request).await,
                     Err(error) => Err(error.clone().into()),
                 };
-                call.note(subject, &done, done.as_ref().map_or(StatusCode::OK, |reply| reply.status));
-                done
+                let status = done.as_ref().map_or(StatusCode::OK, |shown| shown.reply.status);
+                let word = done.as_ref().map_or("ok", |shown| served(shown.freshness));
+                call.note(subject, &done, word, status);
+                done.map(|shown| dated(shown.reply, shown.freshness))
             }
         }
     }
@@ -149,18 +168,18 @@ impl<S: Secrets> Native<S> {
     ) -> Result<Reply, Problem> {
         match action {
             Action::Respond(template) => {
-                let values = self.fetch(call, plan, template).await?;
-                Ok(respond::json(StatusCode::OK, &render(template, &values)))
+                let (values, freshness) = self.fetch(call, plan, template).await?;
+                Ok(dated(respond::json(StatusCode::OK, &render(template, &values)), freshness))
             }
             Action::Update { secret, field } => {
                 let done = self.update(call, secret, field, request).await;
-                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                call.note(mounted(plan, secret), &done, "ok", StatusCode::OK);
                 done.map(|()| respond::empty(StatusCode::OK))
             }
             Action::Remove { secret } => {
                 let done = self.secrets.remove_mounted(secret, call.head.deadline).await;
                 let done = done.map_err(Problem::from);
-                call.note(mounted(plan, secret), &done, StatusCode::OK);
+                call.note(mounted(plan, secret), &done, "ok", StatusCode::OK);
                 done.map(|()| respond::empty(StatusCode::OK))
             }
         }
@@ -190,19 +209,24 @@ impl<S: Secrets> Native<S> {
         call: &Call<'_>,
         plan: &Plan,
         template: &Template,
-    ) -> Result<HashMap<String, SecretValue>, Problem> {
+    ) -> Result<(HashMap<String, SecretValue>, Option<Freshness>), Problem> {
         let mut names = Vec::new();
         collect_names(template, &mut names);
         let read = |name: &str| {
             let name = name.to_owned();
             async move {
-                let value = self.secrets.read(&name, call.head.deadline).await.map_err(Problem::from);
-                call.note(mounted(plan, &name), &value, StatusCode::OK);
-                value.map(|value| (fold(&name), value))
+                let answer = self.secrets.read(&name, reading(call.head), call.head.deadline).await;
+                let answer = answer.map_err(Problem::from);
+                let word = answer.as_ref().map_or("ok", |answer| served(answer.freshness));
+                call.note(mounted(plan, &name), &answer, word, StatusCode::OK);
+                answer.map(|answer| (fold(&name), answer))
             }
         };
         // All are waited for, also after a failure, so that each leaves its audit line.
-        join_all(names.into_iter().map(read)).await.into_iter().collect()
+        let answers: Vec<_> =
+            join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?;
+        let oldest = answers.iter().filter_map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
+        Ok((answers.into_iter().map(|(name, answer)| (name, answer.value)).collect(), oldest))
     }
 }
 
@@ -233,6 +257,30 @@ fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
     Subject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
 }
 
+/// The audit trail's word for what was served.
+fn served(freshness: Option<Freshness>) -> &'static str {
+    if freshness.is_some_and(|freshness| freshness.is_stale()) { "stale" } else { "ok" }
+}
+
+/// Whether the caller asks for a value that is new: `?refresh=true`.
+fn reading(head: &Head) -> Reading {
+    let query = head.query.as_deref().unwrap_or_default();
+    let asked =
+        form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "refresh" && value == "true");
+    if asked { Reading::New } else { Reading::Kept }
+}
+
+/// Says how old the answer's oldest value is, and how long it would still be served: `Age`, and `Cache-Status` as
+/// RFC 9211 has it, where a negative `ttl` is a value served beyond its time.
+fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
+    if let Some(freshness) = freshness {
+        reply.headers.insert(AGE, HeaderValue::from(freshness.age.as_secs()));
+        let status = format!("secretbridge; hit; ttl={}", freshness.left());
+        reply.headers.extend(HeaderValue::from_str(&status).map(|status| (CACHE_STATUS, status)).ok());
+    }
+    reply
+}
+
 // === vaults ===
 
 impl<S: Secrets> Native<S> {
@@ -253,7 +301,7 @@ impl<S: Secrets> Native<S> {
         plan: &Plan,
         vault: &str,
         request: &Request,
-    ) -> Result<Reply, Problem> {
+    ) -> Result<Shown, Problem> {
         let key = call.found.key.as_deref().unwrap_or_default();
         let (headers, deadline) = (&call.head.headers, call.head.deadline);
         let read_only = plan.vault(vault).is_some_and(|vault| vault.read_only);
@@ -265,17 +313,18 @@ impl<S: Secrets> Native<S> {
                 self.bounded(request)?;
                 let written = value::written(headers, &request.body, key)?;
                 self.secrets.set(vault, key, written.value, written.metadata, deadline).await?;
-                Ok(respond::empty(StatusCode::NO_CONTENT))
+                Ok(respond::empty(StatusCode::NO_CONTENT).into())
             }
             Target::Delete(_) => {
                 self.secrets.remove(vault, key, deadline).await?;
-                Ok(respond::empty(StatusCode::NO_CONTENT))
+                Ok(respond::empty(StatusCode::NO_CONTENT).into())
             }
             Target::Get(_) => {
                 let formats = value::accepted(headers);
-                show(key, &self.secrets.get(vault, key, deadline).await?, &formats)
+                let answer = self.secrets.get(vault, key, reading(call.head), deadline).await?;
+                Ok(Shown { reply: show(key, &answer.value, &formats)?, freshness: answer.freshness })
             }
-            _ => Ok(listing(self.secrets.list(vault, deadline).await?)),
+            _ => Ok(listing(self.secrets.list(vault, deadline).await?).into()),
         }
     }
 }
@@ -303,9 +352,15 @@ fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Pr
 
 impl Call<'_> {
     /// The audit line of one access and, where the server or a vault is at fault, why.
-    fn note<T>(&self, subject: Subject<'_>, done: &Result<T, Problem>, status: StatusCode) {
+    fn note<T>(
+        &self,
+        subject: Subject<'_>,
+        done: &Result<T, Problem>,
+        word: &'static str,
+        status: StatusCode,
+    ) {
         let (outcome, status) = match done {
-            Ok(_) => ("ok", status),
+            Ok(_) => (word, status),
             Err(problem) => (problem.code(), problem.status()),
         };
         audit::record(self.head, self.caller, self.found.pattern, subject, outcome, status);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::bridge::{Bridge, Health};
+use crate::bridge::{Answer, Bridge, Health, Reading};
 use crate::error::BridgeError;
 use crate::plan::Plan;
 use crate::protocol::{Metadata, SecretInfo};
@@ -16,8 +16,9 @@ pub trait Secrets: Send + Sync + 'static {
     fn read(
         &self,
         mount: &str,
+        reading: Reading,
         deadline: Instant,
-    ) -> impl Future<Output = Result<SecretValue, BridgeError>> + Send;
+    ) -> impl Future<Output = Result<Answer, BridgeError>> + Send;
 
     /// Writes a mounted secret.
     fn update(
@@ -39,8 +40,9 @@ pub trait Secrets: Send + Sync + 'static {
         &self,
         vault: &str,
         key: &str,
+        reading: Reading,
         deadline: Instant,
-    ) -> impl Future<Output = Result<SecretValue, BridgeError>> + Send;
+    ) -> impl Future<Output = Result<Answer, BridgeError>> + Send;
 
     /// Writes a key of a vault.
     fn set(
@@ -75,8 +77,8 @@ pub trait Secrets: Send + Sync + 'static {
 }
 
 impl Secrets for Bridge {
-    async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
-        Bridge::read(self, mount, deadline).await
+    async fn read(&self, mount: &str, reading: Reading, deadline: Instant) -> Result<Answer, BridgeError> {
+        self.read_as(mount, reading, deadline).await
     }
 
     async fn update(&self, mount: &str, value: SecretValue, deadline: Instant) -> Result<(), BridgeError> {
@@ -87,8 +89,14 @@ impl Secrets for Bridge {
         Bridge::remove_mounted(self, mount, deadline).await
     }
 
-    async fn get(&self, vault: &str, key: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
-        Bridge::get(self, vault, key, deadline).await
+    async fn get(
+        &self,
+        vault: &str,
+        key: &str,
+        reading: Reading,
+        deadline: Instant,
+    ) -> Result<Answer, BridgeError> {
+        self.get_as(vault, key, reading, deadline).await
     }
 
     async fn set(

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::message::{Head, Peer, Request};
 use super::native::Secrets;
-use crate::bridge::Health;
+use crate::bridge::{Answer, Health, Reading};
+use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::plan::Plan;
 use crate::protocol::{Metadata, SecretInfo};
@@ -61,6 +62,8 @@ struct Inner {
     faults: Mutex<HashMap<String, BridgeError>>,
     /// Reads of mounts wait for each other here.
     barrier: Option<Barrier>,
+    /// How old the values are, by folded key.
+    ages: Mutex<HashMap<String, Freshness>>,
 }
 
 impl Memory {
@@ -96,6 +99,11 @@ impl Memory {
         self.0.faults.lock().unwrap().insert(fold(key), error);
     }
 
+    /// From now on a key's value comes from a cache, unless the caller wants a new one.
+    pub(super) fn age(&self, key: &str, freshness: Freshness) {
+        self.0.ages.lock().unwrap().insert(fold(key), freshness);
+    }
+
     fn fault(&self, key: &str) -> Result<(), BridgeError> {
         self.0.faults.lock().unwrap().get(&fold(key)).map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -108,12 +116,12 @@ impl Memory {
 }
 
 impl Secrets for Memory {
-    async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
+    async fn read(&self, mount: &str, reading: Reading, deadline: Instant) -> Result<Answer, BridgeError> {
         let (vault, key) = self.mount(mount)?;
         if let Some(barrier) = &self.0.barrier {
             barrier.wait().await;
         }
-        self.get(&vault, &key, deadline).await
+        self.get(&vault, &key, reading, deadline).await
     }
 
     async fn update(&self, mount: &str, value: SecretValue, deadline: Instant) -> Result<(), BridgeError> {
@@ -126,10 +134,12 @@ impl Secrets for Memory {
         self.remove(&vault, &key, deadline).await
     }
 
-    async fn get(&self, vault: &str, key: &str, _: Instant) -> Result<SecretValue, BridgeError> {
+    async fn get(&self, vault: &str, key: &str, reading: Reading, _: Instant) -> Result<Answer, BridgeError> {
         self.fault(key)?;
         let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
-        self.kept(vault, key).map(|(value, _)| value).ok_or(missing)
+        let age = self.0.ages.lock().unwrap().get(&fold(key)).copied();
+        let freshness = age.filter(|_| reading == Reading::Kept);
+        self.kept(vault, key).map(|(value, _)| Answer { value, freshness }).ok_or(missing)
     }
 
     async fn set(

@@ -222,7 +222,7 @@ fn kind(vault: &Vault) -> String {
 
 /// A vault with the names of its parameters.
 fn shown(vault: &Vault) -> Value {
-    let ttl = vault.cache_ttl.as_secs();
+    let ttl = vault.keep.ttl.as_secs();
     match &vault.kind {
         VaultKind::Local { folder } => {
             json!({ "name": vault.name, "type": "local", "folder": folder, "cache_ttl_seconds": ttl })

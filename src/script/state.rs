@@ -68,13 +68,16 @@ pub struct MountArguments {
 }
 
 impl MountArguments {
-    /// Mounts; gives the mount back if its name is taken.
-    pub fn add(&self, mounts: &Mounts, mount: Mount, arguments: Vec<Portable>) -> Result<(), Mount> {
+    /// Mounts, unless the name is taken; tells whether it did.
+    #[must_use]
+    pub fn add(&self, mounts: &Mounts, mount: Mount, arguments: Vec<Portable>) -> bool {
         let mut table = self.table();
         let name = fold(&mount.name);
-        mounts.add(mount)?;
-        table.insert(name, arguments);
-        Ok(())
+        let added = mounts.add(mount);
+        if added {
+            table.insert(name, arguments);
+        }
+        added
     }
 
     /// Unmounts.
@@ -91,7 +94,7 @@ impl MountArguments {
 
     /// A vault was taken out.
     pub fn keep(&self, entry: &Entry) {
-        let kept = (entry.store.id.clone(), entry.plan.cache_ttl);
+        let kept = (entry.store.id.clone(), entry.plan.keep.ttl);
         let mut left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner);
         left_over.insert(fold(&entry.plan.name), kept);
     }

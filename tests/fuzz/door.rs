@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::{HeaderMap, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use secretbridge::bridge::Health;
+use secretbridge::bridge::{Answer, Health, Reading};
 use secretbridge::error::BridgeError;
 use secretbridge::http::{
     BoxFuture, DoorFault, Head, Native, Peer, Reply, Request, Secrets, Service, serve_connection,
@@ -115,8 +115,8 @@ impl Shelf {
 }
 
 impl Secrets for Shelf {
-    async fn read(&self, mount: &str, deadline: Instant) -> Result<SecretValue, BridgeError> {
-        self.get("v", mount, deadline).await
+    async fn read(&self, mount: &str, reading: Reading, deadline: Instant) -> Result<Answer, BridgeError> {
+        self.get("v", mount, reading, deadline).await
     }
 
     async fn update(&self, mount: &str, value: SecretValue, deadline: Instant) -> Result<(), BridgeError> {
@@ -127,9 +127,9 @@ impl Secrets for Shelf {
         self.remove("v", mount, deadline).await
     }
 
-    async fn get(&self, vault: &str, key: &str, _: Instant) -> Result<SecretValue, BridgeError> {
+    async fn get(&self, vault: &str, key: &str, _: Reading, _: Instant) -> Result<Answer, BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
-        self.kept(key).ok_or_else(missing)
+        self.kept(key).map(|value| Answer { value, freshness: None }).ok_or_else(missing)
     }
 
     async fn set(

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Plan, Problems, fixtures, read, to_toml};
 use crate::plan::{
-    Access, Action, AutoImport, Bind, BodyLimits, Expose, Extension, InitScript, Limits, Listener, Mount,
-    Pool, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Access, Action, AutoImport, Bind, BodyLimits, Expose, Extension, InitScript, Keep, Limits, Listener,
+    Mount, Pool, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::protocol::Parameters;
 
@@ -106,9 +106,10 @@ fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
 fn vault(index: usize) -> impl Strategy<Value = Vault> {
     let local = prop::option::of(absolute()).prop_map(|folder| VaultKind::Local { folder });
     (prop_oneof![local.boxed(), extension(index).boxed()], ttl(), any::<[bool; 3]>()).prop_map(
-        move |(kind, cache_ttl, [read_only, exposed, repair])| {
+        move |(kind, ttl, [read_only, exposed, repair])| {
+            let keep = Keep { ttl, max_stale: ttl, refresh_ahead: ttl / 2, negative_ttl: ttl / 3 };
             let repair = repair && !matches!(kind, VaultKind::Local { .. });
-            Vault { name: format!("vault {index}"), kind, cache_ttl, read_only, exposed, repair }
+            Vault { name: format!("vault {index}"), kind, keep, read_only, exposed, repair }
         },
     )
 }
@@ -126,6 +127,7 @@ fn mount(index: usize, vaults: Vec<Vault>) -> impl Strategy<Value = Mount> {
             key,
             projection,
             cache_ttl,
+            prefetch: cache_ttl.is_some(),
         },
     )
 }

@@ -27,6 +27,7 @@ fn mount(name: &str, key: &str) -> Mount {
         key: key.to_owned(),
         projection: Projection::Whole,
         cache_ttl: None,
+        prefetch: false,
     }
 }
 
@@ -246,6 +247,31 @@ async fn only_exposed_vaults_are_listed_and_found() {
         assert_eq!(outcome(&hidden), failed(404, "unknown_vault"));
         assert_eq!(body(&hidden).replace("hidden", "absent"), body(&absent), "the two do not differ");
     }
+}
+
+#[tokio::test]
+async fn an_answer_from_the_cache_says_its_age_and_what_is_left_of_its_time() {
+    let memory = memory();
+    let native = service(&memory);
+    let text =
+        |reply: &Reply, name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    for (vault, key) in [("hidden", "key1"), ("hidden", "key2"), ("Open", "k")] {
+        memory.put(vault, key, SecretValue::string("v"), Metadata::new());
+    }
+    let seconds = Duration::from_secs;
+    memory.age("key1", Freshness { age: seconds(90), bound: seconds(60) });
+    memory.age("key2", Freshness { age: seconds(5), bound: seconds(60) });
+    memory.age("k", Freshness { age: seconds(12), bound: seconds(300) });
+    let whole = call(&native, "GET", "/vaults/open/secrets/k", "").await;
+    assert_eq!(text(&whole, "age").as_deref(), Some("12"));
+    assert_eq!(text(&whole, "cache-status").as_deref(), Some("secretbridge; hit; ttl=288"));
+    let pair = call(&native, "GET", "/pair", "").await;
+    assert_eq!(text(&pair, "age").as_deref(), Some("90"), "that of the oldest value in it");
+    assert_eq!(text(&pair, "cache-status").as_deref(), Some("secretbridge; hit; ttl=-31"));
+    let mut asked = head("GET", "/vaults/open/secrets/k", &[("authorization", &format!("Bearer {TOKEN}"))]);
+    asked.query = Some("refresh=true".to_owned());
+    let new = native.answer(request(asked, "")).await;
+    assert_eq!((new.status, text(&new, "age"), text(&new, "cache-status")), (StatusCode::OK, None, None));
 }
 
 #[tokio::test]

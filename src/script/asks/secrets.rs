@@ -112,9 +112,11 @@ impl Asking {
             key: add.key,
             projection: projection(add.property, add.expand),
             cache_ttl: (add.cache_ttl >= 0).then(|| minutes(add.cache_ttl)),
+            prefetch: false,
         };
+        let name = mount.name.clone();
         let added = self.core.arguments.add(bridge.mounts(), mount, add.arguments);
-        added.map(|()| nothing()).map_err(|mount| mounted(&mount.name))
+        if added { Ok(nothing()) } else { Err(mounted(&name)) }
     }
 
     pub(super) async fn dismount(
@@ -146,8 +148,8 @@ impl Asking {
         let arguments = self.core.arguments.get(&name);
         let value = match bridge.vaults().get(&mount.vault) {
             Ok(entry) => {
-                let ttl = mount.cache_ttl.unwrap_or(entry.plan.cache_ttl);
-                self.value(worker, &entry, &mount.key, ttl, &arguments).await?
+                let keep = entry.plan.keep.with_ttl(mount.cache_ttl);
+                self.value(worker, &entry, &mount.key, keep, &arguments).await?
             }
             Err(error) => self.left_over(&mount, &arguments).ok_or_else(|| fault_of(error))?,
         };

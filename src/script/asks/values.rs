@@ -1,14 +1,13 @@
 //! Values: from the cache, or from the vault, in the asking worker.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{Asking, Failure, fault_of, refusal};
 use crate::cache::{Found, Join, Wanted};
 use crate::error::BridgeError;
-use crate::plan::Mount;
+use crate::plan::{Keep, Mount};
 use crate::script::custom::{self, Call};
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
@@ -28,7 +27,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         key: &str,
-        ttl: Duration,
+        keep: Keep,
         arguments: &[Portable],
     ) -> Result<Arc<SecretValue>, Failure> {
         let is_custom = custom::of(entry).is_some();
@@ -37,10 +36,19 @@ impl Asking {
         let join = if is_custom { Join::Never } else { Join::InWorker };
         loop {
             let bridge = self.bridge()?;
-            let wanted =
-                Wanted { store: &entry.store.id, name: &name, detail: false, kept: !ttl.is_zero(), join };
+            let wanted = Wanted {
+                store: &entry.store.id,
+                name: &name,
+                detail: false,
+                kept: !keep.ttl.is_zero(),
+                join,
+            };
             let mut outcome = match bridge.cache().find(wanted, Instant::now()) {
-                Found::Fresh(value) => return Ok(value),
+                Found::Fresh(hit) => return Ok(hit.value),
+                Found::Absent => {
+                    let (vault, key) = (entry.plan.name.clone(), key.to_owned());
+                    return Err(fault_of(BridgeError::NotFound { vault, key }));
+                }
                 Found::Loading(outcome) => outcome,
                 Found::Miss(ticket) => {
                     let loaded = self.value_now(worker, entry, key, arguments).await;
@@ -48,7 +56,13 @@ impl Asking {
                         let shared = loaded
                             .clone()
                             .map_err(|fault| BridgeError::Vault { vault: entry.plan.name.clone(), fault });
-                        bridge.cache().finish(ticket, shared, ttl, Instant::now());
+                        bridge.cache().finish(ticket, shared, &keep, Instant::now());
+                    }
+                    if loaded.is_err()
+                        && !keep.max_stale.is_zero()
+                        && let Some(hit) = bridge.cache().stale(wanted, Instant::now())
+                    {
+                        return Ok(hit.value);
                     }
                     return loaded;
                 }
@@ -151,8 +165,8 @@ impl Asking {
         let name = cached_name(&mount.key, arguments);
         let wanted = Wanted { store: &store, name: &name, detail: false, kept: true, join: Join::Never };
         match self.core.bridge()?.cache().find(wanted, Instant::now()) {
-            Found::Fresh(value) => Some(value),
-            Found::Loading(_) | Found::Miss(_) => None,
+            Found::Fresh(hit) => Some(hit.value),
+            Found::Absent | Found::Loading(_) | Found::Miss(_) => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::imports::{is_imported, search_order};
 use super::{Answer, Asking, Failure, fault_of, no_vault, nothing, refusal};
 use crate::bridge::open_local;
-use crate::plan::{Custom, Extension, SecretSource, Vault, VaultKind};
+use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::session::Block;
@@ -269,7 +269,8 @@ fn plan(
             VaultKind::Extension(extension)
         }
     };
-    Ok(Vault { cache_ttl: minutes(add.cache_ttl), ..Vault::new(add.name.clone(), kind) })
+    let keep = Keep::default().with_ttl(Some(minutes(add.cache_ttl)));
+    Ok(Vault { keep, ..Vault::new(add.name.clone(), kind) })
 }
 
 fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
@@ -365,7 +366,7 @@ fn shown(entry: &Entry) -> Value {
         "vault_name": extension.map(|extension| extension.registered.as_str()),
         "auto_imported": extension.is_some_and(|extension| extension.imported),
         "interval": interval.as_secs() / 60,
-        "cache_ttl": entry.plan.cache_ttl.as_secs() / 60,
+        "cache_ttl": entry.plan.keep.ttl.as_secs() / 60,
         "unlock": entry.password().is_some(),
     })
 }
@@ -427,7 +428,7 @@ mod tests {
         let vault =
             custom(json!({ "blocks": { "read": {}, "unlock": {} }, "unlock": secret(), "cache_ttl": 2 }))
                 .unwrap();
-        assert_eq!(vault.cache_ttl, Duration::from_secs(120));
+        assert_eq!(vault.keep.ttl, Duration::from_secs(120));
     }
 
     #[test]

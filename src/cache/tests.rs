@@ -1,0 +1,301 @@
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn store() -> StoreId {
+    "s".into()
+}
+
+fn value(text: &str) -> Loaded {
+    Ok(Arc::new(SecretValue::string(text)))
+}
+
+fn for_a(ttl: Duration) -> Keep {
+    Keep { ttl, ..Keep::default() }
+}
+
+fn wanted<'a>(store: &'a StoreId, name: &'a str, join: Join) -> Wanted<'a> {
+    Wanted { store, name, detail: false, kept: true, join }
+}
+
+fn find(cache: &Cache, name: &str, now: Instant) -> Found {
+    look(cache, name, Join::Any, now)
+}
+
+fn look(cache: &Cache, name: &str, join: Join, now: Instant) -> Found {
+    cache.find(wanted(&store(), name, join), now)
+}
+
+fn begin(cache: &Cache, name: &str) -> Ticket {
+    begin_at(cache, name, Instant::now())
+}
+
+fn begin_at(cache: &Cache, name: &str, now: Instant) -> Ticket {
+    match find(cache, name, now) {
+        Found::Miss(ticket) => ticket,
+        _ => panic!("a cold key is a miss"),
+    }
+}
+
+fn hit(cache: &Cache, name: &str, now: Instant) -> Option<Hit> {
+    match find(cache, name, now) {
+        Found::Fresh(hit) => Some(hit),
+        _ => None,
+    }
+}
+
+fn fresh(cache: &Cache, name: &str, now: Instant) -> Option<String> {
+    hit(cache, name, now)?.value.as_text().map(str::to_owned)
+}
+
+fn missing() -> Loaded {
+    Err(BridgeError::NotFound { vault: "v".into(), key: "k".into() })
+}
+
+fn failure() -> Loaded {
+    Err(BridgeError::Saturated)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_is_served_until_its_time_is_over() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    cache.finish(begin(&cache, "k"), value("v"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now + MINUTE / 2).as_deref(), Some("v"));
+    assert_eq!(fresh(&cache, "k", now + MINUTE), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_values_time_counts_from_when_it_was_asked_for() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    cache.finish(begin(&cache, "k"), value("v"), &for_a(MINUTE), now + MINUTE / 2);
+    let hit = hit(&cache, "k", now + MINUTE * 3 / 4).unwrap();
+    assert_eq!((hit.freshness.age, hit.freshness.bound), (MINUTE * 3 / 4, MINUTE));
+    assert_eq!(hit.freshness.left(), 15);
+    assert_eq!(fresh(&cache, "k", now + MINUTE), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_begun_before_a_write_is_neither_stored_nor_joined_after_it() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    let old = begin(&cache, "k");
+    assert!(matches!(find(&cache, "k", now), Found::Loading(_)), "before the write it is joined");
+    cache.touched(&store(), "K");
+    let new = begin(&cache, "k");
+    cache.finish(old, value("old"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now), None);
+    cache.finish(new, value("new"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now).as_deref(), Some("new"));
+    cache.touched(&store(), "K");
+    assert_eq!(fresh(&cache, "k", now), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_get_the_one_outcome() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    let ticket = begin(&cache, "k");
+    let Found::Loading(mut waiting) = find(&cache, "k", now) else { panic!("one load") };
+    cache.finish(ticket, value("v"), &Keep::default(), now);
+    let outcome = waiting.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert_eq!(outcome.unwrap().as_text(), Some("v"));
+    assert_eq!(fresh(&cache, "k", now), None, "no time to live, no value kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_given_up_is_begun_again() {
+    let cache = Cache::default();
+    drop(begin(&cache, "k"));
+    begin(&cache, "k");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_the_exact_type_neither_gets_nor_joins_a_value_without_it() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    let exact = Wanted { detail: true, ..wanted(&store, "k", Join::Any) };
+    let rough = begin(&cache, "k");
+    let Found::Miss(own) = cache.find(exact, now) else { panic!("it joins no load without the type") };
+    cache.finish(rough, value("rough"), &for_a(MINUTE), now);
+    assert!(!matches!(cache.find(exact, now), Found::Fresh(_)), "nor does it get its value");
+    cache.finish(own, value("exact"), &for_a(MINUTE), now);
+    let Found::Fresh(hit) = cache.find(exact, now) else { panic!("a load with the type was kept") };
+    assert_eq!(hit.value.as_text(), Some("exact"));
+    assert_eq!(fresh(&cache, "k", now).as_deref(), Some("exact"), "which will do for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_a_worker_joins_no_load_that_may_wait_for_one() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    let queued = begin(&cache, "k");
+    let Found::Miss(own) = look(&cache, "k", Join::InWorker, now) else { panic!("its own load") };
+    assert!(matches!(look(&cache, "k", Join::InWorker, now), Found::Loading(_)));
+    assert!(matches!(look(&cache, "k", Join::Any, now), Found::Loading(_)));
+    let Found::Miss(_) = look(&cache, "k", Join::Never, now) else { panic!("its own load") };
+    cache.finish(queued, value("v"), &for_a(MINUTE), now);
+    cache.finish(own, value("v"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now).as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_spelling_never_gets_the_value() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    cache.finish(begin(&cache, "Key"), value("v"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "key", now), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_bounded_in_number() {
+    let cache = Cache::new(CacheLimits { max_entries: 100, ..CacheLimits::default() });
+    let now = Instant::now();
+    for n in 0..150 {
+        let ttl = MINUTE + Duration::from_secs(n);
+        cache.finish(begin(&cache, &format!("k{n}")), value("v"), &for_a(ttl), now);
+    }
+    assert_eq!(cache.usage().entries, 100);
+    assert_eq!(fresh(&cache, "k0", now), None, "those nearest to their end went");
+    assert_eq!(fresh(&cache, "k149", now).as_deref(), Some("v"));
+    cache.touched_all(&store());
+    assert_eq!((cache.usage().entries, cache.usage().bytes), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_bounded_in_bytes_and_keeps_nothing_larger_than_all() {
+    let cache = Cache::new(CacheLimits { max_bytes: 10_000, ..CacheLimits::default() });
+    let now = Instant::now();
+    for n in 0..20 {
+        let ttl = MINUTE + Duration::from_secs(n);
+        cache.finish(begin(&cache, &format!("k{n}")), value(&"x".repeat(1000)), &for_a(ttl), now);
+        assert!(cache.usage().bytes <= 10_000);
+    }
+    assert!(fresh(&cache, "k0", now).is_none() && fresh(&cache, "k19", now).is_some());
+    cache.finish(begin(&cache, "large"), value(&"x".repeat(10_001)), &for_a(MINUTE), now);
+    assert!(fresh(&cache, "large", now).is_none());
+    assert!(fresh(&cache, "k19", now).is_some(), "and it pushes nothing out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_dropped_at_the_tick() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    cache.finish(begin(&cache, "k"), value("v"), &for_a(MINUTE), now);
+    cache.expire(now + MINUTE / 2);
+    assert_eq!(cache.usage().entries, 1);
+    cache.expire(now + MINUTE);
+    assert_eq!(cache.usage().entries, 0);
+    assert!(cache.state().keys.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_may_be_served_beyond_its_time_where_the_vault_fails() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    let keep = Keep { max_stale: MINUTE, ..for_a(MINUTE) };
+    cache.finish(begin(&cache, "k"), value("v"), &keep, now);
+    let later = now + MINUTE * 3 / 2;
+    cache.expire(later);
+    cache.finish(begin_at(&cache, "k", later), failure(), &keep, later);
+    let stale = cache.stale(wanted(&store, "k", Join::Any), later).unwrap();
+    assert_eq!(stale.value.as_text(), Some("v"));
+    assert!(stale.freshness.is_stale() && stale.freshness.left() < 0);
+    assert_eq!(fresh(&cache, "k", later), None, "the next one asks the vault again");
+    assert!(cache.stale(wanted(&store, "k", Join::Any), now + MINUTE * 2).is_none(), "within its bound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_ends_with_a_write_and_with_the_vaults_word_that_it_is_gone() {
+    let (now, store) = (Instant::now(), store());
+    let keep = Keep { max_stale: MINUTE * 60, ..for_a(MINUTE) };
+    let later = now + MINUTE * 2;
+    for gone in [true, false] {
+        let cache = Cache::default();
+        cache.finish(begin(&cache, "k"), value("v"), &keep, now);
+        if gone {
+            cache.finish(begin_at(&cache, "k", later), missing(), &keep, later);
+        } else {
+            cache.touched(&store, "k");
+        }
+        assert!(cache.stale(wanted(&store, "k", Join::Any), later).is_none(), "{gone}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_there_is_no_such_secret_is_known_for_a_short_time() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    cache.finish(begin(&cache, "k"), missing(), &for_a(MINUTE), now);
+    assert!(matches!(find(&cache, "k", now), Found::Absent));
+    assert!(matches!(find(&cache, "k", now + Keep::NEGATIVE_TTL), Found::Miss(_)));
+    cache.finish(begin(&cache, "other"), missing(), &for_a(MINUTE), now);
+    cache.touched(&store, "other");
+    assert!(matches!(find(&cache, "other", now), Found::Miss(_)), "a write ends it at once");
+    cache.finish(begin(&cache, "third"), missing(), &Keep::default(), now);
+    assert!(matches!(find(&cache, "third", now), Found::Miss(_)), "without a cache it is not known at all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_its_end_a_value_is_loaded_again_by_one() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    let keep = Keep { refresh_ahead: MINUTE / 4, ..for_a(MINUTE) };
+    cache.finish(begin(&cache, "k"), value("old"), &keep, now);
+    assert!(!hit(&cache, "k", now + MINUTE / 2).unwrap().refresh);
+    let near = now + MINUTE * 4 / 5;
+    assert!(hit(&cache, "k", near).unwrap().refresh);
+    let ticket = cache.ahead(wanted(&store, "k", Join::Any), near).unwrap();
+    assert!(cache.ahead(wanted(&store, "k", Join::Any), near).is_none(), "one load is enough");
+    assert_eq!(fresh(&cache, "k", near).as_deref(), Some("old"), "nobody waits for it");
+    cache.finish(ticket, value("new"), &keep, near);
+    assert_eq!(fresh(&cache, "k", now + MINUTE).as_deref(), Some("new"));
+    let write = cache.ahead(wanted(&store, "k", Join::Any), near).unwrap();
+    cache.touched(&store, "k");
+    cache.finish(write, value("older than the write"), &keep, near);
+    assert_eq!(fresh(&cache, "k", near), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_must_be_new_is_loaded_for_its_caller_and_kept_for_the_others() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    cache.finish(begin(&cache, "k"), value("old"), &for_a(MINUTE), now);
+    let Found::Miss(under_way) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Any) }, now)
+    else {
+        panic!("no kept value")
+    };
+    let Found::Miss(own) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Never) }, now) else {
+        panic!("no load that began before")
+    };
+    drop(under_way);
+    cache.finish(own, value("new"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now).as_deref(), Some("new"));
+}
+
+/// The rule of the head of this module, with readers and a writer on threads of their own: no read that begins
+/// after a write was acknowledged gives an older value.
+#[test]
+fn readers_on_other_threads_never_see_a_value_older_than_an_acknowledged_write() {
+    use std::sync::atomic::AtomicBool;
+    let (cache, vault, acknowledged) = (Cache::default(), AtomicU64::new(0), AtomicU64::new(0));
+    let (reads, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let floor = acknowledged.load(Ordering::SeqCst);
+                    let seen = match find(&cache, "k", Instant::now()) {
+                        Found::Fresh(hit) => hit.value.as_text().unwrap().parse::<u64>().unwrap(),
+                        Found::Miss(ticket) => {
+                            let now = vault.load(Ordering::SeqCst);
+                            cache.finish(ticket, value(&now.to_string()), &for_a(MINUTE), Instant::now());
+                            now
+                        }
+                        Found::Absent | Found::Loading(_) => continue,
+                    };
+                    reads.fetch_add(1, Ordering::Relaxed);
+                    assert!(seen >= floor, "read {seen} after {floor} was acknowledged");
+                }
+            });
+        }
+        let mut written = 0;
+        while written < 3000 || reads.load(Ordering::Relaxed) < 3000 {
+            written += 1;
+            vault.store(written, Ordering::SeqCst);
+            cache.touched(&store(), "k");
+            acknowledged.store(written, Ordering::SeqCst);
+            std::thread::yield_now();
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+}
