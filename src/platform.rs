@@ -175,6 +175,13 @@ pub fn started(pid: u32) -> Option<u64> {
     system::started(pid)
 }
 
+/// Ends this program at once, as a kill from outside does: nothing is flushed, and no exit code is chosen.
+/// For tests of what that leaves behind.
+#[cfg(feature = "fake-pwsh")]
+pub fn kill_self() -> ! {
+    system::kill_self()
+}
+
 // === places and names ===
 
 /// A folder for short-lived private files, in memory where there is one.

@@ -194,4 +194,5 @@ fn is_rebound(head: &Head) -> bool {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -218,4 +218,5 @@ impl From<io::Error> for BindErrorKind {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

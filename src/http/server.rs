@@ -331,4 +331,5 @@ async fn handle(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -100,6 +100,12 @@ impl Group {
     }
 }
 
+#[cfg(feature = "fake-pwsh")]
+pub(super) fn kill_self() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    std::process::abort()
+}
+
 pub(super) fn user_tag() -> String {
     getuid().as_raw().to_string()
 }

@@ -91,6 +91,14 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     Group::spawn(command)
 }
 
+#[cfg(feature = "fake-pwsh")]
+pub(super) fn kill_self() -> ! {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+    // SAFETY: the pseudo handle is always good.
+    unsafe { TerminateProcess(GetCurrentProcess(), group::KILLED) };
+    std::process::abort()
+}
+
 pub(super) fn runtime_folder() -> PathBuf {
     std::env::temp_dir()
 }

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 /// What a program that was killed ends with.
-const KILLED: u32 = 137;
+pub(super) const KILLED: u32 = 137;
 
 pub(in crate::platform) struct Group(OwnedHandle);
 
