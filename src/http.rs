@@ -1,13 +1,14 @@
-//! The HTTP front, in two layers.
+//! The HTTP front, in layers.
 //!
 //! The *door* ([`Door`], [`Service`]) listens, reads requests within their limits and writes replies. It
-//! knows nothing of secrets. The *native service* ([`Native`]) is one [`Service`]: it checks the caller,
-//! finds the route and asks the bridge.
+//! knows nothing of secrets. The *gate* ([`Gate`]) is what it brings them to: it says who calls
+//! ([`crate::access`]), and has a [`Site`] behind it. The *native site* ([`Native`]) finds the route and asks
+//! the bridge; a script's is [`crate::script::serve`].
 //!
 //! ```text
-//! listener ─► stream ─► server ─► Service::admit ─► body ─► Service::answer
-//!                                       │                         │
-//!                                  auth, route              form, value ─► bridge ─► respond
+//! listener ─► stream ─► server ─► gate ─► Site::permit ─► body ─► Site::answer
+//!                                  │           │                       │
+//!                                access      route               form, value ─► bridge ─► respond
 //! ```
 //!
 //! What the door promises:
@@ -20,10 +21,10 @@
 //!   the answers carry `Connection: close`.
 
 mod audit;
-pub mod auth;
 mod body;
 pub mod bounds;
 pub mod form;
+mod gate;
 mod json;
 mod listener;
 mod message;
@@ -39,8 +40,10 @@ mod testing;
 mod tls;
 pub mod value;
 
+pub use gate::{Gate, Site};
 pub use listener::{Address, BindError, BindErrorKind, Door};
-pub use message::{BoxFuture, DoorFault, Head, Peer, Reply, Request, Service};
+pub use message::{Admitted, BoxFuture, Head, Peer, Reply, Request, Service};
 pub use native::{Native, Secrets};
+pub use respond::{DoorFault, Problem};
 pub use server::{Drained, serve_connection};
 pub use tls::TlsError;

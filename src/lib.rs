@@ -3,7 +3,7 @@
 //! The way of one request:
 //!
 //! ```text
-//! http ─► guard ─► route ─► mount ─► cache ─► vault ─► lane ─► pool ─► worker ─► pwsh
+//! http ─► gate ─► route ─► mount ─► cache ─► vault ─► lane ─► pool ─► worker ─► pwsh
 //! ```
 //!
 //! A [`plan::Plan`] comes from a TOML file ([`config`]) or from a PowerShell script ([`script`]); a
@@ -52,12 +52,13 @@
 //! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
 //! - Errors of PowerShell are told apart by id and type, never by message ([`vault::session`]).
 
+pub mod access;
 pub mod audit;
 pub mod bridge;
 pub mod cache;
-pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod exit;
@@ -74,8 +75,7 @@ pub mod pwsh;
 pub mod registry;
 pub mod script;
 pub mod secret;
-pub mod serve;
-pub mod shutdown;
+pub mod server;
 pub mod store;
 pub mod vault;
 pub mod worker;
@@ -93,21 +93,16 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
     if let Err(error) = logging::start(&cli.global.log, cli.global.log_format) {
         return fail(&error, exit::Exit::Usage);
     }
-    match &cli.command {
-        cli::Command::Check(arguments) => check::check(arguments),
-        cli::Command::Serve(arguments) => in_runtime(async {
-            match serve::serve(&cli.global, arguments).await {
-                Ok(()) => exit::Exit::Ok,
-                Err(error) => fail(&error, error.exit()),
-            }
-        }),
-        cli::Command::Run(arguments) => in_runtime(async {
-            match script::command::command(&cli.global, arguments).await {
-                Ok(()) => exit::Exit::Ok,
-                Err(error) => fail(&error, error.exit()),
-            }
-        }),
-    }
+    let (global, command) = (&cli.global, &cli.command);
+    let work = async {
+        match command {
+            cli::Command::Check(arguments) => return commands::check::check(arguments),
+            cli::Command::Serve(arguments) => commands::serve::serve(global, arguments).await,
+            cli::Command::Run(arguments) => commands::run::run(global, arguments).await,
+        }
+        .map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
+    };
+    in_runtime(work)
 }
 
 fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {

@@ -33,7 +33,6 @@ use settings::Settings;
 use state::{MountArguments, State};
 
 pub mod asks;
-pub mod command;
 mod custom;
 pub mod endpoint;
 pub mod json;

@@ -5,8 +5,8 @@
 
 use hyper::StatusCode;
 
-use super::auth::Caller;
 use super::message::Head;
+use crate::access::Caller;
 
 /// The log target.
 pub const TARGET: &str = "audit";
@@ -22,7 +22,7 @@ pub(super) struct Subject<'a> {
 /// Writes the line.
 pub(super) fn record(
     head: &Head,
-    caller: Caller,
+    caller: &Caller,
     pattern: &str,
     subject: Subject<'_>,
     outcome: &'static str,

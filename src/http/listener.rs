@@ -157,7 +157,7 @@ impl Bound {
             }
             Bound::Unix(listener) => {
                 let (stream, who) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::Unix { uid: who.uid, pid: who.pid }))
+                Ok((Box::new(stream), Peer::Unix { uid: who.uid, gid: who.gid, pid: who.pid }))
             }
         }
     }

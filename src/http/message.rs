@@ -10,21 +10,32 @@ use hyper::ext::ReasonPhrase;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use super::respond::Problem;
+use crate::access::Caller;
+
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What answers requests.
+/// What the door brings requests to.
 pub trait Service: Send + Sync + 'static {
-    /// Looks at a request's head before its body is read. An `Err` is the answer, and the body is not
-    /// read at all.
-    fn admit(&self, head: &Head) -> Result<(), Box<Reply>>;
+    /// Looks at a request's head before its body is read: who calls, and whether they may. An `Err` is the
+    /// answer, and the body is not read at all.
+    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>>;
 
     /// Answers a request that was admitted. It runs to its end even if the client goes away, and has to
     /// keep to [`Head::deadline`] by itself.
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply>;
 
     /// The answer to a request that the door itself could not bring through.
-    fn fault(&self, head: &Head, fault: DoorFault) -> Reply;
+    fn refuse(&self, head: &Head, problem: &Problem) -> Reply;
+}
+
+/// Leave to go on, held until the request is answered.
+pub struct Admitted {
+    /// Who calls.
+    pub caller: Caller,
+    /// The service whose rule it was, where another may be in force by the time of the answer.
+    pub by: Option<Arc<dyn Service>>,
 }
 
 /// A request's head.
@@ -60,6 +71,8 @@ pub struct Request {
     pub head: Arc<Head>,
     /// Its whole body. The buffer is wiped when the last handle is dropped.
     pub body: Bytes,
+    /// Who was let in with it.
+    pub admitted: Admitted,
 }
 
 /// An answer.
@@ -83,22 +96,18 @@ pub enum Peer {
     Unix {
         /// Its user, as the kernel says.
         uid: Option<u32>,
+        /// Its user's first group.
+        gid: Option<u32>,
         /// Its process id, where the kernel says.
         pid: Option<i32>,
     },
 }
 
-/// Why the door could not bring a request through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DoorFault {
-    /// The body did not arrive before the deadline: 408.
-    BodySlow,
-    /// The body is larger than this many bytes: 413.
-    BodyTooLarge(usize),
-    /// The body ended early or its framing is wrong: 400.
-    BodyBroken,
-    /// The service panicked: 500.
-    Panicked,
+impl Admitted {
+    /// Leave for that caller.
+    pub fn new(caller: Caller) -> Admitted {
+        Admitted { caller, by: None }
+    }
 }
 
 // === impl Peer ===
@@ -117,7 +126,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Tcp(address) => address.fmt(f),
-            Peer::Unix { uid, pid } => {
+            Peer::Unix { uid, pid, .. } => {
                 f.write_str("unix")?;
                 uid.map_or(Ok(()), |uid| write!(f, " uid={uid}"))?;
                 pid.map_or(Ok(()), |pid| write!(f, " pid={pid}"))
@@ -131,6 +140,12 @@ impl fmt::Display for Peer {
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Head(#{} {} {} from {})", self.id, self.method, self.path, self.peer)
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Admitted({})", self.caller)
     }
 }
 

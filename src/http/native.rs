@@ -12,14 +12,15 @@ use hyper::header::{AGE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::audit::{self, Subject};
-use super::auth::{self, Caller, Token};
-use super::message::{BoxFuture, DoorFault, Head, Reply, Request, Service};
+use super::gate::Site;
+use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
 use super::respond::{self, Problem};
 use super::route::{Found, RouteError, Routes, Scope, Target};
 pub use super::secrets::Secrets;
 use super::value::{self, Format};
 use super::{bounds, form};
+use crate::access::Caller;
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
@@ -41,7 +42,6 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 #[derive(Debug)]
 pub struct Native<S = Bridge> {
     secrets: S,
-    token: Option<Token>,
     default_vault: Option<String>,
     routes: Routes,
 }
@@ -61,39 +61,25 @@ impl From<Reply> for Shown {
 /// One request that was let in.
 struct Call<'a> {
     head: &'a Head,
-    caller: Caller,
+    caller: &'a Caller,
     found: Found<'a>,
 }
 
 // === impl Native ===
 
 impl<S: Secrets> Native<S> {
-    /// A service for the bridge's plan. Without a token anyone who can connect may call.
+    /// A site for the bridge's plan, to be put behind a [`Gate`](super::Gate).
     ///
     /// `default_vault` is the friendly name of the vault under `/secrets`. The routes are those of the
     /// plan at this moment; a changed plan needs a new service.
-    pub fn new(
-        secrets: S,
-        token: Option<Token>,
-        default_vault: Option<String>,
-    ) -> Result<Native<S>, RouteError> {
+    pub fn new(secrets: S, default_vault: Option<String>) -> Result<Native<S>, RouteError> {
         let routes = Routes::build(&secrets.plan(), default_vault.is_some())?;
-        Ok(Native { secrets, token, default_vault, routes })
-    }
-
-    /// Lets a request in. The caller is judged before the route, so that routes cannot be probed.
-    fn pass<'a>(&'a self, head: &'a Head) -> Result<Call<'a>, Problem> {
-        let found = self.routes.find(&head.method, &head.path);
-        let caller = match (auth::check(self.token.as_ref(), head), &found) {
-            (Ok(caller), _) => Some(caller),
-            (Err(_), Ok(found)) if found.target.is_public() => None,
-            (Err(problem), _) => return Err(problem),
-        };
-        Ok(Call { head, caller: caller.unwrap_or(Caller::Stranger), found: found? })
+        Ok(Native { secrets, default_vault, routes })
     }
 
     async fn run(&self, request: &Request) -> Result<Reply, Problem> {
-        let call = self.pass(&request.head)?;
+        let found = self.routes.find(&request.head.method, &request.head.path)?;
+        let call = Call { head: &request.head, caller: &request.admitted.caller, found };
         let plan = self.secrets.plan();
         match call.found.target {
             Target::Health => Ok(self.health(call.caller)),
@@ -128,12 +114,12 @@ impl<S: Secrets> Native<S> {
 
 impl<S: Secrets> Native<S> {
     /// Strangers learn whether it serves; the rest is for callers.
-    fn health(&self, caller: Caller) -> Reply {
+    fn health(&self, caller: &Caller) -> Reply {
         let health = self.secrets.health();
         let mut shown = Map::new();
         shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
         shown.insert("ready".to_owned(), json!(health.ready));
-        if caller != Caller::Stranger
+        if *caller != Caller::Stranger
             && let Ok(Value::Object(all)) = serde_json::to_value(&health)
         {
             shown.extend(all);
@@ -375,11 +361,15 @@ impl Call<'_> {
     }
 }
 
-// === impl Service ===
+// === impl Site ===
 
-impl<S: Secrets> Service for Native<S> {
-    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        self.pass(head).map(|_| ()).map_err(|problem| Box::new(refuse(head, &problem)))
+impl<S: Secrets> Site for Native<S> {
+    fn is_public(&self, head: &Head) -> bool {
+        self.routes.find(&head.method, &head.path).is_ok_and(|found| found.target.is_public())
+    }
+
+    fn permit(&self, head: &Head, _: &Caller) -> Result<(), Problem> {
+        self.routes.find(&head.method, &head.path).map(drop)
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -389,18 +379,12 @@ impl<S: Secrets> Service for Native<S> {
         })
     }
 
-    fn fault(&self, _: &Head, fault: DoorFault) -> Reply {
-        respond::problem(&Problem::Door(fault))
+    fn refuse(&self, head: &Head, caller: &Caller, problem: &Problem) -> Reply {
+        if matches!(problem, Problem::Access(_)) {
+            audit::record(head, caller, "", Subject::default(), problem.code(), problem.status());
+        }
+        respond::problem(problem)
     }
-}
-
-/// The answer to a caller or a route that does not pass.
-fn refuse(head: &Head, problem: &Problem) -> Reply {
-    if matches!(problem, Problem::NoToken | Problem::WrongToken | Problem::Browser) {
-        let nothing = Subject::default();
-        audit::record(head, Caller::Stranger, "", nothing, problem.code(), problem.status());
-    }
-    respond::problem(problem)
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 
 use super::bounds::Bound;
 use super::form::BodyError;
-use super::message::{DoorFault, Reply};
+use super::message::Reply;
+use crate::access::Refusal;
 use crate::error::BridgeError;
 
 /// The media type of JSON answers.
@@ -29,15 +30,9 @@ const MAX_MESSAGE: usize = 500;
 /// Why a request is answered without, or instead of, the bridge.
 #[derive(Debug, Error)]
 pub enum Problem {
-    /// No bearer token.
-    #[error("a bearer token is needed")]
-    NoToken,
-    /// Not the token.
-    #[error("the bearer token is not right")]
-    WrongToken,
-    /// A web page without a token.
-    #[error("requests from web pages are refused without a token")]
-    Browser,
+    /// The caller is not let in.
+    #[error(transparent)]
+    Access(#[from] Refusal),
     /// No such route.
     #[error("there is no such route")]
     UnknownRoute,
@@ -71,6 +66,19 @@ pub enum Problem {
     /// The door's.
     #[error("{}", door_message(*.0))]
     Door(DoorFault),
+}
+
+/// Why the door could not bring a request through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorFault {
+    /// The body did not arrive before the deadline: 408.
+    BodySlow,
+    /// The body is larger than this many bytes: 413.
+    BodyTooLarge(usize),
+    /// The body ended early or its framing is wrong: 400.
+    BodyBroken,
+    /// The service panicked: 500.
+    Panicked,
 }
 
 // === replies ===
@@ -109,28 +117,33 @@ pub fn problem(problem: &Problem) -> Reply {
         Problem::Options { .. } => empty(status),
         _ => json(status, &ErrorBody::of(problem)),
     };
+    fields(problem, &mut reply.headers);
+    reply
+}
+
+/// The header fields that go with a problem's status, whatever its body looks like.
+pub fn fields(problem: &Problem, headers: &mut HeaderMap) {
     match problem {
-        Problem::NoToken => {
-            reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"secretbridge\""));
+        Problem::Access(Refusal::NoToken) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"secretbridge\""));
         }
-        Problem::WrongToken => {
+        Problem::Access(Refusal::WrongToken) => {
             let challenge = "Bearer realm=\"secretbridge\", error=\"invalid_token\"";
-            reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         Problem::Method { allow } | Problem::Options { allow } => {
             // Made of method names, which are header text.
-            HeaderValue::from_str(allow).into_iter().for_each(|allow| _ = reply.headers.insert(ALLOW, allow));
+            HeaderValue::from_str(allow).into_iter().for_each(|allow| _ = headers.insert(ALLOW, allow));
         }
         Problem::Bridge(error) => {
             if let Some(wait) = retry_after(error) {
                 // Rounded up: a client that comes back early is refused again.
                 let seconds = wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u32;
-                reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
         }
         _ => {}
     }
-    reply
 }
 
 #[derive(Serialize)]
@@ -174,8 +187,8 @@ impl Problem {
     /// The status of its reply.
     pub fn status(&self) -> StatusCode {
         match self {
-            Problem::NoToken | Problem::WrongToken => StatusCode::UNAUTHORIZED,
-            Problem::Browser => StatusCode::FORBIDDEN,
+            Problem::Access(Refusal::NoToken | Refusal::WrongToken) => StatusCode::UNAUTHORIZED,
+            Problem::Access(Refusal::Browser) => StatusCode::FORBIDDEN,
             Problem::UnknownRoute => StatusCode::NOT_FOUND,
             Problem::BadPath | Problem::Body(_) => StatusCode::BAD_REQUEST,
             Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -191,9 +204,7 @@ impl Problem {
     /// A short stable word.
     pub fn code(&self) -> &'static str {
         match self {
-            Problem::NoToken => "token_missing",
-            Problem::WrongToken => "token_wrong",
-            Problem::Browser => "browser_refused",
+            Problem::Access(refusal) => refusal.code(),
             Problem::UnknownRoute => "unknown_route",
             Problem::BadPath => "bad_path",
             Problem::Method { .. } => "method_not_allowed",
@@ -212,10 +223,7 @@ impl Problem {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Problem::NoToken | Problem::WrongToken => {
-                "send 'Authorization: Bearer TOKEN'; the server's start says where the token is kept"
-            }
-            Problem::Browser => "call it from a program, under localhost or an IP address, or set a token",
+            Problem::Access(refusal) => refusal.hint(),
             Problem::UnknownRoute => "routes are in the configuration; a trailing slash and case count",
             Problem::BadPath => "encode the name as UTF-8, then with percent signs; a slash is %2F",
             Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
@@ -341,7 +349,9 @@ mod tests {
 
     #[test]
     fn every_reply_forbids_caching_and_names_the_server() {
-        for reply in [empty(StatusCode::OK), super::problem(&Problem::NoToken), json(StatusCode::OK, &1)] {
+        for reply in
+            [empty(StatusCode::OK), super::problem(&Refusal::NoToken.into()), json(StatusCode::OK, &1)]
+        {
             assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
             assert_eq!(reply.headers[SERVER], "secretbridge");
         }
@@ -350,8 +360,8 @@ mod tests {
 
     #[test]
     fn a_missing_token_and_a_wrong_one_are_challenged() {
-        for problem in [Problem::NoToken, Problem::WrongToken] {
-            let reply = super::problem(&problem);
+        for refusal in [Refusal::NoToken, Refusal::WrongToken] {
+            let reply = super::problem(&refusal.into());
             assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
             assert!(reply.headers[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer "));
         }

@@ -26,7 +26,8 @@ use tokio_util::task::TaskTracker;
 
 use super::body;
 use super::listener::{Door, Entry};
-use super::message::{DoorFault, Head, Peer, Reply, Request, Service};
+use super::message::{Head, Peer, Reply, Request, Service};
+use super::respond::{DoorFault, Problem};
 use super::stream::{Duplex, Guarded, Unread};
 use crate::plan::Limits;
 
@@ -296,7 +297,7 @@ async fn exchange(
         Ok(reply) => reply,
         Err(_) => {
             tracing::error!(request = head.id, method = %head.method, path = head.path, "a handler panicked");
-            shared.service.fault(&head, DoorFault::Panicked)
+            shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked))
         }
     };
     if shared.is_leaving() {
@@ -313,17 +314,20 @@ async fn exchange(
 
 async fn handle(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread: Unread) -> Reply {
     let service = &shared.service;
-    if let Err(reply) = service.admit(&head) {
-        if !incoming.is_end_stream() {
-            unread.mark();
+    let admitted = match service.admit(&head).await {
+        Ok(admitted) => admitted,
+        Err(reply) => {
+            if !incoming.is_end_stream() {
+                unread.mark();
+            }
+            return *reply;
         }
-        return *reply;
-    }
+    };
     match body::collect(incoming, shared.limits.max_body, head.deadline).await {
-        Ok(body) => service.answer(Request { head, body }).await,
+        Ok(body) => service.answer(Request { head, body, admitted }).await,
         Err(fault) => {
             unread.mark();
-            let mut reply = service.fault(&head, fault);
+            let mut reply = service.refuse(&head, &Problem::Door(fault));
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             reply
         }

@@ -10,8 +10,9 @@ use hyper::{HeaderMap, Method, Version};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 
-use super::message::{Head, Peer, Request};
+use super::message::{Admitted, Head, Peer, Request};
 use super::native::Secrets;
+use crate::access::Caller;
 use crate::bridge::{Answer, Health, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
@@ -42,7 +43,8 @@ pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) ->
 }
 
 pub(super) fn request(head: Head, body: impl Into<Bytes>) -> Request {
-    Request { head: Arc::new(head), body: body.into() }
+    let admitted = Admitted::new(Caller::Anyone);
+    Request { head: Arc::new(head), body: body.into(), admitted }
 }
 
 /// Name as written, value, metadata.

@@ -1,28 +1,19 @@
-//! `secretbridge run`: a worker declares, then the pool serves.
-//!
-//! ```text
-//! planning worker ─► plan ─► pool of -Threads workers ─► endpoints ─► serve ─► drain ─► unregister ─► stop
-//! ```
+//! Runs a script in a worker of its own until it has declared everything.
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::asks::Asking;
 use super::asks::imports::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
-use super::serve::ScriptService;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
-use crate::http::auth::{Token, TokenError};
-use crate::http::{BindError, Door, Drained};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Op};
 use crate::pwsh::{self, Folder};
@@ -48,8 +39,6 @@ pub struct RunOptions {
     pub no_lift: bool,
     /// `--loopback`.
     pub loopback: bool,
-    /// `--token-file`.
-    pub token_file: Option<PathBuf>,
     /// Limits of requests, where the script says nothing.
     pub limits: Limits,
 }
@@ -65,9 +54,6 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The token file does not do.
-    #[error("--token-file: {0}")]
-    Token(TokenError),
     /// No pwsh, no folder, no workers.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -88,9 +74,6 @@ pub enum RunError {
         "the script declares no endpoint (hint: Add-PodeEndpoint -Address localhost -Port 8080 -Protocol Http)"
     )]
     NoEndpoint,
-    /// An endpoint could not be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
     /// It was stopped before it served.
     #[error("stopped before the script was served")]
     Stopped,
@@ -100,19 +83,6 @@ pub enum RunError {
 pub struct Declared {
     core: Arc<Core>,
     bridge: Bridge,
-}
-
-/// A script about to serve.
-pub struct Ready {
-    declared: Declared,
-    door: Door,
-    token: Option<Token>,
-    /// What the administrator should know: an address, its routes, the remedy.
-    pub warning: Option<String>,
-    /// Where it can be reached.
-    pub addresses: Vec<String>,
-    /// The script asked for no words at the start.
-    pub quiet: bool,
 }
 
 #[derive(Serialize)]
@@ -184,6 +154,16 @@ impl Declared {
         &self.core
     }
 
+    /// The bridge that serves it.
+    pub fn bridge(&self) -> &Bridge {
+        &self.bridge
+    }
+
+    /// The limits of requests, with those of the script.
+    pub fn limits(&self) -> Limits {
+        self.core.settings.limits(self.core.options.limits.clone())
+    }
+
     /// What was declared, to be shown.
     pub fn outline(&self) -> Outline {
         Outline::of(&self.core)
@@ -235,34 +215,6 @@ impl Declared {
         worker.call_asking(Op::Invoke(raw), until, Some(&mut asking)).await
     }
 
-    /// Binds the endpoints and starts the workers.
-    pub async fn ready(self, options: &RunOptions) -> Result<Ready, RunError> {
-        match self.prepare(options).await {
-            Ok((door, token)) => {
-                let warning = if token.is_none() { warning(&self.core) } else { None };
-                let addresses = door.addresses().iter().map(ToString::to_string).collect();
-                let quiet = self.core.settings.is_quiet();
-                Ok(Ready { declared: self, door, token, warning, addresses, quiet })
-            }
-            Err(error) => {
-                self.bridge.stop(Duration::ZERO).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn prepare(&self, options: &RunOptions) -> Result<(Door, Option<Token>), RunError> {
-        let token = options.token_file.as_deref().map(Token::load).transpose().map_err(RunError::Token)?;
-        let listeners = self.core.endpoints.listeners();
-        if listeners.is_empty() {
-            return Err(RunError::NoEndpoint);
-        }
-        // Before the workers, which take longer than to find a port taken.
-        let door = Door::bind(&listeners)?;
-        self.start_workers().await?;
-        Ok((door, token))
-    }
-
     /// Starts as many workers as the script asked for.
     pub async fn start_workers(&self) -> Result<(), RunError> {
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
@@ -276,46 +228,6 @@ impl Declared {
     }
 }
 
-impl Ready {
-    /// Serves until `shutdown`, or until the script closes the server; then drains, unregisters and stops.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Ready { declared, door, token, .. } = self;
-        let limits = declared.core.settings.limits(declared.core.options.limits.clone());
-        let service = Arc::new(ScriptService::new(declared.core.clone(), token));
-        let stop = CancellationToken::new();
-        let mut serving = pin!(door.serve(service, &limits, stop.cancelled()));
-        tokio::select! {
-            drained = &mut serving => return drained,
-            () = shutdown => {}
-            () = declared.core.closing.cancelled() => {}
-        }
-        stop.cancel();
-        declared.bridge.stop_after(serving, limits.drain).await
-    }
-}
-
-/// Declares, binds, serves: the whole of `run`. `announce` is told when it serves.
-pub async fn run(
-    options: RunOptions,
-    shutdown: impl Future<Output = ()>,
-    announce: impl FnOnce(&Ready),
-) -> Result<Drained, RunError> {
-    let mut shutdown = Box::pin(shutdown);
-    let starting = async {
-        let declared = declare(&options).await?;
-        declared.ready(&options).await
-    };
-    let ready = tokio::select! {
-        ready = starting => ready?,
-        () = &mut shutdown => return Err(RunError::Stopped),
-    };
-    if let Some(warning) = &ready.warning {
-        tracing::warn!("{warning}");
-    }
-    announce(&ready);
-    Ok(ready.serve(shutdown).await)
-}
-
 /// Brings our module of Pode's commands into a worker.
 fn pode_module(folder: &Folder) -> InitScript {
     let path = folder.path().join("Pode").join("Pode.psd1");
@@ -324,7 +236,7 @@ fn pode_module(folder: &Folder) -> InitScript {
 }
 
 /// One warning, where another host reaches secrets without showing who it is.
-pub(super) fn warning(core: &Core) -> Option<String> {
+pub(crate) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
     let reachable = |route: &super::route::Route| {
         let named = route.endpoint.as_deref();

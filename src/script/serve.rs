@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
-use hyper::http::header::{ACCEPT, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER, WWW_AUTHENTICATE};
+use hyper::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::Core;
@@ -13,10 +13,11 @@ use super::lift::{self, Lift};
 use super::page::{Exception, Form, Page, Wishes};
 use super::route::{Found, Route, decoded};
 use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
+use crate::access::Caller;
 use crate::error::BridgeError;
-use crate::http::auth::{self, Token};
 use crate::http::bounds::{self, Bound};
-use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
+use crate::http::respond;
+use crate::http::{BoxFuture, Head, Problem, Reply, Request, Site};
 use crate::secret::{self, SecretValue};
 
 /// The name that a script's clients saw.
@@ -25,11 +26,8 @@ const SERVER_NAME: HeaderValue = HeaderValue::from_static("Pode");
 /// Unique for each request.
 const CONTEXT_ID: HeaderName = HeaderName::from_static("x-pode-contextid");
 
-/// A script behind the door.
-pub struct ScriptService {
-    core: Arc<Core>,
-    token: Option<Token>,
-}
+/// A script, to be put behind a gate.
+pub struct ScriptSite(Arc<Core>);
 
 /// One request on its way.
 struct Exchange<'a> {
@@ -41,47 +39,40 @@ struct Exchange<'a> {
     context: String,
 }
 
-impl ScriptService {
-    /// Serves what is declared. With a token, callers must show it.
-    pub fn new(core: Arc<Core>, token: Option<Token>) -> ScriptService {
-        ScriptService { core, token }
+impl ScriptSite {
+    /// Serves what is declared.
+    pub fn new(core: Arc<Core>) -> ScriptSite {
+        ScriptSite(core)
     }
 
-    /// Without a token callers are as the script says: anyone.
-    fn may(&self, head: &Head) -> bool {
-        self.token.as_ref().is_none_or(|token| auth::check(Some(token), head).is_ok())
+    fn log(&self, head: &Head, reply: &Reply) {
+        let (method, status) = (head.method.as_str(), reply.status.as_u16());
+        self.0.logging.request(&head.peer.to_string(), method, &head.path, status);
     }
 }
 
-impl Service for ScriptService {
-    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        if self.may(head) {
-            return Ok(());
-        }
-        let mut reply = Exchange::new(&self.core, head, Bytes::new()).page(StatusCode::UNAUTHORIZED);
-        reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Err(Box::new(reply))
+impl Site for ScriptSite {
+    fn is_public(&self, _: &Head) -> bool {
+        false
+    }
+
+    fn permit(&self, _: &Head, _: &Caller) -> Result<(), Problem> {
+        Ok(())
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let Request { head, body } = request;
-            let exchange = Exchange::new(&self.core, &head, body);
-            let reply = exchange.answer().await;
-            let (method, status) = (head.method.as_str(), reply.status.as_u16());
-            self.core.logging.request(&head.peer.to_string(), method, &head.path, status);
+            let Request { head, body, admitted: _admitted } = request;
+            let reply = Exchange::new(&self.0, &head, body).answer().await;
+            self.log(&head, &reply);
             reply
         })
     }
 
-    fn fault(&self, head: &Head, fault: DoorFault) -> Reply {
-        let status = match fault {
-            DoorFault::BodySlow => StatusCode::REQUEST_TIMEOUT,
-            DoorFault::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            DoorFault::BodyBroken => StatusCode::BAD_REQUEST,
-            DoorFault::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Exchange::new(&self.core, head, Bytes::new()).page(status)
+    fn refuse(&self, head: &Head, _: &Caller, problem: &Problem) -> Reply {
+        let reply = Exchange::new(&self.0, head, Bytes::new()).refusal(problem);
+        self.log(head, &reply);
+        reply
     }
 }
 
@@ -102,17 +93,11 @@ impl<'a> Exchange<'a> {
         let Some(endpoint) = self.core.endpoints.find(self.head.listener, self.header(HOST)) else {
             return self.page(StatusCode::BAD_REQUEST);
         };
-        let Some(path) = decoded(&self.head.path) else { return self.page(StatusCode::NOT_FOUND) };
+        let Some(path) = decoded(&self.head.path) else { return self.refusal(&Problem::UnknownRoute) };
         let name = Some(endpoint.name.as_str()).filter(|name| !name.is_empty());
         match self.core.routes.find(self.head.method.as_str(), &path, name) {
-            Found::None => self.page(StatusCode::NOT_FOUND),
-            Found::OtherMethods(methods) => {
-                let mut reply = self.page(StatusCode::METHOD_NOT_ALLOWED);
-                if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
-                    reply.headers.insert(ALLOW, methods);
-                }
-                reply
-            }
+            Found::None => self.refusal(&Problem::UnknownRoute),
+            Found::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
             Found::Route(route, names) => {
                 if let Err(bound) = self.bounded(&route) {
                     return self.out_of_bounds(&route, bound);
@@ -311,22 +296,19 @@ impl<'a> Exchange<'a> {
     }
 
     fn unanswered(&self, route: &Route, unanswered: Unanswered) -> Reply {
-        let (status, fault) = match unanswered {
-            Unanswered::Fault(fault) => (StatusCode::INTERNAL_SERVER_ERROR, Some(fault)),
+        match unanswered {
+            Unanswered::Fault(fault) => {
+                self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
+                self.full_page(StatusCode::INTERNAL_SERVER_ERROR, None, None, Some(route), None)
+            }
             Unanswered::Bridge(error) => {
                 tracing::error!(path = route.path, code = error.code(), "{error}");
-                let status = match error {
-                    BridgeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-                    BridgeError::Saturated | BridgeError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                (status, None)
+                let problem = Problem::from(error);
+                let mut reply = self.full_page(status_of(&problem), None, None, Some(route), None);
+                respond::fields(&problem, &mut reply.headers);
+                reply
             }
-        };
-        if let Some(fault) = fault {
-            self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
         }
-        self.full_page(status, None, None, Some(route), None)
     }
 
     /// Where a block failed: as the fault says, else where the block stands.
@@ -355,6 +337,13 @@ impl<'a> Exchange<'a> {
         format!("{protocol}://{}{}", self.header(HOST).unwrap_or_default(), self.path)
     }
 
+    /// A page in place of an answer.
+    fn refusal(&self, problem: &Problem) -> Reply {
+        let mut reply = self.page(status_of(problem));
+        respond::fields(problem, &mut reply.headers);
+        reply
+    }
+
     fn page(&self, status: StatusCode) -> Reply {
         self.full_page(status, None, None, None, None)
     }
@@ -381,6 +370,17 @@ impl<'a> Exchange<'a> {
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
         Reply { status, headers, body: page.render(form).into(), reason: None }
+    }
+}
+
+/// The status of a problem as Pode's clients know it: that a block failed is a 500, whatever it failed of.
+fn status_of(problem: &Problem) -> StatusCode {
+    match (problem, problem.status()) {
+        (Problem::Bridge(_), status @ (StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)) => {
+            status
+        }
+        (Problem::Bridge(_), _) => StatusCode::INTERNAL_SERVER_ERROR,
+        (_, status) => status,
     }
 }
 

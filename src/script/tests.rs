@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::run::{Declared, RunError, RunOptions, declare_with};
-use super::serve::ScriptService;
+use super::serve::ScriptSite;
 use super::*;
-use crate::http::{Head, Peer, Reply, Request, Service};
+use crate::access::Caller;
+use crate::http::{Admitted, Head, Peer, Reply, Request, Site};
 use crate::worker::fake::{FakeLauncher, Reaction, ok};
 
 mod declaring;
@@ -284,11 +285,15 @@ pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head 
     }
 }
 
+pub fn request(head: Head, body: &str) -> Request {
+    let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+    Request { head: Arc::new(head), body, admitted: Admitted::new(Caller::Anyone) }
+}
+
 impl Running {
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)], body: &str) -> Reply {
-        let service = ScriptService::new(self.declared.core().clone(), None);
-        let head = Arc::new(head(method, path, headers));
-        service.answer(Request { head, body: bytes::Bytes::copy_from_slice(body.as_bytes()) }).await
+        let site = ScriptSite::new(self.declared.core().clone());
+        site.answer(request(head(method, path, headers), body)).await
     }
 
     /// The status, and the value that the block ended with or the message that it threw.

@@ -10,10 +10,12 @@ use std::time::Duration;
 use hyper::{HeaderMap, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use secretbridge::access::{Access, Caller};
 use secretbridge::bridge::{Answer, Health, Reading};
 use secretbridge::error::BridgeError;
 use secretbridge::http::{
-    BoxFuture, DoorFault, Head, Native, Peer, Reply, Request, Secrets, Service, serve_connection,
+    Admitted, BoxFuture, Gate, Head, Native, Peer, Problem, Reply, Request, Secrets, Service,
+    serve_connection,
 };
 use secretbridge::plan::{Action, Limits, Plan, Template, Vault, VaultKind};
 use secretbridge::protocol::{Metadata, SecretInfo};
@@ -173,7 +175,8 @@ impl Secrets for Shelf {
 }
 
 fn native(shelf: &Shelf) -> Arc<dyn Service> {
-    Arc::new(Native::new(shelf.clone(), None, Some("v".to_owned())).expect("routes"))
+    let native = Native::new(shelf.clone(), Some("v".to_owned())).expect("routes");
+    Arc::new(Gate::new(Arc::new(Access::open()), Arc::new(native)))
 }
 
 /// Parts of heads and bodies, right and wrong; together they are nearly requests.
@@ -271,8 +274,8 @@ fn a_slow_reader_of_an_answer_to_a_bad_head_loses_the_end_of_that_answer_alone()
 struct Echo(Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Service for Echo {
-    fn admit(&self, _: &Head) -> Result<(), Box<Reply>> {
-        Ok(())
+    fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
+        Box::pin(async { Ok(Admitted::new(Caller::Anyone)) })
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -283,8 +286,8 @@ impl Service for Echo {
         })
     }
 
-    fn fault(&self, _: &Head, fault: DoorFault) -> Reply {
-        panic!("a whole request has no {fault:?}");
+    fn refuse(&self, _: &Head, problem: &Problem) -> Reply {
+        panic!("a whole request has no {problem:?}");
     }
 }
 

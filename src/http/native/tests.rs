@@ -7,7 +7,9 @@ use hyper::Method;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
 use super::*;
+use crate::access::{Access, Token};
 use crate::http::testing::{Memory, head, request};
+use crate::http::{Gate, Service as _};
 use crate::plan::{Extension, Mount, Projection, Route, VaultKind};
 use crate::protocol::{Fault, Metadata, MetadataValue};
 use crate::secret::Credential;
@@ -65,20 +67,25 @@ fn memory() -> Memory {
     memory
 }
 
-fn service(memory: &Memory) -> Native<Memory> {
-    Native::new(memory.clone(), Some(Token::from_text(TOKEN).unwrap()), Some("hidden".to_owned())).unwrap()
+fn behind(access: Access, memory: &Memory) -> Gate {
+    Gate::new(Arc::new(access), Arc::new(Native::new(memory.clone(), Some("hidden".to_owned())).unwrap()))
+}
+
+fn service(memory: &Memory) -> Gate {
+    behind(Access::token(Token::from_text(TOKEN).unwrap()), memory)
 }
 
 /// As the door does it: admit, then answer.
-async fn send(native: &Native<Memory>, head: Head, body: impl Into<Bytes>) -> Reply {
-    match native.admit(&head) {
-        Ok(()) => native.answer(request(head, body)).await,
-        Err(reply) => *reply,
-    }
+async fn send(gate: &Gate, head: Head, body: impl Into<Bytes>) -> Reply {
+    let admitted = match gate.admit(&head).await {
+        Ok(admitted) => admitted,
+        Err(reply) => return *reply,
+    };
+    gate.answer(Request { admitted, ..request(head, body) }).await
 }
 
 async fn call_with(
-    native: &Native<Memory>,
+    native: &Gate,
     method: &str,
     path: &str,
     fields: &[(&'static str, &str)],
@@ -90,7 +97,7 @@ async fn call_with(
     send(native, head(method, path, &all), body).await
 }
 
-async fn call(native: &Native<Memory>, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
+async fn call(native: &Gate, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
     call_with(native, method, path, &[], body).await
 }
 
@@ -211,7 +218,8 @@ async fn a_stranger_learns_nothing_about_routes() {
 
 #[tokio::test]
 async fn an_open_service_lets_programs_in_and_web_pages_not() {
-    let native = Native::new(memory(), None, None).unwrap();
+    let native = Native::new(memory(), None).unwrap();
+    let native = Gate::new(Arc::new(Access::open()), Arc::new(native));
     assert_eq!(send(&native, head("GET", "/secret", &[]), "").await.status, StatusCode::OK);
     let page = head("GET", "/secret", &[("origin", "https://evil.example")]);
     assert_eq!(outcome(&send(&native, page, "").await), failed(403, "browser_refused"));
@@ -342,8 +350,8 @@ async fn the_accept_header_picks_the_form() {
 #[tokio::test]
 async fn every_method_of_head_and_get_reaches_the_same_route() {
     let native = service(&memory());
-    let found = native.routes.find(&Method::HEAD, "/secret").unwrap();
-    assert_eq!(found.pattern, "/secret");
+    let routes = Routes::build(&plan(), true).unwrap();
+    assert_eq!(routes.find(&Method::HEAD, "/secret").unwrap().pattern, "/secret");
     assert_eq!(call(&native, "HEAD", "/secret", "").await.status, StatusCode::OK);
 }
 

@@ -9,7 +9,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::http::message::BoxFuture;
+use crate::access::Caller;
+use crate::http::message::{Admitted, BoxFuture};
 use crate::plan::{Bind, Listener, Tls};
 
 /// Echoes bodies; some paths do something of their own.
@@ -28,11 +29,13 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
 }
 
 impl Service for Echo {
-    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        match head.path.as_str() {
-            "/refused" => Err(Box::new(reply(StatusCode::UNAUTHORIZED, "no"))),
-            _ => Ok(()),
-        }
+    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
+        Box::pin(async {
+            match head.path.as_str() {
+                "/refused" => Err(Box::new(reply(StatusCode::UNAUTHORIZED, "no"))),
+                _ => Ok(Admitted::new(Caller::Anyone)),
+            }
+        })
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -51,14 +54,8 @@ impl Service for Echo {
         })
     }
 
-    fn fault(&self, _: &Head, fault: DoorFault) -> Reply {
-        let status = match fault {
-            DoorFault::BodySlow => StatusCode::REQUEST_TIMEOUT,
-            DoorFault::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            DoorFault::BodyBroken => StatusCode::BAD_REQUEST,
-            DoorFault::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        reply(status, "fault")
+    fn refuse(&self, _: &Head, problem: &Problem) -> Reply {
+        reply(problem.status(), "fault")
     }
 }
 

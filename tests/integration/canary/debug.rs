@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Version};
-use secretbridge::http::auth::Token;
+use secretbridge::access::{Caller, Token};
 use secretbridge::http::value::Written;
-use secretbridge::http::{Head, Peer, Reply, Request};
+use secretbridge::http::{Admitted, Head, Peer, Reply, Request};
 use secretbridge::plan::{Extension, InitScript, Plan, SECRET_STORE, SecretSource, Vault, VaultKind};
 use secretbridge::protocol::{GetReply, Metadata, Parameters};
 use secretbridge::secret::{Bytes, Credential, SecretValue, Text};
@@ -71,13 +71,14 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         query: Some(format!("value={SECRET}")),
         headers: headers.clone(),
         version: Version::HTTP_11,
-        peer: Peer::Unix { uid: None, pid: None },
+        peer: Peer::Unix { uid: None, gid: None, pid: None },
         listener: 0,
         listener_name: None,
         received: Instant::now(),
         deadline: Instant::now(),
     };
-    let request = Request { head: Arc::new(head.clone()), body: SECRET.into() };
+    let admitted = Admitted::new(Caller::Anyone);
+    let request = Request { head: Arc::new(head.clone()), body: SECRET.into(), admitted };
     let reply = Reply { status: StatusCode::OK, headers, body: SECRET.into(), reason: None };
     let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
     assert!(shown.contains("/kept"), "{shown}");

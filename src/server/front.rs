@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::bridge::Bridge;
-use crate::http::{BoxFuture, DoorFault, Head, Reply, Request, Service};
+use crate::http::{Admitted, BoxFuture, Head, Problem, Reply, Request, Service};
 
 /// How long the old bridge may take to finish before what is left of it is killed.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -18,8 +18,8 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long the old bridge has beside that for its goodbye.
 const LAST: Duration = Duration::from_secs(3);
 
-/// The bridge in force and its service.
-pub(super) struct Front {
+/// The service in force and the bridge behind it.
+pub struct Front {
     current: RwLock<Current>,
     /// Each request holds it for reading, so that none is under way with a bridge that is replaced. Who
     /// comes while the writer waits, waits behind it.
@@ -28,33 +28,39 @@ pub(super) struct Front {
 
 #[derive(Clone)]
 struct Current {
-    bridge: Bridge,
+    /// None while the server starts.
+    bridge: Option<Bridge>,
     service: Arc<dyn Service>,
 }
 
 impl Front {
-    pub(super) fn new(bridge: Bridge, service: Arc<dyn Service>) -> Front {
-        Front { current: RwLock::new(Current { bridge, service }), turn: tokio::sync::RwLock::default() }
+    /// Begins with a service that needs no bridge.
+    pub fn new(service: Arc<dyn Service>) -> Front {
+        let current = Current { bridge: None, service };
+        Front { current: RwLock::new(current), turn: tokio::sync::RwLock::default() }
     }
 
-    pub(super) fn bridge(&self) -> Bridge {
+    /// The bridge in force, once there is one.
+    pub fn bridge(&self) -> Option<Bridge> {
         self.current().bridge
     }
 
-    /// Puts another bridge in force and ends the old one.
-    pub(super) async fn replace(&self, bridge: Bridge, service: Arc<dyn Service>) {
+    /// Puts a bridge in force and ends the one before it.
+    pub async fn replace(&self, bridge: Bridge, service: Arc<dyn Service>) {
         let until = Instant::now() + HAND_OVER;
         let mut turn = pin!(self.turn.write());
         let mut held = timeout_at(until, turn.as_mut()).await.ok();
-        // Writes whose callers have gone may still be under way.
-        let old = self.bridge();
-        old.stop(until.saturating_duration_since(Instant::now()) + LAST).await;
-        if held.is_none() {
-            // Requests whose workers were killed are answered at once; others write to no store.
-            held = timeout(HAND_OVER, turn).await.ok();
+        if let Some(old) = self.bridge() {
+            // Writes whose callers have gone may still be under way.
+            old.stop(until.saturating_duration_since(Instant::now()) + LAST).await;
+            if held.is_none() {
+                // Requests whose workers were killed are answered at once; others write to no store.
+                held = timeout(HAND_OVER, turn).await.ok();
+            }
+            bridge.take_over(&old);
         }
-        bridge.take_over(&old);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current { bridge, service };
+        let current = Current { bridge: Some(bridge), service };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         drop(held);
     }
 
@@ -64,21 +70,34 @@ impl Front {
 }
 
 impl Service for Front {
-    fn admit(&self, head: &Head) -> Result<(), Box<Reply>> {
-        self.current().service.admit(head)
+    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
+        Box::pin(async move {
+            let service = self.current().service;
+            let mut admitted = service.admit(head).await?;
+            admitted.by = Some(service);
+            Ok(admitted)
+        })
     }
 
-    fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
+    fn answer(&self, mut request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // At the deadline the service itself says what is to be said.
             let _turn = timeout_at(request.head.deadline, self.turn.read()).await;
             let service = self.current().service;
+            let same = request.admitted.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &service));
+            if !same {
+                // What is in force by now is served under its own rule, not under the one that let this in.
+                match service.admit(&request.head).await {
+                    Ok(admitted) => request.admitted = admitted,
+                    Err(reply) => return *reply,
+                }
+            }
             service.answer(request).await
         })
     }
 
-    fn fault(&self, head: &Head, fault: DoorFault) -> Reply {
-        self.current().service.fault(head, fault)
+    fn refuse(&self, head: &Head, problem: &Problem) -> Reply {
+        self.current().service.refuse(head, problem)
     }
 }
 
@@ -89,6 +108,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::access::Caller;
     use crate::bridge::Options;
     use crate::http::Peer;
     use crate::plan::Plan;
@@ -107,8 +127,8 @@ mod tests {
     }
 
     impl Service for Held {
-        fn admit(&self, _head: &Head) -> Result<(), Box<Reply>> {
-            Ok(())
+        fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
+            Box::pin(async { Ok(Admitted::new(Caller::Anyone)) })
         }
 
         fn answer(&self, _request: Request) -> BoxFuture<'_, Reply> {
@@ -119,7 +139,7 @@ mod tests {
             })
         }
 
-        fn fault(&self, _head: &Head, _fault: DoorFault) -> Reply {
+        fn refuse(&self, _: &Head, _: &Problem) -> Reply {
             unreachable!("nothing is sent")
         }
     }
@@ -133,13 +153,13 @@ mod tests {
             query: None,
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
-            peer: Peer::Unix { uid: None, pid: None },
+            peer: Peer::Unix { uid: None, gid: None, pid: None },
             listener: 0,
             listener_name: None,
             received,
             deadline: received + Duration::from_secs(30),
         };
-        Request { head: Arc::new(head), body: Bytes::new() }
+        Request { head: Arc::new(head), body: Bytes::new(), admitted: Admitted::new(Caller::Anyone) }
     }
 
     async fn bridge() -> Bridge {
@@ -151,7 +171,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_for_those_of_the_old_bridge_and_is_answered_by_the_new_one() {
         let (old, new) = (Held::new(StatusCode::OK), Held::new(StatusCode::CREATED));
-        let front = Arc::new(Front::new(bridge().await, old.clone()));
+        let front = Arc::new(Front::new(old.clone()));
+        front.replace(bridge().await, old.clone()).await;
         let ask = |front: &Arc<Front>| {
             let front = front.clone();
             tokio::spawn(async move { front.answer(request()).await.status })
@@ -177,7 +198,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_never_ends_holds_a_reload_up_for_a_bounded_time() {
         let (old, new) = (Held::new(StatusCode::OK), Held::new(StatusCode::CREATED));
-        let front = Arc::new(Front::new(bridge().await, old.clone()));
+        let front = Arc::new(Front::new(old.clone()));
+        front.replace(bridge().await, old.clone()).await;
         let stuck = tokio::spawn({
             let front = front.clone();
             async move { front.answer(request()).await.status }

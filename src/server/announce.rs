@@ -1,13 +1,13 @@
 //! What a person wants to know at the start, on standard error.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::KeptToken;
 use crate::bridge::Bridge;
 use crate::cli::{Global, ServeArgs};
-use crate::http::Door;
+use crate::http::Address;
 use crate::local;
 use crate::plan::{Bind, VaultKind};
 use crate::platform;
@@ -17,7 +17,7 @@ use crate::pwsh;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Says it, line by line.
-pub(super) struct Announcer<W = io::Stderr> {
+pub struct Announcer<W = io::Stderr> {
     out: W,
     terminal: bool,
     last: Option<usize>,
@@ -26,18 +26,21 @@ pub(super) struct Announcer<W = io::Stderr> {
 }
 
 impl Announcer {
-    pub(super) fn new() -> Announcer {
+    /// To standard error.
+    pub fn to_stderr() -> Announcer {
         Announcer { out: io::stderr(), terminal: io::stderr().is_terminal(), last: None, open: false }
     }
 }
 
 impl<W: Write> Announcer<W> {
-    pub(super) fn line(&mut self, text: impl std::fmt::Display) {
+    /// One line.
+    pub fn line(&mut self, text: impl std::fmt::Display) {
         // Nobody may be listening; that is no reason to stop.
         let _ = writeln!(self.out, "{text}");
     }
 
-    pub(super) fn workers(&mut self, up: usize, of: usize) {
+    /// How many workers are up.
+    pub fn workers(&mut self, up: usize, of: usize) {
         if self.last == Some(up) {
             return;
         }
@@ -51,13 +54,14 @@ impl<W: Write> Announcer<W> {
     }
 
     /// Ends the line of progress, whatever came of it.
-    pub(super) fn end_progress(&mut self) {
+    pub fn end_progress(&mut self) {
         if std::mem::take(&mut self.open) {
             self.line("");
         }
     }
 
-    pub(super) fn vaults(&mut self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
+    /// The vaults that are served, and those that could be.
+    pub fn vaults(&mut self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
         let plan = bridge.plan();
         for vault in &plan.vaults {
             if let VaultKind::Local { folder } = &vault.kind
@@ -108,17 +112,15 @@ impl<W: Write> Announcer<W> {
         }
     }
 
-    pub(super) fn addresses(&mut self, door: &Door, token: &KeptToken, curl: bool) {
-        let file = token.file.as_deref();
-        match (&token.token, file) {
-            (None, _) => {
-                self.line("no token is asked for: whoever can connect can read and write the secrets")
-            }
-            (Some(_), Some(file)) => self.line(format_args!("bearer token: {}", file.display())),
-            (Some(_), None) => {}
+    /// Where it listens, who may call, and with `curl` a line to try.
+    pub fn addresses(&mut self, addresses: &[Address], open: bool, file: Option<&Path>, curl: bool) {
+        if open {
+            self.line("no token is asked for: whoever can connect can read and write the secrets");
         }
-        let addresses = door.addresses();
-        for address in &addresses {
+        if let Some(file) = file {
+            self.line(format_args!("bearer token: {}", file.display()));
+        }
+        for address in addresses {
             self.line(format_args!("listening on {address}"));
         }
         if let (true, Some(file), Some(address)) = (curl, file, addresses.first()) {

@@ -1,23 +1,14 @@
-//! Who may call: the bearer token, and the guard against browsers where there is none.
-//!
-//! With a token, a request shows it as `Authorization: Bearer …`; it is compared in constant time.
-//! Without one (only ever by the plan's own word) any program that can connect may call, but no web page:
-//! a request with an `Origin` is refused, and so is one that reached a loopback address under a foreign
-//! host name, which is how a page gets round the same-origin rule (DNS rebinding).
+//! The bearer token, and the file that it is kept in.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::message::Head;
-use super::respond::Problem;
 use crate::private_file::{PrivateFileError, create_private_dir, read_private, write_private_new};
 use crate::secret::Text;
 
@@ -30,17 +21,6 @@ const MAX_TOKEN: usize = 4096;
 /// A bearer token, wiped on drop. `Debug` prints `Token(…)`.
 #[derive(Clone)]
 pub struct Token(Text);
-
-/// Who called, as the audit line names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody who holds the token.
-    Token,
-    /// Anybody: the plan asks for no token.
-    Anyone,
-    /// Somebody without the token that the plan asks for.
-    Stranger,
-}
 
 /// Why a token cannot be used.
 #[derive(Debug, Error)]
@@ -139,58 +119,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
-}
-
-// === impl Caller ===
-
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Caller::Token => "token",
-            Caller::Anyone => "anyone",
-            Caller::Stranger => "stranger",
-        })
-    }
-}
-
-// === the check ===
-
-/// Says who calls, or why they may not.
-pub fn check(token: Option<&Token>, head: &Head) -> Result<Caller, Problem> {
-    match (token, shown(head)) {
-        (Some(token), Some(shown)) if token.matches(shown) => Ok(Caller::Token),
-        (Some(_), Some(_)) => Err(Problem::WrongToken),
-        (_, None) if head.headers.contains_key(ORIGIN) => Err(Problem::Browser),
-        (Some(_), None) => Err(Problem::NoToken),
-        (None, _) if head.headers.contains_key(ORIGIN) || is_rebound(head) => Err(Problem::Browser),
-        (None, _) => Ok(Caller::Anyone),
-    }
-}
-
-/// The bearer token of a request. Several `Authorization` fields are as good as none.
-fn shown(head: &Head) -> Option<&[u8]> {
-    let mut fields = head.headers.get_all(AUTHORIZATION).iter();
-    let (field, None) = (fields.next()?.as_bytes(), fields.next()) else { return None };
-    let (scheme, rest) = field.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
-}
-
-/// Whether a caller on this machine used a name that is not this machine's own.
-fn is_rebound(head: &Head) -> bool {
-    if !head.peer.is_local() {
-        return false;
-    }
-    // HTTP/1.0 programs send no Host; browsers always do.
-    let Some(host) = head.headers.get(HOST) else { return false };
-    let Ok(host) = host.to_str() else { return true };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
-    let name = name.to_ascii_lowercase();
-    let own = name.is_empty() || name == "localhost" || name.ends_with(".localhost");
-    !own && name.parse::<IpAddr>().is_err()
 }
 
 #[cfg(test)]

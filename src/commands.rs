@@ -1,0 +1,105 @@
+//! The commands: arguments in, words for people out, and how the program ends.
+
+pub mod check;
+pub mod run;
+pub mod serve;
+
+use std::io;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::access::{Access, Token, TokenError};
+use crate::bridge::StartError;
+use crate::config::ConfigError;
+use crate::exit::Exit;
+use crate::http::BindError;
+use crate::http::route::RouteError;
+use crate::private_file::PrivateFileError;
+use crate::script::run::RunError;
+use crate::worker::LaunchError;
+
+/// Why a command ended badly.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The vaults or the workers.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The bearer token.
+    #[error("{place}{source}")]
+    Token {
+        /// The option that named it, if one did: `--token-file: `.
+        place: &'static str,
+        /// What is wrong with it.
+        source: TokenError,
+    },
+    /// The folder of the bearer token.
+    #[error(transparent)]
+    Folder(#[from] PrivateFileError),
+    /// The token's environment variable.
+    #[error("the bearer token: the environment variable '{0}' is not set, or not text")]
+    NoToken(String),
+    /// No data folder for the token or the local vault.
+    #[error(
+        "no home folder is known (hint: set HOME, or name a place with --local-vault DIR and --token-file FILE)"
+    )]
+    NoHome,
+    /// The plan's routes.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
+    /// A parameter is not text.
+    #[error("the script's parameter {0} is not UTF-8 text")]
+    NotText(usize),
+    /// The script.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Signals.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
+}
+
+impl CommandError {
+    /// How the program ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            CommandError::Config(_)
+            | CommandError::Token { .. }
+            | CommandError::Routes(_)
+            | CommandError::NoToken(_)
+            | CommandError::NotText(_)
+            | CommandError::Run(RunError::Script { .. }) => Exit::Usage,
+            CommandError::Start(error) | CommandError::Run(RunError::Start(error)) => of_start(error),
+            CommandError::Run(RunError::Workers(error)) => of_launch(error),
+            _ => Exit::Failure,
+        }
+    }
+}
+
+fn of_start(error: &StartError) -> Exit {
+    match error {
+        StartError::Password { .. } | StartError::NoSuchVault { .. } => Exit::Usage,
+        StartError::Pwsh(_) => Exit::NoPwsh,
+        StartError::Workers(error) => of_launch(error),
+        _ => Exit::Failure,
+    }
+}
+
+fn of_launch(error: &LaunchError) -> Exit {
+    match error {
+        LaunchError::TooOld { .. } => Exit::NoPwsh,
+        _ => Exit::Failure,
+    }
+}
+
+/// Whoever shows the token in the file that `--token-file` names.
+fn token_file(path: &Path) -> Result<Access, CommandError> {
+    let token =
+        Token::load(path).map_err(|source| CommandError::Token { place: "--token-file: ", source })?;
+    Ok(Access::token(token))
+}

@@ -1,0 +1,116 @@
+//! The life of a server, whatever it serves: one order of things for `serve` and for `run`.
+//!
+//! ```text
+//! signals ─► doors bound, answering "starting" ─► start ─► in force ─► drain ─► stop
+//! ```
+//!
+//! What is promised:
+//!
+//! - From the moment that a port is bound it answers: 503 until what it serves is in force ([`front`]).
+//! - A signal to stop is heeded at any moment: in the middle of a start or of a reload it ends that.
+//! - A second one ends the drain, but never a call under way in the middle of a write.
+//! - Whatever ends the service, the bridge behind it is stopped in good order.
+
+pub mod announce;
+pub mod front;
+pub mod signals;
+mod starting;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::bridge::Bridge;
+use crate::http::{Address, BindError, Door, Drained, Service};
+use crate::plan::{Limits, Listener};
+use signals::{Signals, Wish};
+pub use starting::Starting;
+
+/// A stop that is hurried on by a second signal leaves calls under way so long.
+const LAST_CALLS: Duration = Duration::from_secs(10);
+
+/// A server from its first signal handler to its end.
+pub struct Server {
+    signals: Signals,
+    doors: Vec<JoinHandle<Drained>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// From here on signals no longer end the program by themselves.
+    pub fn new() -> io::Result<Server> {
+        Ok(Server { signals: Signals::listen()?, doors: Vec::new(), stop: watch::Sender::new(false) })
+    }
+
+    /// Binds the listeners, all or none, and has the service answer from now on.
+    pub fn open(
+        &mut self,
+        listeners: &[Listener],
+        service: Arc<dyn Service>,
+        limits: &Limits,
+    ) -> Result<Vec<Address>, BindError> {
+        let door = Door::bind(listeners)?;
+        let addresses = door.addresses();
+        let (mut stopping, limits) = (self.stop.subscribe(), limits.clone());
+        self.doors.push(tokio::spawn(async move {
+            let shutdown = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            door.serve(service, &limits, shutdown).await
+        }));
+        Ok(addresses)
+    }
+
+    /// What comes of the work, or nothing if a signal says stop first; the work is dropped then.
+    pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = stopped(&mut self.signals) => None,
+        }
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Wish {
+        self.signals.next().await
+    }
+
+    /// Answers what was accepted and stops the bridge, both within the limit. A second signal ends it sooner.
+    pub async fn end(mut self, bridge: &Bridge, limit: Duration) {
+        self.stop.send_replace(true);
+        let end = Instant::now() + limit;
+        let doors = join_all(self.doors.iter_mut());
+        tokio::select! {
+            drained = bridge.stop_after(doors, limit) => {
+                let cut = |drained| match drained {
+                    Ok(Drained::Cut { connections }) => connections,
+                    _ => 0,
+                };
+                let connections: usize = drained.into_iter().map(cut).sum();
+                if connections > 0 {
+                    tracing::warn!(connections, "the drain limit passed with requests under way");
+                }
+            }
+            () = stopped(&mut self.signals) => {
+                tracing::warn!("stopped at once by a second signal");
+                // But not in the middle of a call: a write that is cut off may leave a store half written.
+                bridge.stop(end.saturating_duration_since(Instant::now()).min(LAST_CALLS)).await;
+            }
+        }
+    }
+}
+
+/// Nothing goes on listening once its server is gone.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.doors.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn stopped(signals: &mut Signals) {
+    while signals.next().await != Wish::Stop {}
+}
