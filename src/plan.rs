@@ -135,6 +135,14 @@ pub struct Extension {
     pub unlock_at_start: bool,
     /// Calls may run in several workers at once. `None`: known modules decide, unknown are serial.
     pub parallel: Option<bool>,
+    /// The module keeps exactly the metadata that it is given, so that the present metadata may be sent again
+    /// with a write that names none. SecretStore does, whatever this says.
+    pub keep_metadata: bool,
+    /// Reads before and after each write, to know what it came to. `None`: known modules decide, unknown are
+    /// read.
+    pub verify: Option<bool>,
+    /// Asks the module's `Test-SecretVault` after a call that failed.
+    pub probe: bool,
     /// Found in the user's registry: never unregistered, configured or changed.
     pub imported: bool,
 }
@@ -452,6 +460,9 @@ impl Extension {
             unlock_interval: Duration::ZERO,
             unlock_at_start: true,
             parallel: None,
+            keep_metadata: false,
+            verify: None,
+            probe: true,
             imported: false,
         }
     }

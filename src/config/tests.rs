@@ -111,6 +111,7 @@ fn every_key_reaches_the_plan() {
     let files = plan.vault("files").unwrap().extension().unwrap();
     assert_eq!(files.module, base.join("./modules/My.Vault").to_str().unwrap());
     assert_eq!(files.unlock, Some(SecretSource::File(base.join("password.txt"))));
+    assert!(files.keep_metadata && files.verify == Some(false) && !files.probe);
     assert_eq!(
         plan.vault("the local one").unwrap().kind,
         VaultKind::Local { folder: Some(base.join("data")) }

@@ -18,7 +18,7 @@ use crate::secret::fold;
 /// `Set-SecretStoreConfiguration`'s own names, which are all that SecretStore knows.
 const STORE_PARAMETERS: [&str; 4] = ["Authentication", "Interaction", "PasswordTimeout", "Scope"];
 
-const EXTENSION_KEYS: [&str; 8] = [
+const EXTENSION_KEYS: [&str; 11] = [
     "module",
     "vault_name",
     "parameters",
@@ -26,6 +26,9 @@ const EXTENSION_KEYS: [&str; 8] = [
     "unlock_interval",
     "unlock_at_start",
     "parallel",
+    "keep_metadata",
+    "verify",
+    "probe",
     "repair",
 ];
 
@@ -124,6 +127,8 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
     let unlock_interval = needs_unlock(table, "unlock_interval", &unlock_node, Node::duration);
     let unlock_at_start = needs_unlock(table, "unlock_at_start", &unlock_node, Node::flag);
     let parallel = table.read("parallel", Node::flag);
+    let ways = ["keep_metadata", "verify", "probe"].map(|key| table.get(key));
+    let [keep_metadata, verify, probe] = ways.each_ref().map(|node| node.as_ref().and_then(Node::flag));
     let module = module(table, base);
     let extension = Extension {
         registered: registered.unwrap_or_else(|| name.to_owned()),
@@ -133,9 +138,16 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         unlock_interval: unlock_interval.unwrap_or(Duration::ZERO),
         unlock_at_start: unlock_at_start.unwrap_or(true),
         parallel,
+        keep_metadata: keep_metadata.unwrap_or(false),
+        verify,
+        probe: probe.unwrap_or(true),
         imported: false,
     };
     if extension.is_secret_store() {
+        for (_, node) in [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false)) {
+            let Some(node) = node else { continue };
+            node.refuse_key("cannot be turned off for SecretStore: it would lose what is kept there", None);
+        }
         check_store(node, &extension, parameters_node.as_ref(), unlock_node.is_some());
     }
     Some(extension)

@@ -269,6 +269,11 @@ impl Writer {
         if let Some(parallel) = extension.parallel {
             self.line("parallel", parallel);
         }
+        self.unless("keep_metadata", extension.keep_metadata, false, |flag| flag.to_string());
+        if let Some(verify) = extension.verify {
+            self.line("verify", verify);
+        }
+        self.unless("probe", extension.probe, true, |flag| flag.to_string());
     }
 
     fn mount(&mut self, mount: &Mount) {

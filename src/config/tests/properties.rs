@@ -87,8 +87,9 @@ fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
     let parameters = prop::collection::btree_map("[a-z]{1,6}( [é\"])?", literal(), 0..3);
     let module = prop_oneof![Just("Az.KeyVault".to_owned()), Just("/opt/My.Vault".to_owned())];
     let unlock = prop::option::of((source, ttl(), any::<bool>()));
-    (module, parameters, unlock, any::<Option<bool>>(), any::<bool>()).prop_map(
-        move |(module, parameters, unlock, parallel, renamed)| {
+    let ways = (any::<Option<bool>>(), any::<Option<bool>>(), any::<[bool; 3]>());
+    (module, parameters, unlock, ways).prop_map(
+        move |(module, parameters, unlock, (parallel, verify, [renamed, keep_metadata, probe]))| {
             let registered = if renamed { format!("Real {index}") } else { format!("vault {index}") };
             let mut extension = Extension::new(registered, module);
             extension.parameters = Parameters(parameters.into_iter().collect());
@@ -98,6 +99,7 @@ fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
                 extension.unlock_at_start = at_start;
             }
             extension.parallel = parallel;
+            (extension.verify, extension.keep_metadata, extension.probe) = (verify, keep_metadata, probe);
             VaultKind::Extension(extension)
         },
     )
