@@ -100,7 +100,7 @@ pub struct Health {
 pub struct VaultHealth {
     /// Its friendly name.
     pub name: String,
-    /// `ok`, or `locked_out`.
+    /// `ok`; `failing`, as its last call showed; or `locked_out`.
     pub state: &'static str,
     /// Why, if it is not ok.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,8 +167,9 @@ impl Bridge {
     ) -> Result<Bridge, StartError> {
         let cache = Arc::new(Cache::new(plan.cache));
         let touched = cache.clone();
-        let vaults =
-            Arc::new(Vaults::new(plan.limits.clone(), move |store, key| touched.touched(store, key)));
+        let vaults = Arc::new(Vaults::new(plan.limits.clone(), &plan.init, move |store, key| {
+            touched.touched(store, key)
+        }));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
             vaults.add(vault.clone(), Means { password, local, hooks: None });
@@ -392,10 +393,15 @@ fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, Bri
 
 fn vault_health(entry: &Entry) -> VaultHealth {
     let lockout = entry.store.lockout(Instant::now());
+    let (state, reason) = match (lockout, entry.store.trouble()) {
+        (Some(lockout), _) => ("locked_out", Some(lockout.reason)),
+        (None, Some(id)) => ("failing", Some(format!("its last call failed ({id})"))),
+        (None, None) => ("ok", None),
+    };
     VaultHealth {
         name: entry.plan.name.clone(),
-        state: if lockout.is_some() { "locked_out" } else { "ok" },
-        reason: lockout.map(|lockout| lockout.reason),
+        state,
+        reason,
         foreign_changes: entry.store.foreign_changes(),
         vanished: entry.store.vanished(),
     }

@@ -89,13 +89,15 @@ pub enum BridgeError {
         /// A write had begun.
         outcome_unknown: bool,
     },
-    /// The vault's module answered with an error.
-    #[error("the vault '{vault}' failed: {fault}")]
+    /// The vault's module answered with an error. Nothing was written, unless `outcome_unknown`.
+    #[error("the vault '{vault}' failed: {fault}{}", if *.outcome_unknown { "; whether the write took place is unknown" } else { "" })]
     Vault {
         /// Friendly name.
         vault: String,
         /// What PowerShell said.
         fault: Box<Fault>,
+        /// A write had begun, and a read does not tell what it came to.
+        outcome_unknown: bool,
     },
     /// The embedded vault's file could not be read or written.
     #[error("the local vault '{vault}' failed: {reason}")]
@@ -164,6 +166,9 @@ impl BridgeError {
             BridgeError::Deadline { .. } => "the vault is slow or hangs; the server's log names it",
             BridgeError::Worker { outcome_unknown: true, .. } => "read the secret before you write it again",
             BridgeError::Worker { .. } => "the server has replaced the worker; the log says what it did",
+            BridgeError::Vault { outcome_unknown: true, .. } => {
+                "read the secret before you write it again; docs/extensions.md tells how to make such a module behave"
+            }
             BridgeError::Vault { .. } => "the message is the vault module's own",
             BridgeError::Local { .. } => "check the file's mode, and the room on its disk",
         }

@@ -474,6 +474,12 @@ impl Extension {
         last.strip_suffix(".psd1").or_else(|| last.strip_suffix(".psm1")).unwrap_or(last)
     }
 
+    /// Whether what its writes come to is read, and not only told by the module.
+    pub fn is_verified(&self) -> bool {
+        // Az.KeyVault is known to report every failure, and each of its reads goes over the network.
+        self.verify.unwrap_or(!self.is_az_key_vault())
+    }
+
     /// Whether it is SecretStore.
     pub fn is_secret_store(&self) -> bool {
         self.module_name().eq_ignore_ascii_case(SECRET_STORE)

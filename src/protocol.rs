@@ -91,6 +91,8 @@ pub enum Op {
     Remove(Remove),
     /// `Get-SecretInfo`, filtered by exact name.
     Info(Info),
+    /// `Test-SecretVault`: whether the vault's own test finds it ready.
+    Test(VaultName),
     /// Runs something of script mode; the shapes are script mode's own (`docs/protocol.md`).
     Invoke(Box<serde_json::value::RawValue>),
     /// Answers with the worker's state; does nothing.
@@ -196,7 +198,8 @@ pub struct Set {
     /// Unlock first.
     #[serde(default, skip_serializing_if = "is_false")]
     pub refresh: bool,
-    /// Read the present metadata and send it again, because a Set without erases it.
+    /// Read the present metadata and send it again, because a Set without erases it. Where it cannot be read
+    /// the value is written without.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keep_metadata: bool,
 }
@@ -314,6 +317,9 @@ pub struct Fault {
     /// Further errors of the same call, which often name the root cause; at most eight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<Fault>,
+    /// The module warned beside it: some tell what is wrong by a warning only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warned: bool,
 }
 
 impl Fault {
@@ -429,6 +435,16 @@ pub struct GetReply {
 pub struct InfoReply {
     /// Sorted by name.
     pub secrets: Vec<SecretInfo>,
+    /// The module warned: the list may be short.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub warned: bool,
+}
+
+/// Reply to [`Op::Test`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestReply {
+    /// It said true, and no error.
+    pub ready: bool,
 }
 
 /// A line of `Get-SecretInfo`.

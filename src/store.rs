@@ -16,9 +16,11 @@ use crate::secret::{Text, fold};
 
 mod kept;
 mod lockout;
+mod renewal;
 
 pub use kept::WIPED;
 pub use lockout::Lockout;
+pub use renewal::Cause;
 
 /// Identity of a store; the key of its lane and of its cached values.
 pub type StoreId = Arc<str>;
@@ -90,6 +92,11 @@ struct State {
     timeout: Option<Duration>,
     configured: bool,
     lockout: Option<Lockout>,
+    vain: renewal::Vain,
+    /// When a worker found that it had locked itself.
+    locked_itself: Option<Instant>,
+    /// Why its last call failed, if it did.
+    shows: Option<String>,
     foreign_changes: u64,
     /// When the last one was seen.
     last_foreign: Option<Instant>,
@@ -346,9 +353,10 @@ impl Store {
     /// out, which counts from the unlock and does not slide.
     pub fn unlock_is_old(&self, unlocked: Instant, interval: Duration, now: Instant) -> bool {
         let age = now.saturating_duration_since(unlocked);
-        let by_timeout = self.state().timeout.is_some_and(|timeout| age >= timeout.mul_f64(0.7));
+        let state = self.state();
+        let by_timeout = state.timeout.is_some_and(|timeout| age >= timeout.mul_f64(0.7));
         let by_interval = !interval.is_zero() && age >= interval;
-        by_timeout || by_interval
+        by_timeout || by_interval || state.locked_itself.is_some_and(|at| unlocked < at)
     }
 
     /// Whether the configuration was compared and, where needed, written.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{Limits, Vault, VaultKind};
+use crate::plan::{InitScript, Limits, Vault, VaultKind};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
@@ -45,6 +45,8 @@ pub struct Entry {
     pub local: Option<Arc<LocalVault>>,
     /// What a script does for it.
     pub hooks: Option<Arc<dyn Hooks>>,
+    /// Scripts that log every worker in, to be run again when a login is over.
+    pub login: Arc<[InitScript]>,
     unlockable: AtomicBool,
     /// A password that unlocked it, in place of the one of the start.
     learned: Mutex<Option<Text>>,
@@ -85,7 +87,8 @@ pub enum Verb {
         /// With its exact type and metadata, which may cost another call.
         detail: bool,
     },
-    /// Write a value. Without metadata the present metadata is kept.
+    /// Write a value. Without metadata the present metadata is kept, where the module keeps just what it is
+    /// given.
     Set {
         /// The key.
         key: String,
@@ -144,6 +147,7 @@ pub struct Vaults {
     numbers: AtomicU64,
     pool: OnceLock<Pool>,
     limits: Limits,
+    login: Arc<[InitScript]>,
     ledger: Arc<Ledger>,
     /// Told of each key that a write changed or may have changed, before the write is acknowledged.
     touched: Touched,
@@ -201,6 +205,7 @@ impl Entry {
             password: None,
             local: None,
             hooks: None,
+            login: Arc::default(),
             unlockable,
             learned: Mutex::default(),
         }
@@ -228,8 +233,15 @@ impl Verb {
 
 impl Vaults {
     /// No vaults yet.
-    pub fn new(limits: Limits, touched: impl Fn(&StoreId, &str) + Send + Sync + 'static) -> Vaults {
+    ///
+    /// `login`: the scripts that log every worker in.
+    pub fn new(
+        limits: Limits,
+        login: &[InitScript],
+        touched: impl Fn(&StoreId, &str) + Send + Sync + 'static,
+    ) -> Vaults {
         Vaults {
+            login: login.into(),
             table: RwLock::default(),
             stores: Mutex::default(),
             numbers: AtomicU64::new(1),
@@ -273,6 +285,7 @@ impl Vaults {
             password,
             local,
             hooks,
+            login: self.login.clone(),
             unlockable,
             learned: Mutex::default(),
         });

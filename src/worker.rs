@@ -149,6 +149,10 @@ pub struct Worker {
     pub seen: HashMap<Arc<str>, Seen>,
     /// The vaults that it has registered, by their entries' numbers. The vault layer keeps it.
     pub vaults: HashSet<u64>,
+    /// How often a vault was unlocked in it, or what logs it in ran again. The vault layer keeps it.
+    pub renewals: u64,
+    /// When what logs it in ran again. The vault layer keeps it.
+    pub logged_in: Option<Instant>,
     /// What it has of a script's session. Script mode keeps it.
     pub loaded: Loaded,
 }
@@ -194,6 +198,8 @@ impl Worker {
             },
             seen: HashMap::new(),
             vaults: HashSet::new(),
+            renewals: 0,
+            logged_in: None,
             loaded: Loaded::default(),
         };
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });

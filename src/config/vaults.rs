@@ -144,7 +144,9 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         imported: false,
     };
     if extension.is_secret_store() {
-        for (_, node) in [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false)) {
+        for (_, node) in
+            [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false))
+        {
             let Some(node) = node else { continue };
             node.refuse_key("cannot be turned off for SecretStore: it would lose what is kept there", None);
         }

@@ -313,7 +313,7 @@ mod tests {
             (BridgeError::UnknownVault { name: name() }, 404, None),
             (BridgeError::NotFound { vault: vault(), key: key() }, 404, None),
             (BridgeError::NoMember { vault: vault(), key: key(), member: name() }, 404, None),
-            (BridgeError::Vault { vault: vault(), fault: Box::default() }, 502, None),
+            (BridgeError::Vault { vault: vault(), fault: Box::default(), outcome_unknown: false }, 502, None),
             (BridgeError::Worker { reason: reason(), outcome_unknown: false }, 502, None),
             (BridgeError::Local { vault: vault(), reason: reason() }, 502, None),
             (locked(4001), 503, Some("5")),
@@ -341,7 +341,7 @@ mod tests {
     fn a_vaults_message_is_cut_and_put_on_one_line() {
         let message = format!("first\r\n\tsecond\0third {}", "é".repeat(4000));
         let fault = Box::new(Fault { message, ..Fault::default() });
-        let (_, _, body) = shown(BridgeError::Vault { vault: "v".to_owned(), fault });
+        let (_, _, body) = shown(BridgeError::Vault { vault: "v".to_owned(), fault, outcome_unknown: false });
         let text = body["error"]["message"].as_str().unwrap();
         assert!(text.contains("first second third é"), "{text}");
         assert_eq!(text.chars().count(), MAX_MESSAGE + 1);

@@ -137,6 +137,7 @@ fn core_lines() -> Vec<CoreLine> {
         remove(true),
         Op::Info(Info { vault: "store".to_owned(), name: None, refresh: false }),
         Op::Info(Info { vault: "store".to_owned(), name: Some("a[1]*".to_owned()), refresh: true }),
+        Op::Test(VaultName { vault: "store".to_owned() }),
         Op::Invoke(RawValue::from_string(block.to_owned()).expect("is JSON")),
         Op::Ping(Empty {}),
         Op::Shutdown(Empty {}),

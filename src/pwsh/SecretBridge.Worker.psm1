@@ -39,6 +39,7 @@ $script:Operations = @{
     set = ${function:Invoke-BridgeSet}
     remove = ${function:Invoke-BridgeRemove}
     info = ${function:Invoke-BridgeInfo}
+    test = ${function:Invoke-BridgeTest}
     init = { param($Fields, $Secrets) Invoke-BridgeInit $Fields $Secrets }
     invoke = { param($Fields, $Secrets) Invoke-BridgeScriptMode $Fields }
     ping = { param($Fields, $Secrets) [ordered]@{ heap = [GC]::GetTotalMemory($false) } }

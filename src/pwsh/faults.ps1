@@ -58,6 +58,7 @@ function ConvertTo-BridgeFault([System.Management.Automation.ErrorRecord] $Recor
         $more = for ($i = 1; $i -lt $all.Length -and $i -le $script:ChainLength; $i++) { ConvertTo-BridgePlainFault $all[$i] $Secrets }
         $fault['more'] = @($more)
     }
+    if ($Record.Exception.Data['SecretBridge.Warned']) { $fault['warned'] = $true }
     $fault
 }
 

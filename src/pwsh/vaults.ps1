@@ -10,6 +10,8 @@ $script:Cmdlets = $null
 $script:Registry = $null
 # What `register` found out, by the vault's name: Module, Metadata (Set-Secret takes it), SetInfo.
 $script:Vaults = @{}
+# The last cmdlet that ran gave warnings.
+$script:Warned = $false
 # Passwords that unlocked a vault, by its name; see Get-BridgePasswordName.
 $script:Passwords = @{}
 
@@ -64,11 +66,15 @@ function Invoke-BridgeCmdlet([System.Management.Automation.CommandInfo] $Command
     catch { $thrown = $_ }
     if ($warnings) { foreach ($record in $warnings) { Write-BridgeRecord $record $Secrets } }
     if ($notes) { foreach ($record in $notes) { Write-BridgeRecord $record $Secrets } }
+    $script:Warned = [bool]$warnings
     if ($errors -or $null -ne $thrown) {
         $all = [System.Collections.Generic.List[object]]::new()
         if ($null -ne $thrown) { $all.Add($thrown) }
         if ($errors) { foreach ($record in $errors) { $all.Add($record) } }
-        throw (Join-BridgeError $all)
+        $joined = Join-BridgeError $all
+        # Some modules tell what is wrong by a warning only.
+        if ($warnings) { $joined.Exception.Data['SecretBridge.Warned'] = $true }
+        throw $joined
     }
     , $output
 }
@@ -240,7 +246,9 @@ function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secre
         return ConvertFrom-BridgeMetadata $own
     }
     if ($null -ne $own -or -not $Fields['keep_metadata'] -or -not $supported) { return }
-    foreach ($info in Find-BridgeInfo $Vault $Name $Secrets) {
+    $found = try { Find-BridgeInfo $Vault $Name $Secrets }
+    catch { Write-BridgeLog 'warning' "the metadata of a secret in '$Vault' could not be read, so it is written without: $($_.Exception.GetType().FullName)" $Secrets }
+    foreach ($info in $found) {
         if ($null -eq $info.Metadata) { return }
         $present = @{}
         foreach ($entry in $info.Metadata.GetEnumerator()) { $present[$entry.Key] = $entry.Value }
@@ -272,7 +280,17 @@ function Invoke-BridgeInfo($Fields, $Secrets) {
     )
     $names = [string[]]@(foreach ($item in $items) { $item['name'] })
     [Array]::Sort($names, $items, [StringComparer]::OrdinalIgnoreCase)
-    [ordered]@{ secrets = $items }
+    $reply = [ordered]@{ secrets = $items }
+    if ($script:Warned) { $reply['warned'] = $true }
+    $reply
+}
+
+# Whether the vault's own test finds it ready. An error of the test is a no.
+function Invoke-BridgeTest($Fields, $Secrets) {
+    $vault = Get-BridgeText $Fields 'vault'
+    $ready = try { Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Test-SecretVault') @{ Name = $vault } $Secrets }
+    catch { Write-BridgeLog 'debug' "Test-SecretVault of '$vault' gave an error: $($_.Exception.GetType().FullName)" $Secrets }
+    [ordered]@{ ready = $null -ne $ready -and @($ready)[-1] -eq $true }
 }
 
 # The information of the secret of exactly this name, in any case; none, if there is none.

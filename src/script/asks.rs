@@ -58,7 +58,12 @@ pub fn refusal(id: &str, message: impl Into<String>) -> Failure {
 /// A bridge's error as a script sees it: the vault's own error, or Pode's words.
 pub fn fault_of(error: BridgeError) -> Failure {
     match error {
-        BridgeError::Vault { fault, .. } => fault,
+        BridgeError::Vault { mut fault, outcome_unknown, .. } => {
+            if outcome_unknown {
+                fault.message.push_str("; whether the write took place is unknown");
+            }
+            fault
+        }
         BridgeError::UnknownMount { name } => not_mounted(&name),
         BridgeError::UnknownVault { name } => no_vault(&name),
         error => refusal(error.code(), error.to_string()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
-use super::session::{Session, Trouble, is_not_found};
+use super::session::{Present, Session, Trouble, is_not_found};
 use super::set_up::ready;
 use super::{Entry, Outcome, Touched, Vaults, Verb};
 use crate::error::BridgeError;
@@ -105,6 +105,10 @@ impl Began {
 }
 
 impl Change {
+    fn new(before: &Present, after: Option<(Arc<SecretValue>, Option<Metadata>)>) -> Change {
+        Change { before: before.reply().cloned(), after }
+    }
+
     /// Whether what is there now is what was there before or what was to be there.
     pub fn is_whole(&self, now: Option<&SecretValue>) -> bool {
         match (now, &self.before, &self.after) {
@@ -232,23 +236,23 @@ impl Act {
                     return Err(Trouble::Owed);
                 }
                 let value = match member {
-                    Some(member) => Arc::new(session.merged(key, member, value, before.as_ref()).await?),
+                    Some(member) => Arc::new(session.merged(key, member, value, &before).await?),
                     None => value.clone(),
                 };
-                let known = metadata.clone().or(before.as_ref().map(|before| before.metadata.clone()));
-                let change = change.insert(Change { before, after: Some((value.clone(), known)) });
+                let known = metadata.clone().or(before.reply().map(|before| before.metadata.clone()));
+                let change = change.insert(Change::new(&before, Some((value.clone(), known))));
                 self.begin()?;
-                let set = session.set(key, &value, metadata.as_ref(), change.before.as_ref()).await;
+                let set = session.set(key, &value, metadata.as_ref(), &before).await;
                 self.mend(&mut session, key, change, set).await
             }
             Verb::PutBack { key, value, metadata } => {
-                if session.before_write(key).await?.is_some() {
+                let before = session.before_write(key).await?;
+                if before.reply().is_some() {
                     return Ok(Outcome::Done);
                 }
-                let after = Some((value.clone(), metadata.clone()));
-                let change = change.insert(Change { before: None, after });
+                let change = change.insert(Change::new(&before, Some((value.clone(), metadata.clone()))));
                 self.begin()?;
-                let set = session.set(key, value, metadata.as_ref(), None).await;
+                let set = session.set(key, value, metadata.as_ref(), &before).await;
                 self.mend(&mut session, key, change, set).await
             }
             Verb::Settle { key } => {
@@ -259,13 +263,13 @@ impl Act {
             }
             Verb::Remove { key } => {
                 let before = session.before_write(key).await?;
-                if before.is_none() && self.ledger.owes(&self.entry, key).is_some() {
+                if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {
                     // It was still to be put back; now it is not.
                     return Ok(Outcome::Done);
                 }
-                let change = change.insert(Change { before, after: None });
+                let change = change.insert(Change::new(&before, None));
                 self.begin()?;
-                let removed = session.remove(key, change.before.is_some()).await;
+                let removed = session.remove(key, &before).await;
                 self.mend(&mut session, key, change, removed).await
             }
         }

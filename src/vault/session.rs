@@ -40,8 +40,10 @@ pub struct Session<'a> {
 /// Why a verb gave nothing.
 #[derive(Debug)]
 pub enum Trouble {
-    /// PowerShell's error.
+    /// PowerShell's error. Of a write: nothing was changed.
     Fault(Box<Fault>),
+    /// PowerShell's error of a write of which it is not known what it came to.
+    Unknown(Box<Fault>),
     /// The worker is broken. Nothing was written, if the verb had not begun to write.
     Broken(Broken),
     /// The store does not unlock.
@@ -74,7 +76,11 @@ impl Trouble {
             }
             Trouble::Fault(mut fault) => {
                 fault.hide(&secret_parameters(entry));
-                BridgeError::Vault { vault, fault }
+                BridgeError::Vault { vault, fault, outcome_unknown: false }
+            }
+            Trouble::Unknown(mut fault) => {
+                fault.hide(&secret_parameters(entry));
+                BridgeError::Vault { vault, fault, outcome_unknown: true }
             }
             Trouble::Broken(Broken::TimedOut) => BridgeError::Deadline { outcome_unknown: writing },
             Trouble::Broken(broken) => {
@@ -126,6 +132,9 @@ impl Session<'_> {
     /// Reads a value.
     pub async fn get(&mut self, key: &str, detail: bool) -> Result<GetReply, Trouble> {
         let (vault, name) = (self.registered(), key.to_owned());
+        if !self.is_secret_store() {
+            return self.answered(&Op::Get(Get { vault, name, refresh: false, detail }), |_| false).await;
+        }
         self.settled(false, |refresh| {
             Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail })
         })
@@ -135,6 +144,11 @@ impl Session<'_> {
     /// Lists names, types and metadata.
     pub async fn list(&mut self) -> Result<Vec<SecretInfo>, Trouble> {
         let vault = self.registered();
+        if !self.is_secret_store() {
+            let doubt = |reply: &InfoReply| reply.warned && reply.secrets.is_empty();
+            let op = Op::Info(Info { vault, name: None, refresh: false });
+            return Ok(self.answered(&op, doubt).await?.secrets);
+        }
         let reply: InfoReply = self
             .settled(false, |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh }))
             .await?;
@@ -162,10 +176,15 @@ impl Session<'_> {
                     store.told(reply.authentication.as_deref(), reply.password_timeout);
                     store.unlocked();
                     self.saw(generation, files, Some(now));
+                    self.worker.renewals += 1;
                     if let Some(given) = given {
                         self.entry.learn(given);
                     }
                     return Ok(reply);
+                }
+                Err(CallError::Fault(fault)) if !self.is_secret_store() && !any::is_own(&fault) => {
+                    // Every failed try counts with the service behind it, so none is made in vain.
+                    return Err(self.refused(&fault, files));
                 }
                 Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
                     // The right password is refused too where a write was cut off.
@@ -185,7 +204,7 @@ impl Session<'_> {
         }
     }
 
-    /// Calls until the answer can be believed.
+    /// Calls a SecretStore until the answer can be believed.
     async fn settled<T: serde::de::DeserializeOwned>(
         &mut self,
         always_refresh: bool,
@@ -235,18 +254,13 @@ impl Session<'_> {
             }
             let moving = store.files_now() != files || store.changed_lately();
             // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
-            let may_be_locked =
-                is_locked(&fault) || (store.discipline == Discipline::SecretStore && !is_not_found(&fault));
+            let may_be_locked = is_locked(&fault) || !is_not_found(&fault);
             doubts += 1;
             // A change of its configuration by somebody else locks it between the unlock and the read.
             let locked_again = is_locked(&fault) && doubts <= 2;
             let fresh = refresh || unlocked_now;
             let locked = self.can_refresh() && may_be_locked && (!fresh || locked_again);
             let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
-            // Az.KeyVault's first read after a change of subscription fails, the next one does not.
-            if doubts == 1 && fault.id == "GetSecretInvalidOperation" && self.is_azure() {
-                continue;
-            }
             let once_refused = refused && doubts == 1;
             if locked || once_refused || (doubtful && moving && doubts < DOUBTS) {
                 if moving || once_refused {
@@ -257,6 +271,10 @@ impl Session<'_> {
             }
             return Err(if refused { self.refused(&fault, files) } else { Trouble::Fault(fault) });
         }
+    }
+
+    fn is_secret_store(&self) -> bool {
+        self.entry.store.discipline == Discipline::SecretStore
     }
 
     fn is_azure(&self) -> bool {
@@ -339,7 +357,11 @@ pub fn is_refused_unlock(fault: &Fault) -> bool {
         || fault.kind == "System.Security.Authentication.AuthenticationException"
 }
 
+mod any;
+mod checked;
 mod write;
+
+pub use checked::{Present, Verdict, verdict};
 
 #[cfg(test)]
 mod tests;

@@ -359,7 +359,10 @@ async fn every_method_of_head_and_get_reaches_the_same_route() {
 async fn the_bridges_errors_keep_their_code_and_wait() {
     let memory = memory();
     let fault = Fault { id: "X".to_owned(), message: "line one\nline two".to_owned(), ..Fault::default() };
-    memory.fail("key1", BridgeError::Vault { vault: "hidden".to_owned(), fault: Box::new(fault) });
+    memory.fail(
+        "key1",
+        BridgeError::Vault { vault: "hidden".to_owned(), fault: Box::new(fault), outcome_unknown: false },
+    );
     memory.fail("key2", BridgeError::Saturated);
     let native = service(&memory);
     log_from_here();

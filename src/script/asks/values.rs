@@ -53,9 +53,11 @@ impl Asking {
                 Found::Miss(ticket) => {
                     let loaded = self.value_now(worker, entry, key, arguments).await;
                     if worker.broken().is_none() {
-                        let shared = loaded
-                            .clone()
-                            .map_err(|fault| BridgeError::Vault { vault: entry.plan.name.clone(), fault });
+                        let shared = loaded.clone().map_err(|fault| BridgeError::Vault {
+                            vault: entry.plan.name.clone(),
+                            fault,
+                            outcome_unknown: false,
+                        });
                         bridge.cache().finish(ticket, shared, &keep, Instant::now());
                     }
                     if loaded.is_err()

@@ -65,7 +65,7 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
     assert_eq!((asked.load(SeqCst), place.entry.store.foreign_changes()), (2, 1));
     assert!(place.entry.store.take_uninspected());
     std::fs::write(&place.file, "theirs, with something of ours erased").unwrap();
-    session.set("k", &SecretValue::string("v"), None, before.as_ref()).await.unwrap();
+    session.set("k", &SecretValue::string("v"), None, &before).await.unwrap();
     assert_eq!(place.entry.store.foreign_changes(), 2);
     assert!(place.entry.store.take_uninspected());
 }
@@ -92,7 +92,7 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
     // written shortly before; the others find all as they left it.
     for _ in 0..3 {
         session.before_write("k").await.unwrap();
-        session.set("k", &new, None, None).await.unwrap();
+        session.set("k", &new, None, &Present::Missing).await.unwrap();
     }
     // Another worker's write, then somebody else's, after which nothing is relied on for a while.
     place.entry.store.wrote(place.entry.store.files_now());

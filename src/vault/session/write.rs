@@ -2,16 +2,17 @@
 
 use tokio::time::{Instant, sleep};
 
+use super::checked::{Checked, Present};
 use super::{DOUBTS, Session, Trouble, is_locked, is_not_found};
 use crate::mount::merge;
 use crate::protocol::{Empty, Fault, Get, GetReply, Metadata, Op, Remove, Set};
 use crate::secret::SecretValue;
-use crate::store::{Authentication, Discipline, Fingerprint, WIPED};
+use crate::store::{Authentication, Fingerprint, WIPED};
 use crate::vault::act::Change;
 use crate::worker::CallError;
 
 /// The kind of an error that says not-found of a secret that is there.
-const STILL_THERE: &str = "System.InvalidOperationException";
+pub(super) const STILL_THERE: &str = "System.InvalidOperationException";
 
 /// How often a write is done that is acknowledged and not kept while somebody else writes too.
 const BESIDE_ANOTHER: u32 = 2;
@@ -45,11 +46,11 @@ impl Attempt {
 }
 
 impl Session<'_> {
-    /// What a write may destroy: the value and metadata now in a store that overwrites in two steps.
-    /// `None` where there is none, or where an overwrite is one step.
-    pub async fn before_write(&mut self, key: &str) -> Result<Option<GetReply>, Trouble> {
-        if self.entry.store.discipline != Discipline::SecretStore {
-            return Ok(None);
+    /// What a write may destroy: the value now and, in a SecretStore, which overwrites in two steps, its
+    /// metadata.
+    pub async fn before_write(&mut self, key: &str) -> Result<Present, Trouble> {
+        if !self.is_secret_store() {
+            return self.present(key).await;
         }
         // Here already, so that nothing of what is read is old when it is written.
         self.let_events_come().await;
@@ -72,8 +73,8 @@ impl Session<'_> {
             always_refresh = true;
         };
         match present {
-            Ok(reply) => Ok(Some(reply)),
-            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(None),
+            Ok(reply) => Ok(Present::There(reply)),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
             Err(trouble) => Err(trouble),
         }
     }
@@ -84,10 +85,12 @@ impl Session<'_> {
         key: &str,
         member: &str,
         value: &SecretValue,
-        before: Option<&GetReply>,
+        before: &Present,
     ) -> Result<SecretValue, Trouble> {
-        if let Some(before) = before {
-            return Ok(merge(Some(&before.value), member, value.clone()));
+        match before {
+            Present::There(before) => return Ok(merge(Some(&before.value), member, value.clone())),
+            Present::Missing => return Ok(merge(None, member, value.clone())),
+            Present::Unknown => {}
         }
         match self.get(key, false).await {
             Ok(now) => Ok(merge(Some(&now.value), member, value.clone())),
@@ -96,53 +99,59 @@ impl Session<'_> {
         }
     }
 
-    /// Writes a value; `before` is what [`Session::before_write`] gave, in the same lane. Metadata not
-    /// given is kept.
+    /// Writes a value; `before` is what [`Session::before_write`] gave, in the same lane. Metadata not given is
+    /// kept where the module is known to keep just what it is given.
     pub async fn set(
         &mut self,
         key: &str,
         value: &SecretValue,
         metadata: Option<&Metadata>,
-        before: Option<&GetReply>,
+        before: &Present,
     ) -> Result<(), Trouble> {
-        let known = metadata.or(before.map(|before| &before.metadata));
+        let known = metadata.or(before.reply().map(|before| &before.metadata));
+        let keeps = self.entry.plan.extension().is_some_and(|extension| extension.keep_metadata);
         let op = Op::Set(Set {
             vault: self.registered(),
             name: key.to_owned(),
             value: value.clone(),
             metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
             refresh: false,
-            keep_metadata: metadata.is_none() && self.entry.store.discipline != Discipline::SecretStore,
+            // Others take computed metadata for their own, or refuse what they report.
+            keep_metadata: metadata.is_none() && keeps && !self.is_secret_store(),
         });
-        self.write(op, &Wanted { key, was_there: before.is_some(), after: Some(value) }).await
+        if !self.is_secret_store() {
+            let with_metadata = metadata.is_some_and(|metadata| !metadata.is_empty());
+            return self.write_checked(op, &Checked { key, before, after: Some(value), with_metadata }).await;
+        }
+        self.write(op, &Wanted { key, was_there: before.reply().is_some(), after: Some(value) }).await
     }
 
     /// Removes a key. Call [`Session::before_write`] first, in the same lane.
-    pub async fn remove(&mut self, key: &str, was_there: bool) -> Result<(), Trouble> {
+    pub async fn remove(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
         let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
-        self.write(op, &Wanted { key, was_there, after: None }).await
+        if !self.is_secret_store() {
+            return self.write_checked(op, &Checked { key, before, after: None, with_metadata: false }).await;
+        }
+        self.write(op, &Wanted { key, was_there: before.reply().is_some(), after: None }).await
     }
 
     /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
     /// new one: an overwrite deletes first, and a table is written member by member.
     pub async fn restore(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
-        let now = self.before_write(key).await?.map(|now| now.value);
-        let whole = change.is_whole(now.as_ref());
+        let now = self.before_write(key).await?;
+        let whole = change.is_whole(now.reply().map(|now| &now.value));
         match &change.before {
             _ if whole => {}
-            Some(before) => self.set(key, &before.value, Some(&before.metadata), None).await?,
-            None => self.remove(key, true).await?,
+            Some(before) => self.set(key, &before.value, Some(&before.metadata), &Present::Missing).await?,
+            None => self.remove(key, &now).await?,
         }
         Ok(!whole)
     }
 
-    /// Writes until the store has it. SecretStore reads its file again when somebody else has changed it, and
+    /// Writes until the SecretStore has it. It reads its file again when somebody else has changed it, and
     /// drops what it has open when they have changed its configuration, both on a thread of its own and
     /// whatever it is doing: a write that is under way then is refused, or is acknowledged and not in the file.
     async fn write(&mut self, op: Op, wanted: &Wanted<'_>) -> Result<(), Trouble> {
-        if self.entry.store.discipline != Discipline::SecretStore {
-            return Ok(self.write_once(op, &Fingerprint::default()).await.outcome?);
-        }
         let mut lost: Option<Box<Fault>> = None;
         let given_up = |lost: Option<Box<Fault>>, trouble| match lost {
             // What was tried may have left something half done.
@@ -195,7 +204,7 @@ impl Session<'_> {
             Err(CallError::Broken(broken)) => Err(Trouble::Broken(broken)),
             _ if (attempt.reconfigured || (first && !attempt.alone)) && store.is_wiped() => {
                 store.put_back(WIPED);
-                Ok(Some(not_kept()))
+                Ok(Some(not_kept("it is not there")))
             }
             Ok(()) if attempt.alone => Ok(None),
             Ok(()) => {
@@ -206,7 +215,9 @@ impl Session<'_> {
                 match self.has_kept(wanted).await {
                     Err(Trouble::Broken(broken)) => Err(Trouble::Broken(broken)),
                     // A new key that whoever is near has erased is looked for, and named.
-                    Ok(false) if !(last && store.is_shared() && !wanted.was_there) => Ok(Some(not_kept())),
+                    Ok(false) if !(last && store.is_shared() && !wanted.was_there) => {
+                        Ok(Some(not_kept("it is not there")))
+                    }
                     // Where it cannot be read now, it was acknowledged.
                     _ => Ok(None),
                 }
@@ -312,12 +323,13 @@ impl Session<'_> {
     }
 }
 
-fn not_kept() -> Box<Fault> {
+/// An acknowledged write that is not found.
+pub(super) fn not_kept(finding: &str) -> Box<Fault> {
     Box::new(Fault {
         id: "WriteNotKept".into(),
         kind: STILL_THERE.into(),
         category: "WriteError".into(),
-        message: "the store acknowledged the write and does not have it".into(),
+        message: format!("the vault acknowledged the write and does not show it: {finding}"),
         ..Fault::default()
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::Store;
+use crate::store::{Discipline, Store};
 use crate::vault::Entry;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 use crate::worker::{Seen, Worker};
@@ -92,13 +92,13 @@ impl Place {
     async fn write(&self, worker: &mut Worker) -> Result<(), Trouble> {
         let mut session = self.session(worker);
         let before = session.before_write("k").await?;
-        session.set("k", &SecretValue::string("new"), None, before.as_ref()).await
+        session.set("k", &SecretValue::string("new"), None, &before).await
     }
 
     async fn remove(&self, worker: &mut Worker) -> Result<(), Trouble> {
         let mut session = self.session(worker);
         let before = session.before_write("k").await?;
-        session.remove("k", before.is_some()).await
+        session.remove("k", &before).await
     }
 
     fn session<'a>(&'a self, worker: &'a mut Worker) -> Session<'a> {
@@ -225,7 +225,7 @@ async fn what_somebody_else_writes_before_ours_is_read_first() {
     let mut session = place.session(&mut worker);
     let before = session.before_write("k").await.unwrap();
     fs::write(place.data(), "theirs").unwrap();
-    session.set("k", &SecretValue::string("new"), None, before.as_ref()).await.unwrap();
+    session.set("k", &SecretValue::string("new"), None, &before).await.unwrap();
     let calls = place.calls.lock().unwrap().clone();
     assert_eq!(calls, ["unlock", "get", "unlock", "set", "get"]);
     assert_eq!(place.entry.store.foreign_changes(), 1);

@@ -1,0 +1,206 @@
+//! Writes by modules other than SecretStore. They differ in how they report a failure: by an error before or
+//! after the change, by a warning, by `$false`, which `Set-Secret` discards. So what a write came to is read.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::any::is_own;
+use super::write::{STILL_THERE, not_kept};
+use super::{Session, Trouble, is_locked, is_not_found};
+use crate::protocol::{Empty, Fault, GetReply, Op};
+use crate::secret::SecretValue;
+use crate::worker::CallError;
+
+/// A vault that acknowledged a write and does not show it is read once more after so long.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
+
+/// What a key holds, as far as it is known.
+#[derive(Debug, Clone)]
+pub enum Present {
+    /// It was not read, or could not be.
+    Unknown,
+    /// Nothing.
+    Missing,
+    /// This.
+    There(GetReply),
+}
+
+impl Present {
+    /// The value and its metadata, if they were read.
+    pub fn reply(&self) -> Option<&GetReply> {
+        match self {
+            Present::There(reply) => Some(reply),
+            Present::Unknown | Present::Missing => None,
+        }
+    }
+}
+
+impl From<Option<GetReply>> for Present {
+    fn from(read: Option<GetReply>) -> Present {
+        read.map_or(Present::Missing, Present::There)
+    }
+}
+
+/// A write that is to be checked.
+pub(super) struct Checked<'a> {
+    pub key: &'a str,
+    pub before: &'a Present,
+    /// Nothing for a removal.
+    pub after: Option<&'a SecretValue>,
+    /// The caller sent metadata, which is not read back.
+    pub with_metadata: bool,
+}
+
+/// What a write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// What was to be there is there.
+    Written,
+    /// What was there before is there.
+    Refused,
+    /// Neither of the two is known.
+    Unknown,
+}
+
+/// What a write came to, by what was there before and is there now.
+///
+/// `failed`: the module reported an error. `believed`: the module reports every failure, and its writes are
+/// one step, so that an error with another value there now changed nothing.
+pub fn verdict(
+    before: &Present,
+    now: &Present,
+    after: Option<&SecretValue>,
+    failed: bool,
+    believed: bool,
+) -> Verdict {
+    let is = |now: &GetReply, value: &SecretValue| now.value.looks_like(value);
+    match (now, after) {
+        (Present::Unknown, _) => Verdict::Unknown,
+        (Present::Missing, None) => Verdict::Written,
+        (Present::There(now), Some(after)) if is(now, after) => Verdict::Written,
+        (Present::Missing, Some(_)) if matches!(before, Present::Missing) || (failed && believed) => {
+            Verdict::Refused
+        }
+        (Present::There(now), _) => match before {
+            Present::There(before) if is(now, &before.value) => Verdict::Refused,
+            Present::Unknown if after.is_none() || (failed && believed) => Verdict::Refused,
+            _ => Verdict::Unknown,
+        },
+        (Present::Missing, Some(_)) => Verdict::Unknown,
+    }
+}
+
+impl Session<'_> {
+    /// What is there before a write: read where what the write came to will be read too. An error of that read
+    /// blocks no write, save where the vault is not ready for any call.
+    pub(super) async fn present(&mut self, key: &str) -> Result<Present, Trouble> {
+        if !self.is_verified() {
+            if self.is_old()? {
+                self.unlock().await?;
+            }
+            return Ok(Present::Unknown);
+        }
+        match self.get(key, false).await {
+            Ok(reply) => Ok(Present::There(reply)),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
+            Err(Trouble::Fault(fault)) if is_locked(&fault) || !self.is_ready().await? => {
+                Err(Trouble::Fault(fault))
+            }
+            Err(Trouble::Fault(_)) => Ok(Present::Unknown),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Writes, and finds out what came of it. A write that is shown to have changed nothing because the vault
+    /// had locked itself is done once more.
+    pub(super) async fn write_checked(&mut self, op: Op, write: &Checked<'_>) -> Result<(), Trouble> {
+        let mut first = true;
+        loop {
+            let fault = match self.worker.call::<Empty>(op.clone(), self.until + self.grace).await {
+                Ok(Empty {}) if !self.is_verified() => return Ok(()),
+                Ok(Empty {}) => None,
+                Err(CallError::Fault(fault)) if is_own(&fault) => return Err(Trouble::Fault(fault)),
+                Err(CallError::Fault(fault)) => Some(fault),
+                Err(broken) => return Err(broken.into()),
+            };
+            let renewals = self.worker.renewals;
+            let now = self.seen_after(write, fault.is_some()).await?;
+            let believed = !self.is_verified() && self.is_azure();
+            let verdict = verdict(write.before, &now, write.after, fault.is_some(), believed);
+            if verdict == Verdict::Refused && first && self.worker.renewals != renewals {
+                first = false;
+                continue;
+            }
+            return self.conclude(write, verdict, fault);
+        }
+    }
+
+    /// What is there after a write; unknown where it cannot be read, or not in time.
+    async fn seen_after(&mut self, write: &Checked<'_>, failed: bool) -> Result<Present, Trouble> {
+        let now = self.look(write.key).await?;
+        if failed || verdict(write.before, &now, write.after, failed, false) != Verdict::Refused {
+            return Ok(now);
+        }
+        sleep(SECOND_LOOK.min(self.until.saturating_duration_since(Instant::now()))).await;
+        self.look(write.key).await
+    }
+
+    /// What is there; unknown where it cannot be read, or not in time.
+    pub async fn look(&mut self, key: &str) -> Result<Present, Trouble> {
+        if Instant::now() >= self.until {
+            return Ok(Present::Unknown);
+        }
+        match self.get(key, false).await {
+            Ok(reply) => Ok(Present::There(reply)),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
+            Err(Trouble::Broken(broken)) => Err(Trouble::Broken(broken)),
+            Err(_) => Ok(Present::Unknown),
+        }
+    }
+
+    fn conclude(
+        &self,
+        write: &Checked<'_>,
+        verdict: Verdict,
+        fault: Option<Box<Fault>>,
+    ) -> Result<(), Trouble> {
+        let (vault, key) = (self.entry.plan.name.as_str(), write.key);
+        let Some(mut fault) = fault else {
+            return match verdict {
+                Verdict::Written => Ok(()),
+                Verdict::Refused => Err(Trouble::Fault(not_kept("a read finds what was there before"))),
+                Verdict::Unknown => {
+                    Err(Trouble::Unknown(not_kept("a read finds something else, or cannot be done")))
+                }
+            };
+        };
+        let nothing_there = matches!(write.before, Present::Missing) || is_not_found(&fault);
+        if write.after.is_none() && verdict == Verdict::Written && nothing_there {
+            // There was nothing to remove.
+            "GetSecretNotFound".clone_into(&mut fault.id);
+            return Err(Trouble::Fault(fault));
+        }
+        if is_not_found(&fault) {
+            // A write of it is meant.
+            "WriteRefused".clone_into(&mut fault.id);
+            STILL_THERE.clone_into(&mut fault.kind);
+        }
+        match verdict {
+            Verdict::Written if write.with_metadata => Err(Trouble::Unknown(fault)),
+            Verdict::Written => {
+                tracing::warn!(vault, key, id = %fault.id, "the module reported an error for a write that a read finds done");
+                Ok(())
+            }
+            Verdict::Refused => Err(Trouble::Fault(fault)),
+            Verdict::Unknown => Err(Trouble::Unknown(fault)),
+        }
+    }
+
+    fn is_verified(&self) -> bool {
+        self.entry.plan.extension().is_some_and(crate::plan::Extension::is_verified)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! What a write came to, and what is done about a vault that locks itself.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
+use crate::protocol::Metadata;
+use crate::vault::Entry;
+use crate::worker::Worker;
+use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+
+fn text(value: &str) -> SecretValue {
+    SecretValue::string(value)
+}
+
+fn there(value: &str) -> Present {
+    Present::There(GetReply { value: text(value), metadata: Metadata::new() })
+}
+
+#[test]
+fn what_a_write_came_to_is_what_a_read_shows() {
+    use Present::{Missing, Unknown};
+    let (old, new, odd) = (there("old"), there("new"), there("odd"));
+    let after = text("new");
+    let set = [
+        // before, now, what it came to
+        (&old, &new, Verdict::Written),
+        (&Missing, &new, Verdict::Written),
+        (&Unknown, &new, Verdict::Written),
+        (&old, &old, Verdict::Refused),
+        (&Missing, &Missing, Verdict::Refused),
+        (&old, &Missing, Verdict::Unknown),
+        (&old, &odd, Verdict::Unknown),
+        (&Missing, &odd, Verdict::Unknown),
+        (&Unknown, &odd, Verdict::Unknown),
+        (&Unknown, &Missing, Verdict::Unknown),
+        (&old, &Unknown, Verdict::Unknown),
+    ];
+    for (before, now, expected) in set {
+        for failed in [false, true] {
+            let came_to = verdict(before, now, Some(&after), failed, false);
+            assert_eq!(came_to, expected, "{before:?} {now:?} {failed}");
+        }
+    }
+    let remove = [
+        (&old, &Missing, Verdict::Written),
+        (&Unknown, &Missing, Verdict::Written),
+        (&old, &old, Verdict::Refused),
+        (&Unknown, &old, Verdict::Refused),
+        (&old, &odd, Verdict::Unknown),
+        (&Missing, &odd, Verdict::Unknown),
+        (&old, &Unknown, Verdict::Unknown),
+    ];
+    for (before, now, expected) in remove {
+        assert_eq!(verdict(before, now, None, true, false), expected, "{before:?} {now:?}");
+    }
+    assert_eq!(verdict(&Unknown, &odd, Some(&after), true, true), Verdict::Refused, "it reports all");
+}
+
+/// A module in the worker: what it keeps, whether it is open, and how it writes.
+struct Module {
+    kept: Option<&'static str>,
+    open: bool,
+    opens: bool,
+    calls: Vec<String>,
+    writes: fn(&mut Module, &'static str) -> Option<&'static str>,
+}
+
+impl Module {
+    fn call(&mut self, call: &Value) -> Result<Value, String> {
+        let (op, _) = call["op"].as_object().and_then(|op| op.iter().next()).unwrap();
+        self.calls.push(op.clone());
+        match op.as_str() {
+            "unlock" if self.opens => self.open = true,
+            "unlock" => return Err("UnlockSecretVaultInvalidOperation".into()),
+            "test" => return Ok(json!({ "ready": self.open })),
+            _ if !self.open => return Err("GetSecretInvalidOperation".into()),
+            "get" => {
+                let kept = self.kept.ok_or("GetSecretNotFound")?;
+                return Ok(json!({ "value": { "t": "string", "v": kept }, "metadata": {} }));
+            }
+            "set" => {
+                assert_eq!(call["op"]["set"].get("keep_metadata"), None);
+                if let Some(id) = (self.writes)(self, "new") {
+                    return Err(id.into());
+                }
+            }
+            "remove" => {
+                self.kept = None;
+            }
+            other => panic!("{other}"),
+        }
+        Ok(json!({}))
+    }
+}
+
+fn module(writes: fn(&mut Module, &'static str) -> Option<&'static str>) -> Arc<Mutex<Module>> {
+    let module = Module { kept: Some("old"), open: true, opens: true, calls: Vec::new(), writes };
+    Arc::new(Mutex::new(module))
+}
+
+async fn worker(module: &Arc<Mutex<Module>>) -> Worker {
+    let module = module.clone();
+    let launcher = FakeLauncher::new(move |_, call: &Value| {
+        Reaction::Say(vec![match module.lock().unwrap().call(call) {
+            Ok(reply) => ok(call, &reply),
+            Err(id) => fault(call, &id),
+        }])
+    });
+    Worker::start(&launcher, 1, Instant::now() + Duration::from_secs(5)).await.unwrap()
+}
+
+fn entry(module: &str, password: Option<&str>) -> Entry {
+    let mut entry = Entry::bare(Vault::new("v", VaultKind::Extension(Extension::new("v", module))));
+    entry.password = password.map(Into::into);
+    entry
+}
+
+async fn put(entry: &Entry, worker: &mut Worker) -> Result<(), Trouble> {
+    let until = Instant::now() + Duration::from_secs(10);
+    let mut session = Session { worker, entry, until, grace: Duration::ZERO };
+    let before = session.before_write("k").await?;
+    session.set("k", &text("new"), None, &before).await
+}
+
+fn says(outcome: Result<(), Trouble>, entry: &Entry) -> String {
+    outcome
+        .map_or_else(|trouble| trouble.into_error(entry, Some("k"), true).to_string(), |()| "written".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_fail_ends_as_written_refused_or_unknown() {
+    type Write = fn(&mut Module, &'static str) -> Option<&'static str>;
+    const FAILED: Option<&str> = Some("SetSecretInvalidOperation");
+    let ways: [(Write, &str); 6] = [
+        (
+            |module, new| {
+                module.kept = Some(new);
+                None
+            },
+            "written",
+        ),
+        (
+            |module, new| {
+                module.kept = Some(new);
+                FAILED
+            },
+            "written",
+        ),
+        (|_, _| FAILED, "refused"),
+        (|_, _| None, "refused"),
+        (
+            |module, _| {
+                module.kept = None;
+                FAILED
+            },
+            "unknown",
+        ),
+        (
+            |module, _| {
+                module.kept = Some("cut off");
+                None
+            },
+            "unknown",
+        ),
+    ];
+    for (number, (write, expected)) in ways.into_iter().enumerate() {
+        let (module, entry) = (module(write), entry("Any.Module", None));
+        let said = says(put(&entry, &mut worker(&module).await).await, &entry);
+        let came_to = match said.as_str() {
+            "written" => "written",
+            said if said.contains("unknown") => "unknown",
+            _ => "refused",
+        };
+        assert_eq!(came_to, expected, "{number}: {said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_is_known_to_report_failure_is_read_only_after_one() {
+    let (module, entry) = (
+        module(|module, new| {
+            module.kept = Some(new);
+            None
+        }),
+        entry(AZ_KEY_VAULT, None),
+    );
+    put(&entry, &mut worker(&module).await).await.unwrap();
+    assert_eq!(module.lock().unwrap().calls, ["set"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_has_locked_itself_is_unlocked_before_it_is_written() {
+    let (module, entry) = (
+        module(|module, new| {
+            module.kept = Some(new);
+            None
+        }),
+        entry("Any.Module", Some("p")),
+    );
+    let mut worker = worker(&module).await;
+    put(&entry, &mut worker).await.unwrap();
+    module.lock().unwrap().open = false;
+    module.lock().unwrap().calls.clear();
+    put(&entry, &mut worker).await.unwrap();
+    assert_eq!(module.lock().unwrap().calls, ["get", "test", "unlock", "get", "set", "get"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_locks_itself_before_the_write_is_written_after_the_unlock() {
+    // It closes at the first write, which it acknowledges.
+    let (module, entry) = (
+        module(|module, new| {
+            let first = module.calls.iter().filter(|call| *call == "set").count() == 1;
+            (module.open, module.kept) = if first { (false, module.kept) } else { (true, Some(new)) };
+            None
+        }),
+        entry("Any.Module", Some("p")),
+    );
+    put(&entry, &mut worker(&module).await).await.unwrap();
+    assert_eq!(module.lock().unwrap().kept, Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_password_is_tried_less_and_less_often() {
+    let (module, entry) = (module(|_, _| None), entry("Any.Module", Some("p")));
+    let mut worker = worker(&module).await;
+    (module.lock().unwrap().open, module.lock().unwrap().opens) = (false, false);
+    for _ in 0..20 {
+        let outcome = put(&entry, &mut worker).await;
+        assert!(matches!(outcome, Err(Trouble::Locked { .. })), "{outcome:?}");
+    }
+    let tries = module.lock().unwrap().calls.iter().filter(|call| *call == "unlock").count();
+    assert_eq!(tries, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unlock_that_does_not_help_is_not_repeated_at_each_call() {
+    let (module, entry) = (module(|_, _| Some("SetSecretInvalidOperation")), entry("Any.Module", Some("p")));
+    let mut worker = worker(&module).await;
+    let until = Instant::now() + Duration::from_secs(10);
+    // Only this key cannot be read: the vault's own test is content.
+    module.lock().unwrap().kept = None;
+    let mut session = Session { worker: &mut worker, entry: &entry, until, grace: Duration::ZERO };
+    session.unlock().await.unwrap();
+    for _ in 0..20 {
+        let op = Op::Remove(crate::protocol::Remove { vault: "v".into(), name: "k".into(), refresh: false });
+        module.lock().unwrap().open = true;
+        let outcome: Result<Empty, _> = session.answered(&op, |_| true).await;
+        outcome.unwrap();
+    }
+    assert_eq!(module.lock().unwrap().calls.iter().filter(|call| *call == "unlock").count(), 1);
+}
