@@ -375,9 +375,29 @@ impl Store {
     }
 }
 
+/// Where SecretStore keeps its files.
+fn folder() -> PathBuf {
+    #[cfg(test)]
+    if let Some(folder) = FOLDER.with_borrow(Clone::clone) {
+        return folder;
+    }
+    platform::secret_store()
+}
+
+#[cfg(test)]
+thread_local! {
+    static FOLDER: std::cell::RefCell<Option<PathBuf>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Gives SecretStore a folder of a test's own, on this thread.
+#[cfg(test)]
+pub fn use_folder(folder: &Path) {
+    FOLDER.set(Some(folder.to_owned()));
+}
+
 fn identity(extension: &Extension) -> (String, Discipline, Vec<PathBuf>) {
     if extension.is_secret_store() {
-        let folder = platform::secret_store();
+        let folder = folder();
         let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
         return ("secretstore".into(), Discipline::SecretStore, files);
     }

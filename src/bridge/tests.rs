@@ -16,6 +16,9 @@ use crate::plan::{Extension, Mount, Pool as Sizes, SECRET_STORE, SecretSource, V
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 mod caching;
+mod foreign;
+mod keeping;
+mod reload;
 mod retries;
 mod stop;
 mod unlock;
@@ -87,7 +90,9 @@ impl Disk {
                 json!({})
             }
             "remove" => {
-                copy.remove(&name);
+                if copy.remove(&name).is_none() {
+                    return Reaction::Say(vec![fault(call, "GetSecretNotFound")]);
+                }
                 disk.clone_from(copy);
                 json!({})
             }
@@ -117,8 +122,24 @@ async fn bridge(workers: usize, script: impl Fn(u64, &Value) -> Reaction + Send 
 }
 
 async fn over(disk: &Arc<Disk>, workers: usize) -> Bridge {
+    over_plan(disk, plan(workers)).await
+}
+
+async fn over_plan(disk: &Arc<Disk>, plan: Plan) -> Bridge {
     let disk = disk.clone();
-    bridge(workers, move |worker, call| disk.serve(worker, call)).await
+    let launcher = FakeLauncher::new(move |worker, call: &Value| disk.serve(worker, call));
+    Bridge::start_with(plan, Arc::new(launcher)).await.unwrap()
+}
+
+fn mount(name: &str, key: &str, projection: Projection) -> Mount {
+    Mount {
+        name: name.into(),
+        vault: "store".into(),
+        key: key.into(),
+        projection,
+        cache_ttl: None,
+        prefetch: false,
+    }
 }
 
 fn soon() -> Instant {
@@ -331,21 +352,8 @@ async fn an_update_of_a_member_keeps_the_others_under_concurrency() {
     let table = json!({ "t": "hashtable", "v": { "a": { "t": "string", "v": "0" }, "b": { "t": "string", "v": "0" } } });
     disk.secrets.lock().unwrap().insert("k".into(), table);
     let mut plan = plan(4);
-    plan.mounts = ["a", "b"]
-        .map(|member| Mount {
-            name: member.into(),
-            vault: "store".into(),
-            key: "k".into(),
-            projection: Projection::Member(member.into()),
-            cache_ttl: None,
-            prefetch: false,
-        })
-        .to_vec();
-    let script = {
-        let disk = disk.clone();
-        move |worker, call: &Value| disk.serve(worker, call)
-    };
-    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    plan.mounts = ["a", "b"].map(|member| mount(member, "k", Projection::Member(member.into()))).to_vec();
+    let bridge = over_plan(&disk, plan).await;
     let mut clients = JoinSet::new();
     for mount in ["a", "b"] {
         let bridge = bridge.clone();
@@ -362,13 +370,94 @@ async fn an_update_of_a_member_keeps_the_others_under_concurrency() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_secret_a_strange_mount_and_a_full_queue_have_their_errors() {
+async fn a_missing_secret_and_a_strange_mount_have_their_errors() {
     let disk = Disk::with(&[]);
     let bridge = over(&disk, 1).await;
     assert!(matches!(read(&bridge, "nope").await, Err(BridgeError::NotFound { .. })));
     assert!(matches!(bridge.read("nope", soon()).await, Err(BridgeError::UnknownMount { .. })));
     assert!(matches!(bridge.get("nope", "k", soon()).await, Err(BridgeError::UnknownVault { .. })));
     assert!(matches!(write(&bridge, "a*", "v").await, Err(BridgeError::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_than_may_wait_is_refused_and_has_written_nothing() {
+    let disk = Disk::with(&[("slow", "v")]);
+    let told = Arc::new(Notify::new());
+    let script = {
+        let (disk, told) = (disk.clone(), told.clone());
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(lines) if is(call, "get", "slow") => Reaction::When(told.clone(), lines),
+            reaction => reaction,
+        }
+    };
+    let mut plan = plan(1);
+    plan.pool.queue = 1;
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    let busy = tokio::spawn({
+        let bridge = bridge.clone();
+        async move { read(&bridge, "slow").await }
+    });
+    while disk.gets.load(SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let waits = tokio::spawn({
+        let bridge = bridge.clone();
+        async move { write(&bridge, "first", "v").await }
+    });
+    while bridge.health().waiting == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(matches!(write(&bridge, "second", "v").await, Err(BridgeError::Saturated)));
+    told.notify_one();
+    busy.await.unwrap().unwrap();
+    waits.await.unwrap().unwrap();
+    assert_eq!((disk.text("first").as_deref(), disk.text("second")), (Some("v"), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_only_vault_is_not_written_by_key_or_by_mount() {
+    let disk = Disk::with(&[("k", "old")]);
+    let mut plan = plan(1);
+    plan.vaults[0].read_only = true;
+    plan.mounts = vec![mount("m", "k", Projection::Whole)];
+    let bridge = over_plan(&disk, plan).await;
+    let new = || SecretValue::string("new");
+    for outcome in [
+        bridge.set("store", "k", new(), None, soon()).await,
+        bridge.remove("store", "k", soon()).await,
+        bridge.update("m", new(), None, soon()).await,
+        bridge.remove_mounted("m", soon()).await,
+    ] {
+        assert!(matches!(outcome, Err(BridgeError::ReadOnly { .. })), "{outcome:?}");
+    }
+    assert_eq!((disk.text("k").as_deref(), read(&bridge, "k").await.unwrap().as_str()), (Some("old"), "old"));
+}
+
+/// A vault whose writes are one step, with no look at the file after: nothing else than the time that it took
+/// says that its worker is slow.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_answered_after_the_deadline_is_replaced_and_one_in_time_is_not() {
+    for (seconds, launched) in [(9, 1), (12, 2)] {
+        let disk = Disk::with(&[]);
+        let script = {
+            let disk = disk.clone();
+            move |worker, call: &Value| match disk.serve(worker, call) {
+                Reaction::Say(lines) if is(call, "set", "k") => {
+                    Reaction::Later(Duration::from_secs(seconds), lines)
+                }
+                reaction => reaction,
+            }
+        };
+        let mut plan = plan(1);
+        let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+        extension.module = "My.Vault".into();
+        let launcher = Arc::new(FakeLauncher::new(script));
+        let bridge = Bridge::start_with(plan, launcher.clone()).await.unwrap();
+        assert_eq!(write(&bridge, "k", "new").await.is_ok(), seconds < 10);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(disk.text("k").as_deref(), Some("new"));
+        assert_eq!(launcher.launched.load(SeqCst), launched, "{seconds} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]

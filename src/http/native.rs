@@ -98,7 +98,7 @@ impl<S: Secrets> Native<S> {
                     mount: None,
                 };
                 let done = match &vault {
-                    Ok(vault) => self.on_vault(&call, &plan, vault, request).await,
+                    Ok(vault) => self.on_vault(&call, vault, request).await,
                     Err(error) => Err(error.clone().into()),
                 };
                 let status = done.as_ref().map_or(StatusCode::OK, |shown| shown.reply.status);
@@ -281,20 +281,10 @@ impl<S: Secrets> Native<S> {
         found.ok_or_else(|| BridgeError::UnknownVault { name: asked.to_owned() })
     }
 
-    async fn on_vault(
-        &self,
-        call: &Call<'_>,
-        plan: &Plan,
-        vault: &str,
-        request: &Request,
-    ) -> Result<Shown, Problem> {
+    async fn on_vault(&self, call: &Call<'_>, vault: &str, request: &Request) -> Result<Shown, Problem> {
         let key = call.found.key.as_deref().unwrap_or_default();
         let (headers, deadline) = (&call.head.headers, call.head.deadline);
-        let read_only = plan.vault(vault).is_some_and(|vault| vault.read_only);
         match call.found.target {
-            Target::Put(_) | Target::Delete(_) if read_only => {
-                Err(BridgeError::ReadOnly { vault: vault.to_owned() }.into())
-            }
             Target::Put(_) => {
                 self.bounded(request)?;
                 let written = value::written(headers, &request.body, key)?;

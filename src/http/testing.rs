@@ -19,6 +19,7 @@ use crate::error::BridgeError;
 use crate::plan::Plan;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
+use crate::vault::{Entry, Verb, rules};
 
 /// A head with these fields, from a client on this machine.
 pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) -> Head {
@@ -110,6 +111,13 @@ impl Memory {
         self.0.faults.lock().unwrap().get(&fold(key)).map_or(Ok(()), |error| Err(error.clone()))
     }
 
+    /// What the vault layer refuses is refused here too, by its own rule.
+    fn check(&self, vault: &str, verb: &Verb) -> Result<(), BridgeError> {
+        let unknown = || BridgeError::UnknownVault { name: vault.to_owned() };
+        let plan = self.0.plan.vault(vault).ok_or_else(unknown)?;
+        rules::check(&Entry::bare(plan.clone()), verb)
+    }
+
     fn mount(&self, name: &str) -> Result<(String, String), BridgeError> {
         let mount = self.0.plan.mounts.iter().find(|mount| fold(&mount.name) == fold(name));
         let mount = mount.ok_or_else(|| BridgeError::UnknownMount { name: name.to_owned() })?;
@@ -153,12 +161,17 @@ impl Secrets for Memory {
         _: Instant,
     ) -> Result<(), BridgeError> {
         self.fault(key)?;
-        self.put(vault, key, value, metadata.unwrap_or_default());
+        let (whole, metadata) = (Arc::new(value.clone()), metadata.unwrap_or_default());
+        let set =
+            Verb::Set { key: key.to_owned(), value: whole, metadata: Some(metadata.clone()), member: None };
+        self.check(vault, &set)?;
+        self.put(vault, key, value, metadata);
         Ok(())
     }
 
     async fn remove(&self, vault: &str, key: &str, _: Instant) -> Result<(), BridgeError> {
         self.fault(key)?;
+        self.check(vault, &Verb::Remove { key: key.to_owned() })?;
         let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
         self.0.kept.lock().unwrap().remove(&(fold(vault), fold(key))).map(|_| ()).ok_or(missing)
     }

@@ -104,6 +104,19 @@ async fn a_worker_that_dies_hangs_or_errs_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_says_what_is_no_protocol_answers_its_call_and_none_after() {
+    let (pool, launcher) = start(sizes(1), |number, call| match (number, well(number, call)) {
+        (1, Reaction::Say(answer)) => Reaction::Say([vec!["what is this".to_owned()], answer].concat()),
+        (_, reaction) => reaction,
+    });
+    assert_eq!(ping(&pool).await.unwrap(), Ok(1));
+    for _ in 0..3 {
+        assert_eq!(ping(&pool).await.unwrap(), Ok(2), "a quiet one stays");
+    }
+    assert_eq!((launcher.launched.load(SeqCst), launcher.alive.load(SeqCst), pool.restarts()), (2, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_first_does_what_is_left_over() {
     let (pool, _) =
         start(sizes(1), |number, call| if number == 1 { Reaction::Die } else { well(number, call) });

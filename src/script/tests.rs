@@ -23,6 +23,7 @@ use crate::worker::fake::{FakeLauncher, Reaction, ok};
 mod declaring;
 mod imports;
 mod waiting;
+mod writing;
 
 /// What the fake workers know between them.
 #[derive(Default)]
@@ -148,16 +149,23 @@ impl World {
         let mut frames = self.frames.lock().unwrap();
         let stack = frames.get_mut(&worker).unwrap();
         let frame = stack.last_mut().unwrap();
+        let mut wait = Duration::ZERO;
+        let after = |wait: Duration, line: String| match wait {
+            Duration::ZERO => Reaction::Say(vec![line]),
+            wait => Reaction::Later(wait, vec![line]),
+        };
         for step in frame.steps.by_ref() {
             match step["do"].as_str().unwrap() {
                 "~value" => frame.last = step["value"].clone(),
+                // Seconds that the block takes for itself.
+                "~work" => wait += Duration::from_secs(step["seconds"].as_u64().unwrap()),
                 "~die" => return Reaction::Die,
                 "~hang" => return Reaction::Hang,
                 _ => {
                     let mut asked = self.asked.lock().unwrap();
                     let seq = asked.entry(worker).or_default();
                     *seq += 1;
-                    return Reaction::Say(vec![json!({ "ask": { "seq": *seq, "what": step } }).to_string()]);
+                    return after(wait, json!({ "ask": { "seq": *seq, "what": step } }).to_string());
                 }
             }
         }
@@ -169,7 +177,7 @@ impl World {
                 json!({ "response": { "status": 200, "headers": [["X-Own", "1"]], "body": BASE64.encode(frame.last.to_string()) } })
             }
         };
-        Reaction::Say(vec![ok(&frame.call, &outcome)])
+        after(wait, ok(&frame.call, &outcome))
     }
 
     pub fn put(&self, vault: &str, key: &str, text: &str) {

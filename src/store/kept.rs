@@ -158,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn what_one_view_of_a_store_keeps_another_takes_over_and_puts_back() {
+        let (_folder, file, old) = store();
+        write(&old, &file, "to");
+        let new = Store::over("s", Discipline::SecretStore, vec![file.clone()]);
+        new.wrote(new.files_now());
+        new.take_from(&old);
+        assert!(!old.put_back("has failed"), "it is the new one's now");
+        assert!(new.put_back("has failed"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
+    }
+
+    #[test]
     fn other_stores_keep_nothing() {
         let store = Store::over("s", Discipline::Serial, vec!["/etc/passwd".into()]);
         store.keep();

@@ -215,6 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn a_new_bridge_takes_over_what_was_written_and_what_is_owed_and_its_own_counts() {
+        let (old, new, entry) = (Ledger::default(), Ledger::default(), entry());
+        let change = || Change { before: None, after: after("x") };
+        for key in ["both", "old"] {
+            old.note(&entry, &set(key, "old"), after("old"));
+            old.owe(&entry, &format!("owed {key}"), &change());
+        }
+        new.note(&entry, &set("both", "new"), after("new"));
+        new.take_from(&old);
+        let all = new.vanished(&entry.store.id, new.mark(), &HashSet::new());
+        let values = all.iter().map(|line| (line.key.as_str(), line.value.clone().map(|(value, _)| value)));
+        assert_eq!(values.collect::<Vec<_>>(), [("both", Some(value("new"))), ("old", Some(value("old")))]);
+        assert_eq!((new.owed(&entry.store.id).len(), old.owed(&entry.store.id).len()), (2, 0));
+        assert!(!old.has(&entry.store.id));
+    }
+
+    #[test]
     fn a_value_put_back_does_not_hide_a_newer_one() {
         let (ledger, entry) = (Ledger::default(), entry());
         ledger.note(&entry, &set("k", "new"), after("new"));

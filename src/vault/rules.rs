@@ -211,6 +211,24 @@ mod tests {
         SecretValue::Credential(Credential { user: user.into(), password: password.into() })
     }
 
+    #[test]
+    fn a_read_only_vault_is_read_and_listed_and_nothing_else() {
+        let key = || "k".to_owned();
+        let set = Verb::Set { key: key(), value: Arc::new(text("v")), metadata: None, member: None };
+        let put_back = Verb::PutBack { key: key(), value: Arc::new(text("v")), metadata: None };
+        let writes = [set, put_back, Verb::Settle { key: key() }, Verb::Remove { key: key() }];
+        let reads = [Verb::Get { key: key(), detail: true }, Verb::List, Verb::Unlock];
+        for read_only in [true, false] {
+            let kind = VaultKind::Extension(Extension::new("v", "Other.Vault"));
+            let entry = Entry::bare(Vault { read_only, ..Vault::new("v", kind) });
+            for verb in &writes {
+                let refused = matches!(check(&entry, verb), Err(BridgeError::ReadOnly { .. }));
+                assert_eq!(refused, read_only, "{verb:?}");
+            }
+            assert!(reads.iter().all(|verb| check(&entry, verb).is_ok()));
+        }
+    }
+
     /// The lines of `docs/types.md` that say **refused**: for SecretStore, Az.KeyVault, another module.
     #[test]
     fn each_line_of_the_table_of_types_is_kept() {

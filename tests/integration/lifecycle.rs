@@ -417,6 +417,54 @@ fn a_reload_under_load_drops_no_request() {
     wait_until("the old folders are gone", SOON, || private_folders(&server).len() == 1);
 }
 
+const STORE_PLAN: &str = r#"
+listen = "127.0.0.1:0"
+auth = { open = true }
+limits = { deadline = "10s", drain = "10s" }
+[pool]
+min = 2
+max = 2
+[vaults.store]
+module = "Microsoft.PowerShell.SecretStore"
+unlock = { env = "STORE_PASSWORD" }
+expose = true
+"#;
+
+/// Each writes a key of its own in one round, and reads it in the next.
+fn write_and_read(client: &Client, number: usize, round: usize) -> Question {
+    let (key, path) = (format!("v{number}-{}", round / 2), format!("/vaults/store/secrets/k{number}"));
+    if round % 2 == 0 {
+        let headers = [("Content-Type", "text/plain; charset=utf-8")];
+        let request = client.request("PUT", &path, &headers, key.as_bytes());
+        return Question { key, request, is_right: |_, answer| answer.status == 204 };
+    }
+    let request = client.request("GET", &path, &[], b"");
+    let is_right = |key: &str, answer: &Response| answer.status == 200 && answer.json()["Value"] == key;
+    Question { key, request, is_right }
+}
+
+/// The new workers have read the store while the old ones still wrote to it.
+#[test]
+fn a_reload_under_load_reads_what_was_written_before_it() {
+    let stand_in = StandIn::scenario("stale-copies");
+    let server =
+        Builder::new().config(STORE_PLAN).stand_in(&stand_in).env("STORE_PASSWORD", "open sesame").start();
+    let file = server.folder().join("secretbridge.toml");
+    let load = Load::of(&server, DoorWill::Stay, write_and_read);
+    for round in 0..4 {
+        load.wait_for_more(20);
+        let vault = format!("\n[vaults.new{round}]\nmodule = \"Other.Vault\"\nexpose = true\n");
+        fs::write(file.with_extension("new"), format!("{STORE_PLAN}{vault}")).unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+        server.signal(Signal::HUP);
+        wait_until("the new plan is in force", SOON, || {
+            server.get("/vaults").text().contains(&format!("new{round}"))
+        });
+    }
+    load.wait_for_more(20);
+    assert_eq!(load.end().wrong, [""; 0]);
+}
+
 /// A file that looks as it did: the same length and time.
 fn replace_unseen(file: &Path, content: &str) {
     let old = fs::metadata(file).unwrap();

@@ -72,6 +72,37 @@ async fn a_stop_ends_within_its_limit_whatever_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bridge_that_stops_is_not_ready_while_it_still_answers() {
+    let disk = Disk::with(&[("k", "v")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(lines) if is(call, "get", "k") => Reaction::Later(Duration::from_secs(5), lines),
+            reaction => reaction,
+        }
+    };
+    let bridge = bridge(2, script).await;
+    assert!(bridge.health().ready);
+    let [asked, stopped] = [true, false].map(|asks| {
+        let bridge = bridge.clone();
+        tokio::spawn(async move {
+            if asks {
+                return read(&bridge, "k").await.map(drop);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            bridge.stop(Duration::from_secs(30)).await;
+            Ok(())
+        })
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let health = bridge.health();
+    assert!(health.workers.iter().any(|worker| worker.state == "busy"), "it still answers");
+    assert!(!health.ready, "and takes no more");
+    asked.await.unwrap().unwrap();
+    stopped.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bridge_that_is_dropped_leaves_no_worker() {
     let disk = Disk::with(&[]);
     let launcher = Arc::new(FakeLauncher::new(move |worker, call| disk.serve(worker, call)));

@@ -6,10 +6,30 @@ use super::*;
 async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
     let disk = Disk::with(&[("k", "v")]);
     *disk.password.lock().unwrap() = "changed".into();
-    let bridge = over(&disk, 2).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, asked) = (disk.clone(), asked.clone());
+        move |worker, call: &Value| {
+            let op = &call["op"];
+            let unlocks = op.get("unlock").is_some() || op["get"]["refresh"] == true;
+            asked.fetch_add(usize::from(unlocks), SeqCst);
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(2, script).await;
     let outcome = read(&bridge, "k").await;
     assert!(matches!(outcome, Err(BridgeError::Locked { .. })), "{outcome:?}");
     assert_eq!(bridge.health().vaults[0].state, "locked_out");
+    // Each refusal may count against an account: while it is locked out nobody tries, however many ask.
+    let before = asked.load(SeqCst);
+    for _ in 0..5 {
+        let [read, written] = [read(&bridge, "k").await.map(drop), write(&bridge, "k", "new").await];
+        for outcome in [read, written] {
+            let Err(BridgeError::Locked { retry_after, .. }) = outcome else { panic!("{outcome:?}") };
+            assert!(!retry_after.is_zero());
+        }
+    }
+    assert_eq!(asked.load(SeqCst), before);
     *disk.password.lock().unwrap() = "right".into();
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(read(&bridge, "k").await.unwrap(), "v");

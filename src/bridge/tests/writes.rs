@@ -125,10 +125,10 @@ async fn the_next_writer_waits_until_a_worker_that_hung_in_a_write_is_gone() {
     assert!(second.lock().unwrap().unwrap() - begun >= earliest);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_value_that_could_not_be_put_back_yet_is_not_said_to_be_missing() {
-    let disk = Disk::with(&[("k", "old"), ("other", "o")]);
-    let full = Arc::new(AtomicBool::new(true));
+/// A store in which a write of `k` deletes the old value and then fails, until the disk has room again.
+async fn without_room(plan: Plan, before: SecretValue) -> (Arc<Disk>, Arc<AtomicBool>, Bridge) {
+    let (disk, full) = (Disk::with(&[("other", "o")]), Arc::new(AtomicBool::new(true)));
+    disk.secrets.lock().unwrap().insert("k".into(), json_of(&before));
     let script = {
         let (disk, full) = (disk.clone(), full.clone());
         move |worker, call: &Value| {
@@ -139,15 +139,48 @@ async fn a_value_that_could_not_be_put_back_yet_is_not_said_to_be_missing() {
             disk.serve(worker, call)
         }
     };
-    let bridge = bridge(2, script).await;
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
     let outcome = write(&bridge, "k", "new").await;
     assert!(matches!(outcome, Err(BridgeError::Vault { .. })), "{outcome:?}");
+    (disk, full, bridge)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_could_not_be_put_back_yet_is_not_said_to_be_missing() {
+    let (_, full, bridge) = without_room(plan(2), SecretValue::string("old")).await;
     let seen = read(&bridge, "k").await;
     assert!(matches!(seen, Err(BridgeError::NotReady { .. })), "{seen:?}");
     assert_eq!(read(&bridge, "other").await.unwrap(), "o", "the rest is served");
     full.store(false, SeqCst);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_removed_before_it_could_be_put_back_is_gone_and_stays_so() {
+    let (disk, full, bridge) = without_room(plan(2), SecretValue::string("old")).await;
+    bridge.remove("store", "k", soon()).await.unwrap();
+    assert!(matches!(read(&bridge, "k").await, Err(BridgeError::NotFound { .. })));
+    full.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(disk.text("k"), None);
+    let again = bridge.remove("store", "k", soon()).await;
+    assert!(matches!(again, Err(BridgeError::NotFound { .. })), "{again:?}");
+}
+
+/// Merged into nothing it would be written without its siblings.
+#[tokio::test(start_paused = true)]
+async fn a_member_is_not_written_before_its_siblings_are_back() {
+    let mut plan = plan(2);
+    plan.mounts = vec![mount("a", "k", Projection::Member("a".into()))];
+    let (disk, full, bridge) = without_room(plan, table(&[("a", "1"), ("b", "1")])).await;
+    full.store(false, SeqCst);
+    let outcome = bridge.update("a", SecretValue::string("2"), None, soon()).await;
+    assert!(matches!(outcome, Err(BridgeError::NotReady { .. })), "{outcome:?}");
+    assert!(!disk.secrets.lock().unwrap().contains_key("k"), "nothing was written");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    bridge.update("a", SecretValue::string("2"), None, soon()).await.unwrap();
+    assert!(bridge.get("store", "k", soon()).await.unwrap() == table(&[("a", "2"), ("b", "1")]));
 }
 
 #[tokio::test(start_paused = true)]

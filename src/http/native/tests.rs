@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -67,12 +68,12 @@ fn memory() -> Memory {
     memory
 }
 
-fn behind(access: Access, memory: &Memory) -> Gate {
-    Gate::new(Arc::new(access), Arc::new(Native::new(memory.clone(), Some("hidden".to_owned())).unwrap()))
+fn behind<S: Secrets>(access: Access, secrets: S) -> Gate {
+    Gate::new(Arc::new(access), Arc::new(Native::new(secrets, Some("hidden".to_owned())).unwrap()))
 }
 
 fn service(memory: &Memory) -> Gate {
-    behind(Access::token(Token::from_text(TOKEN).unwrap()), memory)
+    behind(Access::token(Token::from_text(TOKEN).unwrap()), memory.clone())
 }
 
 /// As the door does it: admit, then answer.
@@ -476,17 +477,38 @@ async fn over_a_socket_an_update_has_length_zero_and_no_type() {
     server.abort();
 }
 
-proptest::proptest! {
-    #[test]
-    fn no_path_or_body_makes_a_500(
-        method in "(GET|PUT|POST|DELETE|HEAD|OPTIONS)",
-        path in "(/secret|/secrets|/secrets/.{0,8}|/vaults/.{0,8}/secrets/.{0,8}|/.{0,12})",
-        media in "(application/json|multipart/form-data; boundary=x|text/plain|application/octet-stream)",
-        body: Vec<u8>,
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let native = service(&memory());
-        let reply = runtime.block_on(call_with(&native, &method, &path, &[("content-type", &media)], body));
-        proptest::prop_assert!(reply.status.as_u16() < 500, "{}", reply.status);
+/// A bridge over an embedded vault, which refuses and fails as a vault does.
+async fn embedded(folder: &std::path::Path) -> crate::bridge::Bridge {
+    let mut plan = plan();
+    for vault in &mut plan.vaults {
+        vault.kind = VaultKind::Local { folder: Some(folder.join(&vault.name)) };
     }
+    plan.auto_import.enabled = false;
+    crate::bridge::Bridge::start(plan, &crate::bridge::Options::default(), |_, _| {}).await.unwrap()
+}
+
+/// What a client sends is no fault of the server's: it writes, reads and lists, or is told what is wrong.
+#[test]
+fn no_path_or_body_makes_a_500() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let bridge = runtime.block_on(embedded(folder.path()));
+    let native = behind(Access::token(Token::from_text(TOKEN).unwrap()), bridge);
+    let seen = RefCell::new(BTreeSet::new());
+    let inputs = (
+        "(GET|PUT|POST|DELETE|HEAD|OPTIONS)",
+        "(/secret|/secrets|/secrets/.{0,8}|/vaults/.{0,8}/secrets/.{0,8}|/vaults/open/secrets/[a-c]|/.{0,12})",
+        "(application/json|multipart/form-data; boundary=x|text/plain|application/octet-stream)",
+        proptest::prelude::any::<Vec<u8>>(),
+    );
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let outcome = runner.run(&inputs, |(method, path, media, body)| {
+        let reply = runtime.block_on(call_with(&native, &method, &path, &[("content-type", &media)], body));
+        seen.borrow_mut().insert(reply.status.as_u16());
+        proptest::prop_assert!(reply.status.as_u16() < 500, "{}", reply.status);
+        Ok(())
+    });
+    outcome.unwrap();
+    let seen = seen.into_inner();
+    assert!([204, 400, 404].iter().all(|status| seen.contains(status)), "{seen:?}");
 }
