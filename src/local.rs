@@ -1,15 +1,15 @@
 //! The local vault: an age-encrypted file and its key, for machines without PowerShell.
 //!
-//! A folder (0700) holds `vault.age` (all secrets in one file), `key.txt` (the age identity, 0600) and
-//! `vault.lock`. Promised:
+//! A folder (0700) holds `vault.age` (all secrets in one file), `key.txt` (the age identity, 0600),
+//! `vault.mark` (which revision was written last) and `vault.lock`. Promised:
 //!
 //! - **Nothing that was acknowledged is lost**, neither to a crash nor to another process. A write takes
 //!   the lock, reads the file again if it is not the one it knows, writes a new file beside it, syncs,
 //!   renames it over the old one and syncs the folder. A failed write leaves the old file.
 //! - **Reads are never stale**: each compares the file at the path with the one last read. They take no
 //!   lock, so a stuck writer holds up writers only, and those for a bounded time.
-//! - **Nothing is repaired by guessing**: a damaged file, a missing or exposed key, a vanished vault are
-//!   errors that name the file and what to do. A key is made only where there is no vault.
+//! - **Nothing is repaired by guessing**: a damaged file, a missing or exposed key, a vanished vault, an
+//!   older file that was put back are errors that name the file and what to do. A key is made only where there is no vault.
 //! - Plain text is held in buffers that are wiped. What the libraries copy on the way (up to 64 KiB of the
 //!   last block written) is not.
 //!
@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod key;
 mod lock;
+mod mark;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +61,7 @@ struct Paths {
     vault: PathBuf,
     key: PathBuf,
     lock: PathBuf,
+    mark: PathBuf,
 }
 
 impl LocalVault {
@@ -73,7 +75,7 @@ impl LocalVault {
             false => first_use(&paths)?,
         };
         let key = Key::load(&paths)?;
-        let state = Mutex::new(Snapshot::load(&paths, &key)?);
+        let state = Mutex::new(load(&paths, &key)?);
         Ok(LocalVault { paths, key, created, gate: Gate::default(), state })
     }
 
@@ -135,7 +137,7 @@ impl LocalVault {
     fn current(&self) -> Result<Arc<Secrets>, LocalError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.is_current(&self.paths)? {
-            *state = Snapshot::load(&self.paths, &self.key)?;
+            *state = load(&self.paths, &self.key)?;
         }
         Ok(Arc::clone(&state.secrets))
     }
@@ -149,9 +151,12 @@ impl LocalVault {
         if !edit(&mut secrets) {
             return Ok(false);
         }
+        secrets.revision += 1;
         let next = Snapshot::replace(&self.paths, &self.key, secrets)?;
+        let revision = next.secrets.revision;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
         sync_folder(&self.paths.folder).map_err(LocalError::unconfirmed(&self.paths.vault))?;
+        mark::write(&self.paths, revision);
         Ok(true)
     }
 }
@@ -169,7 +174,22 @@ impl Paths {
             vault: folder.join("vault.age"),
             key: folder.join("key.txt"),
             lock: folder.join("vault.lock"),
+            mark: folder.join("vault.mark"),
         }
+    }
+}
+
+/// Reads the vault file, and refuses one that is older than what was written last.
+fn load(paths: &Paths, key: &Key) -> Result<Snapshot, LocalError> {
+    // The mark first: another process may write both meanwhile.
+    let last = mark::last(paths);
+    let snapshot = Snapshot::load(paths, key)?;
+    let revision = snapshot.secrets.revision;
+    match last {
+        Some(last) if last > revision => {
+            Err(LocalError::WentBack { path: paths.vault.clone(), revision, last, mark: paths.mark.clone() })
+        }
+        _ => Ok(snapshot),
     }
 }
 
@@ -180,12 +200,17 @@ fn first_use(paths: &Paths) -> Result<bool, LocalError> {
     if exists(&paths.vault)? {
         return Ok(false);
     }
+    // A vault was here: an empty one in its place would look as if nothing had ever been lost.
+    if exists(&paths.mark)? {
+        return Err(LocalError::Vanished { path: paths.vault.clone(), mark: paths.mark.clone() });
+    }
     let created = !exists(&paths.key)?;
     if created {
         Key::create(paths)?;
     }
     Snapshot::replace(paths, &Key::load(paths)?, Secrets::default())?;
     sync_folder(&paths.folder).map_err(LocalError::unconfirmed(&paths.vault))?;
+    mark::write(paths, 0);
     Ok(created)
 }
 

@@ -19,7 +19,11 @@ pub(super) const MAX_DEPTH: usize = 32;
 
 /// All secrets by folded name. Cheap to clone: the values are shared.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(BTreeMap<String, Arc<Entry>>);
+pub(super) struct Secrets {
+    /// Grows with each write: tells an old file that was put back from the one that was written last.
+    pub(super) revision: u64,
+    entries: BTreeMap<String, Arc<Entry>>,
+}
 
 /// A secret as it is stored. The name is spelt as it was first written.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +38,7 @@ pub(super) struct Entry {
 #[derive(Serialize)]
 struct Outgoing<'a> {
     format: u32,
+    revision: u64,
     secrets: Vec<&'a Entry>,
 }
 
@@ -41,6 +46,8 @@ struct Outgoing<'a> {
 #[serde(deny_unknown_fields)]
 struct Incoming {
     format: u32,
+    #[serde(default)]
+    revision: u64,
     secrets: Vec<Entry>,
 }
 
@@ -58,20 +65,20 @@ pub(super) enum BadContent {
 
 impl Secrets {
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.0.get(&fold(name))
+        self.entries.get(&fold(name))
     }
 
     /// Puts a value in place; the first spelling stays, and the metadata unless there is new.
     pub(super) fn set(&mut self, name: &str, value: SecretValue, metadata: Option<Metadata>) {
         let folded = fold(name);
-        let old = self.0.get(&folded);
+        let old = self.entries.get(&folded);
         let metadata = metadata.or_else(|| old.map(|old| old.metadata.clone())).unwrap_or_default();
         let name = old.map_or(name, |old| &old.name).to_owned();
-        self.0.insert(folded, Arc::new(Entry { name, value, metadata }));
+        self.entries.insert(folded, Arc::new(Entry { name, value, metadata }));
     }
 
     pub(super) fn remove(&mut self, name: &str) -> bool {
-        self.0.remove(&fold(name)).is_some()
+        self.entries.remove(&fold(name)).is_some()
     }
 
     /// Sorted by name, without case.
@@ -81,13 +88,14 @@ impl Secrets {
             kind: entry.value.kind(),
             metadata: entry.metadata.clone(),
         };
-        self.0.values().map(info).collect()
+        self.entries.values().map(info).collect()
     }
 
     /// Writes the JSON piece by piece, so that no buffer ever holds all of it.
     pub(super) fn encode(&self, out: impl Write) -> io::Result<()> {
-        let secrets = self.0.values().map(|entry| &**entry).collect();
-        serde_json::to_writer(out, &Outgoing { format: FORMAT, secrets }).map_err(io::Error::from)
+        let secrets = self.entries.values().map(|entry| &**entry).collect();
+        serde_json::to_writer(out, &Outgoing { format: FORMAT, revision: self.revision, secrets })
+            .map_err(io::Error::from)
     }
 
     pub(super) fn decode(json: &[u8]) -> Result<Secrets, BadContent> {
@@ -101,13 +109,13 @@ impl Secrets {
             return Err(BadContent::Format(incoming.format));
         }
         let count = incoming.secrets.len();
-        let secrets: BTreeMap<_, _> =
+        let entries: BTreeMap<_, _> =
             incoming.secrets.into_iter().map(|entry| (fold(&entry.name), Arc::new(entry))).collect();
         // Dropping one of two would lose a secret in silence.
-        if secrets.len() != count {
+        if entries.len() != count {
             return Err(BadContent::Reason("two of its secrets have the same name"));
         }
-        Ok(Secrets(secrets))
+        Ok(Secrets { revision: incoming.revision, entries })
     }
 }
 

@@ -74,12 +74,29 @@ pub enum LocalError {
     },
     /// The vault file was there and is gone.
     #[error(
-        "{} is gone since the vault was opened; restore it from a backup, or restart to begin with an \
-         empty vault", .path.display()
+        "{} was there and is gone; restore it from a backup, or, to begin with an empty vault, remove {} \
+         and restart", .path.display(), .mark.display()
     )]
     Vanished {
         /// The vault file.
         path: PathBuf,
+        /// The file that remembers it.
+        mark: PathBuf,
+    },
+    /// The vault file is older than the one that was written last.
+    #[error(
+        "{} went back in time: it has revision {revision}, and revision {last} was written; put the newer \
+         file back, or, if an older one was restored on purpose, remove {}", .path.display(), .mark.display()
+    )]
+    WentBack {
+        /// The vault file.
+        path: PathBuf,
+        /// Its revision.
+        revision: u64,
+        /// The revision that was written last.
+        last: u64,
+        /// The file that remembers it.
+        mark: PathBuf,
     },
     /// Another process, or another thread, kept the lock for too long.
     #[error("{} is locked by another writer for {seconds} s; is a process that uses the vault stopped?", .path.display())]

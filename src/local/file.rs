@@ -95,7 +95,7 @@ fn sweep(paths: &Paths) {
 
 fn vanished(paths: &Paths, error: std::io::Error) -> LocalError {
     match error.kind() {
-        ErrorKind::NotFound => LocalError::Vanished { path: paths.vault.clone() },
+        ErrorKind::NotFound => LocalError::Vanished { path: paths.vault.clone(), mark: paths.mark.clone() },
         _ => LocalError::read(&paths.vault)(error),
     }
 }

@@ -103,7 +103,7 @@ fn the_first_open_makes_the_key_and_later_ones_do_not() {
     assert!(vault.created());
     let again = LocalVault::open(vault.folder()).unwrap();
     assert!(!again.created());
-    assert_eq!(files(vault.folder()), ["key.txt", "vault.age", "vault.lock"]);
+    assert_eq!(files(vault.folder()), ["key.txt", "vault.age", "vault.lock", "vault.mark"]);
     assert_eq!(again.get("kept").unwrap(), Some((text(CANARY), note("n"))));
 }
 
@@ -286,7 +286,7 @@ fn a_missing_key_beside_a_vault_is_never_made_anew() {
         let error = refusal(outcome, "key.txt");
         assert!(matches!(error, LocalError::MissingKey { .. }), "{error}");
     }
-    assert_eq!(files(vault.folder()), ["vault.age", "vault.lock"]);
+    assert_eq!(files(vault.folder()), ["vault.age", "vault.lock", "vault.mark"]);
 }
 
 #[test]
@@ -328,10 +328,44 @@ fn a_vault_that_vanished_is_an_error_not_an_empty_one() {
 }
 
 #[test]
+fn a_vault_that_is_gone_at_the_start_is_reported_and_not_made_anew() {
+    let (_dir, vault) = fresh();
+    let folder = vault.folder().to_owned();
+    vault.set("a", text("b"), None).unwrap();
+    fs::remove_file(&vault.paths.vault).unwrap();
+    drop(vault);
+    let error = LocalVault::open(&folder).unwrap_err();
+    assert!(matches!(error, LocalError::Vanished { .. }), "{error}");
+    assert!(error.to_string().contains("vault.mark"), "{error}");
+    assert!(!folder.join("vault.age").exists());
+    fs::remove_file(folder.join("vault.mark")).unwrap();
+    assert!(LocalVault::open(&folder).unwrap().list().unwrap().is_empty(), "as the message says");
+}
+
+#[test]
+fn an_older_vault_file_that_was_put_back_is_reported_by_the_open_vault_and_at_the_start() {
+    let (_dir, vault) = fresh();
+    let folder = vault.folder().to_owned();
+    vault.set("a", text("first"), None).unwrap();
+    let old = fs::read(&vault.paths.vault).unwrap();
+    vault.set("a", text("second"), None).unwrap();
+    fs::write(&vault.paths.vault, &old).unwrap();
+    for error in [vault.get("a").map(drop).unwrap_err(), LocalVault::open(&folder).map(drop).unwrap_err()] {
+        assert!(
+            matches!(error, LocalError::WentBack { revision, last, .. } if last == revision + 1),
+            "{error}"
+        );
+    }
+    fs::remove_file(&vault.paths.mark).unwrap();
+    assert_eq!(vault.get("a").unwrap().unwrap().0, text("first"), "as the message says");
+}
+
+#[test]
 fn a_first_use_that_was_cut_short_is_completed() {
     let (_dir, vault) = fresh();
     let key = fs::read(&vault.paths.key).unwrap();
     fs::remove_file(&vault.paths.vault).unwrap();
+    fs::remove_file(&vault.paths.mark).unwrap();
     let again = LocalVault::open(vault.folder()).unwrap();
     assert!(!again.created());
     assert!(again.list().unwrap().is_empty());
@@ -345,7 +379,10 @@ fn what_crashed_writers_left_is_swept_by_the_next_write_and_nothing_else() {
         fs::write(vault.folder().join(name), "torn").unwrap();
     }
     vault.set("a", text("b"), None).unwrap();
-    assert_eq!(files(vault.folder()), [".vault-notes", "key.txt", "other.tmp", "vault.age", "vault.lock"]);
+    assert_eq!(
+        files(vault.folder()),
+        [".vault-notes", "key.txt", "other.tmp", "vault.age", "vault.lock", "vault.mark"]
+    );
 }
 
 #[cfg(unix)]

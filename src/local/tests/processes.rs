@@ -102,7 +102,7 @@ fn write_beyond_the_limit(folder: &Path, signal: &str) {
     assert_eq!(source.kind(), std::io::ErrorKind::FileTooLarge);
     assert!(error.to_string().contains("ulimit -f"), "{error}");
     assert_eq!(read(&vault, "kept"), Some(text(CANARY)));
-    assert_eq!(files(folder), ["key.txt", "vault.age", "vault.lock"]);
+    assert_eq!(files(folder), ["key.txt", "vault.age", "vault.lock", "vault.mark"]);
     vault.set("small", text("s"), None).unwrap();
     acknowledge("refused");
 }
@@ -202,7 +202,11 @@ fn writers_killed_at_any_moment_lose_nothing_they_told_of() {
     }
     assert!(told.len() >= 3 * ROUNDS as usize);
     assert!(told.iter().all(|name| read(&vault, name) == Some(text(name))));
-    assert_eq!(files(vault.folder()), ["key.txt", "vault.age", "vault.lock"], "the torn files are swept");
+    assert_eq!(
+        files(vault.folder()),
+        ["key.txt", "vault.age", "vault.lock", "vault.mark"],
+        "the torn files are swept"
+    );
 }
 
 #[test]
@@ -217,10 +221,10 @@ fn a_writer_killed_by_the_limit_leaves_the_old_content() {
     let (_dir, vault) = fresh();
     let mut child = start("limit unhandled", vault.folder());
     assert_eq!(child.wait().unwrap().signal(), Some(SIGXFSZ));
-    assert_eq!(files(vault.folder()).len(), 4, "it left its temporary file");
+    assert_eq!(files(vault.folder()).len(), 5, "it left its temporary file");
     assert_eq!(names(&vault), ["kept"]);
     vault.set("next", text("n"), None).unwrap();
-    assert_eq!(files(vault.folder()), ["key.txt", "vault.age", "vault.lock"]);
+    assert_eq!(files(vault.folder()), ["key.txt", "vault.age", "vault.lock", "vault.mark"]);
 }
 
 #[test]
