@@ -192,7 +192,7 @@ pub(super) fn suggest<'a>(
     if let Some(near) = nearest(name, candidates.clone()) {
         return Some(format!("did you mean {}?", quoted(near)));
     }
-    const MOST: usize = 16;
+    const MOST: usize = 24;
     let all: Vec<&str> = candidates.into_iter().collect();
     (!all.is_empty() && all.len() <= MOST).then(|| format!("{what}: {}", all.join(", ")))
 }
