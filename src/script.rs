@@ -23,13 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Bridge;
 use crate::plan::Limits;
-use custom::Unlocks;
 use endpoint::Endpoints;
+use live::Lives;
 use locks::Locks;
 use logging::Logging;
 use route::Routes;
 use session::Session;
 use settings::Settings;
+use shared::Shared;
 use state::{MountArguments, State};
 
 pub mod asks;
@@ -37,6 +38,7 @@ mod custom;
 pub mod endpoint;
 pub mod json;
 pub mod lift;
+mod live;
 mod locks;
 mod logging;
 pub mod outline;
@@ -47,6 +49,7 @@ pub mod run;
 pub mod serve;
 pub mod session;
 pub mod settings;
+mod shared;
 mod state;
 pub mod task;
 mod value;
@@ -62,7 +65,8 @@ pub struct Core {
     pub(crate) endpoints: Endpoints,
     pub(crate) state: State,
     pub(crate) arguments: MountArguments,
-    pub(crate) unlocks: Unlocks,
+    pub(crate) shared: Shared,
+    pub(crate) lives: Lives,
     pub(crate) locks: Locks,
     pub(crate) logging: Logging,
     /// Cancelled by `Close-PodeServer`.
@@ -101,7 +105,8 @@ impl Core {
             endpoints: Endpoints::default(),
             state: State::default(),
             arguments: MountArguments::default(),
-            unlocks: Unlocks::default(),
+            shared: Shared::default(),
+            lives: Lives::default(),
             locks: Locks::default(),
             logging: Logging::default(),
             closing: CancellationToken::new(),

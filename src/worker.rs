@@ -155,6 +155,10 @@ pub struct Worker {
     pub logged_in: Option<Instant>,
     /// What it has of a script's session. Script mode keeps it.
     pub loaded: Loaded,
+    /// The versions that it has of the objects that a script's blocks share. Script mode keeps it.
+    pub copies: HashMap<u64, u64>,
+    /// The unlocks that it has seen of a script's vaults, by their entries' numbers. Script mode keeps it.
+    pub ran: HashMap<u64, u64>,
 }
 
 /// What a worker has of a script's session.
@@ -201,6 +205,8 @@ impl Worker {
             renewals: 0,
             logged_in: None,
             loaded: Loaded::default(),
+            copies: HashMap::new(),
+            ran: HashMap::new(),
         };
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
         let reply = match worker.call::<HelloReply>(hello, until).await {

@@ -23,6 +23,7 @@ use crate::worker::{Asks, BoxFuture, Broken, Worker};
 pub(super) mod imports;
 mod secrets;
 mod server;
+mod shared;
 mod values;
 mod vaults;
 
@@ -118,6 +119,9 @@ impl Asking {
             "remove" => self.remove(read(what)?, worker).await,
             "lock" => self.lock(read(what)?).await,
             "unlock" => self.unlock(&read(what)?),
+            "shared-add" => self.shared_add(read(what)?, worker),
+            "shared-get" => self.shared_get(&read(what)?, worker),
+            "shared-set" => self.shared_set(read(what)?, worker),
             "endpoint-add" => self.endpoint_add(read(what)?).await,
             name => self.tables(name, what),
         }

@@ -1,28 +1,30 @@
 //! Custom vaults: script blocks, called in the worker that asks.
 //!
-//! One call at a time for each vault, as in Pode. The vaults that a call has entered are its chain; one that
+//! One call at a time for each vault, as in Pode, save that blocks whose syntax shows that they only read the
+//! vault's table run beside each other. The vaults that a call has entered are its chain; one that
 //! is entered again is refused by name, and so is a wait that would close a circle ([`super::locks`]).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::asks::{Asking, Failure, fault_of, refusal};
-use super::locks::{Key, Refused};
+use super::live::Live;
+use super::locks::{Key, Mode, Refused};
+use super::shared::{Changed, Given};
 use super::value::Portable;
 use super::{Core, STEP_LIMIT};
+use crate::clock;
 use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::plan::{Custom, VaultKind};
-use crate::protocol::{Metadata, Op, Parameters};
+use crate::protocol::{Fault, Metadata, Op};
 use crate::secret::{SecretValue, Text};
-use crate::store::Fingerprint;
 use crate::vault::set_up::ready;
 use crate::vault::{Entry, Hooks};
-use crate::worker::{BoxFuture, CallError, Seen, Worker};
+use crate::worker::{BoxFuture, CallError, Worker};
 
 /// The block of a custom vault to call, with what it is given.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -61,7 +63,14 @@ pub struct Member<'a> {
 struct Invocation<'a> {
     vault: &'a str,
     block: u64,
-    parameters: &'a Parameters,
+    /// The first argument.
+    table: Option<Given>,
+    /// The block only reads the table, so nobody looks whether it has changed.
+    #[serde(skip_serializing_if = "is_false")]
+    reads: bool,
+    /// Only what cannot leave the worker is kept of what the block changes.
+    #[serde(skip_serializing_if = "is_false")]
+    local: bool,
     #[serde(flatten)]
     call: &'a Call<'a>,
 }
@@ -75,18 +84,15 @@ pub struct Reply {
     /// Until when it is unlocked, in round-trip form.
     #[serde(default)]
     pub expiry: Option<String>,
-}
-
-/// When each custom vault was unlocked, by its entry's number.
-#[derive(Default)]
-pub struct Unlocks(Mutex<HashMap<u64, Unlocked>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Unlocked {
-    /// A worker with a lower one unlocks before its next call.
-    generation: u64,
-    /// When the next one begins.
-    next: Option<Instant>,
+    /// The table, where the block has changed it.
+    #[serde(default)]
+    table: Option<Changed>,
+    /// What the block has left that cannot leave the worker, each by its name and type.
+    #[serde(default)]
+    stays: Vec<String>,
+    /// The block threw this; what it had changed before stands, as in Pode.
+    #[serde(default)]
+    failed: Option<Box<Fault>>,
 }
 
 /// What a script does for one of its vaults in each worker.
@@ -95,8 +101,10 @@ pub struct VaultHooks {
     pub core: Weak<Core>,
     /// The vault's name.
     pub name: String,
-    /// The first argument of its blocks.
-    pub parameters: Parameters,
+    /// What is kept of it.
+    pub live: Arc<Live>,
+    /// It is made of blocks: what its init block changes in the table was taken over when it was registered.
+    pub custom: bool,
     /// The init block.
     pub init: Option<u64>,
     /// The unregister block of a custom vault.
@@ -105,32 +113,6 @@ pub struct VaultHooks {
 
 /// Loads the session into each fresh worker.
 pub struct Loader(pub Weak<Core>);
-
-impl Unlocks {
-    /// The generation that a worker must have.
-    fn due(&self, entry: &Entry, now: Instant) -> u64 {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let unlocked = table.entry(entry.number).or_insert(Unlocked { generation: 1, next: None });
-        if unlocked.next.is_some_and(|next| next <= now) {
-            *unlocked = Unlocked { generation: unlocked.generation + 1, next: None };
-        }
-        unlocked.generation
-    }
-
-    /// Has every worker unlock again.
-    pub fn again(&self, entry: &Entry) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let unlocked = table.entry(entry.number).or_insert(Unlocked { generation: 0, next: None });
-        *unlocked = Unlocked { generation: unlocked.generation + 1, next: None };
-    }
-
-    fn until(&self, entry: &Entry, next: Option<Instant>) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(unlocked) = table.get_mut(&entry.number) {
-            unlocked.next = next;
-        }
-    }
-}
 
 /// The custom vault behind an entry.
 pub fn of(entry: &Entry) -> Option<&Custom> {
@@ -158,9 +140,11 @@ impl Asking {
             let message = format!("The custom Secret Vault '{name}' uses itself: {}", way.join(" -> "));
             return Err(refusal("SecretVaultCycle", message));
         }
-        let key = self.enter(worker, entry).await?;
+        let live = self.core.lives.get(entry.number);
+        let reads = live.only_reads(call.kind) && !self.is_unlock_due(&live, entry);
+        let key = self.enter(worker, entry, if reads { Mode::Shared } else { Mode::Alone }).await?;
         self.chain.push((entry.number, name.clone()));
-        let outcome = self.alone(worker, entry, block, call).await;
+        let outcome = self.inside(worker, entry, &live, block, call).await;
         self.chain.pop();
         self.core.locks.give_back(&key, self.owner);
         outcome
@@ -168,10 +152,10 @@ impl Asking {
 
     /// Makes a vault ready in this worker, then takes its lock; in this order, since the init block may need
     /// another vault.
-    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>) -> Result<Key, Failure> {
+    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>, mode: Mode) -> Result<Key, Failure> {
         ready(worker, entry, self.deadline).await.map_err(as_fault)?;
         let (key, locks) = (Key::Vault(entry.number), self.core.locks.clone());
-        let taken = locks.take(key.clone(), self.owner, Some(self.deadline)).await;
+        let taken = locks.take_as(key.clone(), self.owner, mode, Some(self.deadline)).await;
         taken.map_err(|refused| self.not_had(&entry.plan.name, refused))?;
         Ok(key)
     }
@@ -184,7 +168,7 @@ impl Asking {
         set: Call<'_>,
         member: &str,
     ) -> Result<(), Failure> {
-        let key = self.enter(worker, entry).await?;
+        let key = self.enter(worker, entry, Mode::Alone).await?;
         let outcome = self.custom_merged(worker, entry, set, member).await;
         self.core.locks.give_back(&key, self.owner);
         outcome
@@ -208,7 +192,7 @@ impl Asking {
         self.custom(worker, entry, set).await.map(drop)
     }
 
-    /// Unlocks a custom vault now, in this worker; the others follow before their next call.
+    /// Unlocks a custom vault now, for all workers.
     pub(super) async fn unlock_custom(
         &mut self,
         worker: &mut Worker,
@@ -216,7 +200,6 @@ impl Asking {
         secret: Option<Text>,
     ) -> Result<(), Failure> {
         entry.allow_unlock();
-        self.core.unlocks.again(entry);
         let call = Call { kind: "unlock", secret: secret.as_ref(), ..Call::default() };
         self.custom(worker, entry, call).await?;
         if let Some(secret) = secret {
@@ -225,31 +208,33 @@ impl Asking {
         Ok(())
     }
 
-    async fn alone(
+    /// Whether the unlock block goes before the next call.
+    fn is_unlock_due(&self, live: &Live, entry: &Entry) -> bool {
+        entry.may_unlock() && live.is_due(Instant::now())
+    }
+
+    /// Calls a block, with the vault's lock.
+    async fn inside(
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
+        live: &Live,
         block: u64,
         call: Call<'_>,
     ) -> Result<Reply, Failure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
         if call.kind == "unlock" {
-            return self.unlock_now(worker, entry, block, call.secret).await;
+            return self.unlock_now(worker, entry, live, block, call.secret).await;
         }
         if let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() {
-            let due = self.core.unlocks.due(entry, Instant::now());
-            let has = worker.seen.get(&entry.store.id).map_or(0, |seen| seen.generation);
-            if entry.may_unlock() && has < due {
-                let secret = entry.password();
-                self.unlock_now(worker, entry, unlock, secret.as_ref()).await?;
-            }
+            self.keep_unlocked(worker, entry, live, unlock).await?;
         }
         let writes = matches!(call.kind, "set" | "remove");
         if writes && !self.began.note() {
             return Err(fault_of(BridgeError::Deadline { outcome_unknown: false }));
         }
         let until = if writes { self.deadline + self.core.options.limits.write_grace } else { self.deadline };
-        let outcome = self.call(worker, entry, block, &call, until).await;
+        let outcome = self.call(worker, entry, live, block, &call, until).await;
         if writes {
             // What a block changes beside its key is its own business.
             if let Some(bridge) = self.core.bridge() {
@@ -259,29 +244,62 @@ impl Asking {
         outcome
     }
 
+    /// Unlocks where the time is over, and makes sure of what the unlock block leaves in each worker. A vault
+    /// that does not unlock is asked all the same, as in Pode: its own error says what is wrong.
+    async fn keep_unlocked(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        live: &Live,
+        unlock: u64,
+    ) -> Result<(), Failure> {
+        let secret = entry.password();
+        if self.is_unlock_due(live, entry) {
+            let unlocked = self.unlock_now(worker, entry, live, unlock, secret.as_ref()).await;
+            if worker.broken().is_some() {
+                return unlocked.map(drop);
+            }
+            if let Err(fault) = unlocked {
+                live.not_unlocked(Instant::now());
+                tracing::warn!(vault = %entry.plan.name, "the vault did not unlock again: {fault}");
+            }
+        }
+        let seen = worker.ran.get(&entry.number).copied().unwrap_or_default();
+        if live.lacks_unlock(seen) && entry.may_unlock() {
+            let unlocks = live.unlocks();
+            let call = Call { kind: "unlock", secret: secret.as_ref(), ..Call::default() };
+            let step = Step { vault: &entry.plan.name, live, local: true };
+            step.run(self, worker, unlock, &call, self.deadline).await?;
+            worker.ran.insert(entry.number, unlocks);
+        }
+        Ok(())
+    }
+
     async fn unlock_now(
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
+        live: &Live,
         block: u64,
         secret: Option<&Text>,
     ) -> Result<Reply, Failure> {
         let call = Call { kind: "unlock", secret, ..Call::default() };
-        let (now, due) = (Instant::now(), self.core.unlocks.due(entry, Instant::now()));
-        let reply = self.call(worker, entry, block, &call, self.deadline).await?;
+        let now = Instant::now();
+        let reply = self.call(worker, entry, live, block, &call, self.deadline).await?;
         let interval = of(entry).map_or(Duration::ZERO, |custom| custom.unlock_interval);
-        let next = match reply.expiry.as_deref().map(remaining) {
-            Some(Some(left)) if left.is_zero() => {
-                let message =
-                    format!("The unlock expiry of the Secret Vault '{}' is in the past", entry.plan.name);
-                return Err(refusal("UnlockExpired", message));
-            }
-            Some(Some(left)) => Some(now + left),
-            Some(None) | None => (!interval.is_zero()).then(|| now + interval),
+        let expiry = match reply.expiry.as_deref() {
+            Some(expiry) => Some(expiry.to_owned()),
+            None => (!interval.is_zero()).then(|| round_trip(clock::now() + interval)),
         };
-        self.core.unlocks.until(entry, next);
-        let seen = Seen { generation: due, files: Fingerprint::default(), unlocked: Some(now) };
-        worker.seen.insert(entry.store.id.clone(), seen);
+        let left = expiry.as_deref().and_then(remaining);
+        if left.is_some_and(|left| left.is_zero()) {
+            let then = expiry.unwrap_or_default();
+            let message =
+                format!("Secret Vault unlock expiry date is in the past (UTC): {}", pode_date(&then));
+            return Err(refusal("UnlockExpired", message));
+        }
+        let unlocks = live.unlocked(left.map(|left| now + left), expiry);
+        worker.ran.insert(entry.number, unlocks);
         Ok(reply)
     }
 
@@ -289,14 +307,12 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Entry,
+        live: &Live,
         block: u64,
         call: &Call<'_>,
         until: Instant,
     ) -> Result<Reply, Failure> {
-        let empty = Parameters::default();
-        let parameters = of(entry).map_or(&empty, |custom| &custom.parameters);
-        let op = invocation(&entry.plan.name, block, parameters, call)?;
-        worker.call_asking::<Reply>(op, until, Some(self)).await.map_err(as_fault)
+        Step { vault: &entry.plan.name, live, local: false }.run(self, worker, block, call, until).await
     }
 
     fn not_had(&self, name: &str, refused: Refused) -> Failure {
@@ -317,6 +333,77 @@ impl Asking {
     }
 }
 
+/// One run of a block, with the table that it is given.
+struct Step<'a> {
+    vault: &'a str,
+    live: &'a Live,
+    local: bool,
+}
+
+impl Step<'_> {
+    /// Runs it; what it has changed in the table is kept, also where it throws.
+    async fn run(
+        &self,
+        asking: &mut Asking,
+        worker: &mut Worker,
+        block: u64,
+        call: &Call<'_>,
+        until: Instant,
+    ) -> Result<Reply, Failure> {
+        let core = asking.core.clone();
+        let table = self.live.table.and_then(|id| core.shared.give(id, &mut worker.copies));
+        let reads = self.live.only_reads(call.kind);
+        let op = invocation(&Invocation { vault: self.vault, block, table, reads, local: self.local, call })?;
+        let outcome = worker.call_asking::<Reply>(op, until, Some(asking)).await;
+        let mut reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => {
+                // It gave no table back, so nobody knows what its copy is.
+                self.live.table.map(|id| worker.copies.remove(&id));
+                return Err(as_fault(error));
+            }
+        };
+        if let Some(changed) = reply.table.take() {
+            core.shared_changed(worker, changed, until).await?;
+        }
+        say_what_stays(self.live, self.vault, call.kind, std::mem::take(&mut reply.stays));
+        match reply.failed.take() {
+            Some(fault) => Err(fault),
+            None => Ok(reply),
+        }
+    }
+}
+
+impl Core {
+    /// Keeps what a worker has changed. Where another was faster, the worker merges its own change with the
+    /// other's.
+    pub(super) async fn shared_changed(
+        &self,
+        worker: &mut Worker,
+        mut changed: Changed,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        struct Merge {
+            merge: Given,
+        }
+        #[derive(Deserialize)]
+        struct Merged {
+            table: Changed,
+        }
+        loop {
+            // It is gone: the vault was unregistered meanwhile.
+            let Some(now) = self.shared.change(changed, &mut worker.copies) else { return Ok(()) };
+            if now.value.is_none() {
+                return Ok(());
+            }
+            let raw = serde_json::value::to_raw_value(&Merge { merge: now });
+            let op = raw.map(Op::Invoke).map_err(|_| refusal("BadCall", "the call does not encode"))?;
+            changed = worker.call::<Merged>(op, until).await.map_err(as_fault)?.table;
+        }
+    }
+}
+
 impl VaultHooks {
     /// Runs one of the blocks by itself, outside any request.
     async fn run(
@@ -329,19 +416,28 @@ impl VaultHooks {
         let (Some(block), Some(core)) = (block, self.core.upgrade()) else { return Ok(()) };
         core.session.load(worker, until).await?;
         let call = Call { kind, ..Call::default() };
-        let op = invocation(&self.name, block, &self.parameters, &call).map_err(CallError::Fault)?;
         let mut asking = Asking::new(core, until);
-        worker.call_asking::<Reply>(op, until, Some(&mut asking)).await.map(drop)
+        let step = Step { vault: &self.name, live: &self.live, local: kind == "init" };
+        match step.run(&mut asking, worker, block, &call, until).await {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(worker.broken().map_or(CallError::Fault(fault), CallError::Broken)),
+        }
+    }
+
+    /// The init block of a custom vault ran when it was registered; it runs again only for what that has left
+    /// in the process. A module is prepared in each.
+    fn init(&self) -> Option<u64> {
+        self.init.filter(|_| !self.custom || self.live.is_local("init"))
     }
 }
 
 impl Hooks for VaultHooks {
     fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(self.run(worker, "init", self.init, until))
+        Box::pin(self.run(worker, "init", self.init(), until))
     }
 
     fn has_before(&self) -> bool {
-        self.init.is_some()
+        self.init().is_some()
     }
 
     fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
@@ -362,14 +458,18 @@ impl Hooks for Loader {
     }
 }
 
-fn invocation(vault: &str, block: u64, parameters: &Parameters, call: &Call<'_>) -> Result<Op, Failure> {
+fn invocation(invocation: &Invocation<'_>) -> Result<Op, Failure> {
     #[derive(Serialize)]
     struct Custom<'a> {
-        custom: Invocation<'a>,
+        custom: &'a Invocation<'a>,
     }
-    let custom = Invocation { vault, block, parameters, call };
-    let raw = serde_json::value::to_raw_value(&Custom { custom });
+    let raw = serde_json::value::to_raw_value(&Custom { custom: invocation });
     raw.map(Op::Invoke).map_err(|_| refusal("BadCall", "the call does not encode"))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A broken worker's own error is never seen: its call ends with it.
@@ -390,6 +490,16 @@ fn no_block(kind: &str, vault: &str) -> Failure {
     refusal("SecretVaultNoBlock", format!("{what} '{vault}'"))
 }
 
+/// Notes what a block has left that cannot leave its worker, and says so once by name.
+pub fn say_what_stays(live: &Live, vault: &str, kind: &str, things: Vec<String>) {
+    for thing in live.leaves(kind, things) {
+        tracing::warn!(
+            vault,
+            "{thing} cannot leave the worker that made it: the block that made it runs again in each worker"
+        );
+    }
+}
+
 /// Something that only PowerShell can look into, and not just `$null`.
 fn is_opaque(value: &SecretValue) -> bool {
     matches!(value, SecretValue::Clixml(document) if !document.expose().ends_with("\"><Nil /></Objs>"))
@@ -398,7 +508,18 @@ fn is_opaque(value: &SecretValue) -> bool {
 /// How long until then; nothing if it is no date.
 fn remaining(expiry: &str) -> Option<Duration> {
     let then = time::OffsetDateTime::parse(expiry, &time::format_description::well_known::Rfc3339).ok()?;
-    Some(Duration::try_from(then - crate::clock::now()).unwrap_or(Duration::ZERO))
+    Some(Duration::try_from(then - clock::now()).unwrap_or(Duration::ZERO))
+}
+
+/// As `$date.ToUniversalTime()` is written with the invariant culture, which is what Pode's message shows.
+fn pode_date(expiry: &str) -> String {
+    let form = time::macros::format_description!("[month]/[day]/[year] [hour]:[minute]:[second]");
+    let then = time::OffsetDateTime::parse(expiry, &time::format_description::well_known::Rfc3339);
+    then.ok().and_then(|then| then.to_offset(time::UtcOffset::UTC).format(form).ok()).unwrap_or_default()
+}
+
+fn round_trip(then: time::OffsetDateTime) -> String {
+    then.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -406,7 +527,6 @@ mod tests {
     use time::format_description::well_known::Rfc3339;
 
     use super::*;
-    use crate::clock;
 
     #[test]
     fn debug_of_a_call_and_of_its_reply_shows_no_value() {
@@ -419,7 +539,7 @@ mod tests {
             secret: Some(&secret),
             ..Call::default()
         };
-        let reply = Reply { value: Some(Portable::from(&value)), expiry: None };
+        let reply = Reply { value: Some(Portable::from(&value)), ..Reply::default() };
         assert!(!format!("{call:?} {reply:?}").contains("canary"));
     }
 

@@ -4,7 +4,7 @@
 //! they can wait for each other. Whoever would close a circle of waits is refused: nothing waits for good.
 //! A new circle always goes through the newest wait, so looking when a wait begins finds every one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -48,10 +48,20 @@ struct Tables {
     next_owner: Owner,
 }
 
+/// Who holds a lock: one owner alone, or several that only read.
 struct Held {
-    owner: Owner,
-    /// How often the owner has it.
-    times: usize,
+    /// Each with how often it has it.
+    owners: Vec<(Owner, usize)>,
+    shared: bool,
+}
+
+/// How a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Alone.
+    Alone,
+    /// Beside others who ask for the same.
+    Shared,
 }
 
 impl Locks {
@@ -64,6 +74,18 @@ impl Locks {
 
     /// Takes a lock, which its owner may have already. Cancel safe.
     pub async fn take(&self, key: Key, owner: Owner, until: Option<Instant>) -> Result<(), Refused> {
+        self.take_as(key, owner, Mode::Alone, until).await
+    }
+
+    /// As [`Locks::take`], alone or beside others. An owner that has it alone has it for both; one that has it
+    /// beside others is refused to have it alone, since two of those would wait for each other.
+    pub async fn take_as(
+        &self,
+        key: Key,
+        owner: Owner,
+        mode: Mode,
+        until: Option<Instant>,
+    ) -> Result<(), Refused> {
         let wait = Wait { locks: self, owner };
         loop {
             let changed = self.0.changed.notified();
@@ -71,7 +93,7 @@ impl Locks {
             changed.as_mut().enable();
             {
                 let mut tables = self.tables();
-                if tables.try_take(&key, owner) {
+                if tables.try_take(&key, owner, mode) {
                     return Ok(());
                 }
                 if tables.circle(&key, owner) {
@@ -89,9 +111,12 @@ impl Locks {
     /// Gives a lock back once.
     pub fn give_back(&self, key: &Key, owner: Owner) {
         let mut tables = self.tables();
-        if let Some(held) = tables.held.get_mut(key).filter(|held| held.owner == owner) {
-            held.times -= 1;
-            if held.times == 0 {
+        if let Some(held) = tables.held.get_mut(key) {
+            if let Some((_, times)) = held.owners.iter_mut().find(|(present, _)| *present == owner) {
+                *times -= 1;
+            }
+            held.owners.retain(|(_, times)| *times > 0);
+            if held.owners.is_empty() {
                 tables.held.remove(key);
             }
         }
@@ -101,7 +126,10 @@ impl Locks {
 
     /// Gives all locks of an owner back.
     pub fn give_all_back(&self, owner: Owner) {
-        self.tables().held.retain(|_, held| held.owner != owner);
+        self.tables().held.retain(|_, held| {
+            held.owners.retain(|(present, _)| *present != owner);
+            !held.owners.is_empty()
+        });
         self.0.changed.notify_waiters();
     }
 
@@ -111,29 +139,33 @@ impl Locks {
 }
 
 impl Tables {
-    fn try_take(&mut self, key: &Key, owner: Owner) -> bool {
-        match self.held.get_mut(key) {
-            Some(held) if held.owner == owner => held.times += 1,
-            Some(_) => return false,
-            None => {
-                self.held.insert(key.clone(), Held { owner, times: 1 });
-            }
+    fn try_take(&mut self, key: &Key, owner: Owner, mode: Mode) -> bool {
+        let shared = mode == Mode::Shared;
+        let held = self.held.entry(key.clone()).or_insert(Held { owners: Vec::new(), shared });
+        let others = held.owners.iter().any(|(present, _)| *present != owner);
+        let has = held.owners.iter_mut().find(|(present, _)| *present == owner);
+        match has {
+            Some((_, times)) if shared || !held.shared => *times += 1,
+            // What others read is not changed under them.
+            None if !others || (held.shared && shared) => held.owners.push((owner, 1)),
+            _ => return false,
         }
         self.waits.remove(&owner);
         true
     }
 
-    /// Whether the lock's owner waits, by way of others, for this owner.
+    /// Whether one of the lock's owners waits, by way of others, for this owner.
     fn circle(&self, key: &Key, owner: Owner) -> bool {
-        let mut key = key;
-        // No longer than there are waits, since each has one owner.
-        for _ in 0..=self.waits.len() {
-            let Some(held) = self.held.get(key) else { return false };
-            if held.owner == owner {
-                return true;
+        let (mut keys, mut seen) = (vec![key], HashSet::new());
+        while let Some(key) = keys.pop() {
+            for (holder, _) in self.held.get(key).into_iter().flat_map(|held| &held.owners) {
+                if *holder == owner {
+                    return true;
+                }
+                if seen.insert(*holder) {
+                    keys.extend(self.waits.get(holder));
+                }
             }
-            let Some(next) = self.waits.get(&held.owner) else { return false };
-            key = next;
         }
         false
     }
@@ -174,6 +206,44 @@ mod tests {
         assert_eq!(locks.take(key("x"), b, soon()).await, Err(Refused::Late), "only the owner gives it back");
         locks.give_back(&key("x"), a);
         assert_eq!(locks.take(key("x"), b, soon()).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_share_a_lock_and_a_writer_has_it_alone() {
+        let locks = Locks::default();
+        let (a, b, c) = (locks.owner(), locks.owner(), locks.owner());
+        let soon = || Some(Instant::now() + Duration::from_secs(1));
+        let take = |owner, mode| locks.take_as(key("x"), owner, mode, soon());
+        assert_eq!(take(a, Mode::Shared).await, Ok(()));
+        assert_eq!(take(b, Mode::Shared).await, Ok(()), "readers stand beside each other");
+        assert_eq!(take(c, Mode::Alone).await, Err(Refused::Late), "a writer waits for both");
+        assert_eq!(take(a, Mode::Alone).await, Err(Refused::Circle), "no reader becomes a writer");
+        locks.give_back(&key("x"), a);
+        assert_eq!(take(c, Mode::Alone).await, Err(Refused::Late), "one reader is left");
+        locks.give_back(&key("x"), b);
+        assert_eq!(take(c, Mode::Alone).await, Ok(()));
+        assert_eq!(take(a, Mode::Shared).await, Err(Refused::Late), "a reader waits for the writer");
+        assert_eq!(take(c, Mode::Shared).await, Ok(()), "whoever has it alone may read");
+        locks.give_all_back(c);
+        assert_eq!(take(a, Mode::Shared).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_circle_through_one_of_several_readers_is_refused() {
+        let locks = Locks::default();
+        let (a, b, c) = (locks.owner(), locks.owner(), locks.owner());
+        for reader in [a, b] {
+            locks.take_as(key("x"), reader, Mode::Shared, None).await.unwrap();
+        }
+        locks.take(key("y"), c, None).await.unwrap();
+        let waits = {
+            let locks = locks.clone();
+            tokio::spawn(async move { locks.take(key("y"), b, None).await })
+        };
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(locks.take(key("x"), c, None).await, Err(Refused::Circle));
+        locks.give_all_back(c);
+        assert_eq!(waits.await.unwrap(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,8 @@ use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
 use crate::support::{SOON, free_port, wait_until};
 
+mod live;
+
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 

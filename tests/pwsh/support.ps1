@@ -11,7 +11,7 @@ function global:Reset-Core {
         Asks = [System.Collections.Generic.List[object]]::new()
         Logs = [System.Collections.Generic.List[string]]::new()
         Secrets = @{}; State = @{}; Vaults = @{}; Mounts = @{}; Routes = [System.Collections.Generic.List[object]]::new()
-        Blocks = @{}; Functions = [System.Collections.Generic.List[object]]::new(); Variables = [System.Collections.Generic.List[object]]::new()
+        Shared = [System.Collections.Generic.List[object]]::new(); Blocks = @{}; Functions = [System.Collections.Generic.List[object]]::new(); Variables = [System.Collections.Generic.List[object]]::new()
     }
 }
 
@@ -51,6 +51,13 @@ function global:Request-BridgeAnswer([System.Collections.IDictionary] $What) {
         'mount' { $core.Mounts[$ask['name']] = $ask; [ordered]@{} }
         'mount-test' { [ordered]@{ mounted = $core.Secrets.ContainsKey($ask['name']) } }
         'read' { [ordered]@{ value = [ordered]@{ t = 'string'; v = "$($ask['vault'])/$($ask['key'])" } } }
+        'shared-add' { $core.Shared.Add(@{ Version = 1; Text = $ask['value'] }); [ordered]@{ id = $core.Shared.Count; version = 1 } }
+        'shared-get' { $one = $core.Shared[$ask['id'] - 1]; [ordered]@{ id = $ask['id']; version = $one.Version; value = $one.Text } }
+        'shared-set' {
+            $one = $core.Shared[$ask['id'] - 1]
+            if ($one.Version -ne $ask['version']) { [ordered]@{ id = $ask['id']; version = $one.Version; value = $one.Text } }
+            else { $one.Version++; $one.Text = $ask['value']; [ordered]@{ id = $ask['id']; version = $one.Version } }
+        }
         'lock' { [ordered]@{ locked = $true } }
         'route-add' { $core.Routes.Add($ask); [ordered]@{} }
         'function-add' { $core.Functions.Add($ask); [ordered]@{} }

@@ -27,8 +27,10 @@ function Hide-SeenSecret([string] $Text) {
     $Text
 }
 
-# Asks the core; the fault of an answer is thrown with the core's message.
+# Asks the core, which first hears what was changed in shared objects; the fault of an answer is thrown with
+# the core's message.
 function Request-Core([System.Collections.IDictionary] $What) {
+    if ($script:Held.Count) { Send-SharedChange }
     return , (Request-BridgeAnswer $What)
 }
 

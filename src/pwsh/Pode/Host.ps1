@@ -14,6 +14,7 @@ function Invoke-BridgeScript {
         'route' { return Invoke-ScriptRoute $Fields['route'] }
         'custom' { return Invoke-CustomBlock $Fields['custom'] }
         'load' { return Import-Session $Fields['load'] }
+        'merge' { return [ordered]@{ table = Merge-SharedChange $Fields['merge'] } }
         'plan' { return Invoke-ScriptPlan $Fields['plan'] }
     }
     throw (New-CommandError "script mode has no '$kind'" 'BadCall' 'InvalidArgument')
@@ -86,6 +87,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         :BridgePlanned do {
             & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { Write-StreamRecord $_ } }
         } while ($false)
+        Send-SharedChange -Release
         Export-ScriptModule
     }
     catch { throw (New-PlanError $_) }
@@ -200,10 +202,31 @@ function Initialize-RouteCode {
     finally { $blocks.Remove(0L) }
 }
 
-# Runs a block of a custom vault.
+# Runs a block of a vault. What it changed in the vault's table goes back with the answer, also where it throws.
 function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
+    $kind = [string]$Call['kind']
+    $copy = if ($null -ne $Call['table']) { Receive-Shared $Call['table'] }
+    $answer = [ordered]@{}
+    if ($null -ne $copy) { $script:TablesInUse.Add($copy.Id) }
+    try {
+        $list = Get-CustomArgument $Call $(if ($null -ne $copy) { , $copy.Live })
+        $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list
+        if ($kind -ceq 'read') { $answer['value'] = ConvertTo-Portable (Get-BlockValue $output) }
+        if ($kind -ceq 'unlock') {
+            $expiry = Get-UnlockExpiry $output
+            if ($null -ne $expiry) { $answer['expiry'] = $expiry }
+        }
+    }
+    catch { $answer['failed'] = ConvertTo-ScriptFault $_ }
+    finally { if ($null -ne $copy) { $script:TablesInUse.RemoveAt($script:TablesInUse.Count - 1) } }
+    if ($null -ne $copy -and -not $Call['reads']) { Add-TableAnswer $answer $copy ([bool]$Call['local']) }
+    $answer
+}
+
+# The arguments of a vault's block: its table, then what its kind says.
+function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
     $list = [System.Collections.Generic.List[object]]::new()
-    $list.Add((ConvertTo-Config $Call['parameters']))
+    $list.Add($Table)
     switch -CaseSensitive ($Call['kind']) {
         'read' { $list.Add($Call['key']) }
         'remove' { $list.Add($Call['key']) }
@@ -219,12 +242,37 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
             $list.Add($Call['secret'])
         }
     }
-    if ($Call['kind'] -in 'read', 'set', 'remove') { $list.AddRange([object[]](ConvertFrom-PortableList $Call['arguments'])) }
-    try { $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list.ToArray() }
-    catch { throw (New-FaultError $_) }
-    if ($Call['kind'] -eq 'unlock') { return Get-UnlockExpiry $output }
-    if ($Call['kind'] -ne 'read') { return [ordered]@{} }
-    [ordered]@{ value = ConvertTo-Portable (Get-BlockValue $output) }
+    if ($Call['kind'] -in 'read', 'set', 'remove') {
+        $more = [object[]](ConvertFrom-PortableList $Call['arguments'])
+        $list.AddRange($more)
+        # Pode puts a `$null` in the place of no arguments, which a parameter's default gives way to. A block
+        # that takes no more than it names would refuse it.
+        if ($more.Length -eq 0 -and -not (Test-CmdletBinding (Get-LoadedBlock $Call['block']).ScriptBlock)) { $list.Add($null) }
+    }
+    return , $list.ToArray()
+}
+
+function Test-CmdletBinding([scriptblock] $Block) {
+    if ($null -eq $Block.Ast.ParamBlock) { return $false }
+    foreach ($attribute in $Block.Ast.ParamBlock.Attributes) { if ($attribute.TypeName.Name -eq 'CmdletBinding') { return $true } }
+    $false
+}
+
+# What a block has changed in its table. Of a block that ran for this worker alone only what cannot leave it
+# is kept.
+function Add-TableAnswer([System.Collections.IDictionary] $Answer, $Copy, [bool] $IsLocal) {
+    if ($IsLocal) {
+        $Copy.Live = ConvertFrom-SharedText $Copy.Text $Copy.Live
+        return
+    }
+    $found = ConvertTo-SharedText $Copy.Live
+    $change = Get-SharedChange $Copy $found
+    if ($null -eq $change) { return }
+    $Answer['table'] = $change
+    # A thing of the same type in the same place is named in the older text too.
+    $new = @($found.Stays).Where({ $_ -notin $Copy.Stays })
+    if ($new.Count) { $Answer['stays'] = @($new) }
+    $Copy.Stays = $found.Stays
 }
 
 # A table with one member changed, from what a vault's block gave: a table of any kind, or an object.
@@ -246,23 +294,12 @@ function Get-BlockValue([System.Collections.Generic.List[object]] $Output) {
     return , [byte[]]$Output.ToArray()
 }
 
+# Until when an unlock block says that its vault is unlocked: a date, or a text that is one.
 function Get-UnlockExpiry([System.Collections.Generic.List[object]] $Output) {
     foreach ($item in $Output) {
-        $base = if ($null -ne $item) { $item }
-        if ($base -is [datetime]) { return [ordered]@{ expiry = $base.ToUniversalTime().ToString('o', [cultureinfo]::InvariantCulture) } }
-        if ($base -is [datetimeoffset]) { return [ordered]@{ expiry = $base.UtcDateTime.ToString('o', [cultureinfo]::InvariantCulture) } }
+        $base = if ($null -ne $item) { $item.psobject.BaseObject }
+        if ($base -is [string]) { $base = $base -as [datetime] }
+        if ($base -is [datetimeoffset]) { $base = $base.UtcDateTime }
+        if ($base -is [datetime]) { return $base.ToUniversalTime().ToString('o', [cultureinfo]::InvariantCulture) }
     }
-    [ordered]@{}
-}
-
-# Plain JSON as a vault's configuration: tables without case.
-function ConvertTo-Config($Value) {
-    if ($null -eq $Value) { return @{} }
-    if ($Value -is [System.Collections.IDictionary]) {
-        $table = @{}
-        foreach ($entry in $Value.GetEnumerator()) { $table[$entry.Key] = if ($null -ne $entry.Value) { ConvertTo-Config $entry.Value } }
-        return $table
-    }
-    if ($Value -is [object[]]) { return , @(foreach ($item in $Value) { if ($null -eq $item) { $null } else { ConvertTo-Config $item } }) }
-    $Value
 }

@@ -3,6 +3,8 @@
 # (docs/script-protocol.md), while the script is planned as well as in a route.
 #
 #   Core        asks, portable values, errors
+#   Shared      objects that all blocks share, copied and told
+#   ReadOnly    which blocks of a vault only read their table
 #   Scope       the rewrite of `$secret:`, `$state:` and `$using:` on the syntax tree
 #   Lift        which blocks the core may answer by itself
 #   Unsupported what of Pode is not here, refused by name and line
@@ -38,7 +40,7 @@ $script:UserScope = New-Module -Name 'SecretBridge.Script' -ScriptBlock { }
 # The request, in routes; a function outside of one finds nothing.
 $global:WebEvent = $null
 
-foreach ($part in 'Core', 'Scope', 'Lift', 'Unsupported', 'Host', 'Body', 'Secrets', 'Server', 'Routes',
+foreach ($part in 'Core', 'Shared', 'ReadOnly', 'Scope', 'Lift', 'Unsupported', 'Host', 'Body', 'Secrets', 'Server', 'Routes',
     'Responses', 'Headers', 'Cookies', 'State', 'Logging', 'Vaults') {
     . ([System.IO.Path]::Combine($PSScriptRoot, "$part.ps1"))
 }

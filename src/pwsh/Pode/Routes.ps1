@@ -97,7 +97,10 @@ function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
         [ordered]@{ response = Complete-Response $global:WebEvent }
     }
     catch { [ordered]@{ response = New-FailedResponse $_ } }
-    finally { $global:WebEvent = $null }
+    finally {
+        $global:WebEvent = $null
+        if ($script:Held.Count) { Send-SharedChange -Release }
+    }
 }
 
 # `$WebEvent`, as Pode's scripts know it.

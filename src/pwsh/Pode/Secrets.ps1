@@ -134,17 +134,19 @@ function Register-PodeSecretVault {
     }
     $what = [ordered]@{
         do = 'vault-add'; name = $Name; type = $(if ($custom) { 'custom' } else { 'secretmanagement' })
-        parameters = (ConvertTo-VaultParameter $VaultParameters) ?? [ordered]@{}
         interval = $UnlockInterval; no_unlock = [bool]$NoUnlock; cache_ttl = $CacheTtl
     }
     if ($null -ne $unlock) { $what['unlock'] = $unlock }
     $session = $PSCmdlet.SessionState
     if ($custom) {
-        $what['blocks'] = $blocks = [ordered]@{ read = ConvertTo-Block $ScriptBlock $session }
-        if ($SetScriptBlock) { $blocks['set'] = ConvertTo-Block $SetScriptBlock $session }
-        if ($RemoveScriptBlock) { $blocks['remove'] = ConvertTo-Block $RemoveScriptBlock $session }
-        if ($UnlockScriptBlock) { $blocks['unlock'] = ConvertTo-Block $UnlockScriptBlock $session }
-        if ($UnregisterScriptBlock) { $blocks['unregister'] = ConvertTo-Block $UnregisterScriptBlock $session }
+        $given = [ordered]@{ read = $ScriptBlock; set = $SetScriptBlock; remove = $RemoveScriptBlock; unlock = $UnlockScriptBlock; unregister = $UnregisterScriptBlock }
+        $what['blocks'] = $blocks = [ordered]@{}
+        foreach ($entry in $given.GetEnumerator()) { if ($null -ne $entry.Value) { $blocks[$entry.Key] = ConvertTo-Block $entry.Value $session } }
+        if (Test-OnlyReads $ScriptBlock) { $what['reads'] = @('read') }
+        $what['local'] = @(
+            if ($null -ne $InitScriptBlock -and (Test-ProcessBound $InitScriptBlock)) { 'init' }
+            if ($null -ne $UnlockScriptBlock -and (Test-ProcessBound $UnlockScriptBlock)) { 'unlock' }
+        )
     }
     else {
         $what['module'] = Resolve-VaultModule $ModuleName $session
@@ -153,8 +155,9 @@ function Register-PodeSecretVault {
     if ($InitScriptBlock) {
         # What was imported gives way to what the script registers.
         if (@((Request-Core @{ do = 'vault-get'; names = @($Name) })['vaults']).Where({ $null -ne $_ -and -not $_['auto_imported'] }).Count) {
-            throw (New-CommandError "A Secret Vault with the name '$Name' has already been registered" 'VaultExists' 'ResourceExists')
+            throw (New-CommandError "A Secret Vault with the name '$Name' has already been registered." 'VaultExists' 'ResourceExists')
         }
+        $null = ConvertTo-VaultTable $VaultParameters
         # Here and now, where the script's variables and functions are; and in each worker before it registers.
         $what['init'] = ConvertTo-Block $InitScriptBlock $session
         # A block with `$using:` runs only once its values stand in it.
@@ -162,7 +165,43 @@ function Register-PodeSecretVault {
         elseif ($what['init']['using'].Count) { $null = Invoke-Block (New-CompiledBlock $what['init']) @(, $VaultParameters) }
         else { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
     }
+    if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore') { $VaultParameters = Get-StoreParameter $VaultParameters $UnlockInterval }
+    $what['parameters'] = if ($null -eq $VaultParameters) { [ordered]@{} } elseif ($custom) { Get-ParameterName $VaultParameters } else { ConvertTo-VaultParameter $VaultParameters }
+    if ($null -ne $VaultParameters) {
+        $found = if ($InitScriptBlock) { ConvertTo-SharedText $VaultParameters } else { ConvertTo-VaultTable $VaultParameters }
+        if ($found.Stays.Length) { $what['stays'] = $found.Stays }
+        $copy = Add-SharedObject $VaultParameters $found
+        $copy.Stays = $found.Stays
+        $what['table'] = $copy.Id
+        # The script may go on to change what it has handed over.
+        $null = $script:Held.Add($copy.Id)
+    }
     $null = Request-Core $what
+}
+
+# The table of a vault, before any block of it has run: plain data.
+function ConvertTo-VaultTable([hashtable] $Table) {
+    if ($null -eq $Table) { return }
+    $found = ConvertTo-SharedText $Table
+    foreach ($thing in $found.Stays) {
+        throw (New-CommandError "'VaultParameters' has $thing, which cannot reach the workers (hint: plain data; open connections in -InitScriptBlock)" 'VaultParameters' 'InvalidType')
+    }
+    $found
+}
+
+function Get-ParameterName([hashtable] $Table) {
+    $names = [ordered]@{}
+    foreach ($key in $Table.Keys) { $names[[object][string]$key] = $null }
+    $names
+}
+
+# SecretStore's parameters are its configuration, completed as Pode does it.
+function Get-StoreParameter([hashtable] $Table, [int] $Interval) {
+    if ($null -eq $Table) { $Table = @{} }
+    $Table.Remove('Password')
+    foreach ($pair in @('Authentication', 'Password'), @('Interaction', 'None')) { if ([string]::IsNullOrEmpty($Table[$pair[0]])) { $Table[$pair[0]] = $pair[1] } }
+    if ($Table['PasswordTimeout'] -le 0) { $Table['PasswordTimeout'] = [Math]::Max(1, $Interval) * 60 + 10 }
+    $Table
 }
 
 # A path is made whole, because workers may stand elsewhere.
@@ -203,10 +242,13 @@ function Get-PodeSecretVault {
         $record = @{
             Name         = $vault['name']
             Type         = $vault['type']
+            Parameters   = $null
             AutoImported = [bool]$vault['auto_imported']
-            Unlock       = @{ Enabled = [bool]$vault['unlock']; Interval = [int]$vault['interval'] }
+            Unlock       = @{ Enabled = [bool]$vault['unlock']; Interval = [int]$vault['interval']; Expiry = $null }
             Cache        = @{ Enabled = [int]$vault['cache_ttl'] -gt 0; Ttl = [int]$vault['cache_ttl'] }
         }
+        if ($null -ne $vault['table']) { $record.Parameters = (Get-SharedObject $vault['table']).Live }
+        if ($null -ne $vault['expiry']) { $record.Unlock.Expiry = [datetime]::Parse($vault['expiry'], [cultureinfo]::InvariantCulture, 'RoundtripKind').ToUniversalTime() }
         if ($vault['module']) { $record['SecretManagement'] = @{ VaultName = $vault['vault_name']; ModuleName = $vault['module'] } }
         $record
     }
@@ -264,7 +306,7 @@ The value of a mounted secret.
 function Get-PodeSecret {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name)
-    $answer = Request-BridgeAnswer ([ordered]@{ do = 'secret-get'; name = $Name })
+    $answer = Request-Core ([ordered]@{ do = 'secret-get'; name = $Name })
     $tagged = $answer['value']
     # The common case first: it is on the way of every `$secret:` read.
     if ($answer.Count -eq 1 -and $tagged['t'] -ceq 'string') {

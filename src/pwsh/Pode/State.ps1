@@ -155,6 +155,7 @@ function Enter-Lock([string] $Name, [int] $Timeout) {
     $answer = Request-Core ([ordered]@{ do = 'lock'; name = $Name; timeout = $Timeout })
     if (-not $answer['locked']) { throw (New-CommandError "Failed to acquire lock on object '$Name'" 'LockTimeout' 'OperationTimeout') }
     $held[$Name] = 1
+    if ($script:Held.Count) { Update-SharedCopy }
 }
 
 function Exit-Lock([string] $Name) {

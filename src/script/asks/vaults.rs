@@ -1,5 +1,6 @@
 //! Asks about vaults: registered, unlocked and taken out while the script waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use crate::bridge::open_local;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::script::custom::{self, VaultHooks, as_fault};
+use crate::script::live::Live;
 use crate::script::session::Block;
+use crate::script::shared::Id;
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::session::Trouble;
 use crate::vault::set_up::{Opening, join, unregister};
@@ -45,6 +48,18 @@ pub(super) struct VaultAdd {
     blocks: Map<String, Value>,
     #[serde(default)]
     init: Option<Block>,
+    /// The first argument of its blocks.
+    #[serde(default)]
+    table: Option<Id>,
+    /// Blocks that only read it.
+    #[serde(default)]
+    reads: BTreeSet<String>,
+    /// Blocks that leave in their process what the others need.
+    #[serde(default)]
+    local: BTreeSet<String>,
+    /// What its init block left that cannot leave this worker.
+    #[serde(default)]
+    stays: Vec<String>,
     #[serde(default)]
     replace: bool,
 }
@@ -113,18 +128,25 @@ impl Asking {
         } else {
             open_local(&plan).map_err(|error| refusal("LocalVault", error.to_string()))?
         };
+        let live = Arc::new(Live::new(add.table, add.reads, add.local));
+        custom::say_what_stays(&live, &name, "init", add.stays);
         let hooks: Arc<dyn Hooks> = Arc::new(VaultHooks {
             core: Arc::downgrade(&self.core),
             name: name.clone(),
-            parameters: Parameters(add.parameters.unwrap_or_default()),
+            live: live.clone(),
+            custom: matches!(plan.kind, VaultKind::Custom(_)),
             init: add.init.map(|block| self.core.session.add_block(block)),
             unregister: blocks.get("unregister").copied(),
         });
-        let entry = vaults.add(plan, Means { password, local, hooks: Some(hooks) }).ok_or_else(|| {
-            refusal(
-                "SecretVaultExists",
-                format!("A Secret Vault with the name '{name}' has already been registered."),
-            )
+        let entry = self.core.lives.adding(live, || {
+            let means = Means { password, local, hooks: Some(hooks) };
+            let entry = vaults.add(plan, means).ok_or_else(|| {
+                refusal(
+                    "SecretVaultExists",
+                    format!("A Secret Vault with the name '{name}' has already been registered."),
+                )
+            })?;
+            Ok((entry.number, entry))
         })?;
         // What an earlier vault of this name held is not this one's.
         bridge.cache().touched_all(&entry.store.id);
@@ -138,6 +160,7 @@ impl Asking {
                 vaults.forget(&name);
             }
             worker.vaults.remove(&entry.number);
+            self.core.forget_live(entry.number);
         }
         opened.map(|()| nothing())
     }
@@ -190,6 +213,7 @@ impl Asking {
         if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
             unregister(worker, &entry, extension, self.deadline).await;
         }
+        self.core.forget_live(entry.number);
         Ok(nothing())
     }
 
@@ -218,7 +242,9 @@ impl Asking {
             Some("registry") => named(&all, names, |entry| Some(&entry.plan.extension()?.registered)),
             _ => named(&all, names, |entry| Some(&entry.plan.name)),
         };
-        Ok(json!({ "vaults": found.into_iter().map(|entry| shown(entry)).collect::<Vec<_>>() }))
+        Ok(
+            json!({ "vaults": found.into_iter().map(|entry| shown(entry, &self.core.lives.get(entry.number))).collect::<Vec<_>>() }),
+        )
     }
 
     /// Names, types and metadata; never values.
@@ -352,7 +378,7 @@ fn named<'a>(
 }
 
 /// As `Get-PodeSecretVault` shows it, without its secrets.
-fn shown(entry: &Entry) -> Value {
+fn shown(entry: &Entry, live: &Live) -> Value {
     let (kind, interval, extension) = match &entry.plan.kind {
         VaultKind::Custom(custom) => ("custom", custom.unlock_interval, None),
         VaultKind::Extension(extension) => ("secretmanagement", extension.unlock_interval, Some(extension)),
@@ -368,6 +394,8 @@ fn shown(entry: &Entry) -> Value {
         "interval": interval.as_secs() / 60,
         "cache_ttl": entry.plan.keep.ttl.as_secs() / 60,
         "unlock": entry.password().is_some(),
+        "expiry": live.expiry(),
+        "table": live.table,
     })
 }
 

@@ -1,0 +1,177 @@
+//! What the core keeps of a script's vault beside its plan: its table, and its unlocks.
+//!
+//! A vault is unlocked once for all workers. What its init and unlock blocks leave that cannot leave their
+//! process (an open connection) makes them run again in each worker that needs it, for that alone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Core;
+use super::shared::Id;
+
+/// How long a vault whose unlock failed is left in peace.
+const PEACE: Duration = Duration::from_secs(60);
+
+/// A vault of a script.
+#[derive(Default)]
+pub struct Live {
+    /// Its table, the first argument of its blocks; none is `$null`.
+    pub table: Option<Id>,
+    /// Kinds of blocks whose syntax shows that they only read the table.
+    reads: BTreeSet<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Kinds of blocks that each worker runs for itself: they leave what cannot travel.
+    local: BTreeSet<String>,
+    /// Things that were named in the log.
+    named: BTreeSet<String>,
+    /// How often it was unlocked.
+    unlocks: u64,
+    /// When the next unlock is due.
+    next: Option<Instant>,
+    /// Until when it is unlocked, in round-trip form.
+    expiry: Option<String>,
+}
+
+/// The vaults of a script, by their entries' numbers.
+#[derive(Default)]
+pub struct Lives(Mutex<HashMap<u64, Arc<Live>>>);
+
+impl Live {
+    /// A vault whose table is this, with blocks of `reads` that only read it, and blocks of `local` that
+    /// change their process too.
+    pub fn new(table: Option<Id>, reads: BTreeSet<String>, local: BTreeSet<String>) -> Live {
+        Live { table, reads, state: Mutex::new(State { local, ..State::default() }) }
+    }
+
+    /// Whether a block of this kind only reads.
+    pub fn only_reads(&self, kind: &str) -> bool {
+        self.reads.contains(kind)
+    }
+
+    /// Whether each worker runs the block of this kind for itself.
+    pub fn is_local(&self, kind: &str) -> bool {
+        self.state().local.contains(kind)
+    }
+
+    /// A block of this kind left things that cannot travel; those that were not yet named.
+    pub fn leaves(&self, kind: &str, things: Vec<String>) -> Vec<String> {
+        let mut state = self.state();
+        if !things.is_empty() {
+            state.local.insert(kind.to_owned());
+        }
+        things.into_iter().filter(|thing| state.named.insert(thing.clone())).collect()
+    }
+
+    /// Whether its time is over.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.state().next.is_some_and(|next| next <= now)
+    }
+
+    /// Whether a worker that has seen so many unlocks lacks what the unlock block leaves in each.
+    pub fn lacks_unlock(&self, seen: u64) -> bool {
+        let state = self.state();
+        state.unlocks > seen && state.local.contains("unlock")
+    }
+
+    /// It was unlocked, until then: how often now.
+    pub fn unlocked(&self, next: Option<Instant>, expiry: Option<String>) -> u64 {
+        let mut state = self.state();
+        state.unlocks += 1;
+        (state.next, state.expiry) = (next, expiry);
+        state.unlocks
+    }
+
+    /// Its unlock failed, when it was due: it is tried again a while later.
+    pub fn not_unlocked(&self, now: Instant) {
+        let mut state = self.state();
+        state.next = state.next.map(|next| next.max(now + PEACE));
+    }
+
+    /// How often it was unlocked.
+    pub fn unlocks(&self) -> u64 {
+        self.state().unlocks
+    }
+
+    /// Until when it is unlocked.
+    pub fn expiry(&self) -> Option<String> {
+        self.state().expiry.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lives {
+    /// Adds the vault whose entry `add` makes. Nobody sees the entry without it.
+    pub fn adding<E>(
+        &self,
+        live: Arc<Live>,
+        add: impl FnOnce() -> Result<(u64, E), super::asks::Failure>,
+    ) -> Result<E, super::asks::Failure> {
+        let mut lives = self.lives();
+        let (number, entry) = add()?;
+        lives.insert(number, live);
+        Ok(entry)
+    }
+
+    /// The vault of an entry.
+    pub fn get(&self, number: u64) -> Arc<Live> {
+        self.lives().get(&number).cloned().unwrap_or_default()
+    }
+
+    fn remove(&self, number: u64) -> Option<Arc<Live>> {
+        self.lives().remove(&number)
+    }
+
+    fn lives(&self) -> MutexGuard<'_, HashMap<u64, Arc<Live>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// A vault is gone, and its table with it.
+    pub(super) fn forget_live(&self, number: u64) {
+        if let Some(table) = self.lives.remove(number).and_then(|live| live.table) {
+            self.shared.remove(table);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unlock_holds_for_all_workers_until_its_time_is_over() {
+        let live = Live::default();
+        assert!(!live.is_due(Instant::now()), "what was never unlocked is unlocked when it is asked for");
+        let next = Instant::now() + Duration::from_secs(5);
+        assert_eq!(live.unlocked(Some(next), Some("then".into())), 1);
+        assert_eq!((live.is_due(Instant::now()), live.expiry().as_deref()), (false, Some("then")));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(live.is_due(Instant::now()));
+        live.not_unlocked(Instant::now());
+        assert!(!live.is_due(Instant::now()), "a failed one is not tried at every call");
+        tokio::time::advance(PEACE).await;
+        assert!(live.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn a_worker_runs_again_what_leaves_things_that_cannot_travel() {
+        let live = Live::new(None, BTreeSet::new(), BTreeSet::from(["init".to_owned()]));
+        assert!(live.is_local("init") && !live.is_local("unlock"));
+        live.unlocked(None, None);
+        assert!(!live.lacks_unlock(0), "a token travels");
+        assert_eq!(live.leaves("unlock", vec!["Connection".into()]), ["Connection"]);
+        assert!(live.leaves("unlock", vec!["Connection".into()]).is_empty(), "named once");
+        assert!(live.lacks_unlock(0) && !live.lacks_unlock(1));
+    }
+}

@@ -1,0 +1,143 @@
+//! Objects that a script's blocks share: one of each, here, with the number of its version.
+//!
+//! In Pode all blocks see one object in one process. Here a worker has a copy; it is given the object
+//! again before a block only where its copy is old, and gives back what the block changed. Nobody but a
+//! worker looks into an object's text.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Text;
+
+/// An object's number.
+pub type Id = u64;
+
+/// The objects.
+#[derive(Default)]
+pub struct Shared(Mutex<Objects>);
+
+#[derive(Default)]
+struct Objects {
+    last: Id,
+    all: HashMap<Id, Object>,
+}
+
+struct Object {
+    version: u64,
+    text: Text,
+}
+
+/// The versions that a worker has, by the objects' numbers.
+pub type Copies = HashMap<Id, u64>;
+
+/// An object as it is given to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// Which.
+    pub id: Id,
+    /// Its version.
+    pub version: u64,
+    /// Its text, where the worker's copy is another version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Text>,
+}
+
+/// An object that a worker has changed.
+#[derive(Debug, Deserialize)]
+pub struct Changed {
+    /// Which.
+    pub id: Id,
+    /// The version that it was made from.
+    pub version: u64,
+    /// Its text.
+    pub value: Text,
+}
+
+impl Shared {
+    /// Takes an object in, with version 1.
+    pub fn add(&self, text: Text) -> Id {
+        let mut objects = self.objects();
+        objects.last += 1;
+        let id = objects.last;
+        objects.all.insert(id, Object { version: 1, text });
+        id
+    }
+
+    /// An object for a worker that has these versions; from now on it has this one.
+    pub fn give(&self, id: Id, copies: &mut Copies) -> Option<Given> {
+        let objects = self.objects();
+        let object = objects.all.get(&id)?;
+        let known = copies.insert(id, object.version) == Some(object.version);
+        Some(Given { id, version: object.version, value: (!known).then(|| object.text.clone()) })
+    }
+
+    /// Puts a changed object in the place of the version that it was made from. If that is not the latest any
+    /// more, the latest is given, to be merged with; either way the worker has what is there now.
+    pub fn change(&self, changed: Changed, copies: &mut Copies) -> Option<Given> {
+        let mut objects = self.objects();
+        let object = objects.all.get_mut(&changed.id)?;
+        let fits = object.version == changed.version;
+        if fits {
+            object.version += 1;
+            object.text = changed.value;
+        }
+        copies.insert(changed.id, object.version);
+        let value = (!fits).then(|| object.text.clone());
+        Some(Given { id: changed.id, version: object.version, value })
+    }
+
+    /// Takes an object out.
+    pub fn remove(&self, id: Id) {
+        self.objects().all.remove(&id);
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Objects> {
+        // Nothing in here panics half-way; a poisoned lock holds whole data.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(given: Option<Given>) -> Option<String> {
+        given.unwrap().value.map(|text| text.expose().to_owned())
+    }
+
+    #[test]
+    fn a_worker_is_given_an_object_only_where_its_copy_is_old() {
+        let shared = Shared::default();
+        let id = shared.add("a".into());
+        let (mut one, mut two) = (Copies::new(), Copies::new());
+        assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("a"));
+        assert_eq!(text(shared.give(id, &mut one)), None);
+        let changed = Changed { id, version: 1, value: "b".into() };
+        assert_eq!(text(shared.change(changed, &mut two)), None);
+        assert_eq!(text(shared.give(id, &mut two)), None, "whoever changed it has it");
+        assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("b"));
+        shared.remove(id);
+        assert!(shared.give(id, &mut one).is_none());
+    }
+
+    #[test]
+    fn a_change_of_an_old_version_changes_nothing_and_is_told_the_latest() {
+        let shared = Shared::default();
+        let id = shared.add("a".into());
+        let (mut one, mut two) = (Copies::new(), Copies::new());
+        shared.change(Changed { id, version: 1, value: "b".into() }, &mut one).unwrap();
+        let refused = shared.change(Changed { id, version: 1, value: "c".into() }, &mut two);
+        assert_eq!(refused, Some(Given { id, version: 2, value: Some("b".into()) }));
+        assert_eq!(text(shared.change(Changed { id, version: 2, value: "bc".into() }, &mut two)), None);
+        assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("bc"));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let given = Given { id: 1, version: 1, value: Some("canary".into()) };
+        let changed = Changed { id: 1, version: 1, value: "canary".into() };
+        assert!(!format!("{given:?} {changed:?}").contains("canary"));
+    }
+}
