@@ -197,9 +197,18 @@ function Initialize-RouteCode {
         headers = @(@('Host', 'localhost'), @('Content-Type', 'application/json')); version = '1.1'; context = ''; remote = '127.0.0.1:1'; timestamp = ''
         endpoint = [ordered]@{ protocol = 'http'; address = 'localhost'; name = '' }; route = [ordered]@{ path = '/'; method = 'POST' }
     }
-    try { $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived }) }
+    try {
+        $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived })
+        # Under the lock of a vault others would wait for it too.
+        $blocks[0L] = @{ ScriptBlock = { param($config, $key) $config.Table[$key] = @($config.Count++) }; Using = @() }
+        $table = [ordered]@{ id = 0; version = 1; value = '["table","hashtable","Count",1,"Table",["table","hashtable","List",["list","array",1]]]' }
+        $null = Invoke-CustomBlock ([ordered]@{ vault = ''; kind = 'read'; block = 0; table = $table; key = 'k'; arguments = @() })
+    }
     catch { Write-ScriptLog 'debug' "nothing was compiled ahead: $($_.Exception.Message)" }
-    finally { $blocks.Remove(0L) }
+    finally {
+        $blocks.Remove(0L)
+        $script:Copies.Remove(0L)
+    }
 }
 
 # Runs a block of a vault. What it changed in the vault's table goes back with the answer, also where it throws.
