@@ -35,6 +35,7 @@ use crate::http::Peer;
 use writer::Message;
 
 mod chain;
+pub mod command;
 mod fold;
 mod line;
 mod sink;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::audit;
 use crate::config::{parse_bind, parse_expose};
 use crate::exit::Exit;
 use crate::logging;
@@ -105,6 +106,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Serve a PowerShell script written for Pode's Secrets feature.
     Run(RunArgs),
+    /// Look after the audit trail.
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Arguments of `serve`.
@@ -132,6 +136,46 @@ pub struct ServeArgs {
     /// The folder of the local vault, when no file is given.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub local_vault: Option<PathBuf>,
+    /// Where the audit trail goes.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+}
+
+/// Where the audit trail goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+#[command(next_help_heading = "Audit options")]
+pub struct AuditArgs {
+    /// Append the audit trail to this file (mode 0600) in place of standard error.
+    #[arg(long, value_name = "FILE")]
+    pub audit_file: Option<PathBuf>,
+    /// Give each line of the audit trail a digest of itself and the line before.
+    #[arg(long)]
+    pub audit_chain: bool,
+}
+
+/// What to do with an audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AuditCommand {
+    /// Check the chain of an audit trail and tell what was changed, put in or taken out.
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `audit verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VerifyArgs {
+    /// The trail's files, in the order in which they were written.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+impl AuditArgs {
+    /// What the command line says goes before what a file says.
+    pub fn apply(&self, settings: &mut audit::Settings) {
+        if let Some(file) = &self.audit_file {
+            settings.to = audit::Destination::File(file.clone());
+        }
+        settings.chain |= self.audit_chain;
+    }
 }
 
 /// Arguments of `check`.
@@ -165,6 +209,9 @@ pub struct RunArgs {
     /// Listen on the loopback interface only, whatever the script says.
     #[arg(long)]
     pub loopback: bool,
+    /// Where the audit trail goes.
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// The script.
     #[arg(value_name = "SCRIPT")]
     pub script: PathBuf,

@@ -116,6 +116,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let pool = root.read("pool", sections::pool).unwrap_or_default();
     let limits = root.read("limits", sections::limits).unwrap_or_default();
     let cache = root.read("cache", sections::cache).unwrap_or_default();
+    let audit = root.read("audit", |audit| sections::audit(audit, base)).unwrap_or_default();
     let auto_import = root.read("auto_import", sections::auto_import).unwrap_or_default();
 
     let vault_table = root.get("vaults");
@@ -135,7 +136,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
             Some("add [vaults.…] and [secrets.…], or expose = true in a vault"),
         );
     }
-    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, cache, auto_import }
+    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, cache, audit, auto_import }
 }
 
 fn not_text(bytes: &[u8], at: usize) -> Problems {

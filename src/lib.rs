@@ -103,6 +103,22 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
         .map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
     };
     in_runtime(work)
+    match &cli.command {
+        cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => audit::command::verify(&arguments.files),
+        cli::Command::Check(arguments) => check::check(arguments),
+        cli::Command::Serve(arguments) => in_runtime(async {
+            match serve::serve(&cli.global, arguments).await {
+                Ok(()) => exit::Exit::Ok,
+                Err(error) => fail(&error, error.exit()),
+            }
+        }),
+        cli::Command::Run(arguments) => in_runtime(async {
+            match script::command::command(&cli.global, arguments).await {
+                Ok(()) => exit::Exit::Ok,
+                Err(error) => fail(&error, error.exit()),
+            }
+        }),
+    }
 }
 
 fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {

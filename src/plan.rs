@@ -35,6 +35,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Size of the cache.
     pub cache: CacheLimits,
+    /// Where the audit trail goes.
+    pub audit: crate::audit::Settings,
     /// Whether to look up the vaults that the user registered.
     pub auto_import: AutoImport,
 }

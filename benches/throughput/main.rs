@@ -212,7 +212,7 @@ fn powershell(contenders: &mut Vec<Contender>, report: &mut Report, folder: &Pat
         (WARM, "Get-Secret -Name k -Vault store -AsPlainText"),
         ("Set-Secret in one warm pwsh", "Set-Secret -Name k -Secret v -Vault store"),
     ] {
-        let warm = WarmLoop::start(pwsh, &home(&name[..3]), &format!("{OPENED}"), command);
+        let warm = WarmLoop::start(pwsh, &home(&name[..3]), OPENED, command);
         add(contenders, name, warm, WarmLoop::load);
     }
     for (workers, name) in [("1", "serve: GET by one worker"), ("2", "serve: GET by two workers")] {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::address::{Address, AddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
+use crate::audit::{self, Destination};
 use crate::plan::{
     Access, AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
 };
@@ -235,6 +236,37 @@ pub(super) fn cache(node: &Node<'_>) -> Option<CacheLimits> {
             max_bytes: max_bytes.unwrap_or(default.max_bytes),
         }
     })
+}
+
+// === the audit trail ===
+
+pub(super) fn audit(node: &Node<'_>, base: &Path) -> Option<audit::Settings> {
+    node.table(|table| {
+        let file = table.get("file");
+        let to = table.get("to");
+        let destination = match (&file, &to) {
+            (Some(_), Some(to)) => {
+                to.refuse_key("has no use beside file", None);
+                None
+            }
+            (Some(file), None) => path(file, base).map(Destination::File),
+            (None, Some(to)) => destination(to),
+            (None, None) => None,
+        };
+        let chain = table.read("chain", Node::flag).unwrap_or(false);
+        audit::Settings { to: destination.unwrap_or_default(), chain }
+    })
+}
+
+fn destination(node: &Node<'_>) -> Option<Destination> {
+    match node.text()? {
+        "stderr" => Some(Destination::Stderr),
+        "none" => Some(Destination::None),
+        _ => {
+            node.refuse("is not known", Some("\"stderr\" or \"none\"; a file is named by the key file"));
+            None
+        }
+    }
 }
 
 // === vaults of the user ===

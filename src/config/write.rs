@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::address::format_bind;
 use super::units::{format_duration, format_size};
+use crate::audit::{self, Destination};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
     Plan, Pool, Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
@@ -32,6 +33,7 @@ pub fn to_toml(plan: &Plan, redact: bool) -> String {
     out.pool(&plan.pool);
     out.limits(&plan.limits);
     out.cache(&plan.cache);
+    out.audit(&plan.audit);
     out.auto_import(&plan.auto_import, &plan.vaults);
     for vault in &plan.vaults {
         out.vault(vault, redact);
@@ -184,6 +186,19 @@ impl Writer {
         count("max_digits", body.max_digits, default.max_digits);
         count("max_rows", body.max_rows, default.max_rows);
         count("max_values", body.max_values, default.max_values);
+    }
+
+    fn audit(&mut self, audit: &audit::Settings) {
+        if *audit == audit::Settings::default() {
+            return;
+        }
+        self.section("[audit]");
+        match &audit.to {
+            Destination::Stderr => {}
+            Destination::File(path) => self.line("file", string(&path.to_string_lossy())),
+            Destination::None => self.line("to", string("none")),
+        }
+        self.unless("chain", audit.chain, false, |flag| flag.to_string());
     }
 
     fn auto_import(&mut self, auto_import: &AutoImport, vaults: &[Vault]) {

@@ -131,14 +131,22 @@ fn a_query_has_fields_too() {
     assert_eq!(check_query(Some(&"&".repeat(20_000)), &limits()), Err(Bound::Query(limits().max_fields)));
 }
 
+/// The time that this thread has had a core, where the system tells; else the time.
+fn worked() -> Duration {
+    static BEGUN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let on_core = told.and_then(|text| text.split(' ').next()?.parse().ok()).map(Duration::from_nanos);
+    on_core.unwrap_or_else(|| BEGUN.elapsed())
+}
+
 /// The least of several times: what other programs do on the machine only ever adds to it.
 fn time_of(media: &str, body: &[u8], limits: &BodyLimits) -> Duration {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
     let once = || {
-        let begun = Instant::now();
+        let begun = worked();
         let _ = check(&headers, None, body, limits);
-        begun.elapsed()
+        worked() - begun
     };
     (0..3).map(|_| once()).min().unwrap()
 }
