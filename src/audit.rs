@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep};
 pub use sink::SinkError;
 pub use verify::{Verdict, verify};
 
+use crate::access::Caller;
 use crate::http::Peer;
 use writer::Message;
 
@@ -77,8 +78,8 @@ pub enum Destination {
 pub struct Record {
     /// The request's number in this process.
     pub request: u64,
-    /// Who called: a token's name, `anyone`, `stranger`.
-    pub who: Arc<str>,
+    /// Who called.
+    pub who: Caller,
     /// From where.
     pub peer: Peer,
     /// The method.
@@ -114,6 +115,14 @@ pub struct Access {
     pub mount: Name,
     /// `ok`, or the error's code.
     pub outcome: &'static str,
+}
+
+impl Access {
+    /// One that went well, to nothing yet.
+    pub fn of(action: &'static str) -> Access {
+        let none = Name::default;
+        Access { action, vault: none(), key: none(), mount: none(), outcome: "ok" }
+    }
 }
 
 /// A name, shared with the plan where it is from there.

@@ -10,6 +10,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::access::{Access, Token, TokenError};
+use crate::audit::AuditError;
 use crate::bridge::StartError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
@@ -31,6 +32,9 @@ pub enum CommandError {
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The bearer token.
     #[error("{place}{source}")]
     Token {

@@ -20,7 +20,6 @@
 //! - After shutdown has begun every request that was accepted is answered, within the drain limit, and
 //!   the answers carry `Connection: close`.
 
-mod audit;
 mod body;
 pub mod bounds;
 pub mod form;
@@ -32,6 +31,7 @@ mod metrics;
 pub mod native;
 pub mod respond;
 pub mod route;
+mod seats;
 mod secrets;
 mod server;
 mod stream;
@@ -42,7 +42,7 @@ pub mod value;
 
 pub use gate::{Gate, Site};
 pub use listener::{Address, BindError, BindErrorKind, Door};
-pub use message::{Admitted, BoxFuture, Head, Peer, Reply, Request, Service};
+pub use message::{Admitted, BoxFuture, Head, Note, Peer, Reply, Request, Service};
 pub use native::{Native, Secrets};
 pub use respond::{DoorFault, Problem};
 pub use server::{Drained, serve_connection};

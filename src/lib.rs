@@ -65,6 +65,7 @@ pub mod exit;
 pub mod http;
 pub mod local;
 pub mod logging;
+pub mod metrics;
 pub mod mount;
 pub mod plan;
 pub mod platform;
@@ -97,28 +98,15 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
     let work = async {
         match command {
             cli::Command::Check(arguments) => return commands::check::check(arguments),
+            cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => {
+                return audit::command::verify(&arguments.files);
+            }
             cli::Command::Serve(arguments) => commands::serve::serve(global, arguments).await,
             cli::Command::Run(arguments) => commands::run::run(global, arguments).await,
         }
         .map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
     };
     in_runtime(work)
-    match &cli.command {
-        cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => audit::command::verify(&arguments.files),
-        cli::Command::Check(arguments) => check::check(arguments),
-        cli::Command::Serve(arguments) => in_runtime(async {
-            match serve::serve(&cli.global, arguments).await {
-                Ok(()) => exit::Exit::Ok,
-                Err(error) => fail(&error, error.exit()),
-            }
-        }),
-        cli::Command::Run(arguments) => in_runtime(async {
-            match script::command::command(&cli.global, arguments).await {
-                Ok(()) => exit::Exit::Ok,
-                Err(error) => fail(&error, error.exit()),
-            }
-        }),
-    }
 }
 
 fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {

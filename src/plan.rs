@@ -317,8 +317,12 @@ pub struct Limits {
     pub drain: Duration,
     /// Largest request body, in bytes.
     pub max_body: usize,
-    /// Connections at once.
+    /// Connections of a listener at once.
     pub max_connections: usize,
+    /// Of these, connections of one peer: an address, or a user of a Unix socket.
+    pub max_connections_per_peer: usize,
+    /// Time for a client that has connected to send its first byte.
+    pub first_byte_timeout: Duration,
     /// Time for a client to send a request's head, and between requests.
     pub header_timeout: Duration,
     /// What a body may hold.
@@ -541,6 +545,9 @@ impl Default for Limits {
             // A secret of 1 MiB, escaped or in base64, with room.
             max_body: 8 * 1024 * 1024,
             max_connections: 1024,
+            max_connections_per_peer: 512,
+            // Whoever connects has something to say.
+            first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             body: BodyLimits::default(),
         }

@@ -46,6 +46,7 @@ pub mod page;
 pub mod pattern;
 pub mod route;
 pub mod run;
+mod seen;
 pub mod serve;
 pub mod session;
 pub mod settings;

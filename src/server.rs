@@ -25,8 +25,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
 use crate::http::{Address, BindError, Door, Drained, Service};
+use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
 use signals::{Signals, Wish};
 pub use starting::Starting;
@@ -39,12 +41,44 @@ pub struct Server {
     signals: Signals,
     doors: Vec<JoinHandle<Drained>>,
     stop: watch::Sender<bool>,
+    trail: Option<Trail>,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
     /// From here on signals no longer end the program by themselves.
     pub fn new() -> io::Result<Server> {
-        Ok(Server { signals: Signals::listen()?, doors: Vec::new(), stop: watch::Sender::new(false) })
+        Ok(Server {
+            signals: Signals::listen()?,
+            doors: Vec::new(),
+            stop: watch::Sender::new(false),
+            trail: None,
+            metrics: Arc::default(),
+        })
+    }
+
+    /// What is counted of its requests and connections.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Opens the audit trail; requests of listeners that are opened later are noted there.
+    pub fn audit(&mut self, settings: &audit::Settings) -> Result<(), AuditError> {
+        // On standard error the log's filter counts for it too.
+        let silent =
+            settings.to == Destination::Stderr && !tracing::enabled!(target: "audit", tracing::Level::INFO);
+        let to = if silent { Destination::None } else { settings.to.clone() };
+        let trail = Trail::start(&audit::Settings { to, ..settings.clone() }, Some(self.metrics.clone()))?;
+        self.metrics.use_trail(&trail);
+        self.trail = Some(trail);
+        Ok(())
+    }
+
+    /// Opens the files of log and trail anew: they were renamed.
+    pub fn reopen_logs(&self) {
+        if let Some(trail) = &self.trail {
+            trail.reopen();
+        }
     }
 
     /// Binds the listeners, all or none, and has the service answer from now on.
@@ -54,7 +88,10 @@ impl Server {
         service: Arc<dyn Service>,
         limits: &Limits,
     ) -> Result<Vec<Address>, BindError> {
-        let door = Door::bind(listeners)?;
+        let mut door = Door::bind(listeners)?;
+        if let Some(trail) = &self.trail {
+            door = door.observed(trail, &self.metrics);
+        }
         let addresses = door.addresses();
         let (mut stopping, limits) = (self.stop.subscribe(), limits.clone());
         self.doors.push(tokio::spawn(async move {
@@ -104,10 +141,14 @@ impl Server {
     }
 }
 
-/// Nothing goes on listening once its server is gone.
+/// Nothing goes on listening once its server is gone, and what was noted is written.
 impl Drop for Server {
     fn drop(&mut self) {
         self.doors.iter().for_each(JoinHandle::abort);
+        self.metrics.let_trail_go();
+        if let Some(trail) = &self.trail {
+            trail.close();
+        }
     }
 }
 

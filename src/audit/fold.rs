@@ -3,7 +3,6 @@
 //! Only what got at no secret is folded; an access always has its own line.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,7 +23,7 @@ const KINDS: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Kind {
     from: String,
-    who: Arc<str>,
+    who: String,
     outcome: &'static str,
     status: u16,
 }
@@ -41,7 +40,7 @@ pub(super) struct Folded {
     pub(super) count: u64,
     /// The peer, without its port.
     pub(super) from: String,
-    pub(super) who: Arc<str>,
+    pub(super) who: String,
     pub(super) outcome: &'static str,
     pub(super) status: u16,
     pub(super) first: Instant,
@@ -63,7 +62,7 @@ impl Folds {
         let at = record.received;
         let mut kind = Kind {
             from: from(&record.peer),
-            who: record.who.clone(),
+            who: record.who.to_string(),
             outcome: record.outcome,
             status: record.status,
         };
@@ -78,7 +77,7 @@ impl Folds {
         let rest = seen.rest.get_or_insert_with(|| Folded {
             count: 0,
             from: String::new(),
-            who: record.who.clone(),
+            who: record.who.to_string(),
             outcome: record.outcome,
             status: record.status,
             first: at,

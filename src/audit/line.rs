@@ -147,7 +147,7 @@ fn millis(time: OffsetDateTime) -> OffsetDateTime {
 
 fn request(line: &mut String, record: &Record, access: Option<&Access>) {
     let _ = write!(line, ",\"request\":{}", record.request);
-    text(line, "who", &record.who);
+    text(line, "who", &record.who.to_string());
     // Addresses and numbers only.
     let _ = write!(line, ",\"peer\":\"{}\"", record.peer);
     text(line, "method", record.method.as_str());

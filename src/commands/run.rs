@@ -38,18 +38,26 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     }
     let Some(declared) = server.unless_stopped(run::declare(&options)).await else { return Ok(()) };
     let declared = declared?;
-    let served = serve(&mut server, &declared, access).await;
+    let served = serve(&mut server, &declared, access, arguments).await;
     server.end(declared.bridge(), declared.limits().drain).await;
     served
 }
 
 /// Serves what was declared; returns when it is over, for whatever reason.
-async fn serve(server: &mut Server, declared: &Declared, access: Arc<Access>) -> Result<(), CommandError> {
+async fn serve(
+    server: &mut Server,
+    declared: &Declared,
+    access: Arc<Access>,
+    arguments: &RunArgs,
+) -> Result<(), CommandError> {
     let core = declared.core();
     let listeners = core.endpoints.listeners();
     if listeners.is_empty() {
         return Err(RunError::NoEndpoint.into());
     }
+    let mut audit = crate::audit::Settings::default();
+    arguments.audit.apply(&mut audit);
+    server.audit(&audit)?;
     let starting = Gate::new(access.clone(), Arc::new(Starting::default()));
     let front = Arc::new(Front::new(Arc::new(starting)));
     // Before the workers, which take longer than to find a port taken.
@@ -72,7 +80,10 @@ async fn serve(server: &mut Server, declared: &Declared, access: Arc<Access>) ->
         tokio::select! {
             wish = server.next() => match wish {
                 Wish::Stop => return Ok(()),
-                Wish::Reload => tracing::warn!("a script is read at its start alone: SIGHUP changes nothing"),
+                Wish::Reload => {
+                    server.reopen_logs();
+                    tracing::warn!("log files are opened anew; a script is read at its start alone, so that SIGHUP changes nothing else");
+                }
             },
             () = core.closing.cancelled() => return Ok(()),
         }

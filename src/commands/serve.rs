@@ -14,6 +14,7 @@ use crate::config;
 use crate::http::route::RouteError;
 use crate::http::{Gate, Native, Service};
 use crate::local;
+use crate::metrics::Metrics;
 use crate::plan::{self, Bind, Listener, Plan, Vault, VaultKind};
 use crate::private_file::create_private_dir;
 use crate::server::announce::Announcer;
@@ -34,6 +35,7 @@ const LOOK: Duration = Duration::from_secs(2);
 struct Kept {
     access: Arc<Access>,
     file: Option<PathBuf>,
+    metrics: Arc<Metrics>,
 }
 
 /// Serves until a signal says stop.
@@ -41,11 +43,13 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     let mut server = Server::new().map_err(CommandError::Signals)?;
     let mut say = Announcer::to_stderr();
     let plan = plan(arguments)?;
-    let kept = access(arguments, &plan.access)?;
+    let mut kept = access(arguments, &plan.access)?;
+    kept.metrics = server.metrics().clone();
     let limits = plan.limits.clone();
     let starting = Arc::new(Starting::default());
     let gate = Gate::new(kept.access.clone(), starting.clone());
     let front = Arc::new(Front::new(Arc::new(gate)));
+    server.audit(&plan.audit)?;
     // Before the workers: a port that is taken is told at once.
     let addresses = server.open(&plan.listeners, front.clone(), &limits)?;
     let options = Options { pwsh: global.pwsh.clone() };
@@ -61,7 +65,7 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     };
     say.vaults(&bridge, arguments, global);
     say.addresses(&addresses, kept.access.is_open(), kept.file.as_deref(), arguments.config.is_none());
-    let service = match native(&bridge, &kept.access) {
+    let service = match native(&bridge, &kept) {
         Ok(service) => service,
         Err(error) => {
             server.end(&bridge, limits.drain).await;
@@ -87,7 +91,10 @@ async fn heed(server: &mut Server, front: &Front, arguments: &ServeArgs, options
         tokio::select! {
             wish = server.next() => match wish {
                 Wish::Stop => return,
-                Wish::Reload => seen = arguments.config.as_deref().map(look),
+                Wish::Reload => {
+                    server.reopen_logs();
+                    seen = arguments.config.as_deref().map(look);
+                }
             },
             _ = tick.tick() => {
                 let now = arguments.config.as_deref().map(look);
@@ -125,7 +132,7 @@ async fn reload(front: &Front, arguments: &ServeArgs, options: &Options, kept: &
         Ok(bridge) => bridge,
         Err(error) => return refused(&error),
     };
-    match native(&bridge, &kept.access) {
+    match native(&bridge, kept) {
         Ok(service) => {
             front.replace(bridge, service).await;
             tracing::info!("the changed configuration is in force");
@@ -155,6 +162,7 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     if let Some(file) = &arguments.token_file {
         plan.access = plan::Access::TokenFile(file.clone());
     }
+    arguments.audit.apply(&mut plan.audit);
     if let Some(workers) = arguments.workers {
         (plan.pool.min, plan.pool.max) = (workers.into(), workers.into());
     }
@@ -172,18 +180,22 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }
 
-fn native(bridge: &Bridge, access: &Arc<Access>) -> Result<Arc<dyn Service>, RouteError> {
+fn native(bridge: &Bridge, kept: &Kept) -> Result<Arc<dyn Service>, RouteError> {
     let local = bridge.plan().vault(LOCAL_VAULT).map(|vault| vault.name.clone());
-    Ok(Arc::new(Gate::new(access.clone(), Arc::new(Native::new(bridge.clone(), local)?))))
+    let native = Native::new(bridge.clone(), local)?.counted(kept.metrics.clone());
+    Ok(Arc::new(Gate::new(kept.access.clone(), Arc::new(native))))
 }
 
 fn access(arguments: &ServeArgs, access: &plan::Access) -> Result<Kept, CommandError> {
-    let kept = |token, file| Kept { access: Arc::new(Access::token(token)), file };
+    let kept = |token, file| Kept { access: Arc::new(Access::token(token)), file, metrics: Arc::default() };
     let refused = |source: TokenError| CommandError::Token { place: "", source };
     match access {
-        plan::Access::Open => Ok(Kept { access: Arc::new(Access::open()), file: None }),
+        plan::Access::Open => {
+            Ok(Kept { access: Arc::new(Access::open()), file: None, metrics: Arc::default() })
+        }
         plan::Access::TokenFile(path) if arguments.token_file.is_some() => {
-            Ok(Kept { access: Arc::new(token_file(path)?), file: Some(path.clone()) })
+            let access = Arc::new(token_file(path)?);
+            Ok(Kept { access, file: Some(path.clone()), metrics: Arc::default() })
         }
         plan::Access::TokenFile(path) => Ok(kept(Token::load(path).map_err(refused)?, Some(path.clone()))),
         plan::Access::TokenEnv(name) => {

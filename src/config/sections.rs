@@ -203,6 +203,12 @@ pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
             max_connections: table
                 .read("max_connections", |node| node.count(1..=1_000_000))
                 .unwrap_or(default.max_connections),
+            max_connections_per_peer: table
+                .read("max_connections_per_peer", |node| node.count(1..=1_000_000))
+                .unwrap_or(default.max_connections_per_peer),
+            first_byte_timeout: table
+                .read("first_byte_timeout", Node::some_duration)
+                .unwrap_or(default.first_byte_timeout),
             header_timeout: table
                 .read("header_timeout", Node::some_duration)
                 .unwrap_or(default.header_timeout),

@@ -177,6 +177,9 @@ impl Writer {
         self.unless("drain", limits.drain, default.drain, duration);
         self.unless("max_body", limits.max_body as u64, default.max_body as u64, size);
         self.unless("max_connections", limits.max_connections, default.max_connections, |n| n.to_string());
+        let of_peer = (limits.max_connections_per_peer, default.max_connections_per_peer);
+        self.unless("max_connections_per_peer", of_peer.0, of_peer.1, |n| n.to_string());
+        self.unless("first_byte_timeout", limits.first_byte_timeout, default.first_byte_timeout, duration);
         self.unless("header_timeout", limits.header_timeout, default.header_timeout, duration);
         let (body, default) = (limits.body, default.body);
         let mut count = |key, value: usize, default| self.unless(key, value, default, |n| n.to_string());

@@ -17,7 +17,7 @@ pub trait Site: Send + Sync + 'static {
     /// As [`Service::answer`].
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply>;
 
-    /// The answer to a request that goes no further, noted in the site's log or audit trail.
+    /// The answer to a request that goes no further.
     fn refuse(&self, head: &Head, caller: &Caller, problem: &Problem) -> Reply;
 }
 
@@ -51,7 +51,12 @@ impl Service for Gate {
     fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
         Box::pin(async move {
             let judged = self.judge(head);
-            judged.map_err(|(caller, problem)| Box::new(self.site.refuse(head, &caller, &problem)))
+            judged.map_err(|(caller, problem)| {
+                let mut reply = self.site.refuse(head, &caller, &problem);
+                reply.note.code = problem.code();
+                reply.note.who = Some(caller);
+                Box::new(reply)
+            })
         })
     }
 
@@ -60,6 +65,8 @@ impl Service for Gate {
     }
 
     fn refuse(&self, head: &Head, problem: &Problem) -> Reply {
-        self.site.refuse(head, &Caller::Stranger, problem)
+        let mut reply = self.site.refuse(head, &Caller::Stranger, problem);
+        reply.note.code = problem.code();
+        reply
     }
 }

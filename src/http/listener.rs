@@ -13,6 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use super::message::Peer;
 use super::stream::Duplex;
 use super::tls::{self, TlsError};
+use crate::audit::Trail;
+use crate::metrics::Metrics;
 use crate::plan::{Bind, Listener};
 use crate::platform::local::{LocalBindError, LocalListener};
 
@@ -23,6 +25,10 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct Door {
     pub(super) entries: Vec<Entry>,
+    /// Where requests are noted.
+    pub(super) trail: Option<Trail>,
+    /// Where connections are counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// One bound listener.
@@ -97,7 +103,14 @@ impl Door {
     pub fn bind(listeners: &[Listener]) -> Result<Door, BindError> {
         let entries =
             listeners.iter().map(|listener| Entry::bind(listener, listeners)).collect::<Result<_, _>>()?;
-        Ok(Door { entries })
+        Ok(Door { entries, trail: None, metrics: Arc::default() })
+    }
+
+    /// Notes requests in the trail, and counts connections.
+    pub fn observed(mut self, trail: &Trail, metrics: &Arc<Metrics>) -> Door {
+        self.trail = Some(trail.clone());
+        self.metrics = metrics.clone();
+        self
     }
 
     /// Where each listener can be reached, in the plan's order.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::respond::Problem;
 use crate::access::Caller;
+use crate::audit::{Access, Name};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -85,6 +86,21 @@ pub struct Reply {
     pub body: Bytes,
     /// In place of the status's own phrase.
     pub reason: Option<ReasonPhrase>,
+    /// What the audit trail is told of it.
+    pub note: Note,
+}
+
+/// What the audit trail is told of an answer, beside what the door knows by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Note {
+    /// The caller, where the door was told of none.
+    pub who: Option<Caller>,
+    /// The route's pattern; empty where none was found.
+    pub route: Name,
+    /// The secrets that the request got at.
+    pub accesses: Vec<Access>,
+    /// The error's code; empty where there was none.
+    pub code: &'static str,
 }
 
 /// The other end of a connection.

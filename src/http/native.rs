@@ -2,16 +2,16 @@
 //!
 //! The order of the checks is fixed: who calls, which route, which vault, may it be written, and only
 //! then the body. Without the token a caller learns nothing about routes but that `/health` and `/ready`
-//! are there. Each access to a secret leaves one audit line, and so does each refusal of a caller.
+//! are there. Each access to a secret is noted for the audit trail.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
 use hyper::header::{AGE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::audit::{self, Subject};
 use super::gate::Site;
 use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
@@ -21,9 +21,11 @@ pub use super::secrets::Secrets;
 use super::value::{self, Format};
 use super::{bounds, form};
 use crate::access::Caller;
+use crate::audit::{Access, Name};
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
+use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
 use crate::protocol::SecretInfo;
 use crate::secret::{SecretValue, fold};
@@ -44,6 +46,7 @@ pub struct Native<S = Bridge> {
     secrets: S,
     default_vault: Option<String>,
     routes: Routes,
+    metrics: Arc<Metrics>,
 }
 
 /// An answer, and how old the value in it is.
@@ -63,6 +66,16 @@ struct Call<'a> {
     head: &'a Head,
     caller: &'a Caller,
     found: Found<'a>,
+    /// What it got at so far.
+    accesses: Mutex<Vec<Access>>,
+}
+
+/// What is accessed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Subject<'a> {
+    vault: Option<&'a str>,
+    key: Option<&'a str>,
+    mount: Option<&'a str>,
 }
 
 // === impl Native ===
@@ -74,36 +87,39 @@ impl<S: Secrets> Native<S> {
     /// plan at this moment; a changed plan needs a new service.
     pub fn new(secrets: S, default_vault: Option<String>) -> Result<Native<S>, RouteError> {
         let routes = Routes::build(&secrets.plan(), default_vault.is_some())?;
-        Ok(Native { secrets, default_vault, routes })
+        Ok(Native { secrets, default_vault, routes, metrics: Arc::default() })
     }
 
-    async fn run(&self, request: &Request) -> Result<Reply, Problem> {
-        let found = self.routes.find(&request.head.method, &request.head.path)?;
-        let call = Call { head: &request.head, caller: &request.admitted.caller, found };
+    /// Shows these counts under `/metrics` beside those of the bridge.
+    pub fn counted(mut self, metrics: Arc<Metrics>) -> Native<S> {
+        self.metrics = metrics;
+        self
+    }
+
+    async fn run(&self, call: &Call<'_>, request: &Request) -> Result<Reply, Problem> {
         let plan = self.secrets.plan();
         match call.found.target {
             Target::Health => Ok(self.health(call.caller)),
             Target::Ready => self.ready(),
             Target::Metrics => {
-                let text = metrics::text(&self.secrets.health());
+                let text = metrics::text(&self.secrets.health()) + &self.metrics.text().await;
                 Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
             Target::Vaults => Ok(vaults(&plan)),
-            Target::Action(action) => self.act(&call, &plan, action, request).await,
+            Target::Action(action) => self.act(call, &plan, action, request).await,
             Target::List(scope) | Target::Get(scope) | Target::Put(scope) | Target::Delete(scope) => {
-                let vault = self.vault(&call, &plan, *scope);
+                let vault = self.vault(call, &plan, *scope);
                 let subject = Subject {
                     vault: vault.as_deref().ok().or(call.found.vault.as_deref()),
                     key: call.found.key.as_deref(),
                     mount: None,
                 };
                 let done = match &vault {
-                    Ok(vault) => self.on_vault(&call, vault, request).await,
+                    Ok(vault) => self.on_vault(call, vault, request).await,
                     Err(error) => Err(error.clone().into()),
                 };
-                let status = done.as_ref().map_or(StatusCode::OK, |shown| shown.reply.status);
                 let word = done.as_ref().map_or("ok", |shown| served(shown.freshness));
-                call.note(subject, &done, word, status);
+                call.note(action_of(call.found.target), subject, &done, word);
                 done.map(|shown| dated(shown.reply, shown.freshness))
             }
         }
@@ -159,13 +175,13 @@ impl<S: Secrets> Native<S> {
             }
             Action::Update { secret, field } => {
                 let done = self.update(call, secret, field, request).await;
-                call.note(mounted(plan, secret), &done, "ok", StatusCode::OK);
+                call.note("write", mounted(plan, secret), &done, "ok");
                 done.map(|()| respond::empty(StatusCode::OK))
             }
             Action::Remove { secret } => {
                 let done = self.secrets.remove_mounted(secret, call.head.deadline).await;
                 let done = done.map_err(Problem::from);
-                call.note(mounted(plan, secret), &done, "ok", StatusCode::OK);
+                call.note("remove", mounted(plan, secret), &done, "ok");
                 done.map(|()| respond::empty(StatusCode::OK))
             }
         }
@@ -204,7 +220,7 @@ impl<S: Secrets> Native<S> {
                 let answer = self.secrets.read(&name, reading(call.head), call.head.deadline).await;
                 let answer = answer.map_err(Problem::from);
                 let word = answer.as_ref().map_or("ok", |answer| served(answer.freshness));
-                call.note(mounted(plan, &name), &answer, word, StatusCode::OK);
+                call.note("read", mounted(plan, &name), &answer, word);
                 answer.map(|answer| (fold(&name), answer))
             }
         };
@@ -241,6 +257,16 @@ fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
     let folded = fold(name);
     let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
     Subject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
+}
+
+/// The audit trail's word for what is done with a vault.
+fn action_of(target: &Target) -> &'static str {
+    match target {
+        Target::Put(_) => "write",
+        Target::Delete(_) => "remove",
+        Target::Get(_) => "read",
+        _ => "list",
+    }
 }
 
 /// The audit trail's word for what was served.
@@ -327,26 +353,26 @@ fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Pr
 // === impl Call ===
 
 impl Call<'_> {
-    /// The audit line of one access and, where the server or a vault is at fault, why.
+    /// Notes an access for the audit trail and, where the server or a vault is at fault, logs why.
     fn note<T>(
         &self,
+        action: &'static str,
         subject: Subject<'_>,
         done: &Result<T, Problem>,
         word: &'static str,
-        status: StatusCode,
     ) {
-        let (outcome, status) = match done {
-            Ok(_) => (word, status),
-            Err(problem) => (problem.code(), problem.status()),
-        };
-        audit::record(self.head, self.caller, self.found.pattern, subject, outcome, status);
-        if let Err(Problem::Bridge(error)) = done
-            && status.is_server_error()
+        let name = |name: Option<&str>| name.map(Name::from).unwrap_or_default();
+        let outcome = done.as_ref().map_or_else(Problem::code, |_| word);
+        let Subject { vault, key, mount } = subject;
+        let access = Access { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
+        if let Err(problem @ Problem::Bridge(error)) = done
+            && problem.status().is_server_error()
         {
             // Whoever has only the log to go by is told what the caller is told.
             let why = respond::one_line(&error.to_string());
-            let (vault, key) = (subject.vault.unwrap_or_default(), subject.key.unwrap_or_default());
-            tracing::warn!(request = self.head.id, ?vault, ?key, "{why}");
+            let (vault, key) = (vault.unwrap_or_default(), key.unwrap_or_default());
+            tracing::warn!(request = self.head.id, vault, key, "{why}");
         }
     }
 }
@@ -364,15 +390,21 @@ impl<S: Secrets> Site for Native<S> {
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let done = self.run(&request).await;
-            done.unwrap_or_else(|problem| respond::problem(&problem))
+            let found = match self.routes.find(&request.head.method, &request.head.path) {
+                Ok(found) => found,
+                Err(problem) => return respond::problem(&problem),
+            };
+            let caller = &request.admitted.caller;
+            let call = Call { head: &request.head, caller, found, accesses: Mutex::default() };
+            let done = self.run(&call, &request).await;
+            let mut reply = done.unwrap_or_else(|problem| respond::problem(&problem));
+            reply.note.route = call.found.pattern.clone();
+            reply.note.accesses = call.accesses.into_inner().unwrap_or_else(PoisonError::into_inner);
+            reply
         })
     }
 
-    fn refuse(&self, head: &Head, caller: &Caller, problem: &Problem) -> Reply {
-        if matches!(problem, Problem::Access(_)) {
-            audit::record(head, caller, "", Subject::default(), problem.code(), problem.status());
-        }
+    fn refuse(&self, _: &Head, _: &Caller, problem: &Problem) -> Reply {
         respond::problem(problem)
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::bounds::Bound;
 use super::form::BodyError;
-use super::message::Reply;
+use super::message::{Note, Reply};
 use crate::access::Refusal;
 use crate::error::BridgeError;
 
@@ -88,7 +88,7 @@ pub fn empty(status: StatusCode) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
-    Reply { status, headers, body: Bytes::new(), reason: None }
+    Reply { status, headers, body: Bytes::new(), reason: None, note: Note::default() }
 }
 
 /// A reply with a body, whose buffer is wiped when it has been sent.
@@ -118,6 +118,7 @@ pub fn problem(problem: &Problem) -> Reply {
         _ => json(status, &ErrorBody::of(problem)),
     };
     fields(problem, &mut reply.headers);
+    reply.note.code = problem.code();
     reply
 }
 

@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 use super::respond::Problem;
+use crate::audit::Name;
 use crate::plan::{Action, Plan, Route};
 
 /// The routes of a server.
@@ -27,7 +28,7 @@ pub struct Routes {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    pattern: String,
+    pattern: Name,
     targets: Vec<(Method, Target)>,
 }
 
@@ -68,8 +69,8 @@ pub enum Scope {
 pub struct Found<'a> {
     /// What it leads to.
     pub target: &'a Target,
-    /// Its pattern, for the audit log.
-    pub pattern: &'a str,
+    /// Its pattern, for the audit trail.
+    pub pattern: &'a Name,
     /// The vault in the path, decoded.
     pub vault: Option<String>,
     /// The secret's name in the path, decoded.
@@ -118,7 +119,7 @@ impl Routes {
         }
         let mut router = Router::new();
         for entry in entries {
-            let path = entry.pattern.clone();
+            let path = entry.pattern.to_string();
             if !path.starts_with('/') {
                 return Err(RouteError::Pattern { path, reason: "it has to begin with a slash".to_owned() });
             }
@@ -148,10 +149,9 @@ impl Routes {
 }
 
 fn fixed(default_vault: bool) -> Vec<Entry> {
-    let get =
-        |pattern: &str, target| Entry { pattern: pattern.to_owned(), targets: vec![(Method::GET, target)] };
+    let get = |pattern: &str, target| Entry { pattern: pattern.into(), targets: vec![(Method::GET, target)] };
     let one = |pattern: &str, scope| Entry {
-        pattern: pattern.to_owned(),
+        pattern: pattern.into(),
         targets: vec![
             (Method::GET, Target::Get(scope)),
             (Method::PUT, Target::Put(scope)),
@@ -174,8 +174,8 @@ fn fixed(default_vault: bool) -> Vec<Entry> {
 }
 
 fn add(entries: &mut Vec<Entry>, path: &str, method: Method, target: Target) -> Result<(), RouteError> {
-    let Some(entry) = entries.iter_mut().find(|entry| entry.pattern == path) else {
-        entries.push(Entry { pattern: path.to_owned(), targets: vec![(method, target)] });
+    let Some(entry) = entries.iter_mut().find(|entry| *entry.pattern == *path) else {
+        entries.push(Entry { pattern: path.into(), targets: vec![(method, target)] });
         return Ok(());
     };
     if entry.targets.iter().any(|(other, _)| *other == method) {
@@ -259,8 +259,8 @@ mod tests {
         let routes =
             routes(&[("GET", "/secret"), ("POST", "/secret"), ("GET", "/db/{name}")], false).unwrap();
         let found = routes.find(&Method::POST, "/secret").unwrap();
-        assert_eq!((found.target, found.pattern), (&Target::Action(respond("/secret")), "/secret"));
-        assert_eq!(routes.find(&Method::GET, "/db/main").unwrap().pattern, "/db/{name}");
+        assert_eq!((found.target, &**found.pattern), (&Target::Action(respond("/secret")), "/secret"));
+        assert_eq!(routes.find(&Method::GET, "/db/main").unwrap().pattern.as_ref(), "/db/{name}");
         for unknown in ["/", "/secret/", "/SECRET", "/db", "/db/", "/db/a/b", "*", ""] {
             assert!(matches!(routes.find(&Method::GET, unknown), Err(Problem::UnknownRoute)), "{unknown}");
         }

@@ -5,9 +5,11 @@
 //! *closing*: idle connections are closed. At the drain limit, *cut*: what is left is dropped.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -28,7 +30,10 @@ use super::body;
 use super::listener::{Door, Entry};
 use super::message::{Head, Peer, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
+use super::seats::{Held, NoSeat, Seat, Seats};
 use super::stream::{Duplex, Guarded, Unread};
+use crate::access::Caller;
+use crate::audit::{Record, Trail};
 use crate::plan::Limits;
 
 /// A request's head may be this long, in bytes; hyper answers 431 to a longer one.
@@ -43,6 +48,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// First and longest pause after a failed accept, which mostly means that descriptors ran out.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// The log is told of a listener that stays full this often.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +78,14 @@ struct Shared {
     service: Arc<dyn Service>,
     limits: Limits,
     phase: watch::Sender<Phase>,
-    /// One permit for each connection allowed.
-    seats: Arc<Semaphore>,
+    /// The same as the phase, for those who ask at each answer: without a lock.
+    leaving: AtomicBool,
+    /// Where requests are noted.
+    trail: Option<Trail>,
     /// Connections and handlers.
     tasks: TaskTracker,
+    /// Connections.
+    connections: AtomicU64,
     next_id: AtomicU64,
 }
 
@@ -84,6 +96,7 @@ struct Link {
     listener: usize,
     name: Option<Arc<str>>,
     unread: Unread,
+    seat: Option<Arc<Seat>>,
 }
 
 /// Serves one connection that was accepted elsewhere, without TLS, until it ends.
@@ -93,8 +106,8 @@ pub async fn serve_connection(
     service: Arc<dyn Service>,
     limits: &Limits,
 ) {
-    let link = Link { peer, listener: 0, name: None, unread: Unread::marked() };
-    converse(Arc::new(Shared::new(service, limits.clone())), link, Box::new(stream)).await;
+    let link = Link { peer, listener: 0, name: None, unread: Unread::marked(), seat: None };
+    converse(Arc::new(Shared::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
 // === impl Door ===
@@ -110,10 +123,12 @@ impl Door {
         limits: &Limits,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let shared = Arc::new(Shared::new(service, limits.clone()));
+        let shared = Arc::new(Shared::new(service, limits.clone(), self.trail));
         let mut loops = JoinSet::new();
         for (index, entry) in self.entries.into_iter().enumerate() {
-            loops.spawn(accept(shared.clone(), index, entry));
+            let counts = self.metrics.listener(&entry.address.to_string());
+            let seats = Seats::new(limits.max_connections, limits.max_connections_per_peer, counts);
+            loops.spawn(accept(shared.clone(), index, entry, seats));
         }
         shutdown.await;
         shared.drain(loops).await
@@ -123,19 +138,22 @@ impl Door {
 // === impl Shared ===
 
 impl Shared {
-    fn new(service: Arc<dyn Service>, limits: Limits) -> Shared {
+    fn new(service: Arc<dyn Service>, limits: Limits, trail: Option<Trail>) -> Shared {
         Shared {
             service,
-            seats: Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS))),
             limits,
             phase: watch::Sender::new(Phase::Open),
+            leaving: AtomicBool::new(false),
+            trail,
             tasks: TaskTracker::new(),
+            connections: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
         }
     }
 
     async fn drain(&self, mut loops: JoinSet<()>) -> Drained {
         let end = Instant::now() + self.limits.drain;
+        self.leaving.store(true, Ordering::Release);
         self.phase.send_replace(Phase::Leaving);
         while loops.join_next().await.is_some() {}
         self.tasks.close();
@@ -144,7 +162,7 @@ impl Shared {
         if timeout_at(end, self.tasks.wait()).await.is_ok() {
             return Drained::Complete;
         }
-        let connections = self.limits.max_connections.saturating_sub(self.seats.available_permits());
+        let connections = self.connections.load(Ordering::Relaxed) as usize;
         self.phase.send_replace(Phase::Cut);
         Drained::Cut { connections }
     }
@@ -177,25 +195,71 @@ impl Shared {
     }
 
     fn is_leaving(&self) -> bool {
-        *self.phase.borrow() >= Phase::Leaving
+        self.leaving.load(Ordering::Acquire)
     }
+
+    /// Notes what a request came to.
+    async fn note(&self, head: &Head, caller: Option<Caller>, reply: &mut Reply) {
+        let Some(trail) = &self.trail else { return };
+        let note = std::mem::take(&mut reply.note);
+        let status = reply.status;
+        let failed = status.is_client_error() || status.is_server_error();
+        let outcome = match note.code {
+            "" if failed => "failed",
+            "" => "ok",
+            code => code,
+        };
+        let trace = head.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        trail
+            .record(Record {
+                request: head.id,
+                who: note.who.or(caller).unwrap_or(Caller::Stranger),
+                peer: head.peer,
+                method: head.method.clone(),
+                path: head.path.clone(),
+                route: note.route,
+                accesses: note.accesses,
+                outcome,
+                status: status.as_u16(),
+                received: head.received,
+                latency: head.received.elapsed(),
+                trace: trace.filter(|trace| is_trace(trace)).map(str::to_owned),
+            })
+            .await;
+    }
+}
+
+/// Whether a text is a `traceparent` as W3C has it.
+fn is_trace(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lengths = text.split('-').map(str::len);
+    text.len() == 55 && lengths.eq([2, 32, 16, 2]) && text.split('-').all(is_hex)
 }
 
 // === accepting ===
 
-async fn accept(shared: Arc<Shared>, index: usize, entry: Entry) {
+async fn accept(shared: Arc<Shared>, index: usize, entry: Entry, seats: Arc<Seats>) {
+    let mut crowd = Crowd { seats, told: None };
     let mut leaving = pin!(shared.reached(Phase::Leaving));
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let next = tokio::select! {
             biased;
             () = &mut leaving => break,
-            next = next_connection(&shared, &entry) => next,
+            next = entry.socket.accept() => next,
         };
         match next {
-            Ok(admitted) => {
+            Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                start(&shared, index, &entry, admitted);
+                let held = tokio::select! {
+                    biased;
+                    // Whoever was accepted is answered, as long as the limit allows.
+                    () = &mut leaving => crowd.seats.take(&peer).ok(),
+                    held = crowd.seat(&peer, &entry) => held,
+                };
+                if let Some(held) = held {
+                    start(&shared, index, &entry, stream, peer, held);
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -206,18 +270,58 @@ async fn accept(shared: Arc<Shared>, index: usize, entry: Entry) {
         }
     }
     // Clients in the kernel's queue believe that they are connected.
-    while let Some(Ok(admitted)) = next_connection(&shared, &entry).now_or_never() {
-        start(&shared, index, &entry, admitted);
+    while let Some(Ok((stream, peer))) = entry.socket.accept().now_or_never() {
+        if let Ok(held) = crowd.seats.take(&peer) {
+            start(&shared, index, &entry, stream, peer, held);
+        }
     }
 }
 
-type Admitted = (Box<dyn Duplex>, Peer, OwnedSemaphorePermit);
+/// A listener's seats, and when the log was last told that they are taken.
+struct Crowd {
+    seats: Arc<Seats>,
+    told: Option<Instant>,
+}
 
-/// Waits for a free seat first, so that more clients than allowed wait in the kernel's queue.
-async fn next_connection(shared: &Shared, entry: &Entry) -> std::io::Result<Admitted> {
-    let seat = shared.seats.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = entry.socket.accept().await?;
-    Ok((stream, peer, seat))
+impl Crowd {
+    /// A seat, once there is one; none for a peer that has as many as it may.
+    async fn seat(&mut self, peer: &Peer, entry: &Entry) -> Option<Held> {
+        self.seats.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let mut waits = false;
+        loop {
+            match self.seats.take(peer) {
+                Ok(held) => return Some(held),
+                Err(NoSeat::Peer) => {
+                    self.seats.counts.refused.fetch_add(1, Ordering::Relaxed);
+                    self.tell(
+                        entry,
+                        "a peer has as many connections as it may; more are closed at once \
+                         (hint: max_connections_per_peer)",
+                    );
+                    return None;
+                }
+                Err(NoSeat::Listener) => {
+                    if !waits {
+                        self.seats.counts.full.fetch_add(1, Ordering::Relaxed);
+                        self.tell(
+                            entry,
+                            "the listener has as many requests under way as it has connections; \
+                             more wait (hint: max_connections)",
+                        );
+                    }
+                    waits = true;
+                    self.seats.freed().await;
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, entry: &Entry, what: &str) {
+        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.told = Some(Instant::now());
+            tracing::warn!(address = %entry.address, "{what}");
+        }
+    }
 }
 
 /// Errors of the connection that was about to be accepted, not of the listener.
@@ -226,16 +330,37 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn start(shared: &Arc<Shared>, listener: usize, entry: &Entry, (stream, peer, seat): Admitted) {
-    let link = Link { peer, listener, name: entry.name.clone(), unread: Unread::marked() };
+fn start(
+    shared: &Arc<Shared>,
+    listener: usize,
+    entry: &Entry,
+    stream: Box<dyn Duplex>,
+    peer: Peer,
+    held: Held,
+) {
+    let seat = held.seat.clone();
+    let link =
+        Link { peer, listener, name: entry.name.clone(), unread: Unread::marked(), seat: Some(seat.clone()) };
     let (inner, tls) = (shared.clone(), entry.tls.clone());
+    shared.connections.fetch_add(1, Ordering::Relaxed);
     shared.tasks.spawn(async move {
-        let _seat = seat;
         tokio::select! {
             () = inner.reached(Phase::Cut) => {}
+            () = evicted(&seat) => tracing::debug!(%peer, "an idle connection made room for another"),
             () = connection(inner.clone(), link, stream, tls) => {}
         }
+        inner.connections.fetch_sub(1, Ordering::Relaxed);
+        drop(held);
     });
+}
+
+/// Returns once the connection should go, and nothing is asked on it.
+async fn evicted(seat: &Seat) {
+    seat.asked_to_leave().await;
+    // A request that came at the same moment is answered.
+    while seat.is_busy() {
+        sleep(ACCEPT_PAUSE.0).await;
+    }
 }
 
 // === one connection ===
@@ -253,7 +378,10 @@ async fn connection(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>, tl
 async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
     let peer = link.peer;
     let phases = shared.clone();
-    let io = TokioIo::new(Guarded::new(stream, shared.limits.deadline, link.unread.clone()));
+    let io = TokioIo::new(
+        Guarded::new(stream, shared.limits.deadline, link.unread.clone())
+            .with_first_byte(shared.limits.first_byte_timeout),
+    );
     let header_timeout = shared.limits.header_timeout;
     let service = service_fn(move |request| exchange(shared.clone(), link.clone(), request));
     let mut connection = pin!(
@@ -282,8 +410,8 @@ async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
 
 // === one request ===
 
-/// Hands the request to a task of its own: a client that hangs up then cancels nothing, and a panic
-/// ends there.
+/// Answers a request. Most answers are there at once; what takes longer goes on in a task of its own, so that
+/// a client that hangs up cancels nothing.
 async fn exchange(
     shared: Arc<Shared>,
     link: Link,
@@ -291,15 +419,22 @@ async fn exchange(
 ) -> Result<hyper::Response<Full<bytes::Bytes>>, Infallible> {
     let (parts, incoming) = request.into_parts();
     link.unread.clear();
+    if let Some(seat) = &link.seat {
+        seat.begin();
+    }
     let head = Arc::new(shared.head(parts, &link));
-    let handler = handle(shared.clone(), head.clone(), incoming, link.unread);
-    let mut reply = match shared.tasks.spawn(handler).await {
-        Ok(reply) => reply,
-        Err(_) => {
-            tracing::error!(request = head.id, method = %head.method, path = head.path, "a handler panicked");
-            shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked))
-        }
+    let mut answer = Box::pin(answer(shared.clone(), head.clone(), incoming, link.unread));
+    let mut reply = match std::future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
+        Poll::Ready(reply) => reply,
+        Poll::Pending => match shared.tasks.spawn(answer).await {
+            Ok(reply) => reply,
+            // The runtime ends.
+            Err(_) => shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked)),
+        },
     };
+    if let Some(seat) = &link.seat {
+        seat.end(head.id);
+    }
     if shared.is_leaving() {
         reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -312,24 +447,41 @@ async fn exchange(
     Ok(response)
 }
 
-async fn handle(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread: Unread) -> Reply {
+/// The answer, noted. A panic ends here, as a 500.
+async fn answer(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread: Unread) -> Reply {
+    let handled = AssertUnwindSafe(handle(&shared, &head, incoming, unread)).catch_unwind().await;
+    let (caller, mut reply) = handled.unwrap_or_else(|_| {
+        tracing::error!(request = head.id, method = %head.method, path = head.path, "a handler panicked");
+        (None, shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked)))
+    });
+    shared.note(&head, caller, &mut reply).await;
+    reply
+}
+
+async fn handle(
+    shared: &Shared,
+    head: &Arc<Head>,
+    incoming: Incoming,
+    unread: Unread,
+) -> (Option<Caller>, Reply) {
     let service = &shared.service;
-    let admitted = match service.admit(&head).await {
+    let admitted = match service.admit(head).await {
         Ok(admitted) => admitted,
         Err(reply) => {
             if !incoming.is_end_stream() {
                 unread.mark();
             }
-            return *reply;
+            return (None, *reply);
         }
     };
+    let caller = Some(admitted.caller.clone());
     match body::collect(incoming, shared.limits.max_body, head.deadline).await {
-        Ok(body) => service.answer(Request { head, body, admitted }).await,
+        Ok(body) => (caller, service.answer(Request { head: head.clone(), body, admitted }).await),
         Err(fault) => {
             unread.mark();
-            let mut reply = service.refuse(&head, &Problem::Door(fault));
+            let mut reply = service.refuse(head, &Problem::Door(fault));
             reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            reply
+            (caller, reply)
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A connection's byte stream with two guards that hyper does not have.
+//! A connection's byte stream with three guards that hyper does not have.
 //!
 //! *Stall*: a client that does not take the answer in is cut off when no byte could be written for the
 //! time allowed. *Linger*: after an answer to a request that was not read to its end, the rest is read
 //! and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
-//! answer that it was just sent.
+//! answer that it was just sent. *First byte*: a client that connects and says nothing is let go.
 
 use std::io;
 use std::pin::Pin;
@@ -34,6 +34,8 @@ pub(super) struct Guarded {
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
     unread: Unread,
+    /// Runs until the client's first byte.
+    first: Option<Pin<Box<Sleep>>>,
     /// Runs once our side is shut.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -63,7 +65,13 @@ impl Unread {
 
 impl Guarded {
     pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: Unread) -> Guarded {
-        Guarded { inner, stall_limit, stall: None, unread, linger: None }
+        Guarded { inner, stall_limit, stall: None, unread, first: None, linger: None }
+    }
+
+    /// Ends the stream where the client's first byte takes longer.
+    pub(super) fn with_first_byte(mut self, limit: Duration) -> Guarded {
+        self.first = Some(Box::pin(sleep(limit)));
+        self
     }
 
     /// Passes progress on; turns waiting for too long into an error.
@@ -101,7 +109,17 @@ impl AsyncRead for Guarded {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let step = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if let Some(first) = &mut self.first {
+            if buffer.filled().len() > before {
+                self.first = None;
+            } else if step.is_pending() {
+                ready!(first.as_mut().poll(cx));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing")));
+            }
+        }
+        step
     }
 }
 
@@ -156,6 +174,29 @@ mod tests {
         let error = guarded.write_all(b"longer than four").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_let_go_and_one_that_speaks_is_not() {
+        let limit = Duration::from_secs(3);
+        let guarded = |ours| {
+            Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default()).with_first_byte(limit)
+        };
+        let (ours, theirs) = duplex(4);
+        let start = Instant::now();
+        let error = guarded(ours).read_u8().await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, limit));
+        drop(theirs);
+        let (ours, mut theirs) = duplex(4);
+        let mut guarded = guarded(ours);
+        theirs.write_all(b"a").await.unwrap();
+        assert_eq!(guarded.read_u8().await.unwrap(), b'a');
+        let later = tokio::spawn(async move {
+            sleep(limit * 5).await;
+            theirs.write_all(b"b").await.map(|()| theirs)
+        });
+        assert_eq!(guarded.read_u8().await.unwrap(), b'b');
+        later.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

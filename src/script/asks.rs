@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::Core;
 use super::locks::Owner;
+use super::seen::{self, Seen};
+use crate::audit::Access;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
 use crate::protocol::Fault;
@@ -37,6 +39,8 @@ pub struct Asking {
     pub(super) deadline: Instant,
     /// A write has begun somewhere in the call.
     pub(super) began: Began,
+    /// What it got at, for the audit trail.
+    pub(super) seen: Seen,
 }
 
 /// What a command throws.
@@ -82,13 +86,13 @@ pub(super) fn no_vault(name: &str) -> Failure {
 impl Asking {
     /// For a call with this deadline.
     pub fn new(core: Arc<Core>, deadline: Instant) -> Asking {
-        Asking::with_caller(core, deadline, Began::default())
+        Asking::with_caller(core, deadline, Began::default(), Seen::default())
     }
 
     /// As [`Asking::new`], with a caller who may stop waiting.
-    pub fn with_caller(core: Arc<Core>, deadline: Instant, began: Began) -> Asking {
+    pub fn with_caller(core: Arc<Core>, deadline: Instant, began: Began, seen: Seen) -> Asking {
         let owner = core.locks.owner();
-        Asking { core, owner, chain: Vec::new(), deadline, began }
+        Asking { core, owner, chain: Vec::new(), deadline, began, seen }
     }
 
     pub(super) fn bridge(&self) -> Result<Bridge, Failure> {
@@ -102,7 +106,18 @@ impl Asking {
             name: String,
         }
         let Do { name } = read(what)?;
-        match name.as_str() {
+        let access = seen::access_of(&self.core, &name, what);
+        let answer = self.answer_to(&name, what, worker).await;
+        if let Some(access) = access {
+            // An error's own id may be the text that a block threw, so it is in no line.
+            let outcome = if answer.is_ok() { "ok" } else { "failed" };
+            self.seen.note(Access { outcome, ..access });
+        }
+        answer
+    }
+
+    async fn answer_to(&mut self, name: &str, what: &RawValue, worker: &mut Worker) -> Answer {
+        match name {
             "vault-add" => self.vault_add(read(what)?, worker).await,
             "vault-remove" => self.vault_remove(read(what)?, worker).await,
             "vault-unlock" => self.vault_unlock(read(what)?, worker).await,

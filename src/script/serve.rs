@@ -12,12 +12,14 @@ use super::endpoint::Endpoint;
 use super::lift::{self, Lift};
 use super::page::{Exception, Form, Page, Wishes};
 use super::route::{Found, Route, decoded};
+use super::seen::{self, Seen};
 use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
 use crate::access::Caller;
+use crate::audit::Access;
 use crate::error::BridgeError;
 use crate::http::bounds::{self, Bound};
 use crate::http::respond;
-use crate::http::{BoxFuture, Head, Problem, Reply, Request, Site};
+use crate::http::{BoxFuture, Head, Note, Problem, Reply, Request, Site};
 use crate::secret::{self, SecretValue};
 
 /// The name that a script's clients saw.
@@ -37,6 +39,8 @@ struct Exchange<'a> {
     /// The path in plain text; as sent, where it has none.
     path: String,
     context: String,
+    /// What it got at so far.
+    seen: Seen,
 }
 
 impl ScriptSite {
@@ -63,7 +67,10 @@ impl Site for ScriptSite {
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let Request { head, body, admitted: _admitted } = request;
-            let reply = Exchange::new(&self.0, &head, body).answer().await;
+            let exchange = Exchange::new(&self.0, &head, body);
+            let seen = exchange.seen.clone();
+            let mut reply = exchange.answer().await;
+            reply.note.accesses = seen.take();
             self.log(&head, &reply);
             reply
         })
@@ -79,7 +86,7 @@ impl Site for ScriptSite {
 impl<'a> Exchange<'a> {
     fn new(core: &'a Arc<Core>, head: &'a Head, body: Bytes) -> Exchange<'a> {
         let path = decoded(&head.path).unwrap_or_else(|| head.path.clone());
-        Exchange { core, head, body, path, context: context_id() }
+        Exchange { core, head, body, path, context: context_id(), seen: Seen::default() }
     }
 
     fn header(&self, name: HeaderName) -> Option<&str> {
@@ -99,14 +106,20 @@ impl<'a> Exchange<'a> {
             Found::None => self.refusal(&Problem::UnknownRoute),
             Found::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
             Found::Route(route, names) => {
-                if let Err(bound) = self.bounded(&route) {
-                    return self.out_of_bounds(&route, bound);
-                }
-                match self.lifted(&route).await {
-                    Some(reply) => reply,
-                    None => self.invoked(&route, names, endpoint).await,
-                }
+                let mut reply = self.routed(&route, names, endpoint).await;
+                reply.note.route = route.path.as_str().into();
+                reply
             }
+        }
+    }
+
+    async fn routed(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
+        if let Err(bound) = self.bounded(route) {
+            return self.out_of_bounds(route, bound);
+        }
+        match self.lifted(route).await {
+            Some(reply) => reply,
+            None => self.invoked(route, names, endpoint).await,
         }
     }
 
@@ -122,6 +135,7 @@ impl<'a> Exchange<'a> {
         let description = bound.to_string();
         let mut reply = self.full_page(status, Some(&description), None, Some(route), None);
         reply.reason = ReasonPhrase::try_from(description.into_bytes()).ok();
+        reply.note.code = bound.code();
         reply
     }
 
@@ -135,14 +149,14 @@ impl<'a> Exchange<'a> {
                 for name in template.secrets() {
                     match self.read(name).await {
                         Ok(value) => values.push(value?),
-                        Err(error) => return self.refused(route, error),
+                        Err(error) => return self.refused(route, "read", name, error),
                     }
                 }
                 let body = template.render(&values)?;
                 let mut headers = self.headers();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
                 let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
-                Some(Reply { status: StatusCode::OK, headers, body, reason: None })
+                Some(Reply { status: StatusCode::OK, headers, body, reason: None, note: Note::default() })
             }
             Lift::Update { secret, field } => {
                 if self.head.headers.contains_key(CONTENT_ENCODING) || !self.is_of_extension(secret) {
@@ -153,13 +167,18 @@ impl<'a> Exchange<'a> {
                 let bridge = self.core.bridge()?;
                 let value = SecretValue::String(text);
                 match bridge.update(secret, value, None, self.head.deadline).await {
-                    Ok(()) => Some(Reply {
-                        status: StatusCode::OK,
-                        headers: self.headers(),
-                        body: Bytes::new(),
-                        reason: None,
-                    }),
-                    Err(error) => self.refused(route, error),
+                    Ok(()) => {
+                        self.seen.note(seen::of_mount(self.core, "write", secret));
+                        let (headers, body) = (self.headers(), Bytes::new());
+                        Some(Reply {
+                            status: StatusCode::OK,
+                            headers,
+                            body,
+                            reason: None,
+                            note: Note::default(),
+                        })
+                    }
+                    Err(error) => self.refused(route, "write", secret, error),
                 }
             }
         }
@@ -172,7 +191,11 @@ impl<'a> Exchange<'a> {
             return Ok(None);
         }
         let value = bridge.read(name, self.head.deadline).await?;
-        Ok(value.as_text().is_some().then_some(value))
+        if value.as_text().is_none() {
+            return Ok(None);
+        }
+        self.seen.note(seen::of_mount(self.core, "read", name));
+        Ok(Some(value))
     }
 
     /// Whether the core may call the mount's vault by itself: custom vaults are blocks.
@@ -183,12 +206,16 @@ impl<'a> Exchange<'a> {
     }
 
     /// An error of a lifted route: the block fails in its own words, where it can be tried without harm.
-    fn refused(&self, route: &Route, error: BridgeError) -> Option<Reply> {
+    fn refused(&self, route: &Route, action: &'static str, mount: &str, error: BridgeError) -> Option<Reply> {
         match error {
             BridgeError::Saturated
             | BridgeError::NotReady { .. }
             | BridgeError::Deadline { .. }
-            | BridgeError::Worker { .. } => Some(self.unanswered(route, Unanswered::Bridge(error))),
+            | BridgeError::Worker { .. } => {
+                let access = seen::of_mount(self.core, action, mount);
+                self.seen.note(Access { outcome: error.code(), ..access });
+                Some(self.unanswered(route, Unanswered::Bridge(error)))
+            }
             _ => None,
         }
     }
@@ -201,7 +228,7 @@ impl<'a> Exchange<'a> {
             arguments: &route.arguments,
             event: self.event(route, names, endpoint),
         };
-        match task::invoke(self.core, invocation, self.head.deadline).await {
+        match task::invoke(self.core, invocation, self.head.deadline, &self.seen).await {
             Ok(response) => self.response(route, response),
             Err(unanswered) => self.unanswered(route, unanswered),
         }
@@ -266,7 +293,7 @@ impl<'a> Exchange<'a> {
             }
             None => {
                 let body = response.body.map(Bytes::from_owner).unwrap_or_default();
-                Reply { status, headers: self.headers(), body, reason: None }
+                Reply { status, headers: self.headers(), body, reason: None, note: Note::default() }
             }
         };
         let described = response.page.as_ref().and_then(|wish| wish.description.as_ref());
@@ -306,6 +333,7 @@ impl<'a> Exchange<'a> {
                 let problem = Problem::from(error);
                 let mut reply = self.full_page(status_of(&problem), None, None, Some(route), None);
                 respond::fields(&problem, &mut reply.headers);
+                reply.note.code = problem.code();
                 reply
             }
         }
@@ -341,6 +369,7 @@ impl<'a> Exchange<'a> {
     fn refusal(&self, problem: &Problem) -> Reply {
         let mut reply = self.page(status_of(problem));
         respond::fields(problem, &mut reply.headers);
+        reply.note.code = problem.code();
         reply
     }
 
@@ -369,7 +398,7 @@ impl<'a> Exchange<'a> {
         let page = Page { status, description, url: &self.url(), exception };
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-        Reply { status, headers, body: page.render(form).into(), reason: None }
+        Reply { status, headers, body: page.render(form).into(), reason: None, note: Note::default() }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Core;
 use super::asks::Asking;
 use super::page::Exception;
+use super::seen::Seen;
 use super::value::Portable;
 use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
@@ -141,6 +142,7 @@ struct RouteTask {
     op: Op,
     deadline: Instant,
     began: Began,
+    seen: Seen,
     reply: oneshot::Sender<Result<Response, Unanswered>>,
 }
 
@@ -149,6 +151,7 @@ pub async fn invoke(
     core: &Arc<Core>,
     invocation: Invocation<'_>,
     deadline: Instant,
+    seen: &Seen,
 ) -> Result<Response, Unanswered> {
     #[derive(Serialize)]
     struct Route<'a> {
@@ -160,7 +163,8 @@ pub async fn invoke(
     let op = encoded.map(Op::Invoke).map_err(|_| not_ready())?;
     let (reply, answer) = oneshot::channel();
     let began = Began::default();
-    let task = RouteTask { core: core.clone(), op, deadline, began: began.clone(), reply };
+    let task =
+        RouteTask { core: core.clone(), op, deadline, began: began.clone(), seen: seen.clone(), reply };
     pool.submit(Box::new(task), Crew::Shared, None).map_err(Unanswered::Bridge)?;
     match timeout_at(deadline, answer).await {
         Ok(Ok(outcome)) => outcome,
@@ -184,7 +188,8 @@ impl RouteTask {
 impl Task for RouteTask {
     fn run<'a>(self: Box<Self>, worker: &'a mut Worker, _permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
-            let mut asking = Asking::with_caller(self.core.clone(), self.deadline, self.began.clone());
+            let mut asking =
+                Asking::with_caller(self.core.clone(), self.deadline, self.began.clone(), self.seen.clone());
             let outcome = self.call(worker, &mut asking).await;
             let verdict = match worker.broken() {
                 Some(_) => Verdict::Replace,

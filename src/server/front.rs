@@ -135,7 +135,13 @@ mod tests {
             Box::pin(async {
                 self.asked.add_permits(1);
                 let _leave = self.leave.acquire().await;
-                Reply { status: self.status, headers: HeaderMap::new(), body: Bytes::new(), reason: None }
+                Reply {
+                    status: self.status,
+                    headers: HeaderMap::new(),
+                    body: Bytes::new(),
+                    reason: None,
+                    note: crate::http::Note::default(),
+                }
             })
         }
 

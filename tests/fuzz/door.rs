@@ -282,7 +282,13 @@ impl Service for Echo {
         let path = request.head.path.clone();
         self.0.lock().expect("nothing panics in here").push((path, request.body.to_vec()));
         Box::pin(async move {
-            Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: request.body, reason: None }
+            Reply {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: request.body,
+                reason: None,
+                note: secretbridge::http::Note::default(),
+            }
         })
     }
 

@@ -292,7 +292,7 @@ fn run(pwsh: &Pwsh, format: &str, by_variable: bool) {
     look_at_files(&server);
     let log = server.stderr();
     assert_eq!(levels_of(&log), LEVELS, "{log}");
-    for line in ["audit", "the store does not unlock"] {
+    for line in ["\"event\":\"access\"", "the store does not unlock"] {
         assert!(log.contains(line), "{line}: {log}");
     }
     let status = server.stop(SOON);
@@ -434,8 +434,13 @@ fn no_canary_of_a_script_shows_in_a_child_of_its_blocks_or_anywhere_else() {
     look_at_files(&server);
     let log = server.stderr();
     assert_eq!(levels_of(&log), LEVELS, "{log}");
-    // Its own log of requests is there in place of the audit lines of `serve`.
-    for line in ["WARN script: holds ***", "DEBUG script: holds ***", "path=\"/fails\" status=500"] {
+    // Its own log of requests is there beside the audit trail.
+    for line in [
+        "\"event\":\"access\"",
+        "WARN script: holds ***",
+        "DEBUG script: holds ***",
+        "path=\"/fails\" status=500",
+    ] {
         assert!(log.contains(line), "{line}: {log}");
     }
     assert!(server.stop(SOON).success(), "{}", server.stderr());

@@ -202,6 +202,8 @@ fn server() -> impl Strategy<Value = Plan> {
             drain,
             max_body,
             max_connections,
+            max_connections_per_peer: max_connections + 1,
+            first_byte_timeout: header_timeout,
             header_timeout,
             body: BodyLimits {
                 max_fields: max_connections,

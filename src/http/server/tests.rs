@@ -25,7 +25,13 @@ struct Echo {
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    Reply { status, headers: HeaderMap::new(), body: body.into(), reason: None }
+    Reply {
+        status,
+        headers: HeaderMap::new(),
+        body: body.into(),
+        reason: None,
+        note: crate::http::Note::default(),
+    }
 }
 
 impl Service for Echo {
@@ -433,4 +439,67 @@ async fn a_unix_socket_serves_like_tcp() {
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(last_post("/", "local").as_bytes()).await.unwrap();
     assert!(read_all(&mut stream).await.ends_with("local"));
+}
+
+#[tokio::test]
+async fn whatever_comes_in_leaves_a_line_of_the_trail() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let to = crate::audit::Destination::File(file.clone());
+    let trail = Trail::start(&crate::audit::Settings { to, chain: false }, None).unwrap();
+    let tcp = Listener { bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()), tls: None, name: None };
+    let door = Door::bind(&[tcp]).unwrap().observed(&trail, &Arc::default());
+    let Bind::Tcp(address) = door.addresses()[0].bind else { unreachable!() };
+    let service = Arc::new(Echo::default());
+    let served = tokio::spawn(async move { door.serve(service, &limits(), std::future::pending()).await });
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (method, path, fields) in [
+        ("GET", "/fine?secret=query", ""),
+        ("GET", "/traced", &*format!("traceparent: {trace}\r\n")),
+        ("GET", "/untraced", "traceparent: 00-secret\r\n"),
+        ("GET", "/refused", ""),
+        ("POST", "/large", "Content-Length: 999999\r\n"),
+        ("GET", "/panic", ""),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{fields}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_all(&mut stream).await;
+    }
+    served.abort();
+    trail.close();
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(!text.contains("secret"), "{text}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<(&str, u64)> = lines
+        .iter()
+        .filter(|line| line["event"] == "request")
+        .map(|line| (line["path"].as_str().unwrap(), line["status"].as_u64().unwrap()))
+        .collect();
+    let expected = [
+        ("/fine", 200),
+        ("/traced", 200),
+        ("/untraced", 200),
+        ("/refused", 401),
+        ("/large", 413),
+        ("/panic", 500),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!((&lines[2]["traceparent"], lines[3].get("traceparent")), (&trace.into(), None));
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_silence_a_listener() {
+    let tcp = Listener { bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()), tls: None, name: None };
+    let few = Limits { max_connections: 8, max_connections_per_peer: 4, ..limits() };
+    let running = start_on(tcp, few);
+    let mut idle = Vec::new();
+    for sent in ["", "GET / HTTP/1.1\r\nHost:", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"].iter().cycle().take(60) {
+        let mut stream = running.connect().await;
+        let _ = stream.write_all(sent.as_bytes()).await;
+        idle.push(stream);
+    }
+    let answer = running.talk("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

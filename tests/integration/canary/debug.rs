@@ -79,7 +79,13 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
     };
     let admitted = Admitted::new(Caller::Anyone);
     let request = Request { head: Arc::new(head.clone()), body: SECRET.into(), admitted };
-    let reply = Reply { status: StatusCode::OK, headers, body: SECRET.into(), reason: None };
+    let reply = Reply {
+        status: StatusCode::OK,
+        headers,
+        body: SECRET.into(),
+        reason: None,
+        note: secretbridge::http::Note::default(),
+    };
     let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
     assert!(shown.contains("/kept"), "{shown}");
     assert_clean("Debug", shown);

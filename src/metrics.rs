@@ -1,0 +1,245 @@
+//! What is counted of requests and connections, and how Prometheus reads it. Never keys or values.
+//!
+//! Requests are counted by the audit trail's writer, off their way: see [`crate::audit`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::Method;
+
+use crate::audit::{Counts, Name, Record, Trail};
+
+/// Upper bounds of the latency histogram's buckets, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
+
+/// The counts of a server.
+#[derive(Default)]
+pub struct Metrics {
+    requests: Mutex<Requests>,
+    listeners: Mutex<Vec<(String, Arc<Connections>)>>,
+    trail: Mutex<Option<Trail>>,
+}
+
+#[derive(Default)]
+struct Requests {
+    answered: BTreeMap<Answered, u64>,
+    latency: BTreeMap<Name, Histogram>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Answered {
+    route: Name,
+    method: String,
+    status: u16,
+    caller: String,
+}
+
+#[derive(Default, Clone)]
+struct Histogram {
+    buckets: [u64; BUCKETS.len()],
+    count: u64,
+    sum: Duration,
+}
+
+/// The connections of a listener.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// Open now.
+    pub open: AtomicU64,
+    /// Accepted so far.
+    pub accepted: AtomicU64,
+    /// Closed at once, because the peer had as many as it may.
+    pub refused: AtomicU64,
+    /// Closed while they waited without a request, to make room for others.
+    pub evicted: AtomicU64,
+    /// How often a connection had to wait because the listener was full.
+    pub full: AtomicU64,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// The counts of one more listener.
+    pub fn listener(&self, address: &str) -> Arc<Connections> {
+        let counts = Arc::new(Connections::default());
+        lock(&self.listeners).push((address.to_owned(), counts.clone()));
+        counts
+    }
+
+    /// The trail whose writer counts requests.
+    pub fn use_trail(&self, trail: &Trail) {
+        *lock(&self.trail) = Some(trail.clone());
+    }
+
+    /// Lets go of the trail, so that its writer can end.
+    pub fn let_trail_go(&self) {
+        lock(&self.trail).take();
+    }
+
+    /// The text of all of it, once what was answered before is counted.
+    pub async fn text(&self) -> String {
+        let trail = lock(&self.trail).clone();
+        if let Some(trail) = &trail {
+            trail.flush(Duration::from_millis(500)).await;
+        }
+        let mut out = Text::default();
+        out.head("build_info", "gauge", "The version that runs.");
+        out.line("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        lock(&self.requests).write(&mut out);
+        self.connections(&mut out);
+        let (dropped, waited) = trail.map_or((0, 0), |trail| trail.pressure());
+        out.head("audit_dropped_total", "counter", "Audit records that were given up.");
+        out.line("audit_dropped_total", &[], dropped);
+        out.head("audit_waited_total", "counter", "Requests that waited for room in the audit queue.");
+        out.line("audit_waited_total", &[], waited);
+        out.0
+    }
+
+    fn connections(&self, out: &mut Text) {
+        type Read = fn(&Connections) -> &AtomicU64;
+        let all: [(&str, &str, &str, Read); 5] = [
+            ("connections", "gauge", "Connections that are open.", |of| &of.open),
+            ("connections_accepted_total", "counter", "Connections that were accepted.", |of| &of.accepted),
+            ("connections_refused_total", "counter", "Connections of peers that had too many.", |of| {
+                &of.refused
+            }),
+            ("connections_evicted_total", "counter", "Idle connections closed to make room.", |of| {
+                &of.evicted
+            }),
+            ("connections_full_total", "counter", "Connections that waited for a full listener.", |of| {
+                &of.full
+            }),
+        ];
+        let listeners = lock(&self.listeners);
+        for (name, kind, help, read) in all {
+            out.head(name, kind, help);
+            for (address, counts) in listeners.iter() {
+                out.line(name, &[("listener", address)], read(counts).load(Ordering::Relaxed));
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics half-way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Counts for Metrics {
+    fn take(&self, records: &mut dyn Iterator<Item = &Record>) {
+        let mut requests = lock(&self.requests);
+        records.for_each(|record| requests.count(record));
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+// === impl Requests ===
+
+impl Requests {
+    fn count(&mut self, record: &Record) {
+        let answered = Answered {
+            route: record.route.clone(),
+            method: method(&record.method).to_owned(),
+            status: record.status,
+            caller: record.who.to_string(),
+        };
+        *self.answered.entry(answered).or_default() += 1;
+        self.latency.entry(record.route.clone()).or_default().add(record.latency);
+        if record.status >= 400 {
+            *self.errors.entry(record.outcome).or_default() += 1;
+        }
+    }
+
+    fn write(&self, out: &mut Text) {
+        out.head("requests_total", "counter", "Requests that were answered.");
+        for (of, count) in &self.answered {
+            let (status, route) = (of.status.to_string(), &*of.route);
+            let labels =
+                [("route", route), ("method", &of.method), ("status", &status), ("caller", &of.caller)];
+            out.line("requests_total", &labels, *count);
+        }
+        out.head("errors_total", "counter", "Requests that were answered with an error, by its code.");
+        for (code, count) in &self.errors {
+            out.line("errors_total", &[("code", code)], *count);
+        }
+        let name = "request_seconds";
+        out.head(name, "histogram", "From a request's head to its answer.");
+        for (route, histogram) in &self.latency {
+            histogram.write(out, name, ("route", route));
+        }
+    }
+}
+
+/// A method's name; what clients make up is one name, or they could make up any number of series.
+fn method(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    if known.contains(method) { method.as_str() } else { "other" }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    fn add(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        if let Some(bucket) = BUCKETS.iter().position(|most| seconds <= *most) {
+            self.buckets[bucket] += 1;
+        }
+        self.count += 1;
+        self.sum += time;
+    }
+
+    fn write(&self, out: &mut Text, name: &str, label: (&str, &str)) {
+        let mut up_to = 0;
+        for (most, count) in BUCKETS.iter().zip(self.buckets) {
+            up_to += count;
+            out.line(&format!("{name}_bucket"), &[label, ("le", &most.to_string())], up_to);
+        }
+        out.line(&format!("{name}_bucket"), &[label, ("le", "+Inf")], self.count);
+        out.line(&format!("{name}_sum"), &[label], format!("{:.6}", self.sum.as_secs_f64()));
+        out.line(&format!("{name}_count"), &[label], self.count);
+    }
+}
+
+// === text ===
+
+/// Lines as Prometheus reads them.
+#[derive(Default)]
+pub(crate) struct Text(pub(crate) String);
+
+impl Text {
+    /// Begins a metric.
+    pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP secretbridge_{name} {help}\n# TYPE secretbridge_{name} {kind}");
+    }
+
+    /// A value of the metric.
+    pub(crate) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let _ = write!(self.0, "secretbridge_{name}");
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+}
