@@ -72,7 +72,7 @@ fn every_request_to_serve_has_its_line_and_the_chain_holds() {
         row("GET", at, 401, "token_missing", ""),
         row("PUT", at, 204, "ok", "k"),
         row("GET", at, 200, "ok", "k"),
-        row("GET", "/vaults/v/secrets/none", 404, "not_found", "none"),
+        row("GET", "/vaults/v/secrets/none", 404, "secret_not_found", "none"),
         row("GET", "/vaults/v/secrets", 200, "ok", ""),
         row("GET", "/vaults", 200, "ok", ""),
         row("POST", at, 405, "method_not_allowed", ""),
