@@ -18,7 +18,7 @@ async fn a_block_whose_caller_was_told_that_nothing_is_written_writes_nothing() 
         if given_up {
             began.give_up();
         }
-        let mut asking = Asking::with_caller(core.clone(), deadline, began);
+        let mut asking = Asking::with_caller(core.clone(), deadline, began, Default::default());
         for vault in ["v", "c"] {
             let ask = json!({ "do": "set", "vault": vault, "key": "k", "value": string("new") });
             let ask = serde_json::value::to_raw_value(&ask).unwrap();
