@@ -1,6 +1,7 @@
 //! The commands: arguments in, words for people out, and how the program ends.
 
 pub mod check;
+pub mod prepare;
 pub mod run;
 pub mod serve;
 
@@ -17,6 +18,7 @@ use crate::exit::Exit;
 use crate::http::BindError;
 use crate::http::route::RouteError;
 use crate::private_file::PrivateFileError;
+use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
 use crate::worker::LaunchError;
 
@@ -88,7 +90,7 @@ impl CommandError {
 fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Password { .. } | StartError::NoSuchVault { .. } => Exit::Usage,
-        StartError::Pwsh(_) => Exit::NoPwsh,
+        StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,
     }

@@ -101,6 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
             cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => {
                 return audit::command::verify(&arguments.files);
             }
+            cli::Command::Prepare(arguments) => return commands::prepare::prepare(global, arguments).await,
             cli::Command::Serve(arguments) => commands::serve::serve(global, arguments).await,
             cli::Command::Run(arguments) => commands::run::run(global, arguments).await,
         }

@@ -15,6 +15,7 @@ pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = ".local/share";
+pub(super) const CACHE_BELOW_HOME: &str = ".cache";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);

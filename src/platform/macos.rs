@@ -12,6 +12,7 @@ pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = "Library/Application Support";
+pub(super) const CACHE_BELOW_HOME: &str = "Library/Caches";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);
