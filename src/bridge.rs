@@ -18,6 +18,7 @@ use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder, compiled};
 use crate::secret::SecretValue;
 use crate::store::{Authentication, Discipline};
+use crate::vault::condition;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::Launcher;
@@ -100,9 +101,10 @@ pub struct Health {
 pub struct VaultHealth {
     /// Its friendly name.
     pub name: String,
-    /// `ok`; `failing`, as its last call showed; or `locked_out`.
-    pub state: &'static str,
-    /// Why, if it is not ok.
+    /// By its last call, and whether its password is locked out now.
+    #[serde(flatten)]
+    pub condition: condition::Shown,
+    /// Why, if it is locked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Changes to its store by somebody else.
@@ -339,13 +341,14 @@ impl Bridge {
         let workers = pool.map(Pool::workers).unwrap_or_default();
         let has_worker =
             pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
+        let vaults: Vec<_> = self.0.vaults.all().iter().map(|entry| vault_health(entry)).collect();
         Health {
-            ready: has_worker && !self.0.stopping.is_cancelled(),
+            ready: has_worker && !self.0.stopping.is_cancelled() && any_open(&vaults),
             waiting: pool.map_or(0, Pool::waiting),
             restarts: pool.map_or(0, Pool::restarts),
             cache: self.0.cache.usage(),
             workers,
-            vaults: self.0.vaults.all().iter().map(|entry| vault_health(entry)).collect(),
+            vaults,
         }
     }
 
@@ -394,18 +397,24 @@ fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, Bri
 
 fn vault_health(entry: &Entry) -> VaultHealth {
     let lockout = entry.store.lockout(Instant::now());
-    let (state, reason) = match (lockout, entry.store.trouble()) {
-        (Some(lockout), _) => ("locked_out", Some(lockout.reason)),
-        (None, Some(id)) => ("failing", Some(format!("its last call failed ({id})"))),
-        (None, None) => ("ok", None),
-    };
+    let mut condition = entry.condition.shown();
+    if lockout.is_some() {
+        condition.state = condition::State::LockedOut;
+    }
     VaultHealth {
         name: entry.plan.name.clone(),
-        state,
-        reason,
+        condition,
+        reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
         vanished: entry.store.vanished(),
     }
+}
+
+/// Whether any vault can serve: not where each of them is locked.
+fn any_open(vaults: &[VaultHealth]) -> bool {
+    use condition::State;
+    let shut = |vault: &VaultHealth| matches!(vault.condition.state, State::Locked | State::LockedOut);
+    vaults.is_empty() || !vaults.iter().all(shut)
 }
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ pub enum BridgeError {
         /// When it is worth another try.
         retry_after: Duration,
     },
+    /// The service behind the vault asked to be called later.
+    #[error("the vault '{vault}' gets too many requests")]
+    Throttled {
+        /// Friendly name.
+        vault: String,
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
     /// The queue is full.
     #[error("too many requests are waiting for a worker")]
     Saturated,
@@ -120,6 +128,7 @@ impl BridgeError {
             BridgeError::Refused { .. } => "refused",
             BridgeError::ReadOnly { .. } => "read_only",
             BridgeError::Locked { .. } => "locked",
+            BridgeError::Throttled { .. } => "throttled",
             BridgeError::Saturated => "saturated",
             BridgeError::NotReady { .. } => "not_ready",
             BridgeError::Deadline { .. } => "deadline",
@@ -133,6 +142,7 @@ impl BridgeError {
     pub fn may_be_stale(&self) -> bool {
         match self {
             BridgeError::Locked { .. }
+            | BridgeError::Throttled { .. }
             | BridgeError::Saturated
             | BridgeError::NotReady { .. }
             | BridgeError::Deadline { .. }
@@ -159,6 +169,9 @@ impl BridgeError {
             BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
             BridgeError::Locked { .. } => {
                 "give the vault's password with unlock in the configuration, and check that it is right"
+            }
+            BridgeError::Throttled { .. } => {
+                "come again after Retry-After; a cache_ttl spares the vault, max_stale bridges the time"
             }
             BridgeError::Saturated => "try again shortly; a larger pool or a cache_ttl takes more load",
             BridgeError::NotReady { .. } => "try again shortly; /health tells what is missing",

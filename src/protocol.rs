@@ -254,7 +254,7 @@ pub struct ReplyLine {
     pub ok: Option<Box<RawValue>>,
     /// Or why there is none.
     #[serde(default)]
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
 }
 
 /// `{"ask":{"seq":1,"what":{…}}}`
@@ -305,6 +305,12 @@ pub struct Fault {
     /// The message, bounded in length and with the call's own secret values taken out.
     #[serde(default)]
     pub message: String,
+    /// The HTTP status that a service behind the vault answered with, where the exception says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Seconds after which that service wants to be called again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// What the error was about, where PowerShell says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

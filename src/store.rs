@@ -95,8 +95,6 @@ struct State {
     vain: renewal::Vain,
     /// When a worker found that it had locked itself.
     locked_itself: Option<Instant>,
-    /// Why its last call failed, if it did.
-    shows: Option<String>,
     foreign_changes: u64,
     /// When the last one was seen.
     last_foreign: Option<Instant>,

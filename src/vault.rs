@@ -21,10 +21,12 @@ use crate::secret::{SecretValue, Text, fold};
 use crate::store::{Authentication, Discipline, Store, StoreId};
 use crate::worker::{BoxFuture, CallError, Worker};
 use act::{Act, Began};
+use condition::Condition;
 use ledger::Ledger;
 use task::VaultTask;
 
 pub mod act;
+pub mod condition;
 pub mod ledger;
 pub mod rules;
 pub mod session;
@@ -47,6 +49,8 @@ pub struct Entry {
     pub hooks: Option<Arc<dyn Hooks>>,
     /// Scripts that log every worker in, to be run again when a login is over.
     pub login: Arc<[InitScript]>,
+    /// What its last calls showed.
+    pub condition: Condition,
     unlockable: AtomicBool,
     /// A password that unlocked it, in place of the one of the start.
     learned: Mutex<Option<Text>>,
@@ -206,6 +210,7 @@ impl Entry {
             local: None,
             hooks: None,
             login: Arc::default(),
+            condition: Condition::default(),
             unlockable,
             learned: Mutex::default(),
         }
@@ -286,6 +291,7 @@ impl Vaults {
             local,
             hooks,
             login: self.login.clone(),
+            condition: Condition::default(),
             unlockable,
             learned: Mutex::default(),
         });
@@ -329,6 +335,17 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
+        entry.condition.admit(entry.name(), Instant::now())?;
+        let outcome = self.perform_unnoted(entry, verb, deadline).await;
+        entry.condition.note(entry.name(), outcome, Instant::now())
+    }
+
+    async fn perform_unnoted(
+        &self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+    ) -> Result<Outcome, BridgeError> {
         if let Some(local) = &entry.local {
             return self.in_local(entry, local.clone(), verb).await;
         }

@@ -292,7 +292,7 @@ impl Worker {
         let outcome = match (reply.ok, reply.fault) {
             (Some(ok), None) => serde_json::from_str(ok.get())
                 .map_err(|_| CallError::Broken(Broken::Protocol("a reply of the wrong shape"))),
-            (None, Some(fault)) => Err(CallError::Fault(Box::new(fault))),
+            (None, Some(fault)) => Err(CallError::Fault(fault)),
             _ => Err(CallError::Broken(Broken::Protocol("a reply with neither outcome nor fault"))),
         };
         self.broken = match &outcome {

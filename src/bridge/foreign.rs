@@ -11,11 +11,15 @@ use super::Inner;
 use crate::pool::Pool;
 use crate::pool::lanes::{Lane, Mode};
 use crate::store::{FOREIGN_STEPS, Store};
+use crate::vault::condition::State;
 use crate::vault::ledger::{Acknowledged, Debt};
 use crate::vault::{Outcome, Verb};
 
 /// How often the files of stores are looked at for foreign changes.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// How long a locked vault is left alone at least before it is tried without a request.
+const KNOCK: Duration = Duration::from_secs(5);
 
 /// Looks at the stores' files for changes by others, and lets the cache forget what is over.
 pub(super) async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: CancellationToken) {
@@ -29,8 +33,27 @@ pub(super) async fn watch_stores(bridge: std::sync::Weak<Inner>, stopping: Cance
         let Some(inner) = bridge.upgrade() else { return };
         inner.cache.expire(Instant::now());
         let Some(pool) = inner.vaults.pool() else { continue };
+        knock_at_locked(&inner).await;
         for store in inner.vaults.stores() {
             look_at(&inner, pool, &store).await;
+        }
+    }
+}
+
+/// Tries to unlock what its last call found locked, when its back-off is over: without it a vault that nobody reads any
+/// more, because `/ready` says no, would stay locked after its password was put right.
+async fn knock_at_locked(inner: &Inner) {
+    for entry in inner.vaults.all() {
+        let now = Instant::now();
+        let is_due = entry.condition.state() == State::Locked
+            && entry.may_unlock()
+            && entry.condition.idle(now).is_some_and(|idle| idle >= KNOCK)
+            && entry.store.lockout(now).is_none();
+        if is_due {
+            let deadline = now + inner.plan.limits.deadline;
+            if let Err(error) = inner.vaults.perform(&entry, Verb::Unlock, deadline).await {
+                tracing::debug!(vault = entry.plan.name, "it stays locked: {error}");
+            }
         }
     }
 }

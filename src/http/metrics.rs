@@ -39,7 +39,11 @@ pub fn text(health: &Health) -> String {
     );
     for vault in &health.vaults {
         let name = vault.name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let _ = writeln!(out, "secretbridge_vault_ok{{vault=\"{name}\"}} {}", u8::from(vault.state == "ok"));
+        let _ = writeln!(
+            out,
+            "secretbridge_vault_ok{{vault=\"{name}\"}} {}",
+            u8::from(vault.condition.state.serves())
+        );
         let _ =
             writeln!(out, "secretbridge_foreign_changes_total{{vault=\"{name}\"}} {}", vault.foreign_changes);
         let _ = writeln!(out, "secretbridge_vanished_keys{{vault=\"{name}\"}} {}", vault.vanished.len());

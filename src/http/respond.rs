@@ -251,16 +251,19 @@ fn bridge_status(error: &BridgeError) -> StatusCode {
         BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. } => {
             StatusCode::BAD_GATEWAY
         }
-        BridgeError::Locked { .. } | BridgeError::Saturated | BridgeError::NotReady { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        BridgeError::Locked { .. }
+        | BridgeError::Throttled { .. }
+        | BridgeError::Saturated
+        | BridgeError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
         BridgeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
 fn retry_after(error: &BridgeError) -> Option<Duration> {
     match error {
-        BridgeError::Locked { retry_after, .. } => Some(*retry_after),
+        BridgeError::Locked { retry_after, .. } | BridgeError::Throttled { retry_after, .. } => {
+            Some(*retry_after)
+        }
         BridgeError::Saturated => Some(Duration::from_secs(1)),
         BridgeError::NotReady { .. } => Some(Duration::from_secs(2)),
         _ => None,
@@ -319,6 +322,7 @@ mod tests {
             (BridgeError::Local { vault: vault(), reason: reason() }, 502, None),
             (locked(4001), 503, Some("5")),
             (locked(0), 503, Some("1")),
+            (BridgeError::Throttled { vault: vault(), retry_after: Duration::from_secs(9) }, 503, Some("9")),
             (BridgeError::Saturated, 503, Some("1")),
             (BridgeError::NotReady { reason: reason() }, 503, Some("2")),
             (BridgeError::Deadline { outcome_unknown: true }, 504, None),

@@ -70,9 +70,9 @@ impl<W: Write> Announcer<W> {
                 self.line(format_args!("local vault: {}", folder.display()));
             }
         }
-        for vault in bridge.health().vaults.iter().filter(|vault| vault.state != "ok") {
+        for vault in bridge.health().vaults.iter().filter(|vault| !vault.condition.state.serves()) {
             let reason = vault.reason.as_deref().unwrap_or("see the log");
-            self.line(format_args!("vault '{}' is {}: {reason}", vault.name, vault.state));
+            self.line(format_args!("vault '{}' is {}: {reason}", vault.name, vault.condition.state));
         }
         if arguments.config.is_none() && !plan.needs_pwsh() {
             match pwsh::find(global.pwsh.as_deref(), None) {

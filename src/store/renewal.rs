@@ -70,19 +70,6 @@ impl Store {
     pub fn locked_itself(&self, now: Instant) {
         self.state().locked_itself = Some(now);
     }
-
-    /// Notes what its last call showed: nothing where it went well.
-    pub fn shows(&self, trouble: Option<&str>) {
-        let mut state = self.state();
-        if state.shows.as_deref() != trouble {
-            state.shows = trouble.map(str::to_owned);
-        }
-    }
-
-    /// Why its last call failed, if it did.
-    pub fn trouble(&self) -> Option<String> {
-        self.state().shows.clone()
-    }
 }
 
 #[cfg(test)]

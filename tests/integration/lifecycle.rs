@@ -433,7 +433,7 @@ expose = true
 /// Each writes a key of its own in one round, and reads it in the next.
 fn write_and_read(client: &Client, number: usize, round: usize) -> Question {
     let (key, path) = (format!("v{number}-{}", round / 2), format!("/vaults/store/secrets/k{number}"));
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let headers = [("Content-Type", "text/plain; charset=utf-8")];
         let request = client.request("PUT", &path, &headers, key.as_bytes());
         return Question { key, request, is_right: |_, answer| answer.status == 204 };

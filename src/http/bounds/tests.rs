@@ -154,7 +154,7 @@ fn time_of(media: &str, body: &[u8], limits: &BodyLimits) -> Duration {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Whatever is in it, and with limits that stop nothing: 200 ns a byte even in a build without
+    /// Whatever is in it, and with limits that stop nothing: 2 us a byte on a busy machine in a build without
     /// optimisation, where a quadratic step over 256 KiB would take minutes.
     #[test]
     fn the_time_is_bounded_by_the_size(
@@ -169,7 +169,7 @@ proptest! {
         for size in [64 * 1024, 256 * 1024] {
             let body = start.clone() + &unit.repeat(size / unit.len());
             let time = time_of(media, body.as_bytes(), &none);
-            prop_assert!(time < Duration::from_nanos(200) * size as u32, "{time:?} for {size} bytes of {media}");
+            prop_assert!(time < Duration::from_micros(2) * size as u32, "{time:?} for {size} bytes of {media}");
         }
     }
 }

@@ -120,6 +120,7 @@ impl Asking {
         verb: Verb,
     ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
+        entry.condition.admit(&entry.plan.name, Instant::now())?;
         let not_ready = || BridgeError::NotReady { reason: "no worker pool runs".into() };
         let bridge = self.core.bridge().cloned().ok_or_else(not_ready)?;
         let vaults = bridge.vaults();
@@ -147,7 +148,7 @@ impl Asking {
         }
         let mut outcome = Err(BridgeError::Deadline { outcome_unknown: true });
         act.settle(worker, done, permit, |told| outcome = told).await;
-        outcome
+        entry.condition.note(&entry.plan.name, outcome, Instant::now())
     }
 
     /// What a script writes counts as begun as soon as it asks for it; not after its caller has given up.

@@ -48,7 +48,6 @@ impl Session<'_> {
                 if let Some(cause) = renewed {
                     store.renewed(cause, true, Instant::now());
                 }
-                store.shows(None);
                 return outcome.map_err(Trouble::from);
             }
             let fault = match outcome {
@@ -68,9 +67,6 @@ impl Session<'_> {
                 if renewed.is_some() {
                     continue;
                 }
-            }
-            if !is_not_found(&fault) {
-                store.shows(Some(&fault.id));
             }
             return Err(Trouble::Fault(fault));
         }

@@ -480,7 +480,8 @@ impl Run<'_> {
             }
         }
         for vault in health["vaults"].as_array().into_iter().flatten() {
-            if vault["state"] != "ok" || !vault["vanished"].is_null() {
+            if (vault["state"] == "locked" || vault["state"] == "locked_out") || !vault["vanished"].is_null()
+            {
                 self.note_wrong(Some(format!("health at the end: {vault}")));
             }
         }

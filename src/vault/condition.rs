@@ -1,0 +1,310 @@
+//! What a vault's last real calls showed. Nothing here is planned or assumed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::error::BridgeError;
+use crate::protocol::Fault;
+
+/// The status with which an HTTP service asks its clients to come later.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// Longest time for which a vault that says "later" is left alone.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Longest time for which it is left alone where it does not say how long.
+const LONGEST_GUESS: Duration = Duration::from_secs(60);
+
+/// How a vault is, by its last call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It was not called yet.
+    #[default]
+    Unknown,
+    /// It answered.
+    Ok,
+    /// It is locked and could not be unlocked.
+    Locked,
+    /// Its password was refused several times; the next try waits.
+    LockedOut,
+    /// It asked to be left alone for a while.
+    Throttled,
+    /// It did not answer within the deadline.
+    Hung,
+    /// It, or the worker that called it, failed.
+    Failing,
+}
+
+impl State {
+    /// Whether nothing is known to be wrong.
+    pub fn serves(self) -> bool {
+        matches!(self, State::Unknown | State::Ok)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Unknown => "unknown",
+            State::Ok => "ok",
+            State::Locked => "locked",
+            State::LockedOut => "locked_out",
+            State::Throttled => "throttled",
+            State::Hung => "hung",
+            State::Failing => "failing",
+        })
+    }
+}
+
+/// A vault's last calls.
+#[derive(Debug, Default)]
+pub struct Condition(Mutex<Calls>);
+
+#[derive(Debug, Default)]
+struct Calls {
+    state: State,
+    /// Failures since the last success.
+    failures: u32,
+    last_success: Option<OffsetDateTime>,
+    last_error: Option<LastError>,
+    last_call: Option<Instant>,
+    throttled: Option<Instant>,
+}
+
+/// The last error of a vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// When, in UTC.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: OffsetDateTime,
+    /// The error's code, e.g. `vault_failed`.
+    pub code: &'static str,
+    /// What PowerShell calls it, e.g. `GetSecretInvalidOperation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// What is shown of a vault's last calls.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Shown {
+    /// By the last call.
+    pub state: State,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// When it last answered, in UTC.
+    #[serde(serialize_with = "maybe_rfc3339", skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<OffsetDateTime>,
+    /// Its last error, also where it has answered since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+/// What a call's outcome says of the vault; `None` where it says nothing, because the vault was not at fault or not
+/// asked.
+pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
+    match outcome {
+        Ok(_) | Err(BridgeError::NotFound { .. } | BridgeError::NoMember { .. }) => Some(State::Ok),
+        Err(BridgeError::Locked { .. }) => Some(State::Locked),
+        Err(BridgeError::Throttled { .. }) => Some(State::Throttled),
+        Err(BridgeError::Deadline { .. }) => Some(State::Hung),
+        Err(BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. }) => {
+            Some(State::Failing)
+        }
+        Err(
+            BridgeError::UnknownMount { .. }
+            | BridgeError::UnknownVault { .. }
+            | BridgeError::Refused { .. }
+            | BridgeError::ReadOnly { .. }
+            | BridgeError::Saturated
+            | BridgeError::NotReady { .. },
+        ) => None,
+    }
+}
+
+impl Condition {
+    /// Refuses a call while the vault wants to be left alone.
+    pub fn admit(&self, vault: &str, now: Instant) -> Result<(), BridgeError> {
+        match self.calls().throttled {
+            Some(until) if until > now => Err(BridgeError::Throttled {
+                vault: vault.to_owned(),
+                retry_after: until.saturating_duration_since(now),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what a call came to, and gives it back; a vault's "later" in its own words becomes ours.
+    pub fn note<T>(
+        &self,
+        vault: &str,
+        outcome: Result<T, BridgeError>,
+        now: Instant,
+    ) -> Result<T, BridgeError> {
+        let mut calls = self.calls();
+        let outcome = match outcome {
+            Err(BridgeError::Vault { fault, .. }) if is_throttled(&fault) => {
+                let wait = wait(&fault, calls.failures);
+                calls.throttled = Some(now + wait);
+                tracing::warn!(vault, seconds = wait.as_secs(), "the vault asks to be called later");
+                Err(BridgeError::Throttled { vault: vault.to_owned(), retry_after: wait })
+            }
+            outcome => outcome,
+        };
+        let Some(state) = judge(&outcome) else { return outcome };
+        calls.last_call = Some(now);
+        calls.state = state;
+        match &outcome {
+            Ok(_) | Err(BridgeError::NotFound { .. } | BridgeError::NoMember { .. }) => {
+                calls.failures = 0;
+                calls.throttled = None;
+                calls.last_success = Some(clock::now());
+            }
+            Err(error) => {
+                calls.failures = calls.failures.saturating_add(1);
+                let id = match error {
+                    BridgeError::Vault { fault, .. } => Some(fault.id.clone()),
+                    _ => None,
+                };
+                calls.last_error = Some(LastError { at: clock::now(), code: error.code(), id });
+            }
+        }
+        outcome
+    }
+
+    /// The state by the last call.
+    pub fn state(&self) -> State {
+        self.calls().state
+    }
+
+    /// Time since the last call that said something of the vault; `None` before the first.
+    pub fn idle(&self, now: Instant) -> Option<Duration> {
+        self.calls().last_call.map(|last| now.saturating_duration_since(last))
+    }
+
+    /// What is shown of it.
+    pub fn shown(&self) -> Shown {
+        let calls = self.calls();
+        Shown {
+            state: calls.state,
+            failures: calls.failures,
+            last_success: calls.last_success,
+            last_error: calls.last_error.clone(),
+        }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The service behind the vault has answered that it gets too many requests.
+fn is_throttled(fault: &Fault) -> bool {
+    fault.status == Some(TOO_MANY_REQUESTS) || fault.more.iter().any(is_throttled)
+}
+
+/// For how long it is left alone: as it says, else longer each time.
+fn wait(fault: &Fault, failures: u32) -> Duration {
+    let said = |fault: &Fault| fault.retry_after.filter(|seconds| *seconds > 0);
+    match said(fault).or_else(|| fault.more.iter().find_map(said)) {
+        Some(seconds) => Duration::from_secs(seconds).min(LONGEST),
+        None => Duration::from_secs(1 << failures.min(6)).min(LONGEST_GUESS),
+    }
+}
+
+fn rfc3339<S: serde::Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.format(&Rfc3339).unwrap_or_default())
+}
+
+fn maybe_rfc3339<S: serde::Serializer>(
+    at: &Option<OffsetDateTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => rfc3339(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(fault: Fault) -> Result<(), BridgeError> {
+        Err(BridgeError::Vault { vault: "v".into(), fault: Box::new(fault), outcome_unknown: false })
+    }
+
+    fn throttled(retry_after: Option<u64>) -> Result<(), BridgeError> {
+        failed(Fault { status: Some(429), retry_after, ..Fault::default() })
+    }
+
+    fn wait_of(outcome: Result<(), BridgeError>) -> Duration {
+        match outcome {
+            Err(BridgeError::Throttled { retry_after, .. }) => retry_after,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_shows_what_it_shows() {
+        let (v, k) = (|| "v".to_owned(), || "k".to_owned());
+        let second = Duration::from_secs(1);
+        let table: [(Result<(), BridgeError>, Option<State>); 9] = [
+            (Ok(()), Some(State::Ok)),
+            (Err(BridgeError::NotFound { vault: v(), key: k() }), Some(State::Ok)),
+            (Err(BridgeError::Locked { vault: v(), reason: k(), retry_after: second }), Some(State::Locked)),
+            (Err(BridgeError::Throttled { vault: v(), retry_after: second }), Some(State::Throttled)),
+            (Err(BridgeError::Deadline { outcome_unknown: false }), Some(State::Hung)),
+            (failed(Fault::default()), Some(State::Failing)),
+            (Err(BridgeError::Worker { reason: k(), outcome_unknown: false }), Some(State::Failing)),
+            (Err(BridgeError::Refused { vault: v(), reason: k() }), None),
+            (Err(BridgeError::Saturated), None),
+        ];
+        for (outcome, state) in table {
+            assert_eq!(judge(&outcome), state, "{outcome:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_says_nothing_of_the_vault_changes_nothing() {
+        let (condition, now) = (Condition::default(), Instant::now());
+        condition.note("v", failed(Fault { id: "Broken".into(), ..Fault::default() }), now).unwrap_err();
+        condition.note::<()>("v", Err(BridgeError::Saturated), now).unwrap_err();
+        let shown = condition.shown();
+        assert_eq!((shown.state, shown.failures), (State::Failing, 1));
+        assert_eq!(shown.last_error.unwrap().id.as_deref(), Some("Broken"));
+        condition.note("v", Ok(()), now).unwrap();
+        let shown = condition.shown();
+        assert_eq!((shown.state, shown.failures), (State::Ok, 0));
+        assert!(shown.last_error.is_some() && shown.last_success.is_some(), "the last error is still told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_that_says_later_is_left_alone_for_as_long_as_it_says() {
+        let (condition, now) = (Condition::default(), Instant::now());
+        assert_eq!(wait_of(condition.note("v", throttled(Some(7)), now)), Duration::from_secs(7));
+        assert!(matches!(
+            condition.admit("v", now + Duration::from_secs(6)),
+            Err(BridgeError::Throttled { retry_after, .. }) if retry_after == Duration::from_secs(1)
+        ));
+        condition.admit("v", now + Duration::from_secs(7)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_it_does_not_say_how_long_each_wait_is_longer_up_to_a_minute() {
+        let (condition, now) = (Condition::default(), Instant::now());
+        let waits: Vec<u64> =
+            (0..8).map(|_| wait_of(condition.note("v", throttled(None), now)).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        condition.note("v", Ok(()), now).unwrap();
+        condition.admit("v", now).unwrap();
+        assert_eq!(wait_of(condition.note("v", throttled(None), now)).as_secs(), 1, "a success ends it");
+        assert_eq!(wait_of(condition.note("v", throttled(Some(u64::MAX)), now)), LONGEST);
+    }
+}
