@@ -6,20 +6,34 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
+pub use secrets::{
+    CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
+    UnlockArgs, ValueType, VaultsArgs,
+};
+
 use crate::config::{parse_bind, parse_expose};
 use crate::exit::Exit;
 use crate::logging;
 use crate::plan::{Bind, Expose};
 
-/// What is logged without a word.
+mod secrets;
+
+/// What a server logs without a word.
 const LOG: &str = "info";
+
+/// What other commands log without a word: their answer is what counts.
+const QUIET_LOG: &str = "warn";
 
 const EXIT_CODES: &str = "\
 EXIT CODES:
    0  done, or stopped by a signal
-   1  failed while running; the log says why
+   1  failed while running; a message says why
   64  the command line or the configuration is wrong
-  69  no pwsh 7.4 or later was found, and the plan needs one";
+  66  there is no such secret, vault, mount or member
+  68  the server cannot be reached, or none runs where one is needed
+  69  no pwsh 7.4 or later was found, and the plan needs one
+  75  the vault is locked or busy; another try may do it
+  77  refused: the token, the rules of the server, or what the vault can hold";
 
 const SERVE_AFTER: &str = "\
 THE LOCAL VAULT:
@@ -49,19 +63,6 @@ EXAMPLES:
       The same as JSON, for an editor or a pipeline.
 ";
 
-const PREPARE_AFTER: &str = "\
-A part of each worker is C#, compiled by your own pwsh. The first start does it by itself, in
-about a second, and keeps it for the next ones in your cache folder: $XDG_CACHE_HOME/secretbridge
-or ~/.cache/secretbridge (Windows: %LOCALAPPDATA%\\secretbridge). After an update of pwsh or of
-this program it is compiled once more.
-
-EXAMPLES:
-  secretbridge prepare
-      Compiles it now, if that has not been done yet, and tells where it is.
-  XDG_CACHE_HOME=/var/cache/app secretbridge prepare
-      The same in the image of a service, as the user that it will run as.
-";
-
 const RUN_AFTER: &str = "\
 EXAMPLES:
   secretbridge run server.ps1 -VaultName Real -SubscriptionId 0000
@@ -88,9 +89,16 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// What to log: a level (off, error, warn, info, debug, trace) or a filter such as `warn,secretbridge::pool=debug`.
-    #[arg(long, global = true, env = "SECRETBRIDGE_LOG", hide_env_values = true, value_name = "LEVEL|FILTER", default_value = LOG)]
+    /// [default: info for servers, warn for other commands]
+    #[arg(
+        long,
+        global = true,
+        env = "SECRETBRIDGE_LOG",
+        hide_env_values = true,
+        value_name = "LEVEL|FILTER"
+    )]
     #[arg(value_parser = log_filter)]
-    pub log: String,
+    pub log: Option<String>,
     /// How to write the log to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -117,13 +125,41 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a configuration file and tell every mistake in it.
     Check(CheckArgs),
-    /// Compile the worker ahead of the first start.
-    Prepare(PrepareArgs),
     /// Serve a PowerShell script written for Pode's Secrets feature.
     Run(RunArgs),
     /// Look after the audit trail.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Read a secret.
+    #[command(visible_alias = "read")]
+    Get(GetArgs),
+    /// Write a secret; its value comes from standard input, a file or a hidden prompt.
+    Set(SetArgs),
+    /// List secrets: names, types and metadata, never values.
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Show a secret's type and metadata, never its value.
+    Info(InfoArgs),
+    /// Remove secrets.
+    #[command(visible_alias = "remove")]
+    Rm(RmArgs),
+    /// List the vaults.
+    Vaults(VaultsArgs),
+    /// Unlock a vault of a running server.
+    Unlock(UnlockArgs),
+    /// Lock a vault of a running server: it answers nothing until it is unlocked.
+    Lock(LockArgs),
+    /// Show how a running server is.
+    Status(StatusArgs),
+    /// The values that a running server keeps.
+    Cache(CacheArgs),
+}
+
+impl Command {
+    /// Whether it serves until it is stopped.
+    fn is_server(&self) -> bool {
+        matches!(self, Command::Serve(_) | Command::Run(_))
+    }
 }
 
 /// Arguments of `serve`.
@@ -151,6 +187,9 @@ pub struct ServeArgs {
     /// The folder of the local vault, when no file is given.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub local_vault: Option<PathBuf>,
+    /// Do not listen on the socket where the command line finds a server of yours.
+    #[arg(long)]
+    pub no_socket: bool,
     /// Where the audit trail goes.
     #[command(flatten)]
     pub audit: AuditArgs,
@@ -205,15 +244,6 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// Arguments of `prepare`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = concat_prepare())]
-pub struct PrepareArgs {
-    /// Print the outcome as a JSON document to standard output.
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Arguments of `run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = concat_run())]
@@ -256,6 +286,15 @@ pub enum PlanFormat {
     Toml,
 }
 
+impl Cli {
+    /// What to log.
+    pub fn log(&self) -> &str {
+        let default = if self.command.is_server() { LOG } else { QUIET_LOG };
+        // A variable that is set but empty is as one that is not set.
+        self.global.log.as_deref().filter(|filter| !filter.is_empty()).unwrap_or(default)
+    }
+}
+
 /// Reads the command line. An error is printed by its own `print`, which knows where help goes.
 pub fn parse<I, A>(arguments: I) -> Result<Cli, clap::Error>
 where
@@ -279,9 +318,10 @@ fn expose(text: &str) -> Result<Expose, String> {
 }
 
 fn log_filter(text: &str) -> Result<String, logging::LogError> {
-    // A variable that is set but empty is as one that is not set.
-    let filter = if text.trim().is_empty() { LOG } else { text };
-    logging::parse_filter(filter).map(|_| filter.to_owned())
+    match text.trim() {
+        "" => Ok(String::new()),
+        filter => logging::parse_filter(filter).map(|_| filter.to_owned()),
+    }
 }
 
 fn concat_serve() -> String {
@@ -290,10 +330,6 @@ fn concat_serve() -> String {
 
 fn concat_check() -> String {
     format!("{CHECK_AFTER}\n{EXIT_CODES}")
-}
-
-fn concat_prepare() -> String {
-    format!("{PREPARE_AFTER}\n{EXIT_CODES}")
 }
 
 fn concat_run() -> String {

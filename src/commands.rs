@@ -1,9 +1,16 @@
 //! The commands: arguments in, words for people out, and how the program ends.
 
+mod admin;
 pub mod check;
-pub mod prepare;
+mod get;
+mod list;
+mod output;
+mod rm;
 pub mod run;
 pub mod serve;
+mod set;
+mod status;
+pub mod verbs;
 
 use std::io;
 use std::path::Path;
@@ -18,9 +25,9 @@ use crate::exit::Exit;
 use crate::http::BindError;
 use crate::http::route::RouteError;
 use crate::private_file::PrivateFileError;
-use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
 use crate::worker::LaunchError;
+use verbs::{Outcome, with_reach};
 
 /// Why a command ended badly.
 #[derive(Debug, Error)]
@@ -90,7 +97,7 @@ impl CommandError {
 fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Password { .. } | StartError::NoSuchVault { .. } => Exit::Usage,
-        StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
+        StartError::Pwsh(_) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,
     }

@@ -10,6 +10,7 @@
 
 mod address;
 mod password;
+mod place;
 mod problem;
 mod reader;
 mod routes;
@@ -32,8 +33,10 @@ use reader::Table;
 
 pub use address::{AddressError, parse_bind};
 pub use password::resolve;
+pub use place::{Place, find};
 pub use problem::{Problem, Problems};
 pub use sections::parse_expose;
+pub use units::parse_duration;
 pub use write::to_toml;
 
 /// Why there is no plan, or no password.

@@ -3,21 +3,42 @@
 use std::process::ExitCode;
 
 /// The exit code, and what it means. `EXIT CODES` in the help lists the same.
+///
+/// The numbers are those of `sysexits.h` where it has one that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or stopped by a signal after a drain.
     Ok,
-    /// Something failed while the program ran; the log says what.
+    /// Something failed while the program ran; a message says what.
     Failure,
     /// The command line or the configuration is wrong (`EX_USAGE`).
     Usage,
+    /// There is no such secret, vault, mount or member (`EX_NOINPUT`).
+    NotFound,
+    /// The server cannot be reached, or no server runs where one is needed (`EX_NOHOST`).
+    Unreachable,
     /// No pwsh of version 7.4 or later was found, and the plan needs one (`EX_UNAVAILABLE`).
     NoPwsh,
+    /// The vault is locked, or busy: another try may do it (`EX_TEMPFAIL`).
+    Locked,
+    /// The server or the vault does not allow it (`EX_NOPERM`).
+    Refused,
+    /// The code of the program that `exec` ran.
+    Child(u8),
 }
 
 impl Exit {
-    /// Every way to end.
-    pub const ALL: [Exit; 4] = [Exit::Ok, Exit::Failure, Exit::Usage, Exit::NoPwsh];
+    /// Every way to end by ourselves.
+    pub const ALL: [Exit; 8] = [
+        Exit::Ok,
+        Exit::Failure,
+        Exit::Usage,
+        Exit::NotFound,
+        Exit::Unreachable,
+        Exit::NoPwsh,
+        Exit::Locked,
+        Exit::Refused,
+    ];
 
     /// The number.
     pub const fn code(self) -> u8 {
@@ -25,7 +46,12 @@ impl Exit {
             Exit::Ok => 0,
             Exit::Failure => 1,
             Exit::Usage => 64,
+            Exit::NotFound => 66,
+            Exit::Unreachable => 68,
             Exit::NoPwsh => 69,
+            Exit::Locked => 75,
+            Exit::Refused => 77,
+            Exit::Child(code) => code,
         }
     }
 }

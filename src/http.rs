@@ -44,6 +44,8 @@ pub use gate::{Gate, Site};
 pub use listener::{Address, BindError, BindErrorKind, Door};
 pub use message::{Admitted, BoxFuture, Head, Note, Peer, Reply, Request, Service};
 pub use native::{Native, Secrets};
+#[cfg(test)]
+pub(crate) use respond::of_bridge as problem_of;
 pub use respond::{DoorFault, Problem};
 pub use server::{Drained, serve_connection};
 pub use tls::TlsError;

@@ -57,6 +57,7 @@ pub mod audit;
 pub mod bridge;
 pub mod cache;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -73,6 +74,7 @@ pub mod pool;
 pub mod private_file;
 pub mod protocol;
 pub mod pwsh;
+pub mod reach;
 pub mod registry;
 pub mod script;
 pub mod secret;
@@ -91,23 +93,24 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
             return cli::exit_of(&error);
         }
     };
-    if let Err(error) = logging::start(&cli.global.log, cli.global.log_format) {
+    if let Err(error) = logging::start(cli.log(), cli.global.log_format) {
         return fail(&error, exit::Exit::Usage);
     }
-    let (global, command) = (&cli.global, &cli.command);
-    let work = async {
-        match command {
-            cli::Command::Check(arguments) => return commands::check::check(arguments),
-            cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => {
-                return audit::command::verify(&arguments.files);
-            }
-            cli::Command::Prepare(arguments) => return commands::prepare::prepare(global, arguments).await,
-            cli::Command::Serve(arguments) => commands::serve::serve(global, arguments).await,
-            cli::Command::Run(arguments) => commands::run::run(global, arguments).await,
-        }
-        .map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
+    let global = &cli.global;
+    let ended = |done: Result<(), commands::CommandError>| {
+        done.map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
     };
-    in_runtime(work)
+    match &cli.command {
+        cli::Command::Check(arguments) => commands::check::check(arguments),
+        cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => audit::command::verify(&arguments.files),
+        cli::Command::Serve(arguments) => {
+            in_runtime(async { ended(commands::serve::serve(global, arguments).await) })
+        }
+        cli::Command::Run(arguments) => {
+            in_runtime(async { ended(commands::run::run(global, arguments).await) })
+        }
+        verb => commands::verbs::run(verb, global).unwrap_or_else(|failure| fail(&failure, failure.exit)),
+    }
 }
 
 fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {

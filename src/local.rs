@@ -123,6 +123,15 @@ impl LocalVault {
         Ok(())
     }
 
+    /// Replaces a secret's metadata and leaves its value; false where there is none.
+    pub fn set_metadata(&self, name: &str, metadata: Metadata) -> Result<bool, LocalError> {
+        self.change(|secrets| {
+            let Some(value) = secrets.get(name).map(|entry| entry.value.clone()) else { return false };
+            secrets.set(name, value, Some(metadata));
+            true
+        })
+    }
+
     /// Removes a secret; false where there is none.
     pub fn remove(&self, name: &str) -> Result<bool, LocalError> {
         self.change(|secrets| secrets.remove(name))

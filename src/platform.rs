@@ -199,6 +199,19 @@ pub fn machine_name() -> Option<String> {
     system::machine_name()
 }
 
+/// The socket that a server of this user listens on beside its other addresses (on Windows a pipe), in a
+/// folder that no other user can enter. Servers that keep their data in other places have other sockets.
+/// Nothing where no home is known or the path would be too long.
+pub fn own_socket() -> Option<PathBuf> {
+    system::own_socket()
+}
+
+/// A short number for a path, FNV-1a, which stays the same from build to build.
+fn fingerprint(path: &Path) -> u32 {
+    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    path.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5, step)
+}
+
 /// The user's home: `HOME` (on Windows `USERPROFILE`), else what the user database says.
 pub fn home() -> Option<PathBuf> {
     variable(system::HOME).or_else(system::home_from_database)
@@ -216,12 +229,18 @@ fn data_folder_from(data: Option<PathBuf>, home: Option<PathBuf>) -> Option<Path
     data.filter(|path| path.is_absolute()).or_else(|| home.map(|home| home.join(system::DATA_BELOW_HOME)))
 }
 
-/// Where programs of this user keep what they can make again, always an absolute path: `$XDG_CACHE_HOME` or
-/// `~/.cache`, on macOS `~/Library/Caches`, on Windows `%LOCALAPPDATA%`.
-pub fn cache_folder() -> Option<PathBuf> {
-    let named = variable(system::CACHE).filter(|path| path.is_absolute());
+/// Where this user's configuration is, always an absolute path: `$XDG_CONFIG_HOME` or `~/.config`, on macOS
+/// `~/Library/Application Support`, on Windows `%APPDATA%`.
+pub fn config_folder() -> Option<PathBuf> {
     let home = home().filter(|path| path.is_absolute());
-    named.or_else(|| home.map(|home| home.join(system::CACHE_BELOW_HOME)))
+    let named = variable(system::CONFIG).filter(|path| path.is_absolute());
+    named.or_else(|| home.map(|home| home.join(system::CONFIG_BELOW_HOME)))
+}
+
+/// Where configuration for all users is: `/etc`, on macOS `/Library/Application Support`, on Windows
+/// `%ProgramData%`.
+pub fn system_config_folder() -> PathBuf {
+    system::system_config_folder()
 }
 
 /// Where SecretManagement keeps the user's vault registry.

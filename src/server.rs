@@ -13,6 +13,7 @@
 
 pub mod announce;
 pub mod front;
+pub mod own;
 pub mod signals;
 mod starting;
 

@@ -52,6 +52,8 @@ pub struct Entry {
     /// What its last calls showed.
     pub condition: Condition,
     unlockable: AtomicBool,
+    /// Somebody has locked it: it answers nothing until somebody unlocks it.
+    closed: AtomicBool,
     /// A password that unlocked it, in place of the one of the start.
     learned: Mutex<Option<Text>>,
 }
@@ -116,6 +118,13 @@ pub enum Verb {
     Settle {
         /// The key.
         key: String,
+    },
+    /// Write metadata in place of what is there, and leave the value as it is.
+    SetInfo {
+        /// The key, which must be there.
+        key: String,
+        /// All of the metadata that it is to have.
+        metadata: Metadata,
     },
     /// Remove a key.
     Remove {
@@ -185,6 +194,25 @@ impl Entry {
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
     }
 
+    /// Somebody locks it: nothing is answered, and no password used of our own accord, until somebody opens
+    /// it. A password that it was told meanwhile is forgotten.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.unlockable.store(false, Ordering::Relaxed);
+        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ends [`Entry::close`].
+    pub fn open(&self) {
+        self.closed.store(false, Ordering::Release);
+        self.allow_unlock();
+    }
+
+    /// Whether somebody has locked it.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Somebody asks for an unlock.
     pub fn allow_unlock(&self) {
         self.unlockable.store(true, Ordering::Relaxed);
@@ -212,6 +240,7 @@ impl Entry {
             login: Arc::default(),
             condition: Condition::default(),
             unlockable,
+            closed: AtomicBool::new(false),
             learned: Mutex::default(),
         }
     }
@@ -220,7 +249,14 @@ impl Entry {
 impl Verb {
     /// Whether it may change the vault.
     pub fn writes(&self) -> bool {
-        matches!(self, Verb::Set { .. } | Verb::PutBack { .. } | Verb::Settle { .. } | Verb::Remove { .. })
+        match self {
+            Verb::Set { .. }
+            | Verb::SetInfo { .. }
+            | Verb::PutBack { .. }
+            | Verb::Settle { .. }
+            | Verb::Remove { .. } => true,
+            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => false,
+        }
     }
 
     /// The key it is about.
@@ -229,6 +265,7 @@ impl Verb {
             Verb::Get { key, .. }
             | Verb::Set { key, .. }
             | Verb::PutBack { key, .. }
+            | Verb::SetInfo { key, .. }
             | Verb::Settle { key }
             | Verb::Remove { key } => Some(key),
             Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
@@ -293,6 +330,7 @@ impl Vaults {
             login: self.login.clone(),
             condition: Condition::default(),
             unlockable,
+            closed: AtomicBool::new(false),
             learned: Mutex::default(),
         });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -468,6 +506,7 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::loc
             }
             Some(Outcome::Done)
         }
+        Verb::SetInfo { key, metadata } => local.set_metadata(&key, metadata)?.then_some(Outcome::Done),
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
         Verb::List => Some(Outcome::List(local.list()?)),
         // Its writes are one step, so nothing is left half done.

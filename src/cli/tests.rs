@@ -56,7 +56,7 @@ fn global_options_stand_before_or_after_the_command() {
     {
         let global = cli(line).unwrap().global;
         let pwsh = Some(PathBuf::from("/p"));
-        assert_eq!(global, Global { log: "debug".into(), log_format: LogFormat::Json, pwsh });
+        assert_eq!(global, Global { log: Some("debug".into()), log_format: LogFormat::Json, pwsh });
     }
 }
 

@@ -19,6 +19,7 @@ use crate::plan::{self, Bind, Listener, Plan, Vault, VaultKind};
 use crate::private_file::create_private_dir;
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
+use crate::server::own;
 use crate::server::signals::Wish;
 use crate::server::{Server, Starting};
 
@@ -51,7 +52,14 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     let front = Arc::new(Front::new(Arc::new(gate)));
     server.audit(&plan.audit)?;
     // Before the workers: a port that is taken is told at once.
-    let addresses = server.open(&plan.listeners, front.clone(), &limits)?;
+    let mut addresses = server.open(&plan.listeners, front.clone(), &limits)?;
+    let _note = match arguments.no_socket {
+        true => None,
+        false => {
+            let (file, say) = (kept.file.as_deref(), |why| say.line(why));
+            own::listen(&mut server, front.clone(), &limits, &mut addresses, file, say)
+        }
+    };
     let options = Options { pwsh: global.pwsh.clone() };
     let progress = |up, of| {
         starting.workers(up, of);
@@ -176,7 +184,8 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, CommandError> {
         Some(folder) => folder.clone(),
         None => local::default_folder().ok_or(CommandError::NoHome)?,
     };
-    let vault = Vault::new(LOCAL_VAULT, VaultKind::Local { folder: Some(folder) });
+    let mut vault = Vault::new(LOCAL_VAULT, VaultKind::Local { folder: Some(folder) });
+    vault.exposed = true;
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }
 

@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 /// Reads `1h 30m`, `500ms`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|_| "is not a time".to_owned())?;
     bounded(duration)
 }

@@ -113,6 +113,12 @@ impl Door {
         self
     }
 
+    /// Binds one more. The others stay bound if it cannot be.
+    pub fn add(&mut self, listener: &Listener) -> Result<(), BindError> {
+        self.entries.push(Entry::bind(listener, std::slice::from_ref(listener))?);
+        Ok(())
+    }
+
     /// Where each listener can be reached, in the plan's order.
     pub fn addresses(&self) -> Vec<Address> {
         self.entries.iter().map(|entry| entry.address.clone()).collect()

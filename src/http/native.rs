@@ -16,9 +16,8 @@ use super::gate::Site;
 use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
 use super::respond::{self, Problem};
-use super::route::{Found, RouteError, Routes, Scope, Target};
+use super::route::{Found, RouteError, Routes, Target};
 pub use super::secrets::Secrets;
-use super::value::{self, Format};
 use super::{bounds, form};
 use crate::access::Caller;
 use crate::audit::{Access, Name};
@@ -27,15 +26,12 @@ use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
-use crate::protocol::SecretInfo;
 use crate::secret::{SecretValue, fold};
-
-/// Media types of bare secrets.
-const TEXT: &str = "text/plain; charset=utf-8";
-const OCTETS: &str = "application/octet-stream";
 
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+mod vaults;
 
 /// Whether an answer comes from the cache (RFC 9211).
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -105,17 +101,23 @@ impl<S: Secrets> Native<S> {
                 let text = metrics::text(&self.secrets.health()) + &self.metrics.text().await;
                 Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
-            Target::Vaults => Ok(vaults(&plan)),
+            Target::Vaults => Ok(self.vaults(&plan)),
             Target::Action(action) => self.act(call, &plan, action, request).await,
-            Target::List(scope) | Target::Get(scope) | Target::Put(scope) | Target::Delete(scope) => {
-                let vault = self.vault(call, &plan, *scope);
-                let subject = Subject {
-                    vault: vault.as_deref().ok().or(call.found.vault.as_deref()),
-                    key: call.found.key.as_deref(),
-                    mount: None,
+            Target::Mounts => Ok(vaults::mounts(&plan)),
+            Target::ClearCache => {
+                self.secrets.clear_cache();
+                let done = Ok(respond::empty(StatusCode::NO_CONTENT));
+                call.note(action_of(call.found.target), Subject::default(), &done, "ok");
+                done
+            }
+            _ => {
+                let place = self.place(call, &plan);
+                let subject = match &place {
+                    Ok(place) => place.subject(),
+                    Err(_) => call.asked(),
                 };
-                let done = match &vault {
-                    Ok(vault) => self.on_vault(call, vault, request).await,
+                let done = match &place {
+                    Ok(place) => self.on_vault(call, place, request).await,
                     Err(error) => Err(error.clone().into()),
                 };
                 let word = done.as_ref().map_or("ok", |shown| served(shown.freshness));
@@ -149,13 +151,6 @@ impl<S: Secrets> Native<S> {
         }
         Err(BridgeError::NotReady { reason: "the server is starting or stopping".to_owned() }.into())
     }
-}
-
-fn vaults(plan: &Plan) -> Reply {
-    let exposed = plan.vaults.iter().filter(|vault| vault.exposed);
-    let shown: Vec<Value> =
-        exposed.map(|vault| json!({ "Name": vault.name, "ReadOnly": vault.read_only })).collect();
-    respond::json(StatusCode::OK, &json!({ "Vaults": shown }))
 }
 
 // === routes of the plan ===
@@ -263,6 +258,10 @@ fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
 fn action_of(target: &Target) -> &'static str {
     match target {
         Target::Put(_) => "write",
+        Target::Patch(_) => "write",
+        Target::Unlock => "unlock",
+        Target::Lock => "lock",
+        Target::ClearCache => "clear_cache",
         Target::Delete(_) => "remove",
         Target::Get(_) => "read",
         _ => "list",
@@ -293,66 +292,14 @@ fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
     reply
 }
 
-// === vaults ===
-
-impl<S: Secrets> Native<S> {
-    /// The friendly name of the vault that the path is about. One that is not exposed does not differ
-    /// from one that is not there.
-    fn vault(&self, call: &Call<'_>, plan: &Plan, scope: Scope) -> Result<String, BridgeError> {
-        let asked = call.found.vault.as_deref().unwrap_or_default();
-        let found = match scope {
-            Scope::Default => self.default_vault.clone(),
-            Scope::Named => plan.vault(asked).filter(|vault| vault.exposed).map(|vault| vault.name.clone()),
-        };
-        found.ok_or_else(|| BridgeError::UnknownVault { name: asked.to_owned() })
-    }
-
-    async fn on_vault(&self, call: &Call<'_>, vault: &str, request: &Request) -> Result<Shown, Problem> {
-        let key = call.found.key.as_deref().unwrap_or_default();
-        let (headers, deadline) = (&call.head.headers, call.head.deadline);
-        match call.found.target {
-            Target::Put(_) => {
-                self.bounded(request)?;
-                let written = value::written(headers, &request.body, key)?;
-                self.secrets.set(vault, key, written.value, written.metadata, deadline).await?;
-                Ok(respond::empty(StatusCode::NO_CONTENT).into())
-            }
-            Target::Delete(_) => {
-                self.secrets.remove(vault, key, deadline).await?;
-                Ok(respond::empty(StatusCode::NO_CONTENT).into())
-            }
-            Target::Get(_) => {
-                let formats = value::accepted(headers);
-                let answer = self.secrets.get(vault, key, reading(call.head), deadline).await?;
-                Ok(Shown { reply: show(key, &answer.value, &formats)?, freshness: answer.freshness })
-            }
-            _ => Ok(listing(self.secrets.list(vault, deadline).await?).into()),
-        }
-    }
-}
-
-fn listing(secrets: Vec<SecretInfo>) -> Reply {
-    let shown = secrets.into_iter().map(|info| {
-        json!({ "Name": info.name, "Type": info.kind, "Metadata": value::shown_metadata(&info.metadata) })
-    });
-    respond::json(StatusCode::OK, &json!({ "Secrets": shown.collect::<Vec<_>>() }))
-}
-
-/// In the first format asked for that the value has.
-fn show(key: &str, secret: &SecretValue, formats: &[Format]) -> Result<Reply, Problem> {
-    let reply = formats.iter().find_map(|format| match format {
-        Format::Json => Some(respond::json(StatusCode::OK, &value::shown(key, secret))),
-        Format::Text => value::bare(secret, *format).map(|text| respond::body(StatusCode::OK, TEXT, text)),
-        Format::Octets => {
-            value::bare(secret, *format).map(|octets| respond::body(StatusCode::OK, OCTETS, octets))
-        }
-    });
-    reply.ok_or(Problem::NotAcceptable)
-}
-
 // === impl Call ===
 
 impl Call<'_> {
+    /// What the path names, whether or not it is there.
+    fn asked(&self) -> Subject<'_> {
+        Subject { vault: self.found.vault.as_deref(), key: self.found.key.as_deref(), mount: None }
+    }
+
     /// Notes an access for the audit trail and, where the server or a vault is at fault, logs why.
     fn note<T>(
         &self,

@@ -147,6 +147,12 @@ pub fn fields(problem: &Problem, headers: &mut HeaderMap) {
     }
 }
 
+/// The reply to an error of the bridge.
+#[cfg(test)]
+pub(crate) fn of_bridge(error: BridgeError) -> Reply {
+    problem(&Problem::Bridge(error))
+}
+
 #[derive(Serialize)]
 struct ErrorBody {
     error: ErrorText,

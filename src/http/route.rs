@@ -7,9 +7,12 @@
 //! | --- | --- | --- |
 //! | `/health`, `/ready` | GET | without a token |
 //! | `/metrics` | GET | counts, for Prometheus |
-//! | `/secrets`, `/secrets/{name}` | GET; GET, PUT, DELETE | the default vault, where there is one |
+//! | `/secrets`, `/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | the default vault, where there is one |
 //! | `/vaults` | GET | names of the exposed vaults |
-//! | `/vaults/{vault}/secrets`, `/vaults/{vault}/secrets/{key}` | GET; GET, PUT, DELETE | exposed vaults |
+//! | `/vaults/{vault}/secrets`, `/vaults/{vault}/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | exposed vaults |
+//! | `/vaults/{vault}/unlock`, `/vaults/{vault}/lock` | POST | exposed vaults |
+//! | `/mounts`, `/mounts/{key}` | GET; GET, PUT, PATCH, DELETE | mounted secrets |
+//! | `/admin/cache/clear` | POST | the cached values |
 
 use hyper::Method;
 use matchit::Router;
@@ -51,8 +54,18 @@ pub enum Target {
     Get(Scope),
     /// Writes a secret.
     Put(Scope),
+    /// Writes a secret's metadata.
+    Patch(Scope),
     /// Removes a secret.
     Delete(Scope),
+    /// Unlocks a vault.
+    Unlock,
+    /// Locks a vault.
+    Lock,
+    /// Names the mounted secrets.
+    Mounts,
+    /// Forgets the cached values.
+    ClearCache,
 }
 
 /// Which vault a fixed route is about.
@@ -62,6 +75,8 @@ pub enum Scope {
     Default,
     /// The vault named in the path, if it is exposed.
     Named,
+    /// The vault behind the mounted secret named in the path.
+    Mounted,
 }
 
 /// A route found.
@@ -150,11 +165,14 @@ impl Routes {
 
 fn fixed(default_vault: bool) -> Vec<Entry> {
     let get = |pattern: &str, target| Entry { pattern: pattern.into(), targets: vec![(Method::GET, target)] };
+    let post =
+        |pattern: &str, target| Entry { pattern: pattern.into(), targets: vec![(Method::POST, target)] };
     let one = |pattern: &str, scope| Entry {
         pattern: pattern.into(),
         targets: vec![
             (Method::GET, Target::Get(scope)),
             (Method::PUT, Target::Put(scope)),
+            (Method::PATCH, Target::Patch(scope)),
             (Method::DELETE, Target::Delete(scope)),
         ],
     };
@@ -165,6 +183,11 @@ fn fixed(default_vault: bool) -> Vec<Entry> {
         get("/vaults", Target::Vaults),
         get("/vaults/{vault}/secrets", Target::List(Scope::Named)),
         one("/vaults/{vault}/secrets/{key}", Scope::Named),
+        post("/vaults/{vault}/unlock", Target::Unlock),
+        post("/vaults/{vault}/lock", Target::Lock),
+        get("/mounts", Target::Mounts),
+        one("/mounts/{key}", Scope::Mounted),
+        post("/admin/cache/clear", Target::ClearCache),
     ];
     if default_vault {
         entries.push(get("/secrets", Target::List(Scope::Default)));
@@ -223,6 +246,18 @@ impl Entry {
 // === impl Target ===
 
 impl Target {
+    /// Which vault it is about, where the path does not name one alone.
+    pub fn scope(&self) -> Option<Scope> {
+        match self {
+            Target::List(scope)
+            | Target::Get(scope)
+            | Target::Put(scope)
+            | Target::Patch(scope)
+            | Target::Delete(scope) => Some(*scope),
+            _ => None,
+        }
+    }
+
     /// Whether it is answered without a token: it tells nothing but that the server is there.
     pub fn is_public(&self) -> bool {
         matches!(self, Target::Health | Target::Ready)

@@ -8,7 +8,7 @@ use crate::bridge::{Answer, Bridge, Health, Reading};
 use crate::error::BridgeError;
 use crate::plan::Plan;
 use crate::protocol::{Metadata, SecretInfo};
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, Text};
 
 /// Mounts and vaults, as routes need them. The methods are those of [`Bridge`].
 pub trait Secrets: Send + Sync + 'static {
@@ -53,6 +53,40 @@ pub trait Secrets: Send + Sync + 'static {
         metadata: Option<Metadata>,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Writes one member of a table.
+    fn set_member(
+        &self,
+        vault: &str,
+        key: &str,
+        member: String,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Writes a secret's metadata.
+    fn set_metadata(
+        &self,
+        vault: &str,
+        key: &str,
+        metadata: Metadata,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Unlocks a vault.
+    fn unlock(
+        &self,
+        vault: &str,
+        password: Option<Text>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), BridgeError>> + Send;
+
+    /// Locks a vault.
+    fn lock(&self, vault: &str) -> Result<(), BridgeError>;
+
+    /// Forgets the cached values.
+    fn clear_cache(&self);
 
     /// Removes a key of a vault.
     fn remove(
@@ -108,6 +142,45 @@ impl Secrets for Bridge {
         deadline: Instant,
     ) -> Result<(), BridgeError> {
         Bridge::set(self, vault, key, value, metadata, deadline).await
+    }
+
+    async fn set_member(
+        &self,
+        vault: &str,
+        key: &str,
+        member: String,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        Bridge::set_member(self, vault, key, Some(member), value, metadata, deadline).await
+    }
+
+    async fn set_metadata(
+        &self,
+        vault: &str,
+        key: &str,
+        metadata: Metadata,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        Bridge::set_metadata(self, vault, key, metadata, deadline).await
+    }
+
+    async fn unlock(
+        &self,
+        vault: &str,
+        password: Option<Text>,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        Bridge::unlock(self, vault, password, deadline).await
+    }
+
+    fn lock(&self, vault: &str) -> Result<(), BridgeError> {
+        Bridge::lock(self, vault)
+    }
+
+    fn clear_cache(&self) {
+        Bridge::clear_cache(self);
     }
 
     async fn remove(&self, vault: &str, key: &str, deadline: Instant) -> Result<(), BridgeError> {

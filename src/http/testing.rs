@@ -18,7 +18,7 @@ use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::plan::Plan;
 use crate::protocol::{Metadata, SecretInfo};
-use crate::secret::{SecretValue, fold};
+use crate::secret::{SecretValue, Text, fold};
 use crate::vault::{Entry, Verb, rules};
 
 /// A head with these fields, from a client on this machine.
@@ -63,6 +63,8 @@ struct Inner {
     kept: Mutex<BTreeMap<(String, String), Kept>>,
     /// Answers in place of a vault's own, by folded key.
     faults: Mutex<HashMap<String, BridgeError>>,
+    /// What an administrator asked for.
+    administered: Mutex<Vec<String>>,
     /// Reads of mounts wait for each other here.
     barrier: Option<Barrier>,
     /// How old the values are, by folded key.
@@ -105,6 +107,10 @@ impl Memory {
     /// From now on a key's value comes from a cache, unless the caller wants a new one.
     pub(super) fn age(&self, key: &str, freshness: Freshness) {
         self.0.ages.lock().unwrap().insert(fold(key), freshness);
+    }
+
+    pub(super) fn administered(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.administered.lock().unwrap())
     }
 
     fn fault(&self, key: &str) -> Result<(), BridgeError> {
@@ -167,6 +173,48 @@ impl Secrets for Memory {
         self.check(vault, &set)?;
         self.put(vault, key, value, metadata);
         Ok(())
+    }
+
+    async fn set_member(
+        &self,
+        vault: &str,
+        key: &str,
+        member: String,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        _: Instant,
+    ) -> Result<(), BridgeError> {
+        let before = self.kept(vault, key).map(|(value, _)| value);
+        let whole = crate::mount::merge(before.as_ref(), &member, value);
+        self.put(vault, key, whole, metadata.unwrap_or_default());
+        Ok(())
+    }
+
+    async fn set_metadata(
+        &self,
+        vault: &str,
+        key: &str,
+        metadata: Metadata,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        let answer = self.get(vault, key, Reading::Kept, deadline).await?;
+        self.put(vault, key, answer.value, metadata);
+        Ok(())
+    }
+
+    async fn unlock(&self, vault: &str, password: Option<Text>, _: Instant) -> Result<(), BridgeError> {
+        let told = password.map_or("its own".to_owned(), |password| password.expose().to_owned());
+        self.0.administered.lock().unwrap().push(format!("unlock {vault} with {told}"));
+        Ok(())
+    }
+
+    fn lock(&self, vault: &str) -> Result<(), BridgeError> {
+        self.0.administered.lock().unwrap().push(format!("lock {vault}"));
+        Ok(())
+    }
+
+    fn clear_cache(&self) {
+        self.0.administered.lock().unwrap().push("clear the cache".to_owned());
     }
 
     async fn remove(&self, vault: &str, key: &str, _: Instant) -> Result<(), BridgeError> {

@@ -55,6 +55,50 @@ pub fn written(headers: &HeaderMap, body: &[u8], name: &str) -> Result<Written, 
     }
 }
 
+/// Reads a secret from its JSON form, as a GET shows it and a PUT takes it.
+pub fn parse(text: &str, name: &str) -> Result<Written, BodyError> {
+    whole(text, name)
+}
+
+/// Reads the metadata in a PATCH's body: `{"Metadata":{…}}`.
+pub fn patch(headers: &HeaderMap, body: &[u8]) -> Result<Metadata, BodyError> {
+    if form::media(headers)? != Media::Json {
+        return Err(BodyError::Media);
+    }
+    let members = json::object(form::utf8(body)?)?;
+    if members.keys().any(|key| !key.eq_ignore_ascii_case("Metadata")) {
+        return Err(BodyError::Member);
+    }
+    let field = || BodyError::Missing { field: "Metadata".to_owned() };
+    metadata(json::find(&members, "Metadata").ok_or_else(field)?)
+}
+
+/// Reads the password in an unlock's body: none, bare text or `{"Password":"…"}`.
+pub fn password(headers: &HeaderMap, body: &[u8]) -> Result<Option<Text>, BodyError> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    match form::media(headers)? {
+        Media::None | Media::Text => form::utf8(body).map(|text| Some(Text::from(text))),
+        Media::Json => {
+            let members = json::object(form::utf8(body)?)?;
+            let field = || BodyError::Missing { field: "Password".to_owned() };
+            text(json::find(&members, "Password").ok_or_else(field)?).map(Some)
+        }
+        Media::Form => match form::form_field(form::utf8(body)?, "Password")? {
+            SecretValue::String(text) => Ok(Some(text)),
+            _ => Err(BodyError::Form),
+        },
+        Media::Octets | Media::Multipart | Media::Other => Err(BodyError::Media),
+    }
+}
+
+/// Reads metadata from its JSON form.
+pub fn parse_metadata(text: &str) -> Result<Metadata, BodyError> {
+    let raw: &RawValue = serde_json::from_str(text).map_err(|_| BodyError::Metadata)?;
+    metadata(raw)
+}
+
 /// What `curl -d` sends: a form with the field `Value`, or JSON under a form's media type.
 fn from_form(text: &str, name: &str) -> Result<Written, BodyError> {
     if text.trim_start().starts_with('{')

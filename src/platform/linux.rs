@@ -15,7 +15,7 @@ pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = ".local/share";
-pub(super) const CACHE_BELOW_HOME: &str = ".cache";
+pub(super) const CONFIG_BELOW_HOME: &str = ".config";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);
@@ -53,6 +53,10 @@ pub(super) fn runtime_folder() -> PathBuf {
     let from_session = super::variable("XDG_RUNTIME_DIR").filter(|folder| is_ours(folder));
     let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(|folder| is_writable(folder));
     from_session.or_else(shared_memory).unwrap_or_else(std::env::temp_dir)
+}
+
+pub(super) fn system_config_folder() -> PathBuf {
+    "/etc".into()
 }
 
 pub(super) fn home_from_database() -> Option<PathBuf> {

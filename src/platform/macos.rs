@@ -12,7 +12,7 @@ pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = "Library/Application Support";
-pub(super) const CACHE_BELOW_HOME: &str = "Library/Caches";
+pub(super) const CONFIG_BELOW_HOME: &str = "Library/Application Support";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);
@@ -83,6 +83,10 @@ fn usage(pid: u32) -> Option<libc::rusage_info_v2> {
 pub(super) fn runtime_folder() -> PathBuf {
     // The user's own, made by the system, below /var/folders.
     std::env::temp_dir()
+}
+
+pub(super) fn system_config_folder() -> PathBuf {
+    "/Library/Application Support".into()
 }
 
 pub(super) fn home_from_database() -> Option<PathBuf> {

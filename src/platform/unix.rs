@@ -17,7 +17,7 @@ pub use signals::Signals;
 
 pub(super) const HOME: &str = "HOME";
 pub(super) const DATA: &str = "XDG_DATA_HOME";
-pub(super) const CACHE: &str = "XDG_CACHE_HOME";
+pub(super) const CONFIG: &str = "XDG_CONFIG_HOME";
 
 pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
@@ -109,6 +109,21 @@ pub(super) fn kill_self() -> ! {
 
 pub(super) fn user_tag() -> String {
     getuid().as_raw().to_string()
+}
+
+/// The longest path that a socket's address holds, in bytes, with the NUL after it.
+const LONGEST_SOCKET: usize = 104;
+
+pub(super) fn own_socket() -> Option<PathBuf> {
+    let folder = super::runtime_folder();
+    let of_session = super::variable("XDG_RUNTIME_DIR").is_some_and(|session| session == folder);
+    let name = match of_session {
+        true => "server.sock".to_owned(),
+        // The place is one for all of the user's homes; each has a server of its own.
+        false => format!("server-{:08x}.sock", super::fingerprint(&crate::local::default_folder()?)),
+    };
+    let path = folder.join(format!("secretbridge-{}", user_tag())).join(name);
+    (path.as_os_str().len() < LONGEST_SOCKET).then_some(path)
 }
 
 pub(super) fn machine_name() -> Option<String> {

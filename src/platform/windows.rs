@@ -26,9 +26,9 @@ pub(super) use group::Group;
 
 pub(super) const HOME: &str = "USERPROFILE";
 pub(super) const DATA: &str = "LOCALAPPDATA";
-pub(super) const CACHE: &str = DATA;
 pub(super) const DATA_BELOW_HOME: &str = r"AppData\Local";
-pub(super) const CACHE_BELOW_HOME: &str = DATA_BELOW_HOME;
+pub(super) const CONFIG: &str = "APPDATA";
+pub(super) const CONFIG_BELOW_HOME: &str = r"AppData\Roaming";
 
 pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
     let inherited = match kind {
@@ -109,8 +109,17 @@ pub(super) fn user_tag() -> String {
     sid::Sid::of_user().and_then(|sid| sid.text()).unwrap_or_else(|_| "user".to_owned())
 }
 
+pub(super) fn own_socket() -> Option<PathBuf> {
+    let home = super::fingerprint(&crate::local::default_folder()?);
+    Some(format!(r"\\.\pipe\secretbridge-{}-{home:08x}", user_tag()).into())
+}
+
 pub(super) fn machine_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
+}
+
+pub(super) fn system_config_folder() -> PathBuf {
+    super::variable("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into())
 }
 
 pub(super) fn home_from_database() -> Option<PathBuf> {

@@ -261,6 +261,18 @@ impl Act {
                 self.begin()?;
                 session.restore(key, &change).await.map(|_| Outcome::Done)
             }
+            Verb::SetInfo { key, metadata } => {
+                let before = session.before_write(key).await?;
+                let value = match before.reply() {
+                    Some(now) => now.value.clone(),
+                    None => session.get(key, true).await?.value,
+                };
+                let change = change
+                    .insert(Change::new(&before, Some((Arc::new(value.clone()), Some(metadata.clone())))));
+                self.begin()?;
+                let set = session.set(key, &value, Some(metadata), &before).await;
+                self.mend(&mut session, key, change, set).await
+            }
             Verb::Remove { key } => {
                 let before = session.before_write(key).await?;
                 if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {

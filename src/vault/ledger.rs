@@ -70,7 +70,7 @@ impl Ledger {
         let number = lines.noted;
         let written = lines.stores.entry(entry.store.id.clone()).or_default();
         match verb {
-            Verb::Set { key, .. } => {
+            Verb::Set { key, .. } | Verb::SetInfo { key, .. } => {
                 let value = after.filter(|_| entry.plan.repair);
                 let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
                 written.insert(fold(key), line);

@@ -1,5 +1,7 @@
 //! What a vault cannot hold, refused before it is called. `docs/types.md` is the list, with its sources.
 
+use std::time::Duration;
+
 use super::{Entry, Verb};
 use crate::error::BridgeError;
 use crate::plan::{Extension, VaultKind};
@@ -18,6 +20,9 @@ const MAX_AZURE_VALUE: usize = 25_000;
 /// Longest SecureString, in UTF-16 code units.
 const MAX_SECURE_STRING: usize = 65_536;
 
+/// How long who meets a vault that was locked by request should wait.
+const BY_REQUEST: Duration = Duration::from_secs(60);
+
 /// Why something is refused.
 type Reason = String;
 
@@ -25,6 +30,13 @@ type Reason = String;
 pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
     if verb.writes() && entry.plan.read_only {
         return Err(BridgeError::ReadOnly { vault: entry.plan.name.clone() });
+    }
+    if entry.is_closed() {
+        return Err(BridgeError::Locked {
+            vault: entry.plan.name.clone(),
+            reason: "it was locked by request, until it is unlocked by request".to_owned(),
+            retry_after: BY_REQUEST,
+        });
     }
     let opaque = matches!(verb, Verb::Set { value, .. } if value.is_opaque());
     let refusal = match (verb.key(), entry.plan.extension()) {
@@ -53,18 +65,22 @@ fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason>
     } else {
         None
     };
-    let Verb::Set { value, metadata, .. } = verb else { return name };
+    let (value, metadata) = match verb {
+        Verb::Set { value, metadata, .. } => (Some(value), metadata.as_ref()),
+        Verb::SetInfo { metadata, .. } => (None, Some(metadata)),
+        _ => return name,
+    };
     let beyond = || {
         if extension.is_secret_store() {
-            store_value(value).or_else(|| store_metadata(metadata.as_ref()?))
+            value.and_then(|value| store_value(value)).or_else(|| store_metadata(metadata?))
         } else if extension.is_az_key_vault() {
-            azure_value(value).or_else(|| azure_metadata(metadata.as_ref()?))
+            value.and_then(|value| azure_value(value)).or_else(|| azure_metadata(metadata?))
         } else {
             None
         }
     };
-    let twins = || clashing(metadata.as_ref()?.keys(), "metadata");
-    name.or_else(|| in_powershell(value)).or_else(twins).or_else(beyond)
+    let twins = || clashing(metadata?.keys(), "metadata");
+    name.or_else(|| value.and_then(|value| in_powershell(value))).or_else(twins).or_else(beyond)
 }
 
 /// What PowerShell itself cannot carry, whatever the vault.

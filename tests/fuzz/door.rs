@@ -19,7 +19,7 @@ use secretbridge::http::{
 };
 use secretbridge::plan::{Action, Limits, Plan, Template, Vault, VaultKind};
 use secretbridge::protocol::{Metadata, SecretInfo};
-use secretbridge::secret::SecretValue;
+use secretbridge::secret::{SecretValue, Text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep, timeout};
@@ -145,6 +145,38 @@ impl Secrets for Shelf {
         self.all().insert(key.to_owned(), value);
         Ok(())
     }
+
+    async fn set_member(
+        &self,
+        vault: &str,
+        key: &str,
+        _: String,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        self.set(vault, key, value, metadata, deadline).await
+    }
+
+    async fn set_metadata(
+        &self,
+        vault: &str,
+        key: &str,
+        _: Metadata,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        self.get(vault, key, Reading::Kept, deadline).await.map(drop)
+    }
+
+    async fn unlock(&self, _: &str, _: Option<Text>, _: Instant) -> Result<(), BridgeError> {
+        Ok(())
+    }
+
+    fn lock(&self, _: &str) -> Result<(), BridgeError> {
+        Ok(())
+    }
+
+    fn clear_cache(&self) {}
 
     async fn remove(&self, vault: &str, key: &str, _: Instant) -> Result<(), BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };

@@ -238,7 +238,7 @@ fn a_token_file_that_others_can_read_is_refused() {
     let builder = alone();
     let file = builder.file("token", "abcdefghijklmnopqrstuvwxyz0123456789abcdefg\n");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let error = fails(builder.arg("--token-file").arg(&file), 1);
+    let error = fails(builder.arg("--token-file").arg(&file), 64);
     assert!(error.contains("token") && !error.contains("abcdefgh"), "{error}");
 }
 

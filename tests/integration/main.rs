@@ -4,6 +4,7 @@
 
 mod audit;
 mod canary;
+mod cli;
 mod disks;
 mod docs;
 mod fake;

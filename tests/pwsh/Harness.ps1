@@ -29,10 +29,8 @@ function Assert-True([bool] $Condition, [string] $What) {
 function Assert-Fault([string] $Id, [scriptblock] $Body) {
     try { $null = & $Body }
     catch {
-        # What a compiled method throws, PowerShell wraps.
-        $record = [SecretBridge.Faults]::Thrown($_)
-        Assert-Equal $Id ($record.FullyQualifiedErrorId.Split(',')[0]) 'error id'
-        return $record
+        Assert-Equal $Id ($_.FullyQualifiedErrorId.Split(',')[0]) 'error id'
+        return $_
     }
     throw "nothing was thrown, expected $Id"
 }

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
+mod admin;
+
+use super::vaults::TEXT;
 use super::*;
 use crate::access::{Access, Token};
 use crate::http::testing::{Memory, head, request};
@@ -70,6 +73,12 @@ fn memory() -> Memory {
 
 fn behind<S: Secrets>(access: Access, secrets: S) -> Gate {
     Gate::new(Arc::new(access), Arc::new(Native::new(secrets, Some("hidden".to_owned())).unwrap()))
+}
+
+/// One that has no default vault.
+fn without_default(memory: &Memory) -> Gate {
+    let access = Access::token(Token::from_text(TOKEN).unwrap());
+    Gate::new(Arc::new(access), Arc::new(Native::new(memory.clone(), None).unwrap()))
 }
 
 fn service(memory: &Memory) -> Gate {
@@ -242,7 +251,7 @@ async fn health_and_readiness_need_no_token_and_tell_a_stranger_little() {
 
 #[tokio::test]
 async fn only_exposed_vaults_are_listed_and_found() {
-    let native = service(&memory());
+    let native = without_default(&memory());
     let listed = json_of(&call(&native, "GET", "/vaults", "").await);
     let shown = json!([{ "Name": "Open", "ReadOnly": false }, { "Name": "fixed", "ReadOnly": true }]);
     assert_eq!(listed, json!({ "Vaults": shown }));

@@ -1,0 +1,54 @@
+//! The verbs of the command line, one small file each.
+//!
+//! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
+//! output, all else to standard error.
+
+use super::{admin, get, list, rm, set, status};
+use crate::cli::{CacheVerb, Command, Connect, Global};
+use crate::exit::Exit;
+use crate::reach::{Failure, Reach, Wanted};
+
+/// How a command ends.
+pub(super) type Outcome = Result<Exit, Failure>;
+
+/// Runs a command that serves nothing.
+pub fn run(command: &Command, global: &Global) -> Outcome {
+    let work = async {
+        match command {
+            Command::Get(arguments) => get::get(arguments, global).await,
+            Command::Set(arguments) => set::set(arguments, global).await,
+            Command::List(arguments) => list::list(arguments, global).await,
+            Command::Info(arguments) => list::info(arguments, global).await,
+            Command::Rm(arguments) => rm::rm(arguments, global).await,
+            Command::Vaults(arguments) => list::vaults(arguments, global).await,
+            Command::Unlock(arguments) => admin::unlock(arguments).await,
+            Command::Lock(arguments) => admin::lock(arguments).await,
+            Command::Status(arguments) => status::status(arguments).await,
+            Command::Cache(arguments) => match &arguments.verb {
+                CacheVerb::Clear { connect } => admin::clear_cache(connect).await,
+            },
+            Command::Serve(_) | Command::Check(_) | Command::Run(_) | Command::Audit(_) => {
+                Err(Failure::failed("this command is run elsewhere"))
+            }
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("the runtime did not start: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // Nothing that still blocks (a disk, a name server) may hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    outcome
+}
+
+/// Does something where the secrets are, and closes what was opened for it.
+pub(super) async fn with_reach<T>(
+    connect: &Connect,
+    global: &Global,
+    wanted: Wanted,
+    work: impl AsyncFnOnce(&Reach) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let reach = Reach::find(connect, global, &wanted).await?;
+    let done = work(&reach).await;
+    reach.close().await;
+    done
+}

@@ -1,0 +1,228 @@
+//! Where the command line reaches secrets: a running server or, where none runs, the vaults themselves.
+//!
+//! Both answer in the same terms, so that a command does not know which of them it talks to.
+//!
+//! ```text
+//! command ─► Reach ─┬─► server: client ─► a running server's routes
+//!                   └─► own: a bridge of our own ─► the vaults of the plan
+//! ```
+
+use crate::cli::{Connect, Global};
+use crate::client::Address;
+use crate::config;
+use crate::plan::Bind;
+use crate::platform;
+use crate::protocol::{Metadata, SecretInfo};
+use crate::secret::{SecretValue, Text};
+pub use error::Failure;
+pub use name::{Name, Place, encode};
+use own::Own;
+pub use own::plan;
+use server::Server;
+
+mod error;
+mod name;
+mod own;
+mod server;
+
+/// A way to secrets.
+pub enum Reach {
+    /// Over a running server's routes.
+    Server(Server),
+    /// With a bridge of our own.
+    Own(Box<Own>),
+}
+
+/// What a command is going to ask for: without a server, no more is opened than that.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These secrets.
+    Names(Vec<Name>),
+    /// One vault.
+    Vault(String),
+    /// Every vault of the plan.
+    Everything,
+    /// No vault, but what there is.
+    Nothing,
+}
+
+/// A secret that was read.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// Its own name.
+    pub name: String,
+    /// Its value.
+    pub value: SecretValue,
+}
+
+/// A vault, as `vaults` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VaultLine {
+    /// Its friendly name.
+    pub name: String,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// How it is, where that is known: `ok`, `locked_out`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+impl Reach {
+    /// Finds a server, or opens what is wanted.
+    pub async fn find(connect: &Connect, global: &Global, wanted: &Wanted) -> Result<Reach, Failure> {
+        match Reach::server(connect).await? {
+            Some(server) => Ok(Reach::Server(server)),
+            None => Ok(Reach::Own(Box::new(Own::open(connect, global, wanted).await?))),
+        }
+    }
+
+    /// Finds a server, and says where none was found.
+    pub async fn needs_server(connect: &Connect) -> Result<Server, Failure> {
+        if connect.direct {
+            return Err(Failure::usage("this needs a running server, and --direct asks none"));
+        }
+        Reach::server(connect).await?.ok_or_else(|| {
+            let looked = sockets(connect).unwrap_or_default();
+            let looked: Vec<_> = looked.iter().map(ToString::to_string).collect();
+            let place = if looked.is_empty() {
+                "there is no socket to look for".to_owned()
+            } else {
+                format!("nobody listens on {}", looked.join(", "))
+            };
+            Failure::new(crate::exit::Exit::Unreachable, format!("no server of yours runs: {place}"))
+                .hint("start one with `secretbridge serve`, or name it with --url or SECRETBRIDGE_ADDR")
+        })
+    }
+
+    async fn server(connect: &Connect) -> Result<Option<Server>, Failure> {
+        if connect.direct {
+            return Ok(None);
+        }
+        if let Some(url) = connect.url() {
+            let address: Address = url
+                .parse()
+                .map_err(|error: crate::client::AddressError| Failure::usage(error.to_string()))?;
+            return Server::new(address, connect).map(Some);
+        }
+        for address in sockets(connect)? {
+            let server = Server::new(address, connect)?;
+            if server.is_reachable().await {
+                return Ok(Some(server));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a secret, and of it the members that its name names.
+    pub async fn get(&self, name: &Name) -> Result<Secret, Failure> {
+        let mut secret = match self {
+            Reach::Server(server) => server.get(name).await?,
+            Reach::Own(own) => own.get(name).await?,
+        };
+        for member in &name.members {
+            secret.value = member_of(&secret.value, member).ok_or_else(|| no_member(name, member))?;
+        }
+        Ok(secret)
+    }
+
+    /// Writes a secret, or the member that its name names.
+    pub async fn set(
+        &self,
+        name: &Name,
+        value: SecretValue,
+        metadata: Option<Metadata>,
+    ) -> Result<(), Failure> {
+        if name.members.len() > 1 {
+            return Err(Failure::usage(format!(
+                "{name}: only a member of the outermost table can be written"
+            )));
+        }
+        match self {
+            Reach::Server(server) => server.set(name, value, metadata).await,
+            Reach::Own(own) => own.set(name, value, metadata).await,
+        }
+    }
+
+    /// Writes metadata and leaves the value as it is.
+    pub async fn set_metadata(&self, name: &Name, metadata: Metadata) -> Result<(), Failure> {
+        match self {
+            Reach::Server(server) => server.set_metadata(name, metadata).await,
+            Reach::Own(own) => own.set_metadata(name, metadata).await,
+        }
+    }
+
+    /// Removes a secret.
+    pub async fn remove(&self, name: &Name) -> Result<(), Failure> {
+        match self {
+            Reach::Server(server) => server.remove(name).await,
+            Reach::Own(own) => own.remove(name).await,
+        }
+    }
+
+    /// Names, types and metadata of a vault's secrets.
+    pub async fn list(&self, vault: &str) -> Result<Vec<SecretInfo>, Failure> {
+        match self {
+            Reach::Server(server) => server.list(vault).await,
+            Reach::Own(own) => own.list(vault).await,
+        }
+    }
+
+    /// What a secret's name leads to: its vault and its key there.
+    pub async fn resolve(&self, name: &Name) -> Result<(String, String), Failure> {
+        match (&name.place, self) {
+            (Place::Key { vault, key }, _) => Ok((vault.clone(), key.clone())),
+            (Place::Bare(bare), Reach::Server(server)) => server.resolve(bare).await,
+            (Place::Bare(bare), Reach::Own(own)) => own.resolve(bare),
+        }
+    }
+
+    /// The vaults.
+    pub async fn vaults(&self) -> Result<Vec<VaultLine>, Failure> {
+        match self {
+            Reach::Server(server) => server.vaults().await,
+            Reach::Own(own) => Ok(own.vaults()),
+        }
+    }
+
+    /// Ends what was opened, in good order.
+    pub async fn close(self) {
+        if let Reach::Own(own) = self {
+            own.close().await;
+        }
+    }
+}
+
+/// The sockets on which a server of this user may listen. Those of a configuration that was named come
+/// alone, because the server of another one has other vaults.
+fn sockets(connect: &Connect) -> Result<Vec<Address>, Failure> {
+    let own = || platform::own_socket();
+    let Some(config) = connect.config() else {
+        return Ok(own().into_iter().map(Address::Unix).collect());
+    };
+    let plan = config::load(config)?;
+    let sockets = plan.listeners.into_iter().filter_map(|listener| match listener.bind {
+        Bind::Unix(path) => Some(Address::Unix(path)),
+        Bind::Tcp(_) => None,
+    });
+    Ok(sockets.collect())
+}
+
+/// A member of a table, or a part of a credential.
+fn member_of(value: &SecretValue, member: &str) -> Option<SecretValue> {
+    match value {
+        SecretValue::Credential(credential) if member.eq_ignore_ascii_case("UserName") => {
+            Some(SecretValue::String(Text::new(credential.user.clone())))
+        }
+        SecretValue::Credential(credential) if member.eq_ignore_ascii_case("Password") => {
+            Some(SecretValue::SecureString(credential.password.clone()))
+        }
+        _ => value.member(member).cloned(),
+    }
+}
+
+fn no_member(name: &Name, member: &str) -> Failure {
+    let whole = Name { members: Vec::new(), ..name.clone() };
+    Failure::new(crate::exit::Exit::NotFound, format!("the secret {whole} has no member '{member}'"))
+        .hint("a table has the members it was written with; a credential has UserName and Password")
+}
