@@ -15,7 +15,7 @@ use crate::mount::{Mounts, project};
 use crate::plan::{Plan, Projection};
 use crate::pool::{Pool, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
-use crate::pwsh::{self, Folder};
+use crate::pwsh::{self, Folder, compiled};
 use crate::secret::SecretValue;
 use crate::store::{Authentication, Discipline};
 use crate::vault::condition;
@@ -134,6 +134,7 @@ impl Bridge {
             module_path: plan.pwsh.module_path.clone(),
             ..Environment::default()
         };
+        compiled::provide(&program, &folder, &environment).await?;
         let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
         Bridge::assemble(
             plan,

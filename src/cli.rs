@@ -63,6 +63,19 @@ EXAMPLES:
       The same as JSON, for an editor or a pipeline.
 ";
 
+const PREPARE_AFTER: &str = "\
+A part of each worker is C#, compiled by your own pwsh. The first start does it by itself, in
+about a second, and keeps it for the next ones in your cache folder: $XDG_CACHE_HOME/secretbridge
+or ~/.cache/secretbridge (Windows: %LOCALAPPDATA%\\secretbridge). After an update of pwsh or of
+this program it is compiled once more.
+
+EXAMPLES:
+  secretbridge prepare
+      Compiles it now, if that has not been done yet, and tells where it is.
+  XDG_CACHE_HOME=/var/cache/app secretbridge prepare
+      The same in the image of a service, as the user that it will run as.
+";
+
 const RUN_AFTER: &str = "\
 EXAMPLES:
   secretbridge run server.ps1 -VaultName Real -SubscriptionId 0000
@@ -125,6 +138,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a configuration file and tell every mistake in it.
     Check(CheckArgs),
+    /// Compile the worker ahead of the first start.
+    Prepare(PrepareArgs),
     /// Serve a PowerShell script written for Pode's Secrets feature.
     Run(RunArgs),
     /// Look after the audit trail.
@@ -244,6 +259,15 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
+/// Arguments of `prepare`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_long_help = concat_prepare())]
+pub struct PrepareArgs {
+    /// Print the outcome as a JSON document to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = concat_run())]
@@ -330,6 +354,10 @@ fn concat_serve() -> String {
 
 fn concat_check() -> String {
     format!("{CHECK_AFTER}\n{EXIT_CODES}")
+}
+
+fn concat_prepare() -> String {
+    format!("{PREPARE_AFTER}\n{EXIT_CODES}")
 }
 
 fn concat_run() -> String {

@@ -5,6 +5,7 @@ pub mod check;
 mod get;
 mod list;
 mod output;
+pub mod prepare;
 mod rm;
 pub mod run;
 pub mod serve;
@@ -25,6 +26,7 @@ use crate::exit::Exit;
 use crate::http::BindError;
 use crate::http::route::RouteError;
 use crate::private_file::PrivateFileError;
+use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
 use crate::worker::LaunchError;
 use verbs::{Outcome, with_reach};
@@ -97,7 +99,7 @@ impl CommandError {
 fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Password { .. } | StartError::NoSuchVault { .. } => Exit::Usage,
-        StartError::Pwsh(_) => Exit::NoPwsh,
+        StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,
     }

@@ -243,6 +243,14 @@ pub fn system_config_folder() -> PathBuf {
     system::system_config_folder()
 }
 
+/// Where programs of this user keep what they can make again, always an absolute path: `$XDG_CACHE_HOME` or
+/// `~/.cache`, on macOS `~/Library/Caches`, on Windows `%LOCALAPPDATA%`.
+pub fn cache_folder() -> Option<PathBuf> {
+    let named = variable(system::CACHE).filter(|path| path.is_absolute());
+    let home = home().filter(|path| path.is_absolute());
+    named.or_else(|| home.map(|home| home.join(system::CACHE_BELOW_HOME)))
+}
+
 /// Where SecretManagement keeps the user's vault registry.
 pub fn vault_registry() -> PathBuf {
     system::secret_management().join("secretvaultregistry").join("vaultinfo")

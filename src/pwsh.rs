@@ -8,15 +8,34 @@ use thiserror::Error;
 
 use crate::platform::{self, Owner};
 
+mod cache;
+pub mod compiled;
+
 /// The worker's files, embedded.
 const FILES: &[(&str, &str)] = &[
     ("worker.ps1", include_str!("pwsh/worker.ps1")),
     ("SecretBridge.Worker.psm1", include_str!("pwsh/SecretBridge.Worker.psm1")),
-    ("wire.ps1", include_str!("pwsh/wire.ps1")),
-    ("values.ps1", include_str!("pwsh/values.ps1")),
-    ("faults.ps1", include_str!("pwsh/faults.ps1")),
     ("vaults.ps1", include_str!("pwsh/vaults.ps1")),
     ("store.ps1", include_str!("pwsh/store.ps1")),
+    ("compile.ps1", include_str!("pwsh/compile.ps1")),
+    ("BridgeException.cs", include_str!("pwsh/BridgeException.cs")),
+    ("Channel.cs", include_str!("pwsh/Channel.cs")),
+    ("Descriptors.cs", include_str!("pwsh/Descriptors.cs")),
+    ("Faults.cs", include_str!("pwsh/Faults.cs")),
+    ("Fields.cs", include_str!("pwsh/Fields.cs")),
+    ("HostExit.cs", include_str!("pwsh/HostExit.cs")),
+    ("Log.cs", include_str!("pwsh/Log.cs")),
+    ("Metadata.cs", include_str!("pwsh/Metadata.cs")),
+    ("Own.cs", include_str!("pwsh/Own.cs")),
+    ("Parameters.cs", include_str!("pwsh/Parameters.cs")),
+    ("PlainJson.cs", include_str!("pwsh/PlainJson.cs")),
+    ("Portable.cs", include_str!("pwsh/Portable.cs")),
+    ("Redaction.cs", include_str!("pwsh/Redaction.cs")),
+    ("ScriptFaults.cs", include_str!("pwsh/ScriptFaults.cs")),
+    ("SecureText.cs", include_str!("pwsh/SecureText.cs")),
+    ("Values.cs", include_str!("pwsh/Values.cs")),
+    ("Wire.cs", include_str!("pwsh/Wire.cs")),
+    ("Worker.cs", include_str!("pwsh/Worker.cs")),
     ("Pode/Body.ps1", include_str!("pwsh/Pode/Body.ps1")),
     ("Pode/Cookies.ps1", include_str!("pwsh/Pode/Cookies.ps1")),
     ("Pode/Core.ps1", include_str!("pwsh/Pode/Core.ps1")),
@@ -114,6 +133,16 @@ impl Folder {
     /// The script that a worker runs.
     pub fn worker_script(&self) -> PathBuf {
         self.path.join(FILES[0].0)
+    }
+
+    /// The script that has pwsh compile the sources.
+    pub fn compile_script(&self) -> PathBuf {
+        self.path.join("compile.ps1")
+    }
+
+    /// The compiled part of the worker.
+    pub fn assembly(&self) -> PathBuf {
+        self.path.join("SecretBridge.dll")
     }
 
     /// The module that declares and runs Pode's commands.
@@ -222,8 +251,9 @@ mod tests {
     fn every_file_beside_the_worker_script_is_embedded() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pwsh");
         for (part, place) in [("", ""), ("Pode", "Pode/")] {
-            let files =
-                fs::read_dir(root.join(part)).unwrap().flatten().filter(|entry| entry.path().is_file());
+            let files = fs::read_dir(root.join(part)).unwrap().flatten().filter(|entry| {
+                entry.path().is_file() && entry.path().extension().is_some_and(|kind| kind != "rs")
+            });
             for file in files {
                 let name = format!("{place}{}", file.file_name().to_string_lossy());
                 assert!(FILES.iter().any(|(embedded, _)| name == *embedded), "{name}");

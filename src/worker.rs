@@ -403,7 +403,7 @@ async fn in_time<T>(until: Instant, step: impl Future<Output = Result<T, Broken>
 }
 
 /// 7.4 or later. A preview (`7.4.0-preview.1`) counts.
-fn is_recent(version: &str) -> bool {
+pub(crate) fn is_recent(version: &str) -> bool {
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     (major, minor) >= (7, 4)

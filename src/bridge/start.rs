@@ -10,6 +10,7 @@ use crate::local::{LocalError, LocalVault};
 use crate::plan::{Expose, Plan, SecretSource, Vault, VaultKind};
 use crate::pool::{Pool, Progress};
 use crate::pwsh::PwshError;
+use crate::pwsh::compiled::CompileError;
 use crate::registry;
 use crate::secret::{Text, fold};
 use crate::worker::LaunchError;
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The private folder could not be made.
     #[error("the private folder for worker files: {0}")]
     Folder(std::io::Error),
+    /// The workers' compiled part could not be had.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// The workers did not come up.
     #[error("the workers did not come up: {0}")]
     Workers(#[from] LaunchError),

@@ -27,9 +27,11 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Cache(arguments) => match &arguments.verb {
                 CacheVerb::Clear { connect } => admin::clear_cache(connect).await,
             },
-            Command::Serve(_) | Command::Check(_) | Command::Run(_) | Command::Audit(_) => {
-                Err(Failure::failed("this command is run elsewhere"))
-            }
+            Command::Serve(_)
+            | Command::Check(_)
+            | Command::Run(_)
+            | Command::Prepare(_)
+            | Command::Audit(_) => Err(Failure::failed("this command is run elsewhere")),
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -16,6 +16,7 @@ pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = ".local/share";
 pub(super) const CONFIG_BELOW_HOME: &str = ".config";
+pub(super) const CACHE_BELOW_HOME: &str = ".cache";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);

@@ -13,6 +13,7 @@ pub(super) use super::unix::*;
 
 pub(super) const DATA_BELOW_HOME: &str = "Library/Application Support";
 pub(super) const CONFIG_BELOW_HOME: &str = "Library/Application Support";
+pub(super) const CACHE_BELOW_HOME: &str = "Library/Caches";
 
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     command.process_group(0);

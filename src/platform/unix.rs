@@ -18,6 +18,7 @@ pub use signals::Signals;
 pub(super) const HOME: &str = "HOME";
 pub(super) const DATA: &str = "XDG_DATA_HOME";
 pub(super) const CONFIG: &str = "XDG_CONFIG_HOME";
+pub(super) const CACHE: &str = "XDG_CACHE_HOME";
 
 pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)

@@ -26,9 +26,11 @@ pub(super) use group::Group;
 
 pub(super) const HOME: &str = "USERPROFILE";
 pub(super) const DATA: &str = "LOCALAPPDATA";
+pub(super) const CACHE: &str = DATA;
 pub(super) const DATA_BELOW_HOME: &str = r"AppData\Local";
 pub(super) const CONFIG: &str = "APPDATA";
 pub(super) const CONFIG_BELOW_HOME: &str = r"AppData\Roaming";
+pub(super) const CACHE_BELOW_HOME: &str = DATA_BELOW_HOME;
 
 pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
     let inherited = match kind {

@@ -44,7 +44,7 @@ function ConvertTo-BridgeStoreReply($Configuration, [bool] $Written) {
 # not be: that is no fault.
 function Unlock-BridgeStoreVault([string] $Vault, $Password, $Secrets) {
     $failure = if ($null -eq $Password) {
-        New-BridgeError 'NoRememberedPassword' "no password for the vault '$Vault' was given"
+        [SecretBridge.BridgeException]::Record('NoRememberedPassword', "no password for the vault '$Vault' was given")
     }
     else {
         try { Unlock-BridgeVault $Vault $Password $Secrets } catch { $_ }
@@ -59,9 +59,9 @@ function Unlock-BridgeStoreVault([string] $Vault, $Password, $Secrets) {
 # Brings the configuration to what the plan names, and writes only what differs: every write drops the
 # unlock in every process.
 function Invoke-BridgeConfigure($Fields, $Secrets) {
-    $wanted = ConvertFrom-BridgeStoreParameter (Assert-BridgeKind $Fields['parameters'] ([System.Collections.IDictionary]))
+    $wanted = ConvertFrom-BridgeStoreParameter ([SecretBridge.Fields]::Object($Fields, 'parameters'))
     $password = Get-BridgePassword $Fields $Secrets
-    if ($null -ne $password -and $password.Length -eq 0) { throw (New-BridgeError 'BadCall' 'the password of a SecretStore cannot be empty') }
+    if ($null -ne $password -and $password.Length -eq 0) { throw ([SecretBridge.BridgeException]::Record('BadCall', 'the password of a SecretStore cannot be empty')) }
     if (-not (Test-BridgeStore) -and $wanted['Authentication'] -eq 'None') {
         return New-BridgeOpenStore $wanted $password $Secrets
     }
@@ -86,17 +86,17 @@ function ConvertFrom-BridgeStoreParameter([System.Collections.IDictionary] $Para
     $wanted = @{}
     foreach ($entry in $Parameters.GetEnumerator()) {
         $name = $entry.Key
-        if (-not $allowed.ContainsKey($name)) { throw (New-BridgeError 'BadCall' "SecretStore has no parameter '$name'") }
+        if (-not $allowed.ContainsKey($name)) { throw ([SecretBridge.BridgeException]::Record('BadCall', "SecretStore has no parameter '$name'")) }
         $words = $allowed[$name]
         $value = $entry.Value
         if ($null -eq $words) {
             $number = 0
-            if (-not [int]::TryParse([string]$value, [ref] $number)) { throw (New-BridgeError 'BadCall' "the parameter '$name' is a whole number") }
+            if (-not [int]::TryParse([string]$value, [ref] $number)) { throw ([SecretBridge.BridgeException]::Record('BadCall', "the parameter '$name' is a whole number")) }
             $wanted[$name] = $number
             continue
         }
         if ($value -is [int] -and $value -in 0, 1) { $value = $words[$value] }
-        if ($value -notin $words) { throw (New-BridgeError 'BadCall' "the parameter '$name' is one of $($words -join ', ')") }
+        if ($value -notin $words) { throw ([SecretBridge.BridgeException]::Record('BadCall', "the parameter '$name' is one of $($words -join ', ')")) }
         $wanted[$name] = $value
     }
     $wanted
@@ -106,7 +106,7 @@ function ConvertFrom-BridgeStoreParameter([System.Collections.IDictionary] $Para
 # makes a store with it and takes it off again); the plan need not have one.
 function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
     if ($null -eq $Password) {
-        $Password = ConvertTo-BridgeSecureString ([Convert]::ToBase64String([System.Security.Cryptography.RandomNumberGenerator]::GetBytes(32)))
+        $Password = [SecretBridge.SecureText]::Make([Convert]::ToBase64String([System.Security.Cryptography.RandomNumberGenerator]::GetBytes(32)))
     }
     $call = @{ Interaction = 'None' }
     foreach ($name in $Wanted.Keys) { $call[$name] = $Wanted[$name] }
@@ -124,7 +124,7 @@ function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
 
 # Opens the store and gives its configuration; a missing one is created with the password, by the unlock.
 function Open-BridgeStore($Password, $Secrets) {
-    $failure = New-BridgeError 'NoRememberedPassword' 'the store needs a password, and none was given'
+    $failure = [SecretBridge.BridgeException]::Record('NoRememberedPassword', 'the store needs a password, and none was given')
     if ($null -ne $Password) {
         try {
             $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets
@@ -140,7 +140,7 @@ function Open-BridgeStore($Password, $Secrets) {
 
 function Set-BridgeStoreConfiguration($Present, [hashtable] $Differing, $Password, $Secrets) {
     if ($Differing.ContainsKey('Authentication') -and $null -eq $Password) {
-        throw (New-BridgeError 'NoRememberedPassword' 'a change of the authentication needs the store''s password')
+        throw ([SecretBridge.BridgeException]::Record('NoRememberedPassword', 'a change of the authentication needs the store''s password'))
     }
     # The cmdlet opens the store with it, should a file event have locked it meanwhile.
     Write-BridgeStoreConfiguration $Differing $Password $Secrets

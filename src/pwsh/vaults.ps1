@@ -16,18 +16,18 @@ $script:Warned = $false
 $script:Passwords = @{}
 
 function Invoke-BridgeHello($Fields, $Secrets) {
-    if ($Fields['protocol'] -ne $script:ProtocolVersion) {
-        throw (New-BridgeError 'ProtocolMismatch' "this worker speaks protocol $script:ProtocolVersion")
+    if ($Fields['protocol'] -ne [SecretBridge.Worker]::ProtocolVersion) {
+        throw ([SecretBridge.BridgeException]::Record('ProtocolMismatch', "this worker speaks protocol $([SecretBridge.Worker]::ProtocolVersion)"))
     }
-    $script:Registry = Get-BridgeText $Fields 'registry'
+    $script:Registry = [SecretBridge.Fields]::Text($Fields, 'registry')
     $version = $null
     # A broken module of that name elsewhere on the path is no reason to do without.
     if (Get-Module -Name $script:SecretManagement -ListAvailable -ErrorAction Ignore) { $version = Import-BridgeSecretManagement }
     [ordered]@{
-        protocol = $script:ProtocolVersion
+        protocol = [SecretBridge.Worker]::ProtocolVersion
         pwsh = $PSVersionTable.PSVersion.ToString()
         pid = $PID
-        guarded = $script:Guarded
+        guarded = [SecretBridge.Descriptors]::Guarded
         secret_management = $version
     }
 }
@@ -50,7 +50,7 @@ function Import-BridgeSecretManagement {
 
 function Get-BridgeCmdlet([string] $Name) {
     if ($null -eq $script:Cmdlets) {
-        throw (New-BridgeError 'SecretManagementMissing' "the module $script:SecretManagement is not installed (hint: Install-PSResource $script:SecretManagement, in pwsh)" 'NotInstalled')
+        throw ([SecretBridge.BridgeException]::Record('SecretManagementMissing', "the module $script:SecretManagement is not installed (hint: Install-PSResource $script:SecretManagement, in pwsh)", 'NotInstalled'))
     }
     $script:Cmdlets[$Name]
 }
@@ -64,14 +64,14 @@ function Invoke-BridgeCmdlet([System.Management.Automation.CommandInfo] $Command
         $output = & $Command @Parameters -ErrorAction SilentlyContinue -ErrorVariable errors -WarningAction SilentlyContinue -WarningVariable warnings -InformationAction SilentlyContinue -InformationVariable notes 6>$null
     }
     catch { $thrown = $_ }
-    if ($warnings) { foreach ($record in $warnings) { Write-BridgeRecord $record $Secrets } }
-    if ($notes) { foreach ($record in $notes) { Write-BridgeRecord $record $Secrets } }
+    if ($warnings) { foreach ($record in $warnings) { [SecretBridge.Log]::Record($record, $Secrets) } }
+    if ($notes) { foreach ($record in $notes) { [SecretBridge.Log]::Record($record, $Secrets) } }
     $script:Warned = [bool]$warnings
     if ($errors -or $null -ne $thrown) {
         $all = [System.Collections.Generic.List[object]]::new()
         if ($null -ne $thrown) { $all.Add($thrown) }
         if ($errors) { foreach ($record in $errors) { $all.Add($record) } }
-        $joined = Join-BridgeError $all
+        $joined = [SecretBridge.Faults]::Join($all)
         # Some modules tell what is wrong by a warning only.
         if ($warnings) { $joined.Exception.Data['SecretBridge.Warned'] = $true }
         throw $joined
@@ -81,19 +81,19 @@ function Invoke-BridgeCmdlet([System.Management.Automation.CommandInfo] $Command
 
 function Invoke-BridgeRegister($Fields, $Secrets) {
     $command = Get-BridgeCmdlet 'Register-SecretVault'
-    $vault = Get-BridgeText $Fields 'vault'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     if ([WildcardPattern]::ContainsWildcardCharacters($vault)) {
         # Unregister-SecretVault would take it for a pattern, and other vaults with it.
-        throw (New-BridgeError 'BadCall' "the vault name '$vault' has wildcard characters")
+        throw ([SecretBridge.BridgeException]::Record('BadCall', "the vault name '$vault' has wildcard characters"))
     }
-    $module = Import-BridgeExtension (Get-BridgeText $Fields 'module') $Secrets
+    $module = Import-BridgeExtension ([SecretBridge.Fields]::Text($Fields, 'module')) $Secrets
     $call = @{ Name = $vault; ModuleName = $module.Source; AllowClobber = $true; Confirm = $false }
-    $parameters = ConvertFrom-BridgeParameter $Fields['parameters'] $Secrets
+    $parameters = [SecretBridge.Parameters]::Untag($Fields['parameters'], $Secrets)
     # SecretStore's are its configuration, and go the way of `configure`.
     # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.
     if ($null -ne $parameters -and $parameters.get_Count() -and $module.Name -ne $script:SecretStore) {
         $call['VaultParameters'] = $parameters
-        foreach ($change in Find-BridgeChangedParameter $parameters '') { Write-BridgeLog 'warning' "VaultParameters of '$vault': $change" $Secrets }
+        foreach ($change in [SecretBridge.Parameters]::Changed($parameters, '')) { [SecretBridge.Log]::Write('warning', "VaultParameters of '$vault': $change", $Secrets) }
     }
     # Whether it worked or not: the file may hold VaultParameters of this vault or of another.
     try { $null = Invoke-BridgeCmdlet $command $call $Secrets }
@@ -116,7 +116,7 @@ function Import-BridgeExtension([string] $Source, $Secrets) {
             if ($nested.Name -eq "$($module.Name).Extension" -and $nested.ExportedCommands.ContainsKey('Set-SecretInfo')) { $found.SetInfo = $true }
         }
     }
-    catch { Write-BridgeLog 'warning' "the module '$Source' could not be imported: $($_.Exception.Message)" $Secrets }
+    catch { [SecretBridge.Log]::Write('warning', "the module '$Source' could not be imported: $($_.Exception.Message)", $Secrets) }
     $found
 }
 
@@ -134,7 +134,7 @@ function Protect-BridgeRegistry {
     $path = Get-BridgeRegistryPath
     if ($IsWindows -or -not [System.IO.File]::Exists($path)) { return }
     try { [System.IO.File]::SetUnixFileMode($path, [System.IO.UnixFileMode]'UserRead, UserWrite') }
-    catch { Write-BridgeLog 'warning' "the registry's mode could not be set: $($_.Exception.GetType().FullName)" $null }
+    catch { [SecretBridge.Log]::Write('warning', "the registry's mode could not be set: $($_.Exception.GetType().FullName)", $null) }
 }
 
 # Whether the extension's Set-Secret takes metadata, which only the registry's file tells.
@@ -142,18 +142,18 @@ function Test-BridgeMetadataSupport([string] $Vault) {
     $path = Get-BridgeRegistryPath
     try {
         $document = [System.Text.Json.JsonDocument]::Parse([System.IO.File]::ReadAllText($path))
-        try { $registry = ConvertFrom-BridgeJson $document.RootElement }
+        try { $registry = [SecretBridge.PlainJson]::Read($document.RootElement) }
         finally { $document.Dispose() }
         foreach ($entry in $registry['Vaults'].GetEnumerator()) {
             if ($entry.Key -eq $Vault) { return [bool]$entry.Value['SetSecretSupportsMetadata'] }
         }
     }
-    catch { Write-BridgeLog 'warning' "the registry could not be read: $($_.Exception.GetType().FullName)" $null }
+    catch { [SecretBridge.Log]::Write('warning', "the registry could not be read: $($_.Exception.GetType().FullName)", $null) }
     $false
 }
 
 function Invoke-BridgeUnregister($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Unregister-SecretVault') @{ Name = $vault; Confirm = $false } $Secrets
     $script:Passwords.Remove($vault)
     $script:Vaults.Remove($vault)
@@ -161,11 +161,11 @@ function Invoke-BridgeUnregister($Fields, $Secrets) {
 }
 
 function Invoke-BridgeUnlock($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     $given = Get-BridgePassword $Fields $Secrets
     $password = if ($null -ne $given) { $given } else { $script:Passwords[(Get-BridgePasswordName $vault)] }
     if ((Get-BridgeModuleName $vault) -eq $script:SecretStore) { return Unlock-BridgeStoreVault $vault $password $Secrets }
-    if ($null -eq $password) { throw (New-BridgeError 'NoRememberedPassword' "no password for the vault '$vault' was given") }
+    if ($null -eq $password) { throw ([SecretBridge.BridgeException]::Record('NoRememberedPassword', "no password for the vault '$vault' was given")) }
     Unlock-BridgeVault $vault $password $Secrets
     [ordered]@{ written = $false }
 }
@@ -185,10 +185,10 @@ function Get-BridgePasswordName([string] $Vault) {
 # The field `password` as a SecureString; nothing where it is missing.
 function Get-BridgePassword($Fields, $Secrets) {
     if ($null -eq $Fields['password']) { return }
-    $password = ConvertFrom-BridgeValue (Assert-BridgeKind $Fields['password'] ([System.Collections.IDictionary])) $Secrets
-    if ($password -is [string]) { return ConvertTo-BridgeSecureString $password }
+    $password = [SecretBridge.Values]::Untag([SecretBridge.Fields]::Object($Fields, 'password'), $Secrets)
+    if ($password -is [string]) { return [SecretBridge.SecureText]::Make($password) }
     if ($password -is [securestring]) { return $password }
-    throw (New-BridgeError 'BadCall' 'a password is a string or a SecureString')
+    throw ([SecretBridge.BridgeException]::Record('BadCall', 'a password is a string or a SecureString'))
 }
 
 # With `refresh`: unlocks with the remembered password, at which SecretStore reads its file again.
@@ -203,25 +203,25 @@ function Get-BridgeModuleName([string] $Vault) {
 }
 
 function Invoke-BridgeGet($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
-    $name = Get-BridgeText $Fields 'name'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
+    $name = [SecretBridge.Fields]::Text($Fields, 'name')
     Update-BridgeVault $Fields $vault $Secrets
     $value = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-Secret') @{ Name = $name; Vault = $vault; AsPlainText = $true } $Secrets
-    if ($null -eq $value) { throw (New-BridgeError 'GetSecretNotFound' "The secret $name was not found." 'ObjectNotFound') }
-    $tagged = ConvertTo-BridgeValue $value
+    if ($null -eq $value) { throw ([SecretBridge.BridgeException]::Record('GetSecretNotFound', "The secret $name was not found.", 'ObjectNotFound')) }
+    $tagged = [SecretBridge.Values]::Tag($value)
     if (-not $Fields['detail']) { return [ordered]@{ value = $tagged; metadata = @{} } }
     $metadata = @{}
     foreach ($info in Find-BridgeInfo $vault $name $Secrets) {
         if ($tagged['t'] -eq 'string' -and $info.Type -eq 'SecureString') { $tagged['t'] = 'securestring' }
-        $metadata = ConvertTo-BridgeMetadata $info.Metadata
+        $metadata = [SecretBridge.Metadata]::Tag($info.Metadata)
     }
     [ordered]@{ value = $tagged; metadata = $metadata }
 }
 
 function Invoke-BridgeSet($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
-    $name = Get-BridgeText $Fields 'name'
-    $value = ConvertFrom-BridgeValue (Assert-BridgeKind $Fields['value'] ([System.Collections.IDictionary])) $Secrets
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
+    $name = [SecretBridge.Fields]::Text($Fields, 'name')
+    $value = [SecretBridge.Values]::Untag([SecretBridge.Fields]::Object($Fields, 'value'), $Secrets)
     Update-BridgeVault $Fields $vault $Secrets
     $metadata = Get-BridgeNextMetadata $Fields $vault $name $Secrets
     $call = @{ Name = $name; Vault = $vault; Confirm = $false }
@@ -241,13 +241,13 @@ function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secre
         # SecretManagement would write the secret, fail on the metadata, and remove the secret again,
         # the one of before included.
         if (-not $supported) {
-            throw (New-BridgeError 'SetSecretMetadataCommandNotSupported' "the vault '$Vault' keeps no metadata" 'NotImplemented')
+            throw ([SecretBridge.BridgeException]::Record('SetSecretMetadataCommandNotSupported', "the vault '$Vault' keeps no metadata", 'NotImplemented'))
         }
-        return ConvertFrom-BridgeMetadata $own
+        return [SecretBridge.Metadata]::Untag($own)
     }
     if ($null -ne $own -or -not $Fields['keep_metadata'] -or -not $supported) { return }
     $found = try { Find-BridgeInfo $Vault $Name $Secrets }
-    catch { Write-BridgeLog 'warning' "the metadata of a secret in '$Vault' could not be read, so it is written without: $($_.Exception.GetType().FullName)" $Secrets }
+    catch { [SecretBridge.Log]::Write('warning', "the metadata of a secret in '$Vault' could not be read, so it is written without: $($_.Exception.GetType().FullName)", $Secrets) }
     foreach ($info in $found) {
         if ($null -eq $info.Metadata) { return }
         $present = @{}
@@ -257,24 +257,24 @@ function Get-BridgeNextMetadata($Fields, [string] $Vault, [string] $Name, $Secre
 }
 
 function Invoke-BridgeRemove($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
-    $name = Get-BridgeText $Fields 'name'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
+    $name = [SecretBridge.Fields]::Text($Fields, 'name')
     Update-BridgeVault $Fields $vault $Secrets
     $null = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Remove-Secret') @{ Name = $name; Vault = $vault; Confirm = $false } $Secrets
     [ordered]@{}
 }
 
 function Invoke-BridgeInfo($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     Update-BridgeVault $Fields $vault $Secrets
-    $found = if ($null -ne $Fields['name']) { Find-BridgeInfo $vault (Get-BridgeText $Fields 'name') $Secrets }
+    $found = if ($null -ne $Fields['name']) { Find-BridgeInfo $vault ([SecretBridge.Fields]::Text($Fields, 'name')) $Secrets }
     else { Get-BridgeInfoList $vault '*' $Secrets }
     $items = [object[]]@(
         foreach ($info in $found) {
             [ordered]@{
-                name = Assert-BridgeText $info.Name
+                name = [SecretBridge.Values]::Checked($info.Name)
                 type = $info.Type.ToString()
-                metadata = ConvertTo-BridgeMetadata $info.Metadata
+                metadata = [SecretBridge.Metadata]::Tag($info.Metadata)
             }
         }
     )
@@ -287,9 +287,9 @@ function Invoke-BridgeInfo($Fields, $Secrets) {
 
 # Whether the vault's own test finds it ready. An error of the test is a no.
 function Invoke-BridgeTest($Fields, $Secrets) {
-    $vault = Get-BridgeText $Fields 'vault'
+    $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     $ready = try { Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Test-SecretVault') @{ Name = $vault } $Secrets }
-    catch { Write-BridgeLog 'debug' "Test-SecretVault of '$vault' gave an error: $($_.Exception.GetType().FullName)" $Secrets }
+    catch { [SecretBridge.Log]::Write('debug', "Test-SecretVault of '$vault' gave an error: $($_.Exception.GetType().FullName)", $Secrets) }
     [ordered]@{ ready = $null -ne $ready -and @($ready)[-1] -eq $true }
 }
 

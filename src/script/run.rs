@@ -16,7 +16,7 @@ use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Op};
-use crate::pwsh::{self, Folder};
+use crate::pwsh::{self, Folder, compiled};
 use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
@@ -114,6 +114,7 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
     let environment = Environment { module_path: vec![folder.path().to_owned()], ..Environment::default() };
+    compiled::provide(&program, &folder, &environment).await.map_err(StartError::Compile)?;
     let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
     let options = RunOptions { script, ..options.clone() };
     declare_with(&options, Arc::new(launcher), Some(folder)).await

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,45 +77,46 @@ impl PwshLauncher {
         })?;
         Ok(PwshLauncher { program, folder, environment, spawner })
     }
+}
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["-NoLogo", "-NoProfile", "-NonInteractive", "-File"])
-            .arg(self.folder.worker_script())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .env("POWERSHELL_UPDATECHECK", "Off")
-            .env("POWERSHELL_TELEMETRY_OPTOUT", "1")
-            .env("DOTNET_CLI_TELEMETRY_OPTOUT", "1")
-            // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
-            // through them any program of the user could dump its memory.
-            .env("DOTNET_EnableDiagnostics", "0")
-            // PowerShell's own debugger likewise, from 7.6 on; worker.ps1 closes that of older versions.
-            .env("POWERSHELL_DIAGNOSTICS_OPTOUT", "1")
-            .env("NO_COLOR", "1")
-            .env("TERM", "dumb");
-        if std::env::var_os(TIERED_PGO).is_none() {
-            command.env(TIERED_PGO, "0");
-        }
-        for name in &self.environment.removed {
-            command.env_remove(name);
-        }
-        if let Ok(folders) = std::env::join_paths(&self.environment.module_path) {
-            command.env(MODULE_PATH, folders);
-        }
-        for (name, value) in &self.environment.set {
-            command.env(name, value);
-        }
-        if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
-            && let Some(home) = platform::home()
-        {
-            command.env("HOME", home);
-        }
-        command
+/// pwsh about to run a script of ours: its own process group, no telemetry, pipes on all three descriptors.
+pub(crate) fn command(program: &Path, script: &Path, environment: &Environment) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["-NoLogo", "-NoProfile", "-NonInteractive", "-File"])
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .env("POWERSHELL_UPDATECHECK", "Off")
+        .env("POWERSHELL_TELEMETRY_OPTOUT", "1")
+        .env("DOTNET_CLI_TELEMETRY_OPTOUT", "1")
+        // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
+        // through them any program of the user could dump its memory.
+        .env("DOTNET_EnableDiagnostics", "0")
+        // PowerShell's own debugger likewise, from 7.6 on; worker.ps1 closes that of older versions.
+        .env("POWERSHELL_DIAGNOSTICS_OPTOUT", "1")
+        .env("NO_COLOR", "1")
+        .env("TERM", "dumb");
+    if std::env::var_os(TIERED_PGO).is_none() {
+        command.env(TIERED_PGO, "0");
     }
+    for name in &environment.removed {
+        command.env_remove(name);
+    }
+    if let Ok(folders) = std::env::join_paths(&environment.module_path) {
+        command.env(MODULE_PATH, folders);
+    }
+    for (name, value) in &environment.set {
+        command.env(name, value);
+    }
+    if std::env::var_os("HOME").is_none_or(|home| home.is_empty())
+        && let Some(home) = platform::home()
+    {
+        command.env("HOME", home);
+    }
+    command
 }
 
 impl Launcher for PwshLauncher {
@@ -126,10 +127,9 @@ impl Launcher for PwshLauncher {
             let registry = self.folder.new_registry(number).map_err(failed)?;
             let (reply, spawned) = oneshot::channel();
             let runtime = tokio::runtime::Handle::current();
+            let command = command(&self.program, &self.folder.worker_script(), &self.environment);
             let gone = || LaunchError::Spawn("the spawning thread is gone".into());
-            self.spawner
-                .send(SpawnRequest { command: self.command(), runtime, reply })
-                .map_err(|_| gone())?;
+            self.spawner.send(SpawnRequest { command, runtime, reply }).map_err(|_| gone())?;
             let (mut child, group) = spawned.await.map_err(|_| gone())?.map_err(failed)?;
             let (Some(stdin), Some(stdout), Some(stderr)) =
                 (child.stdin.take(), child.stdout.take(), child.stderr.take())

@@ -29,8 +29,10 @@ function Assert-True([bool] $Condition, [string] $What) {
 function Assert-Fault([string] $Id, [scriptblock] $Body) {
     try { $null = & $Body }
     catch {
-        Assert-Equal $Id ($_.FullyQualifiedErrorId.Split(',')[0]) 'error id'
-        return $_
+        # What a compiled method throws, PowerShell wraps.
+        $record = [SecretBridge.Faults]::Thrown($_)
+        Assert-Equal $Id ($record.FullyQualifiedErrorId.Split(',')[0]) 'error id'
+        return $record
     }
     throw "nothing was thrown, expected $Id"
 }

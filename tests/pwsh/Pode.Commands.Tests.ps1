@@ -547,13 +547,10 @@ Test-Rule 'a table keeps its bytes, and nothing of what a request has read is sh
     $null = Invoke-Plan 'Start-PodeServer { Set-PodeSecret -Key k -Vault v -InputObject @{ one = [byte[]](7); many = [byte[]](1, 2, 3); text = "x" } }'
     $value = (Get-Ask 'set')['value']['v']
     Assert-Equal "$($value['one']['t']) $($value['one']['v']) $($value['many']['v']) $($value['text']['v'])" 'bytes Bw== AQID x'
-    $module = Get-Module Pode
-    $hidden = & $module {
-        $script:Seen.Clear()
-        Add-SeenSecret @([pscredential]::new('u', (ConvertTo-SecureText 'pass')), [pscustomobject]@{ A = [ordered]@{ B = 'password123' } })
-        Hide-SeenSecret 'pass and password123'
-        $script:Seen.Clear()
-    }
+    [SecretBridge.Redaction]::Seen.Clear()
+    [SecretBridge.Portable]::Note(@([pscredential]::new('u', ([SecretBridge.SecureText]::Make('pass'))), [pscustomobject]@{ A = [ordered]@{ B = 'password123' } }))
+    $hidden = [SecretBridge.Redaction]::Hide('pass and password123')
+    [SecretBridge.Redaction]::Seen.Clear()
     Assert-Equal $hidden '*** and ***'
 }
 Test-Rule 'a body that is not in its charset is bad, whoever names the charset' {

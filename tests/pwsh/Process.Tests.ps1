@@ -10,12 +10,16 @@ if (-not (Get-Module -ListAvailable Microsoft.PowerShell.SecretManagement) -or -
     Write-Host 'worker process: skipped, SecretManagement and SecretStore are not installed'
     exit 0
 }
-$null = Import-Module -Name "$root/src/pwsh/SecretBridge.Worker.psm1" -DisableNameChecking
+. $PSScriptRoot/Compiled.ps1
+$workerFolder = Initialize-CompiledWorker
 $store = 'Microsoft.PowerShell.SecretStore'
 $scratch = [System.IO.Directory]::CreateTempSubdirectory('secretbridge-test-').FullName
 $workers = [System.Collections.Generic.List[object]]::new()
 
 function New-Folder { [System.IO.Directory]::CreateDirectory("$scratch/$([guid]::NewGuid().ToString('n'))").FullName }
+
+# The types are not there yet when the class below is parsed.
+function Read-Plain([string] $Line) { [SecretBridge.PlainJson]::Parse($Line) }
 
 class Worker {
     [System.Diagnostics.Process] $Process
@@ -40,7 +44,7 @@ class Worker {
             if ($null -eq $line) { return $null }
             # Anything that is no protocol must break the test: the channel is guarded. The module's own
             # reader, because ConvertFrom-Json turns date-like strings into dates.
-            $message = ConvertFrom-BridgeJson ([System.Text.Json.JsonDocument]::Parse($line).RootElement)
+            $message = Read-Plain $line
             if ($message.Contains('log')) { $this.Log.Add($message['log']); continue }
             if ($message['reply']['id'] -ne $this.LastId) { throw "reply $($message['reply']['id']) to call $($this.LastId)" }
             return $message['reply']
@@ -70,7 +74,7 @@ class Worker {
 
 function Start-Worker([string] $HomeFolder = (New-Folder), [string] $ModulePath = "$root/fixtures/vaults$([System.IO.Path]::PathSeparator)$env:PSModulePath", [string] $Before = '', [switch] $Raw) {
     $info = [System.Diagnostics.ProcessStartInfo]::new([Environment]::ProcessPath)
-    foreach ($argument in '-NoLogo', '-NoProfile', '-NonInteractive', '-File', "$root/src/pwsh/worker.ps1") { $info.ArgumentList.Add($argument) }
+    foreach ($argument in '-NoLogo', '-NoProfile', '-NonInteractive', '-File', "$workerFolder/worker.ps1") { $info.ArgumentList.Add($argument) }
     $info.RedirectStandardInput = $info.RedirectStandardOutput = $info.RedirectStandardError = $true
     $info.StandardInputEncoding = $info.StandardOutputEncoding = [System.Text.UTF8Encoding]::new($false)
     $info.Environment['HOME'] = $HomeFolder

@@ -7,7 +7,10 @@ Set-StrictMode -Version Latest
 . $PSScriptRoot/Harness.ps1
 
 $root = [System.IO.Path]::GetFullPath([System.IO.Path]::Combine($PSScriptRoot, '..', '..'))
-$module = Import-Module -Name "$root/src/pwsh/SecretBridge.Worker.psm1" -PassThru -DisableNameChecking
+. $PSScriptRoot/Compiled.ps1
+$workerFolder = Initialize-CompiledWorker
+$module = Import-Module -Name "$workerFolder/SecretBridge.Worker.psm1" -PassThru -DisableNameChecking
+Initialize-BridgeWorker
 $golden = "$root/fixtures/protocol"
 $utf8 = [System.Text.UTF8Encoding]::new($false, $true)
 $odd = "$([char]0)$([char]0x1f)`"\/`b`f`n`r`t$([char]0x7f)$([char]0x85)$([char]0x2028)$([char]0x2029)é😀"
@@ -16,22 +19,32 @@ $odd = "$([char]0)$([char]0x1f)`"\/`b`f`n`r`t$([char]0x7f)$([char]0x85)$([char]0
 function Open-Wire([byte[]] $Bytes, [System.IO.Stream] $From) {
     $script:Written = [System.IO.MemoryStream]::new()
     $source = if ($From) { $From } else { [System.IO.MemoryStream]::new($Bytes) }
-    Initialize-BridgeWorker -Source $source -Sink $script:Written
+    [SecretBridge.Channel]::Open($source, $script:Written)
 }
+
+# A line as text; nothing at the end of the stream.
+function Read-Line {
+    $line = [SecretBridge.Channel]::Wire.ReadLine()
+    if ($null -eq $line) { return }
+    $utf8.GetString($line.ToArray())
+    [SecretBridge.Channel]::Wire.Release()
+}
+
+function Read-Message { [SecretBridge.Channel]::Receive() }
 
 function Get-Written { $utf8.GetString($script:Written.ToArray()) }
 
 function Get-Line($Object) {
     Open-Wire @()
-    Write-BridgeLine $Object
+    [SecretBridge.Channel]::SendPlain($Object)
     Get-Written
 }
 
 # A value as the worker would send it, and as it is after a trip to the core and back.
 function Get-Trip($Value) {
-    Open-Wire $utf8.GetBytes((Get-Line @{ value = ConvertTo-BridgeValue $Value }))
-    $plain = (Read-BridgeMessage)['value']
-    , (ConvertFrom-BridgeValue $plain)
+    Open-Wire $utf8.GetBytes((Get-Line @{ value = [SecretBridge.Values]::Tag($Value) }))
+    $plain = (Read-Message)['value']
+    , ([SecretBridge.Values]::Untag($plain))
 }
 
 function New-Secure([string] $Text) { [System.Net.NetworkCredential]::new('', $Text).SecurePassword }
@@ -48,52 +61,52 @@ class DripStream : System.IO.MemoryStream {
 
 Test-That 'lines are split at the line feed, and a half line at the end is dropped' {
     Open-Wire $utf8.GetBytes("a`n`nbcé`nhalf")
-    Assert-Equal 'a' ($utf8.GetString((Read-BridgeLine)))
-    Assert-Equal '' ($utf8.GetString((Read-BridgeLine)))
-    Assert-Equal 'bcé' ($utf8.GetString((Read-BridgeLine)))
-    Assert-True ($null -eq (Read-BridgeLine)) 'the stream has ended'
+    Assert-Equal 'a' ((Read-Line))
+    Assert-Equal '' ((Read-Line))
+    Assert-Equal 'bcé' ((Read-Line))
+    Assert-True ($null -eq (Read-Line)) 'the stream has ended'
 }
 
 Test-That 'a line much longer than the buffer arrives whole, and so does the next' {
     $long = 'x' * 3MB
     Open-Wire $utf8.GetBytes("first`n$long`nlast`n")
-    Assert-Equal 'first' ($utf8.GetString((Read-BridgeLine)))
-    Assert-Equal $long.Length (Read-BridgeLine).Length
-    Assert-Equal 'last' ($utf8.GetString((Read-BridgeLine)))
+    Assert-Equal 'first' ((Read-Line))
+    Assert-Equal $long.Length (Read-Line).Length
+    Assert-Equal 'last' ((Read-Line))
 }
 
 Test-That 'a line longer than the protocol allows ends the reading' {
-    & $module { $script:MaxLine = 256KB }
+    [SecretBridge.Wire]::MaxLine = 256KB
     try {
         Open-Wire ([byte[]]::new(512KB))
-        $null = Assert-Fault 'a line is longer than the protocol allows' { Read-BridgeLine }
+        $null = Assert-Fault 'IOException' { Read-Line }
     }
-    finally { & $module { $script:MaxLine = 64MB } }
+    finally { [SecretBridge.Wire]::MaxLine = 64MB }
 }
 
 Test-That 'what was read is wiped from the buffer' {
     Open-Wire $utf8.GetBytes("canary`nrest`n")
-    $null = Read-BridgeLine
-    $left = $utf8.GetString((& $module { $script:Buffer }))
+    $null = Read-Line
+    $left = $utf8.GetString([SecretBridge.Channel]::Wire.Buffer.ToArray())
     Assert-True (-not $left.Contains('canary')) 'the line is gone'
     Assert-True ($left.Contains('rest')) 'the next is not'
 }
 
 Test-That 'a line is written in one piece, with one line feed' {
     Open-Wire @()
-    Write-BridgeLine @{ v = "a`nb" }
+    [SecretBridge.Channel]::SendPlain(@{ v = "a`nb" })
     Assert-Equal ('{"v":"a\nb"}' + "`n") (Get-Written)
 }
 
 Test-That 'a line too long to send is a fault, and the writer goes on' {
-    & $module { $script:MaxLine = 1KB }
+    [SecretBridge.Wire]::MaxLine = 1KB
     try {
         Open-Wire @()
-        $null = Assert-Fault 'ValueNotRepresentable' { Write-BridgeLine @{ v = 'x' * 2KB } }
-        Write-BridgeLine @{ v = 1 }
+        $null = Assert-Fault 'ValueNotRepresentable' { [SecretBridge.Channel]::SendPlain(@{ v = 'x' * 2KB }) }
+        [SecretBridge.Channel]::SendPlain(@{ v = 1 })
         Assert-Equal ('{"v":1}' + "`n") (Get-Written)
     }
-    finally { & $module { $script:MaxLine = 64MB } }
+    finally { [SecretBridge.Wire]::MaxLine = 64MB }
 }
 
 # --- the core's golden lines ---
@@ -103,20 +116,20 @@ $coreLines = [System.IO.File]::ReadAllLines("$golden/core.jsonl", $utf8)
 Test-That 'every golden line of the core is read' {
     Open-Wire ([System.IO.File]::ReadAllBytes("$golden/core.jsonl"))
     $ids = foreach ($line in $coreLines) {
-        $message = Read-BridgeMessage
+        $message = Read-Message
         if ($message.Contains('call')) { $message['call']['id'] }
     }
     Assert-Equal (1..$ids.Length -join ' ') ($ids -join ' ') 'ids'
-    Assert-True ($null -eq (Read-BridgeMessage)) 'nothing is left'
+    Assert-True ($null -eq (Read-Message)) 'nothing is left'
 }
 
 Test-That 'every call of the golden lines has an operation, and no operation is without a line' {
     $named = foreach ($line in $coreLines) {
         Open-Wire $utf8.GetBytes("$line`n")
-        $message = Read-BridgeMessage
+        $message = Read-Message
         if ($message.Contains('call')) { $message['call']['op'].Keys }
     }
-    $known = & $module { $script:Operations.Keys }
+    $known = @([SecretBridge.Worker]::Operations.Keys) + 'ping', 'shutdown'
     Assert-Equal (($known | Sort-Object) -join ' ') (($named | Sort-Object -Unique) -join ' ')
 }
 
@@ -124,10 +137,10 @@ Test-That 'every golden value is decoded and encoded to the same again' {
     $count = 0
     foreach ($line in $coreLines) {
         Open-Wire $utf8.GetBytes("$line`n")
-        $message = Read-BridgeMessage
+        $message = Read-Message
         if (-not $message.Contains('call') -or -not $message['call']['op'].Contains('set')) { continue }
         $plain = $message['call']['op']['set']['value']
-        $again = ConvertTo-BridgeValue (ConvertFrom-BridgeValue $plain)
+        $again = [SecretBridge.Values]::Tag([SecretBridge.Values]::Untag($plain))
         # A Hashtable keeps no order.
         if ($plain['t'] -eq 'hashtable') {
             $sorted = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
@@ -144,13 +157,13 @@ Test-That 'every golden value is decoded and encoded to the same again' {
 Test-That 'a golden string is what it says, to the character' {
     $line = $coreLines | Where-Object { $_.Contains('"set"') } | Select-Object -First 1
     Open-Wire $utf8.GetBytes("$line`n")
-    Assert-Equal $odd (ConvertFrom-BridgeValue (Read-BridgeMessage)['call']['op']['set']['value'])
+    Assert-Equal $odd ([SecretBridge.Values]::Untag((Read-Message)['call']['op']['set']['value']))
 }
 
 Test-That 'parameters become Hashtables without case, lists and numbers of the right size' {
     Open-Wire $utf8.GetBytes("$($coreLines[3])`n")
-    $plain = (Read-BridgeMessage)['call']['op']['register']['parameters']
-    $parameters = & $module { param($p) ConvertFrom-BridgeParameter $p $null } $plain
+    $plain = (Read-Message)['call']['op']['register']['parameters']
+    $parameters = [SecretBridge.Parameters]::Untag($plain, $null)
     Assert-Equal ([hashtable]) $parameters.GetType()
     Assert-Equal 'prod' $parameters['azkvaultname']
     Assert-Equal ([int]) $parameters['int'].GetType()
@@ -168,13 +181,13 @@ Test-That 'parameters become Hashtables without case, lists and numbers of the r
 Test-That 'metadata keeps its three types, both ways' {
     $line = $coreLines | Where-Object { $_.Contains('"date"') }
     Open-Wire $utf8.GetBytes("$line`n")
-    $plain = (Read-BridgeMessage)['call']['op']['set']['metadata']
-    $metadata = & $module { param($p) ConvertFrom-BridgeMetadata $p } $plain
+    $plain = (Read-Message)['call']['op']['set']['metadata']
+    $metadata = [SecretBridge.Metadata]::Untag($plain)
     Assert-Equal ([datetime]::new(2026, 11, 23, 10, 0, 0, [System.DateTimeKind]::Utc)) $metadata['d']
     Assert-Equal 'Utc' ([string]$metadata['d'].Kind)
     Assert-Equal ([int]) $metadata['i'].GetType()
     Assert-Equal '' $metadata['s']
-    $again = & $module { param($m) ConvertTo-BridgeMetadata $m } ([ordered]@{ d = $metadata['d']; i = $metadata['i']; s = $metadata['s'] })
+    $again = [SecretBridge.Metadata]::Tag([ordered]@{ d = $metadata['d']; i = $metadata['i']; s = $metadata['s'] })
     Assert-Equal (Get-Line $plain) (Get-Line $again)
 }
 
@@ -195,8 +208,8 @@ foreach ($bytes in @([byte[]]@(), [byte[]]@(7), [byte[]](0..255), [byte[]]::new(
 }
 
 Test-That 'bytes that a pipeline took apart are a byte array again' {
-    Assert-Equal 'AQL/' (ConvertTo-BridgeValue ([object[]]@([byte]1, [byte]2, [byte]255)))['v']
-    Assert-Equal 'Bw==' (ConvertTo-BridgeValue ([byte]7))['v']
+    Assert-Equal 'AQL/' ([SecretBridge.Values]::Tag([object[]]@([byte]1, [byte]2, [byte]255)))['v']
+    Assert-Equal 'Bw==' ([SecretBridge.Values]::Tag([byte]7))['v']
 }
 
 Test-That 'a SecureString survives the trip, empty or of the greatest length' {
@@ -230,21 +243,21 @@ Test-That 'values that a vault wrapped in PSObject are seen through' {
     foreach ($value in @('text', [byte[]]@(1), @{ a = 1..0 })) {
         $wrapped = [psobject]::new($value)
         $null = Add-Member -InputObject $wrapped -NotePropertyName Note -NotePropertyValue 1
-        if ($value -is [hashtable]) { $null = Assert-Fault 'ValueTypeNotSupported' { ConvertTo-BridgeValue $wrapped } }
-        else { Assert-Equal (Get-Line (ConvertTo-BridgeValue $value)) (Get-Line (ConvertTo-BridgeValue $wrapped)) }
+        if ($value -is [hashtable]) { $null = Assert-Fault 'ValueTypeNotSupported' { [SecretBridge.Values]::Tag($wrapped) } }
+        else { Assert-Equal (Get-Line ([SecretBridge.Values]::Tag($value))) (Get-Line ([SecretBridge.Values]::Tag($wrapped))) }
     }
 }
 
 Test-That 'a lone surrogate is refused wherever it stands, never replaced' {
     $lone = "a$([char]0xD800)b"
     foreach ($value in @($lone, @{ $lone = 'x' }, @{ x = $lone }, (New-Secure $lone), [pscredential]::new($lone, (New-Secure 'x')))) {
-        $null = Assert-Fault 'ValueNotRepresentable' { ConvertTo-BridgeValue $value }
+        $null = Assert-Fault 'ValueNotRepresentable' { [SecretBridge.Values]::Tag($value) }
     }
 }
 
 Test-That 'a type that no vault may hold is refused by its name' {
     foreach ($value in @(42, $true, $null, ([datetime]::Now), @('a', 'b'), [pscustomobject]@{ a = 1 }, @{ n = 1 }, @{ n = $null })) {
-        $null = Assert-Fault 'ValueTypeNotSupported' { ConvertTo-BridgeValue $value }
+        $null = Assert-Fault 'ValueTypeNotSupported' { [SecretBridge.Values]::Tag($value) }
     }
 }
 
@@ -255,16 +268,16 @@ Test-That 'what no SecureString, credential or table can hold is refused' {
             @{ t = 'credential'; v = @{ user = 'u'; password = "a$([char]0)b" } }
             @{ t = 'credential'; v = @{ user = ''; password = 'p' } }
         )) {
-        $null = Assert-Fault 'ValueNotRepresentable' { ConvertFrom-BridgeValue $plain }
+        $null = Assert-Fault 'ValueNotRepresentable' { [SecretBridge.Values]::Untag($plain) }
     }
     Open-Wire $utf8.GetBytes('{"t":"hashtable","v":{"a":{"t":"string","v":"1"},"A":{"t":"string","v":"2"}}}' + "`n")
-    $twins = Read-BridgeMessage
-    $null = Assert-Fault 'ValueNotRepresentable' { ConvertFrom-BridgeValue $twins }
+    $twins = Read-Message
+    $null = Assert-Fault 'ValueNotRepresentable' { [SecretBridge.Values]::Untag($twins) }
 }
 
 Test-That 'a tag with the wrong content is a bad call' {
     foreach ($plain in @(@{ t = 'string'; v = 1 }, @{ t = 'bytes'; v = '?' }, @{ t = 'int'; v = 1 }, @{ t = 'String'; v = 'x' }, @{}, @{ t = 'hashtable'; v = 'x' })) {
-        $null = Assert-Fault 'BadCall' { ConvertFrom-BridgeValue $plain }
+        $null = Assert-Fault 'BadCall' { [SecretBridge.Values]::Untag($plain) }
     }
 }
 
@@ -281,22 +294,22 @@ Test-That 'the most telling error comes first, whatever the order' {
     $other = New-Record ([System.IO.IOException]::new('o')) 'Other'
     $authentication = New-Record ([System.Security.Authentication.AuthenticationException]::new('a')) 'Auth'
     $locked = New-Record ([System.InvalidOperationException]::new('l', [PasswordRequiredException]::new('p'))) 'GetSecretInvalidOperation'
-    $joined = & $module { param($list) Join-BridgeError $list } @($notFound, $other, $authentication, $locked, $other)
-    $fault = ConvertTo-BridgeFault $joined $null
+    $joined = [SecretBridge.Faults]::Join(@($notFound, $other, $authentication, $locked, $other))
+    $fault = [SecretBridge.Faults]::Of($joined, $null)
     Assert-Equal 'GetSecretInvalidOperation' $fault['id']
     Assert-Equal 'Auth Other GetSecretNotFound' (($fault['more'] | ForEach-Object { $_['id'] }) -join ' ')
 }
 
 Test-That 'the kind is what was thrown, not what wrapped it' {
     $record = try { [int]::Parse('x') } catch { $_ }
-    Assert-Equal 'System.FormatException' (ConvertTo-BridgeFault $record $null)['kind']
+    Assert-Equal 'System.FormatException' ([SecretBridge.Faults]::Of($record, $null))['kind']
 }
 
 Test-That 'a fault is bounded in message, inner chain and further errors' {
     $exception = [System.Exception]::new('innermost')
     foreach ($i in 1..20) { $exception = [System.Exception]::new('x' * 10000, $exception) }
     $records = foreach ($i in 1..20) { New-Record ([System.Exception]::new("e$i")) "E$i" }
-    $fault = ConvertTo-BridgeFault (& $module { param($list) Join-BridgeError $list } (@(New-Record $exception 'Deep') + $records)) $null
+    $fault = [SecretBridge.Faults]::Of([SecretBridge.Faults]::Join(@(New-Record $exception 'Deep') + $records), $null)
     Assert-Equal 4000 $fault['message'].Length
     Assert-Equal 8 $fault['inner'].Length
     Assert-Equal 8 $fault['more'].Length
@@ -304,7 +317,7 @@ Test-That 'a fault is bounded in message, inner chain and further errors' {
 
 Test-That 'the call''s own secrets are starred out of message, target and inner errors' {
     $exception = [System.Exception]::new('bad canary-1 here', [System.Exception]::new('canary-1'))
-    $fault = ConvertTo-BridgeFault (New-Record $exception 'E' 'NotSpecified' 'canary-1') ([string[]]@('canary-1', 'a', ''))
+    $fault = [SecretBridge.Faults]::Of((New-Record $exception 'E' 'NotSpecified' 'canary-1'), [string[]]@('canary-1', 'a', ''))
     Assert-True (-not (Get-Line $fault).Contains('canary')) 'no canary'
     Assert-Equal 'bad *** here' $fault['message']
 }
@@ -312,7 +325,7 @@ Test-That 'the call''s own secrets are starred out of message, target and inner 
 Test-That 'a call that fails shows no secret of its own, and leaves nothing in $Error' {
     Open-Wire @()
     $call = [ordered]@{ id = 1; op = @{ set = @{ vault = 'v'; name = 'n'; value = @{ t = 'string'; v = 'canary-2' }; metadata = @{ x = @{ t = 'canary-2'; v = 1 } } } } }
-    $null = Invoke-BridgeCall $call
+    $null = [SecretBridge.Worker]::Carry($call)
     Assert-True (-not (Get-Written).Contains('canary')) 'no canary'
     Assert-Equal 0 $global:Error.Count
 }
@@ -321,8 +334,8 @@ Test-That 'a call that fails shows no secret of its own, and leaves nothing in $
 
 Test-That 'an unknown operation, and script mode where there is none, are bad calls' {
     Open-Wire @()
-    $null = Invoke-BridgeCall ([ordered]@{ id = 1; op = @{ nonsense = @{} } })
-    $null = Invoke-BridgeCall ([ordered]@{ id = 2; op = @{ invoke = @{} } })
+    $null = [SecretBridge.Worker]::Carry([ordered]@{ id = 1; op = @{ nonsense = @{} } })
+    $null = [SecretBridge.Worker]::Carry([ordered]@{ id = 2; op = @{ invoke = @{} } })
     $lines = (Get-Written).TrimEnd("`n").Split("`n")
     Assert-True $lines[0].StartsWith('{"reply":{"id":1,"fault":{"id":"BadCall"') 'first'
     Assert-True $lines[1].StartsWith('{"reply":{"id":2,"fault":{"id":"BadCall"') 'second'
@@ -331,8 +344,7 @@ Test-That 'an unknown operation, and script mode where there is none, are bad ca
 Test-That 'calls that come before an answer are carried out at once, and the answer is given back' {
     $lines = '{"call":{"id":2,"op":{"ping":{}}}}', '{"call":{"id":3,"op":{"nonsense":{}}}}', '{"answer":{"seq":1,"ok":{"value":[1,"two",null,{"Count":true}]}}}', '{"call":{"id":4,"op":{"ping":{}}}}'
     Open-Wire -From ([DripStream]::new($utf8.GetBytes(($lines -join "`n") + "`n")))
-    & $module { $script:AskCount = 0 }
-    $answer = Request-BridgeAnswer ([ordered]@{ read = 'x' })
+    $answer = [SecretBridge.Channel]::Ask([ordered]@{ read = 'x' })
     $sent = (Get-Written).TrimEnd("`n").Split("`n")
     Assert-Equal '{"ask":{"seq":1,"what":{"read":"x"}}}' $sent[0]
     Assert-True $sent[1].StartsWith('{"reply":{"id":2,"ok":{"heap":') 'the ping'
@@ -340,18 +352,17 @@ Test-That 'calls that come before an answer are carried out at once, and the ans
     Assert-Equal 3 $sent.Length
     Assert-Equal 'two' $answer['value'][1]
     Assert-True $answer['value'][3]['Count'] 'a member called Count'
-    Assert-Equal 4 (Read-BridgeMessage)['call']['id'] 'the next line is left'
+    Assert-Equal 4 (Read-Message)['call']['id'] 'the next line is left'
 }
 
 Test-That 'a block that asks while it carries out a nested call gets its own answer' {
     function global:Invoke-BridgeScript($Fields) {
-        [ordered]@{ got = (Request-BridgeAnswer ([ordered]@{ n = $Fields['n'] }))['n'] }
+        [ordered]@{ got = [SecretBridge.Channel]::Ask([ordered]@{ n = $Fields['n'] })['n'] }
     }
     try {
         $lines = '{"call":{"id":2,"op":{"invoke":{"n":2}}}}', '{"answer":{"seq":2,"ok":{"n":22}}}', '{"answer":{"seq":1,"ok":{"n":11}}}'
         Open-Wire $utf8.GetBytes(($lines -join "`n") + "`n")
-        & $module { $script:AskCount = 0 }
-        $null = Invoke-BridgeCall ([ordered]@{ id = 1; op = @{ invoke = @{ n = 1 } } })
+            $null = [SecretBridge.Worker]::Carry([ordered]@{ id = 1; op = @{ invoke = @{ n = 1 } } })
         $sent = (Get-Written).TrimEnd("`n").Split("`n")
         Assert-Equal '{"ask":{"seq":1,"what":{"n":1}}}|{"ask":{"seq":2,"what":{"n":2}}}|{"reply":{"id":2,"ok":{"got":22}}}|{"reply":{"id":1,"ok":{"got":11}}}' ($sent -join '|')
     }
@@ -361,19 +372,18 @@ Test-That 'a block that asks while it carries out a nested call gets its own ans
 Test-That 'a fault in an answer is thrown with its id and category, and comes back whole' {
     $line = '{"answer":{"seq":1,"fault":{"id":"GetSecretNotFound","kind":"K","category":"ObjectNotFound","message":"m","inner":[{"kind":"I","message":"i"}]}}}'
     Open-Wire $utf8.GetBytes("$line`n")
-    & $module { $script:AskCount = 0 }
-    $record = Assert-Fault 'GetSecretNotFound' { Request-BridgeAnswer @{ read = 'x' } }
+    $record = Assert-Fault 'GetSecretNotFound' { [SecretBridge.Channel]::Ask(@{ read = 'x' }) }
     Assert-Equal 'ObjectNotFound' ([string]$record.CategoryInfo.Category)
     Assert-Equal 'm' $record.Exception.Message
     Assert-Equal 'K' $record.TargetObject['kind']
-    Assert-Equal ('{"id":"GetSecretNotFound","kind":"K","category":"ObjectNotFound","message":"m","inner":[{"kind":"I","message":"i"}]}' + "`n") (Get-Line (ConvertTo-BridgeFault $record $null))
+    Assert-Equal ('{"id":"GetSecretNotFound","kind":"K","category":"ObjectNotFound","message":"m","inner":[{"kind":"I","message":"i"}]}' + "`n") (Get-Line ([SecretBridge.Faults]::Of($record, $null)))
 }
 
 # --- the worker's golden lines ---
 
 function Get-GoldenLines {
     function New-Reply($Ok) { @{ reply = [ordered]@{ id = $script:NextId++; ok = $Ok } } }
-    function New-Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = ConvertTo-BridgeFault $Record ([string[]]@('canary')) } } }
+    function New-Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = [SecretBridge.Faults]::Of($Record, [string[]]@('canary')) } } }
     $script:NextId = 1
     $objects = @(
         New-Reply ([ordered]@{ protocol = 1; pwsh = '7.6.0'; pid = 4711; guarded = $true; secret_management = '1.1.2' })
@@ -386,23 +396,23 @@ function Get-GoldenLines {
         foreach ($value in @($odd, '', '2026-11-23T10:00:00Z', (New-Secure 's'), [byte[]]@(), [byte[]]@(0, 1, 2, 128, 255),
                 [ordered]@{ '' = 'no name'; Count = '3'; b = [byte[]]@(1); n = [ordered]@{ x = New-Secure 'y' } },
                 [pscredential]::new('DOMAIN\user', (New-Secure 'p"w')))) {
-            New-Reply ([ordered]@{ value = ConvertTo-BridgeValue $value; metadata = @{} })
+            New-Reply ([ordered]@{ value = [SecretBridge.Values]::Tag($value); metadata = @{} })
         }
         $metadata = [ordered]@{ d = [datetime]::new(2026, 11, 23, 10, 0, 0, [System.DateTimeKind]::Utc); i = -7; s = '' }
         New-Reply ([ordered]@{
                 secrets = @(
-                    [ordered]@{ name = 'a[1]*'; type = 'String'; metadata = & $module { param($m) ConvertTo-BridgeMetadata $m } $metadata }
+                    [ordered]@{ name = 'a[1]*'; type = 'String'; metadata = [SecretBridge.Metadata]::Tag($metadata) }
                     [ordered]@{ name = 'é'; type = 'Unknown'; metadata = @{} }
                 )
             })
         New-Reply ([ordered]@{ secrets = @() })
-        New-Fault (New-BridgeError 'ProtocolMismatch' 'this worker speaks protocol 1')
+        New-Fault ([SecretBridge.BridgeException]::Record('ProtocolMismatch', 'this worker speaks protocol 1'))
         New-Fault (New-Record ([System.Management.Automation.ItemNotFoundException]::new('The secret nope was not found.')) 'GetSecretNotFound,Microsoft.PowerShell.SecretManagement.GetSecretCommand' 'ObjectNotFound' 'nope')
         $several = @(
             New-Record ([System.Management.Automation.ItemNotFoundException]::new('not found')) 'GetSecretNotFound' 'ObjectNotFound'
             New-Record ([System.Security.Authentication.AuthenticationException]::new('with canary', [System.IO.IOException]::new('inner canary'))) 'SecretStoreUnlockFailed' 'AuthenticationError'
         )
-        New-Fault (& $module { param($list) Join-BridgeError $list } $several)
+        New-Fault ([SecretBridge.Faults]::Join($several))
         @{ ask = [ordered]@{ seq = 1; what = [ordered]@{ read = [ordered]@{ vault = 'store'; key = $odd } } } }
         foreach ($level in 'error', 'warning', 'information', 'verbose', 'debug') { @{ log = [ordered]@{ level = $level; message = "a $level`nof two lines" } } }
     )
@@ -413,7 +423,7 @@ if ($Write) { [System.IO.File]::WriteAllText("$golden/worker.jsonl", -join (Get-
 
 Test-That 'a secret in a thrown text is starred out of the error''s id too' {
     try { throw 'no entry for hunter2, sorry' }
-    catch { $fault = ConvertTo-BridgeFault $_ @('hunter2') }
+    catch { $fault = [SecretBridge.Faults]::Of($_, [string[]]@('hunter2')) }
     Assert-Equal 'no entry for ***' $fault['id']
     Assert-Equal 'no entry for ***, sorry' $fault['message']
 }
@@ -423,7 +433,7 @@ Test-That 'parameters that SecretManagement changes on the way are told by their
         Folder = '/x'; Day = '2026-11-23'; Numbers = @(1, 2); When = '2026-11-23T10:00'
         Deep = @{ Tables = @(@{ a = 1 }, @{ b = '/Date(1)/' }); None = @(); Null = $null; Mixed = @(@{ c = 1 }, 'x') }
     }
-    $told = @(Find-BridgeChangedParameter $parameters '') | Sort-Object
+    $told = @([SecretBridge.Parameters]::Changed($parameters, '')) | Sort-Object
     Assert-Equal 'Deep.Mixed,Deep.Tables.b,Numbers,When' (@($told.ForEach({ $_.Split(' ')[0] })) -join ',')
 }
 
@@ -460,7 +470,7 @@ Test-That 'the worker writes its golden lines, to the byte' {
 }
 
 Test-That 'no file of the worker names the variable that would drain the channel' {
-    foreach ($file in [System.IO.Directory]::GetFiles("$root/src/pwsh")) {
+    foreach ($file in [System.IO.Directory]::GetFiles("$root/src/pwsh", '*.ps*')) {
         Assert-True (-not [System.IO.File]::ReadAllText($file).Contains('$' + 'input', 'OrdinalIgnoreCase')) $file
     }
 }

@@ -1,5 +1,5 @@
 # What the tests of the Pode module share: a core made of tables, and `Test-Rule`.
-# The commands ask through `Request-BridgeAnswer`; here that is a function over tables.
+# The commands ask the core through the compiled channel; here a function over tables answers.
 
 Set-StrictMode -Version Latest
 
@@ -15,7 +15,9 @@ function global:Reset-Core {
     }
 }
 
-function global:Write-BridgeLog([string] $Level, [string] $Message, $Secrets) { $global:Core.Logs.Add("${Level}: $Message") }
+. $PSScriptRoot/Compiled.ps1
+$global:WorkerFolder = Initialize-CompiledWorker
+[SecretBridge.Channel]::LogTo = { param($Level, $Message) $global:Core.Logs.Add("${Level}: $Message") }
 
 function global:Stop-Ask([string] $Message) {
     $exception = [System.InvalidOperationException]::new($Message)
@@ -35,7 +37,7 @@ function global:ConvertTo-Wire($Value) {
     throw "a $($Value.GetType().FullName) cannot travel"
 }
 
-function global:Request-BridgeAnswer([System.Collections.IDictionary] $What) {
+function global:Get-CoreAnswer([System.Collections.IDictionary] $What) {
     $ask = ConvertTo-Wire $What
     $core = $global:Core
     $core.Asks.Add($ask)
@@ -69,7 +71,9 @@ function global:Request-BridgeAnswer([System.Collections.IDictionary] $What) {
 }
 
 # Without a file, as the worker's own files are no place of an error.
-foreach ($name in 'Stop-Ask', 'Request-BridgeAnswer') { Set-Item -Path "function:global:$name" -Value ([scriptblock]::Create((Get-Item -Path "function:$name").ScriptBlock.ToString())) }
+foreach ($name in 'Stop-Ask', 'Get-CoreAnswer') { Set-Item -Path "function:global:$name" -Value ([scriptblock]::Create((Get-Item -Path "function:$name").ScriptBlock.ToString())) }
+
+[SecretBridge.Channel]::AskTo = [scriptblock]::Create('Get-CoreAnswer $args[0]')
 
 function global:Set-CoreSecret([string] $Name, [string] $Value) { $global:Core.Secrets[$Name] = [ordered]@{ t = 'string'; v = $Value } }
 function global:Get-CoreSecret([string] $Name) { $global:Core.Secrets[$Name]['v'] }
@@ -117,7 +121,7 @@ function global:New-TestScript([string] $Text, [string] $Name = 'server.ps1') {
 # A module state as a new process has it.
 function global:Import-Pode {
     Remove-Module -Name Pode -Force -ErrorAction Ignore
-    Import-Module ([System.IO.Path]::Combine($PSScriptRoot, '../../src/pwsh/Pode/Pode.psd1')) -DisableNameChecking -Global
+    Import-Module "$global:WorkerFolder/Pode/Pode.psd1" -DisableNameChecking -Global
 }
 
 function global:Invoke-Plan([string] $Text, [string[]] $Arguments = @()) {

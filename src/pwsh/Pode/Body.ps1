@@ -76,7 +76,7 @@ function ConvertFrom-XmlText([string] $Text) {
 # The media type without its parameters, and the charset's encoding.
 function Split-ContentType([string] $ContentType) {
     $parts = $ContentType.Split(';')
-    $encoding = $script:StrictUtf8
+    $encoding = [SecretBridge.Values]::StrictUtf8
     foreach ($part in $parts) {
         if ($part -match '^\s*charset\s*=\s*"?(?<name>[^"\s]+)"?\s*$') {
             try { $encoding = [System.Text.Encoding]::GetEncoding($Matches['name'], [System.Text.EncoderFallback]::ExceptionFallback, [System.Text.DecoderFallback]::ExceptionFallback) }

@@ -57,7 +57,7 @@ function Find-ScriptCommand([string] $Name) {
 function Invoke-Block($Compiled, [object[]] $Arguments) {
     $output = [System.Collections.Generic.List[object]]::new()
     & $script:Runner $Compiled.ScriptBlock $Arguments $Compiled.Using *>&1 | & {
-        process { if (Test-StreamRecord $_) { Write-StreamRecord $_ } else { $output.Add($_) } }
+        process { if (Test-StreamRecord $_) { [SecretBridge.Log]::Record($_) } else { $output.Add($_) } }
     }
     return , $output
 }
@@ -85,7 +85,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         $arguments = ConvertTo-ScriptArgument @($Plan['arguments'])
         $block = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
         :BridgePlanned do {
-            & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { Write-StreamRecord $_ } }
+            & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { [SecretBridge.Log]::Record($_) } }
         } while ($false)
         Send-SharedChange -Release
         Export-ScriptModule
@@ -168,12 +168,12 @@ function Import-Session([System.Collections.IDictionary] $Load) {
     }
     if ($Load.Contains('root')) { $bridge.Root = $Load['root'] }
     if ($Load.Contains('script')) { $bridge.Script = $Load['script'] }
-    if ($null -ne $Load['config']) { $bridge.Config = ConvertFrom-Portable $Load['config'] }
+    if ($null -ne $Load['config']) { $bridge.Config = [SecretBridge.Portable]::Untag($Load['config']) }
     foreach ($item in @($Load['modules'])) {
         if ($item) { Microsoft.PowerShell.Core\Import-Module -Name $item -Global -DisableNameChecking }
     }
     foreach ($item in @($Load['variables'])) {
-        if ($null -ne $item) { $script:UserScope.SessionState.PSVariable.Set($item['name'], (ConvertFrom-Portable $item['value'])) }
+        if ($null -ne $item) { $script:UserScope.SessionState.PSVariable.Set($item['name'], ([SecretBridge.Portable]::Untag($item['value']))) }
     }
     foreach ($item in @($Load['functions'])) {
         if ($null -eq $item) { continue }
@@ -220,13 +220,13 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
     try {
         $list = Get-CustomArgument $Call $(if ($null -ne $copy) { , $copy.Live })
         $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list
-        if ($kind -ceq 'read') { $answer['value'] = ConvertTo-Portable (Get-BlockValue $output) }
+        if ($kind -ceq 'read') { $answer['value'] = [SecretBridge.Portable]::Tag((Get-BlockValue $output)) }
         if ($kind -ceq 'unlock') {
             $expiry = Get-UnlockExpiry $output
             if ($null -ne $expiry) { $answer['expiry'] = $expiry }
         }
     }
-    catch { $answer['failed'] = ConvertTo-ScriptFault $_ }
+    catch { $answer['failed'] = [SecretBridge.ScriptFaults]::Of($_) }
     finally { if ($null -ne $copy) { $script:TablesInUse.RemoveAt($script:TablesInUse.Count - 1) } }
     if ($null -ne $copy -and -not $Call['reads']) { Add-TableAnswer $answer $copy ([bool]$Call['local']) }
     $answer
@@ -241,18 +241,18 @@ function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
         'remove' { $list.Add($Call['key']) }
         'set' {
             $list.Add($Call['key'])
-            $value = ConvertFrom-Portable $Call['value']
-            Add-SeenSecret $value
+            $value = [SecretBridge.Portable]::Untag($Call['value'])
+            [SecretBridge.Portable]::Note($value)
             $list.Add($(if ($Call.Contains('member')) { Merge-SecretMember $Call['member'] $value } else { , $value }))
             $list.Add($(if ($null -ne $Call['metadata']) { ConvertFrom-Metadata $Call['metadata'] }))
         }
         'unlock' {
-            Add-SeenSecret $Call['secret']
+            [SecretBridge.Portable]::Note($Call['secret'])
             $list.Add($Call['secret'])
         }
     }
     if ($Call['kind'] -in 'read', 'set', 'remove') {
-        $more = [object[]](ConvertFrom-PortableList $Call['arguments'])
+        $more = [object[]]([SecretBridge.Portable]::UntagList($Call['arguments']))
         $list.AddRange($more)
         # Pode puts a `$null` in the place of no arguments, which a parameter's default gives way to. A block
         # that takes no more than it names would refuse it.
@@ -286,7 +286,7 @@ function Add-TableAnswer([System.Collections.IDictionary] $Answer, $Copy, [bool]
 
 # A table with one member changed, from what a vault's block gave: a table of any kind, or an object.
 function Merge-SecretMember([System.Collections.IDictionary] $Member, $Value) {
-    $whole = ConvertFrom-Portable $Member['whole']
+    $whole = [SecretBridge.Portable]::Untag($Member['whole'])
     $table = @{}
     if ($whole -is [System.Collections.IDictionary]) { foreach ($entry in $whole.GetEnumerator()) { $table[$entry.Key] = $entry.Value } }
     elseif ($whole -is [System.Management.Automation.PSCustomObject]) { foreach ($property in $whole.psobject.Properties) { $table[$property.Name] = $property.Value } }

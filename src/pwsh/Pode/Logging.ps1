@@ -97,7 +97,7 @@ function Write-PodeErrorLog {
     process {
         $text = switch ($PSCmdlet.ParameterSetName) {
             'Error' {
-                $fault = ConvertTo-ScriptFault $ErrorRecord
+                $fault = [SecretBridge.ScriptFaults]::Of($ErrorRecord)
                 "$($fault['message'])$(if ($fault.Contains('position')) { " ($($fault['position']['script']):$($fault['position']['line']))" })"
             }
             'Exception' { "$($Exception.GetType().FullName): $($Exception.Message)" }
@@ -110,7 +110,7 @@ function Write-PodeErrorLog {
             { $_ -in 'Notice', 'Informational' } { 'information' }
             default { $Level.ToLowerInvariant() }
         }
-        $null = Request-Core ([ordered]@{ do = 'log'; level = $word; message = Hide-SeenSecret $text })
+        $null = Request-Core ([ordered]@{ do = 'log'; level = $word; message = [SecretBridge.Redaction]::Hide($text) })
     }
 }
 

@@ -313,9 +313,9 @@ function Set-PodeResponseStatus {
     $page = [ordered]@{}
     if ($Description) { $page['description'] = $Description }
     if ($ContentType) { $page['contentType'] = $ContentType }
-    if ($Exception -is [System.Management.Automation.ErrorRecord]) { $page['exception'] = ConvertTo-PageException $Exception (ConvertTo-ScriptFault $Exception) }
+    if ($Exception -is [System.Management.Automation.ErrorRecord]) { $page['exception'] = ConvertTo-PageException $Exception ([SecretBridge.ScriptFaults]::Of($Exception)) }
     elseif ($null -ne $Exception) {
-        $page['exception'] = [ordered]@{ message = Hide-SeenSecret $(if ($Exception -is [System.Exception]) { $Exception.Message } else { [string]$Exception }); stackTrace = ''; line = ''; category = '' }
+        $page['exception'] = [ordered]@{ message = [SecretBridge.Redaction]::Hide($(if ($Exception -is [System.Exception]) { $Exception.Message } else { [string]$Exception })); stackTrace = ''; line = ''; category = '' }
     }
     $response.Page = $page
 }

@@ -29,7 +29,7 @@ function Add-PodeRoute {
     $block = ConvertTo-Block $ScriptBlock $PSCmdlet.SessionState
     $what = [ordered]@{
         do = 'route-add'; methods = @($Method.ForEach({ $_.ToUpperInvariant() })); path = $clean; block = $block
-        arguments = ConvertTo-PortableList $ArgumentList; if_exists = $IfExists.ToLowerInvariant()
+        arguments = [SecretBridge.Portable]::TagList($ArgumentList); if_exists = $IfExists.ToLowerInvariant()
         endpoints = @($EndpointName.Where({ $_ }))
         position = [ordered]@{ script = [string]$MyInvocation.ScriptName; line = $MyInvocation.ScriptLineNumber; column = [Math]::Max(1, $MyInvocation.OffsetInLine) }
     }
@@ -85,7 +85,7 @@ function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
     $arrived = $Call['event']
     # The core has freed what an earlier block left behind.
     $script:Bridge.Locks.Clear()
-    $script:Seen.Clear()
+    [SecretBridge.Redaction]::Seen.Clear()
     try { $global:WebEvent = New-WebEvent $arrived }
     catch {
         if ($_.FullyQualifiedErrorId -ne $script:BodyError) { throw }
@@ -93,7 +93,7 @@ function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
         return [ordered]@{ response = [ordered]@{ status = 400; headers = @(); page = [ordered]@{} } }
     }
     try {
-        $null = Invoke-Block (Get-LoadedBlock $Call['block']) (ConvertFrom-PortableList $Call['arguments'])
+        $null = Invoke-Block (Get-LoadedBlock $Call['block']) ([SecretBridge.Portable]::UntagList($Call['arguments']))
         [ordered]@{ response = Complete-Response $global:WebEvent }
     }
     catch { [ordered]@{ response = New-FailedResponse $_ } }
@@ -188,7 +188,7 @@ function Complete-Response([hashtable] $Current) {
 
 # A block that threw: 500, and the fault for the log.
 function New-FailedResponse([System.Management.Automation.ErrorRecord] $Record) {
-    $fault = ConvertTo-ScriptFault $Record
+    $fault = [SecretBridge.ScriptFaults]::Of($Record)
     # What was set before the error still stands, unless it is what was wrong.
     $headers = @()
     try { $headers = Get-ResponseHeader $global:WebEvent } catch { $null = $_ }
@@ -206,8 +206,8 @@ function ConvertTo-PageException([System.Management.Automation.ErrorRecord] $Rec
     $frames = ([string]$Record.ScriptStackTrace).Split([Environment]::NewLine).Where({ -not $_.Contains($own) })
     [ordered]@{
         message    = [string]$Fault['message']
-        stackTrace = Hide-SeenSecret ($frames -join [Environment]::NewLine)
+        stackTrace = [SecretBridge.Redaction]::Hide($frames -join [Environment]::NewLine)
         line       = if ($Fault.Contains('position')) { "At $($Fault['position']['script']):$($Fault['position']['line'])" } else { '' }
-        category   = Hide-SeenSecret ([string]$Record.CategoryInfo)
+        category   = [SecretBridge.Redaction]::Hide([string]$Record.CategoryInfo)
     }
 }

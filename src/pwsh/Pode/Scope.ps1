@@ -389,7 +389,7 @@ function Get-UsingValue([string] $Name, $SessionState, $Node) {
     $variable = if ($null -ne $SessionState) { $SessionState.PSVariable.Get($Name) ?? $SessionState.PSVariable.Get("__using_$Name") }
     if ($null -eq $variable) { throw (New-PlacedError "A value for '`$using:$Name' could not be found." 'UsingVariable' $Node.Extent) }
     Write-CopyWarning "`$using:$Name" $variable.Value
-    ConvertTo-Portable $variable.Value
+    [SecretBridge.Portable]::Tag($variable.Value)
 }
 
 # Compiles a block that came from the core, at the place it has in its script.
@@ -397,7 +397,7 @@ function New-CompiledBlock([System.Collections.IDictionary] $Block) {
     $lines = [Math]::Max(0, [int]$Block['line'] - 1)
     $file = [string]$Block['file']
     $tree = ConvertTo-SyntaxTree (("`n" * $lines) + $Block['text']) $(if ($file) { $file } else { $null })
-    $using = @(foreach ($item in @($Block['using'])) { if ($null -ne $item) { , @("__using_$($item['name'])", (ConvertFrom-Portable $item['value'])) } })
+    $using = @(foreach ($item in @($Block['using'])) { if ($null -ne $item) { , @("__using_$($item['name'])", ([SecretBridge.Portable]::Untag($item['value']))) } })
     @{ ScriptBlock = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock()); Using = $using }
 }
 

@@ -33,11 +33,11 @@ function Assert-OneInput([int] $Count, [string] $Command) {
 # The same as what travels; a member that no vault can hold is named.
 function ConvertTo-SecretPortable($Value) {
     $secret = ConvertTo-SecretValue $Value
-    Add-SeenSecret $secret
-    $tag = ConvertTo-SecretTag $secret
+    [SecretBridge.Portable]::Note($secret)
+    $tag = [SecretBridge.Portable]::SecretTag($secret)
     if ($null -ne $tag) { return $tag }
     foreach ($entry in $secret.GetEnumerator()) {
-        if ($null -eq (ConvertTo-SecretTag $entry.Value)) {
+        if ($null -eq ([SecretBridge.Portable]::SecretTag($entry.Value))) {
             throw (New-CommandError "Secret value is of an invalid type. Expected types: $script:SecretTypes. But the member '$($entry.Key)' is: $($entry.Value.GetType().Name)" 'InvalidSecretType' 'InvalidType')
         }
     }
@@ -49,7 +49,7 @@ function ConvertTo-Metadata([hashtable] $Metadata) {
         $value = if ($null -ne $entry.Value) { $entry.Value }
         $plain[[string]$entry.Key] = if ($value -is [datetime] -or $value -is [datetimeoffset]) { [ordered]@{ t = 'date'; v = $value.ToString('o', [cultureinfo]::InvariantCulture) } }
         elseif ($value -is [int] -or $value -is [long]) { [ordered]@{ t = 'int'; v = [long]$value } }
-        else { [ordered]@{ t = 'string'; v = Assert-PortableText ([string]$value) } }
+        else { [ordered]@{ t = 'string'; v = [SecretBridge.Values]::Checked([string]$value) } }
     }
     $plain
 }
@@ -66,13 +66,13 @@ function ConvertFrom-Metadata($Plain) {
 
 # What the core left to project, because only PowerShell can look into it.
 function Select-SecretValue([System.Collections.IDictionary] $Answer) {
-    $value = ConvertFrom-Portable $Answer['value']
-    Add-SeenSecret $value
+    $value = [SecretBridge.Portable]::Untag($Answer['value'])
+    [SecretBridge.Portable]::Note($value)
     # A table's members count as properties, whatever kind of table it is.
     $table = if ($value -is [System.Collections.IDictionary]) { $value }
     if ($Answer['expand']) {
         $member = if ($null -ne $table) { , $table[$Answer['expand']] } else { , (Select-Object -InputObject $value -ExpandProperty $Answer['expand'] -ErrorAction SilentlyContinue) }
-        Add-SeenSecret $member
+        [SecretBridge.Portable]::Note($member)
         return , $member
     }
     if ($Answer['property']) {
@@ -88,7 +88,7 @@ function Select-SecretValue([System.Collections.IDictionary] $Answer) {
 function ConvertTo-VaultParameter($Value, [string] $Name = 'VaultParameters') {
     if ($null -eq $Value) { return $null }
     $base = $Value
-    if ($base -is [string]) { return Assert-PortableText $base }
+    if ($base -is [string]) { return [SecretBridge.Values]::Checked($base) }
     if ($base -is [bool] -or $base -is [int] -or $base -is [long] -or $base -is [double]) { return $base }
     if ($base -is [System.Collections.IDictionary]) {
         $plain = [System.Collections.Specialized.OrderedDictionary]::new([StringComparer]::Ordinal)
@@ -124,8 +124,8 @@ function Register-PodeSecretVault {
         [Parameter(ParameterSetName = 'Custom')] [Alias('Unregister')] [scriptblock] $UnregisterScriptBlock
     )
     $custom = $PSCmdlet.ParameterSetName -eq 'Custom'
-    $unlock = if ($UnlockSecret) { [ordered]@{ t = 'securestring'; v = Assert-PortableText $UnlockSecret } }
-    elseif ($null -ne $UnlockSecureSecret -and $UnlockSecureSecret.Length) { ConvertTo-SecretTag $UnlockSecureSecret }
+    $unlock = if ($UnlockSecret) { [ordered]@{ t = 'securestring'; v = [SecretBridge.Values]::Checked($UnlockSecret) } }
+    elseif ($null -ne $UnlockSecureSecret -and $UnlockSecureSecret.Length) { [SecretBridge.Portable]::SecretTag($UnlockSecureSecret) }
     if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore' -and $null -eq $unlock) {
         throw (New-CommandError "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore" 'UnlockSecretRequired' 'InvalidArgument')
     }
@@ -163,7 +163,7 @@ function Register-PodeSecretVault {
         # A block with `$using:` runs only once its values stand in it.
         if ($script:Bridge.Check) { }
         elseif ($what['init']['using'].Count) { $null = Invoke-Block (New-CompiledBlock $what['init']) @(, $VaultParameters) }
-        else { & $InitScriptBlock $VaultParameters *>&1 | & { process { Write-StreamRecord $_ } } }
+        else { & $InitScriptBlock $VaultParameters *>&1 | & { process { [SecretBridge.Log]::Record($_) } } }
     }
     if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore') { $VaultParameters = Get-StoreParameter $VaultParameters $UnlockInterval }
     $what['parameters'] = if ($null -eq $VaultParameters) { [ordered]@{} } elseif ($custom) { Get-ParameterName $VaultParameters } else { ConvertTo-VaultParameter $VaultParameters }
@@ -283,7 +283,7 @@ function Mount-PodeSecret {
     if ($Property -and $ExpandProperty) {
         throw (New-CommandError "Parameters 'Property' and 'ExpandProperty' are mutually exclusive." 'MutuallyExclusive' 'InvalidArgument')
     }
-    $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList; cache_ttl = $CacheTtl }
+    $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = [SecretBridge.Portable]::TagList($ArgumentList); cache_ttl = $CacheTtl }
     if ($Property) { $what['property'] = $Property }
     if ($ExpandProperty) { $what['expand'] = $ExpandProperty }
     $null = Request-Core $what
@@ -310,7 +310,7 @@ function Get-PodeSecret {
     $tagged = $answer['value']
     # The common case first: it is on the way of every `$secret:` read.
     if ($answer.Count -eq 1 -and $tagged['t'] -ceq 'string') {
-        Add-SeenSecret $tagged['v']
+        [SecretBridge.Portable]::Note($tagged['v'])
         return $tagged['v']
     }
     return , (Select-SecretValue $answer)
@@ -361,7 +361,7 @@ function Read-PodeSecret {
         [string] $ExpandProperty,
         [object[]] $ArgumentList
     )
-    $what = [ordered]@{ do = 'read'; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList }
+    $what = [ordered]@{ do = 'read'; vault = $Vault; key = $Key; arguments = [SecretBridge.Portable]::TagList($ArgumentList) }
     if ($ExpandProperty) { $what['expand'] = $ExpandProperty }
     elseif ($Property) { $what['property'] = $Property }
     return , (Select-SecretValue (Request-Core $what))
@@ -384,7 +384,7 @@ function Set-PodeSecret {
     process { $count++ }
     end {
         Assert-OneInput $count 'Set-PodeSecret'
-        $what = [ordered]@{ do = 'set'; vault = $Vault; key = $Key; value = ConvertTo-SecretPortable $InputObject; arguments = ConvertTo-PortableList $ArgumentList }
+        $what = [ordered]@{ do = 'set'; vault = $Vault; key = $Key; value = ConvertTo-SecretPortable $InputObject; arguments = [SecretBridge.Portable]::TagList($ArgumentList) }
         if ($null -ne $Metadata) { $what['metadata'] = ConvertTo-Metadata $Metadata }
         $null = Request-Core $what
     }
@@ -401,7 +401,7 @@ function Remove-PodeSecret {
         [Parameter(Mandatory)] [string] $Vault,
         [object[]] $ArgumentList
     )
-    $null = Request-Core ([ordered]@{ do = 'remove'; vault = $Vault; key = $Key; arguments = ConvertTo-PortableList $ArgumentList })
+    $null = Request-Core ([ordered]@{ do = 'remove'; vault = $Vault; key = $Key; arguments = [SecretBridge.Portable]::TagList($ArgumentList) })
 }
 
 <#

@@ -112,7 +112,7 @@ function Start-PodeServer {
     $what = [ordered]@{
         do = 'server'; threads = [Math]::Max(1, $Threads); root = $bridge.Root; quiet = [bool]$Quiet
         status_page_exceptions = $(if ($StatusPageExceptions) { $StatusPageExceptions -eq 'Show' } else { $true -eq $show })
-        config = ConvertTo-Portable $bridge.Config; settings = ConvertTo-ServerSetting $bridge.Config
+        config = [SecretBridge.Portable]::Tag($bridge.Config); settings = ConvertTo-ServerSetting $bridge.Config
         registered = @(Get-RegisteredVault)
     }
     if ($Name) { $what['name'] = $Name }
@@ -134,7 +134,7 @@ function Export-ScriptParameter {
         $name = $parameter.Name.VariablePath.UserPath
         $value = $script:UserScope.SessionState.PSVariable.GetValue($name)
         Write-CopyWarning "the parameter -$name" $value
-        $null = Request-Core ([ordered]@{ do = 'variable-add'; name = $name; value = ConvertTo-Portable $value })
+        $null = Request-Core ([ordered]@{ do = 'variable-add'; name = $name; value = [SecretBridge.Portable]::Tag($value) })
     }
 }
 

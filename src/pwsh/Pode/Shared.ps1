@@ -57,7 +57,7 @@ function ConvertTo-SharedText($Value) {
 function Write-SharedNode($State, $Value) {
     $writer = $State.Writer
     if ($null -eq $Value) { $writer.WriteNullValue(); return }
-    if ($Value -is [string]) { $writer.WriteStringValue([string](Assert-PortableText $Value)); return }
+    if ($Value -is [string]) { $writer.WriteStringValue([string]([SecretBridge.Values]::Checked($Value))); return }
     if ($Value -is [bool]) { $writer.WriteBooleanValue([bool]$Value); return }
     if ($Value -is [int]) { $writer.WriteNumberValue([int]$Value); return }
     $base = $Value.psobject.BaseObject
@@ -143,8 +143,8 @@ function Get-SimpleNode($Base) {
     if ($Base -is [guid]) { return @('guid', $Base.ToString()) }
     if ($Base -is [enum]) { return @('enum', "$($Base.GetType())", $Base.ToString()) }
     if ($Base -is [byte[]]) { return @('bytes', [Convert]::ToBase64String($Base)) }
-    if ($Base -is [securestring]) { return @('secure', (Assert-PortableText (ConvertFrom-SecureText $Base))) }
-    if ($Base -is [pscredential]) { return @('credential', (Assert-PortableText $Base.UserName), (Assert-PortableText (ConvertFrom-SecureText $Base.Password))) }
+    if ($Base -is [securestring]) { return @('secure', ([SecretBridge.Values]::Checked([SecretBridge.SecureText]::Reveal($Base)))) }
+    if ($Base -is [pscredential]) { return @('credential', ([SecretBridge.Values]::Checked($Base.UserName)), ([SecretBridge.Values]::Checked([SecretBridge.SecureText]::Reveal($Base.Password)))) }
     if ($Base -is [uri] -or $Base -is [version] -or $Base -is [xml]) { return @('clixml', [System.Management.Automation.PSSerializer]::Serialize($Base)) }
     if ($Base -is [scriptblock]) {
         # A block that came in a text goes as it came.
@@ -231,8 +231,8 @@ function Read-SimpleNode([string] $Kind, [string[]] $Texts) {
             return $Texts[2] -as $type
         }
         'bytes' { return , [Convert]::FromBase64String($Texts[1]) }
-        'secure' { return ConvertTo-SecureText $Texts[1] }
-        'credential' { return [pscredential]::new($Texts[1], (ConvertTo-SecureText $Texts[2])) }
+        'secure' { return [SecretBridge.SecureText]::Make($Texts[1]) }
+        'credential' { return [pscredential]::new($Texts[1], ([SecretBridge.SecureText]::Make($Texts[2]))) }
         'clixml' { return [System.Management.Automation.PSSerializer]::Deserialize($Texts[1]) }
         'block' {
             $block = (New-CompiledBlock @{ text = $Texts[1]; file = $Texts[2]; line = [int]$Texts[3]; using = @() }).ScriptBlock
@@ -427,7 +427,7 @@ function Merge-SharedChange([System.Collections.IDictionary] $Given) {
 # Gives an object of the planning script, or of a route, a number of its own, and the same if it has one.
 function Add-SharedObject($Object, $Found = (ConvertTo-SharedText $Object)) {
     foreach ($copy in $script:Copies.Values) { if ([object]::ReferenceEquals($copy.Live, $Object)) { return $copy } }
-    $answer = Request-BridgeAnswer ([ordered]@{ do = 'shared-add'; value = $Found.Text })
+    $answer = Request-Core ([ordered]@{ do = 'shared-add'; value = $Found.Text })
     $id = [long]$answer['id']
     $script:Copies[$id] = @{ Id = $id; Live = $Object; Text = $Found.Text; Before = $Found.Text; Stays = @(); Version = $answer['version'] }
     $script:Copies[$id]
@@ -435,7 +435,7 @@ function Add-SharedObject($Object, $Found = (ConvertTo-SharedText $Object)) {
 
 # The latest of a shared object, held from now on by what runs here.
 function Get-SharedObject([long] $Id) {
-    $copy = Receive-Shared (Request-BridgeAnswer ([ordered]@{ do = 'shared-get'; id = $Id }))
+    $copy = Receive-Shared (Request-Core ([ordered]@{ do = 'shared-get'; id = $Id }))
     if (-not $script:TablesInUse.Contains($Id)) { $null = $script:Held.Add($Id) }
     $copy
 }
@@ -449,7 +449,7 @@ function Send-SharedChange([switch] $Release) {
         while ($null -ne $change) {
             $what = [ordered]@{ do = 'shared-set' }
             foreach ($entry in $change.GetEnumerator()) { $what[$entry.Key] = $entry.Value }
-            try { $answer = Request-BridgeAnswer $what }
+            try { $answer = [SecretBridge.Channel]::Ask($what) }
             catch {
                 # Its vault is gone, and nobody will look at it again.
                 $script:Copies.Remove($id)
@@ -465,6 +465,6 @@ function Send-SharedChange([switch] $Release) {
 function Update-SharedCopy {
     Send-SharedChange
     foreach ($id in @($script:Held)) {
-        if ($script:Copies.ContainsKey($id) -and -not $script:TablesInUse.Contains($id)) { $null = Receive-Shared (Request-BridgeAnswer ([ordered]@{ do = 'shared-get'; id = $id })) }
+        if ($script:Copies.ContainsKey($id) -and -not $script:TablesInUse.Contains($id)) { $null = Receive-Shared (Request-Core ([ordered]@{ do = 'shared-get'; id = $id })) }
     }
 }

@@ -19,7 +19,7 @@ function Set-PodeState {
     end {
         if ($items.Count -gt 1) { $Value = $items.ToArray() }
         Write-CopyWarning "the state '$Name'" $Value
-        $null = Request-Core ([ordered]@{ do = 'state-set'; name = $Name; value = ConvertTo-Portable $Value; scope = @($Scope.Where({ $_ })) })
+        $null = Request-Core ([ordered]@{ do = 'state-set'; name = $Name; value = [SecretBridge.Portable]::Tag($Value); scope = @($Scope.Where({ $_ })) })
         if (-not $NoPassThru) { return , $Value }
     }
 }
@@ -33,7 +33,7 @@ function Get-PodeState {
     param([Parameter(Mandatory)] [string] $Name, [switch] $WithScope)
     $answer = Request-Core ([ordered]@{ do = 'state-get'; name = $Name })
     if (-not $answer['found']) { return }
-    $value = ConvertFrom-Portable $answer['value']
+    $value = [SecretBridge.Portable]::Untag($answer['value'])
     if ($WithScope) { return @{ Value = $value; Scope = @($answer['scope']) } }
     return , $value
 }
@@ -46,7 +46,7 @@ function Remove-PodeState {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name, [switch] $NoPassThru)
     $answer = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
-    if ($null -ne $answer['value'] -and -not $NoPassThru) { return , (ConvertFrom-Portable $answer['value']) }
+    if ($null -ne $answer['value'] -and -not $NoPassThru) { return , ([SecretBridge.Portable]::Untag($answer['value'])) }
 }
 
 <#

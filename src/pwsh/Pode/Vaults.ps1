@@ -54,9 +54,9 @@ $script:VaultProxies = @{
                     if ($null -eq $problem -and $_.FullyQualifiedErrorId -notmatch '^(GetSecretNotFound|secret_not_found)\b') { $problem = $_ }
                     continue
                 }
-                if (-not $AsPlainText -and $value -is [string]) { return ConvertTo-SecureText $value }
+                if (-not $AsPlainText -and $value -is [string]) { return [SecretBridge.SecureText]::Make($value) }
                 if (-not $AsPlainText -and $value -is [hashtable]) {
-                    foreach ($key in @($value.Keys)) { if ($value[$key] -is [string]) { $value[$key] = ConvertTo-SecureText $value[$key] } }
+                    foreach ($key in @($value.Keys)) { if ($value[$key] -is [string]) { $value[$key] = [SecretBridge.SecureText]::Make($value[$key]) } }
                 }
                 return , $value
             }
@@ -138,7 +138,7 @@ $script:VaultProxies = @{
         process {
             $known = (Get-SearchedVault).Where({ $_['module'] -match '(^|[\\/])Microsoft\.PowerShell\.SecretStore$' })
             if (-not $known.Count) { return Microsoft.PowerShell.SecretStore\Unlock-SecretStore @PSBoundParameters }
-            foreach ($one in $known) { $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $one['name']; secret = ConvertTo-SecretTag $Password }) }
+            foreach ($one in $known) { $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $one['name']; secret = [SecretBridge.Portable]::SecretTag($Password) }) }
         }
     }
     'Unlock-SecretVault' = {
@@ -147,7 +147,7 @@ $script:VaultProxies = @{
         process {
             $known = Find-CoreVault $Name
             if (-not $known) { return Microsoft.PowerShell.SecretManagement\Unlock-SecretVault -Name $Name -Password $Password }
-            $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $known; secret = ConvertTo-SecretTag $Password })
+            $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $known; secret = [SecretBridge.Portable]::SecretTag($Password) })
         }
     }
 }

@@ -1,0 +1,136 @@
+using System;
+using System.Collections;
+using System.Collections.Generic;
+using System.Collections.Specialized;
+using System.Linq;
+using System.Management.Automation;
+using System.Security;
+
+namespace SecretBridge;
+
+/// <summary>Any value in the form that travels. What has no form of its own goes as CLIXML: a copy, without methods.</summary>
+public static class Portable
+{
+    /// <summary>So deep values are copied and looked into.</summary>
+    public const int Depth = 10;
+
+    /// <summary>Gives a script block as it travels.</summary>
+    public static Func<ScriptBlock, object>? FromBlock { get; set; }
+
+    /// <summary>Compiles a block that came.</summary>
+    public static Func<object?, object>? ToBlock { get; set; }
+
+    /// <summary>A value as `{t, v}`.</summary>
+    public static OrderedDictionary Tag(object? value)
+    {
+        switch (PlainJson.Bare(value))
+        {
+            case null:
+                OrderedDictionary nothing = PlainJson.NewObject();
+                nothing["t"] = "null";
+                return nothing;
+            case bool flag:
+                return Values.Tagged("bool", flag);
+            case int number:
+                return Values.Tagged("int", (long)number);
+            case long number:
+                return Values.Tagged("int", number);
+            case ScriptBlock block when FromBlock is not null:
+                return Values.Tagged("block", PlainJson.Bare(FromBlock(block)));
+        }
+        return SecretTag(value) ?? Values.Tagged("clixml", Values.Checked(PSSerializer.Serialize(value, Depth)));
+    }
+
+    /// <summary>One of the five types of a secret as `{t, v}`; null where it is none.</summary>
+    public static OrderedDictionary? SecretTag(object? value)
+    {
+        object? bare = PlainJson.Bare(value);
+        if (bare is not Hashtable table)
+        {
+            return bare is string or SecureString or byte[] or PSCredential ? Values.Tag(bare) : null;
+        }
+        OrderedDictionary members = PlainJson.NewObject();
+        foreach (DictionaryEntry entry in table)
+        {
+            if (entry.Key is not string key || entry.Value is null || SecretTag(entry.Value) is not OrderedDictionary tag)
+            {
+                return null;
+            }
+            members[Values.Checked(key)] = tag;
+        }
+        return Values.Tagged("hashtable", members);
+    }
+
+    /// <summary>What a `{t, v}` stands for.</summary>
+    public static object? Untag(IDictionary tagged)
+    {
+        object? value = PlainJson.Bare(tagged["v"]);
+        switch (PlainJson.Bare(tagged["t"]) as string)
+        {
+            case "null":
+                return null;
+            case "string" or "int" or "bool":
+                return value;
+            case "block" when ToBlock is not null:
+                return PlainJson.Bare(ToBlock(value));
+            case "hashtable" when value is IDictionary members:
+                Hashtable table = Values.NewTable();
+                foreach (DictionaryEntry entry in members)
+                {
+                    table[entry.Key] = Untag((IDictionary)entry.Value!);
+                }
+                return table;
+            case "clixml":
+                object copy = PSSerializer.Deserialize(PlainJson.Text(value));
+                // An array comes back as a list that says what it was.
+                return copy is PSObject { BaseObject: ArrayList list } wrapped && wrapped.TypeNames.Any(name => name.EndsWith("[]", StringComparison.Ordinal))
+                    ? list.ToArray()
+                    : copy;
+            default:
+                return Values.Untag(tagged);
+        }
+    }
+
+    /// <summary>Several values as `{t, v}`.</summary>
+    public static object?[] TagList(IEnumerable? values) => values is null ? [] : values.Cast<object?>().Select(value => (object?)Tag(value)).ToArray();
+
+    /// <summary>What several `{t, v}` stand for.</summary>
+    public static object?[] UntagList(IEnumerable? values) =>
+        values is null ? [] : values.Cast<object?>().Where(value => value is not null).Select(value => Untag((IDictionary)PlainJson.Bare(value)!)).ToArray();
+
+    /// <summary>Has every text of a secret starred out of what the request logs.</summary>
+    public static void Note(object? value, int depth = 0)
+    {
+        switch (PlainJson.Bare(value))
+        {
+            case string text:
+                Redaction.Add(text);
+                break;
+            case null or ValueType or byte[]:
+                break;
+            case SecureString secure:
+                Redaction.Add(SecureText.Reveal(secure));
+                break;
+            case PSCredential credential:
+                Redaction.Add(SecureText.Reveal(credential.Password));
+                break;
+            case IDictionary members when depth <= Depth:
+                NoteAll(members.Values, depth);
+                break;
+            case IList items when depth <= Depth:
+                NoteAll(items, depth);
+                break;
+            case PSObject shaped when depth <= Depth:
+                NoteAll(shaped.Properties.Select(property => property.Value), depth);
+                break;
+        }
+    }
+
+    private static void NoteAll(IEnumerable items, int depth)
+    {
+        foreach (object? item in items)
+        {
+            Note(item, depth + 1);
+        }
+    }
+}
