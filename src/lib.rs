@@ -61,6 +61,7 @@ pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod http;
@@ -85,6 +86,7 @@ pub mod worker;
 
 /// Runs the program with its arguments, the name of the program first.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exit {
+    let hardened = platform::harden();
     let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -96,6 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
     if let Err(error) = logging::start(cli.log(), cli.global.log_format) {
         return fail(&error, exit::Exit::Usage);
     }
+    tracing::debug!(?hardened, "what keeps other programs of this user out of the memory");
     let global = &cli.global;
     let ended = |done: Result<(), commands::CommandError>| {
         done.map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)

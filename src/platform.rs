@@ -13,8 +13,11 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
 
 #[cfg(target_os = "linux")]
@@ -44,6 +47,32 @@ pub enum Event {
     Stop,
     /// Read the configuration again: SIGHUP; a service's `paramchange`.
     Reload,
+    /// Log the state: SIGUSR1.
+    Dump,
+}
+
+/// What a service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Requests are served.
+    Ready,
+    /// The configuration is read again; [`Notice::Ready`] follows.
+    Reloading,
+    /// It drains and ends.
+    Stopping,
+    /// It is alive: see [`watchdog`].
+    Alive,
+}
+
+/// What keeps other programs of this user, and dead copies of the memory, away from secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hardened {
+    /// No other program of this user may read the memory or the environment.
+    pub unreadable: bool,
+    /// A crash leaves no core file, also of the programs that are started.
+    pub no_core_file: bool,
+    /// Memory is not written to swap. Only where the system sets no limit to locked memory.
+    pub locked: bool,
 }
 
 /// Who owns a file or folder.
@@ -180,6 +209,56 @@ pub fn started(pid: u32) -> Option<u64> {
 #[cfg(feature = "fake-pwsh")]
 pub fn kill_self() -> ! {
     system::kill_self()
+}
+
+/// Two streams to a program's standard streams, which no program can open again by a path.
+pub struct Channel(system::Channel);
+
+/// What a program writes.
+pub type ChannelReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What a program reads.
+pub type ChannelWriter = Box<dyn AsyncWrite + Send + Unpin>;
+
+impl Channel {
+    /// Makes the program's standard input and output ends of a channel. Where the system has sockets that
+    /// programs can inherit, it is made of them: a pipe could be opened once more through `/proc`.
+    pub fn attach(command: &mut Command) -> io::Result<Channel> {
+        system::Channel::attach(command).map(Channel)
+    }
+
+    /// Our ends, once the program runs. Needs a tokio runtime around it.
+    pub fn open(self, child: &mut Child) -> io::Result<(ChannelReader, ChannelWriter)> {
+        self.0.open(child)
+    }
+}
+
+/// Closes this program's memory to other programs of the user, as far as the system can. Call it first.
+pub fn harden() -> Hardened {
+    system::harden()
+}
+
+/// Overwrites a variable in this program's environment, where the system shows it to other programs.
+pub fn forget_variable(name: &str) {
+    system::forget_variable(name);
+}
+
+// === service managers ===
+
+/// Tells the service manager, if there is one that wants to know.
+pub fn notify(notice: Notice) {
+    system::notify(notice);
+}
+
+/// How often the service manager wants to hear [`Notice::Alive`] at least, if it does.
+pub fn watchdog() -> Option<Duration> {
+    system::watchdog()
+}
+
+/// The listening socket that the service manager has bound to this address already, if it has. It is given
+/// once.
+pub fn inherited_tcp(address: SocketAddr) -> Option<TcpListener> {
+    system::inherited_tcp(address)
 }
 
 // === places and names ===

@@ -24,13 +24,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
 use crate::http::{Address, BindError, Door, Drained, Service};
 use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
+use crate::platform::{self, Notice};
 use signals::{Signals, Wish};
 pub use starting::Starting;
 
@@ -44,6 +45,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     trail: Option<Trail>,
     metrics: Arc<Metrics>,
+    watchdog: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -55,6 +57,7 @@ impl Server {
             stop: watch::Sender::new(false),
             trail: None,
             metrics: Arc::default(),
+            watchdog: None,
         })
     }
 
@@ -104,6 +107,21 @@ impl Server {
         Ok(addresses)
     }
 
+    /// Tells the service manager that requests are served, and from now on that the server is alive.
+    pub fn in_force(&mut self) {
+        platform::notify(Notice::Ready);
+        self.watchdog = platform::watchdog().map(|limit| {
+            tokio::spawn(async move {
+                // A part of the limit, so that one beat that is late does no harm.
+                let mut beat = interval(limit / 3);
+                loop {
+                    beat.tick().await;
+                    platform::notify(Notice::Alive);
+                }
+            })
+        });
+    }
+
     /// What comes of the work, or nothing if a signal says stop first; the work is dropped then.
     pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -119,6 +137,7 @@ impl Server {
 
     /// Answers what was accepted and stops the bridge, both within the limit. A second signal ends it sooner.
     pub async fn end(mut self, bridge: &Bridge, limit: Duration) {
+        platform::notify(Notice::Stopping);
         self.stop.send_replace(true);
         let end = Instant::now() + limit;
         let doors = join_all(self.doors.iter_mut());
@@ -150,7 +169,15 @@ impl Drop for Server {
         if let Some(trail) = &self.trail {
             trail.close();
         }
+        self.watchdog.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Logs how everything is; no value is in it.
+pub fn dump(bridge: Option<&Bridge>) {
+    let health = bridge.map(Bridge::health).unwrap_or_default();
+    let state = serde_json::to_string(&health).unwrap_or_default();
+    tracing::info!(target: "secretbridge::state", %state, "the state, as SIGUSR1 asked");
 }
 
 async fn stopped(signals: &mut Signals) {

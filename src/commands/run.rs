@@ -16,7 +16,7 @@ use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
 use crate::server::front::Front;
 use crate::server::signals::Wish;
-use crate::server::{Server, Starting};
+use crate::server::{Server, Starting, dump};
 
 /// Checks or serves a script, until a signal says stop or the script closes the server.
 pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandError> {
@@ -73,6 +73,7 @@ async fn serve(
     }
     let gate = Gate::new(access, Arc::new(ScriptSite::new(core.clone())));
     front.replace(declared.bridge().clone(), Arc::new(gate)).await;
+    server.in_force();
     if !core.settings.is_quiet() {
         announce(&addresses);
     }
@@ -84,6 +85,7 @@ async fn serve(
                     server.reopen_logs();
                     tracing::warn!("log files are opened anew; a script is read at its start alone, so that SIGHUP changes nothing else");
                 }
+                Wish::Dump => dump(Some(declared.bridge())),
             },
             () = core.closing.cancelled() => return Ok(()),
         }

@@ -11,17 +11,19 @@ use crate::access::{Access, Token, TokenError};
 use crate::bridge::{Bridge, Options};
 use crate::cli::{Global, ServeArgs};
 use crate::config;
+use crate::environment;
 use crate::http::route::RouteError;
 use crate::http::{Gate, Native, Service};
 use crate::local;
 use crate::metrics::Metrics;
 use crate::plan::{self, Bind, Listener, Plan, Vault, VaultKind};
+use crate::platform::{self, Notice};
 use crate::private_file::create_private_dir;
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
 use crate::server::own;
 use crate::server::signals::Wish;
-use crate::server::{Server, Starting};
+use crate::server::{Server, Starting, dump};
 
 /// Where a server listens if nobody says otherwise.
 const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8085);
@@ -72,7 +74,6 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
         return Ok(());
     };
     say.vaults(&bridge, arguments, global);
-    say.addresses(&addresses, kept.access.is_open(), kept.file.as_deref(), arguments.config.is_none());
     let service = match native(&bridge, &kept) {
         Ok(service) => service,
         Err(error) => {
@@ -82,6 +83,9 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     };
     // The front has the only handle: a replaced bridge must go, with its folder and its cache.
     front.replace(bridge, service).await;
+    server.in_force();
+    // Not before: who reads the line may call at once.
+    say.addresses(&addresses, kept.access.is_open(), kept.file.as_deref(), arguments.config.is_none());
     heed(&mut server, &front, arguments, &options, &kept).await;
     say.line("stopping: requests under way are answered first");
     if let Some(bridge) = front.bridge() {
@@ -103,6 +107,10 @@ async fn heed(server: &mut Server, front: &Front, arguments: &ServeArgs, options
                     server.reopen_logs();
                     seen = arguments.config.as_deref().map(look);
                 }
+                Wish::Dump => {
+                    dump(front.bridge().as_ref());
+                    continue;
+                }
             },
             _ = tick.tick() => {
                 let now = arguments.config.as_deref().map(look);
@@ -112,11 +120,15 @@ async fn heed(server: &mut Server, front: &Front, arguments: &ServeArgs, options
                 seen = now;
             }
         }
-        if arguments.config.is_some()
-            && server.unless_stopped(reload(front, arguments, options, kept)).await.is_none()
-        {
+        if arguments.config.is_none() {
+            continue;
+        }
+        platform::notify(Notice::Reloading);
+        let stopped = server.unless_stopped(reload(front, arguments, options, kept)).await.is_none();
+        if stopped {
             return;
         }
+        platform::notify(Notice::Ready);
     }
 }
 
@@ -208,8 +220,8 @@ fn access(arguments: &ServeArgs, access: &plan::Access) -> Result<Kept, CommandE
         }
         plan::Access::TokenFile(path) => Ok(kept(Token::load(path).map_err(refused)?, Some(path.clone()))),
         plan::Access::TokenEnv(name) => {
-            let text = std::env::var(name).map_err(|_| CommandError::NoToken(name.clone()))?;
-            Ok(kept(Token::from_text(&text).map_err(refused)?, None))
+            let text = environment::take(name).map_err(|_| CommandError::NoToken(name.clone()))?;
+            Ok(kept(Token::from_text(text.expose()).map_err(refused)?, None))
         }
         plan::Access::OwnToken => {
             let path = own_token()?;

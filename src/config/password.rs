@@ -4,6 +4,7 @@ use std::env;
 use std::path::Path;
 
 use super::ConfigError;
+use crate::environment;
 use crate::plan::SecretSource;
 use crate::private_file::read_private;
 use crate::secret::Text;
@@ -21,8 +22,8 @@ pub fn resolve(source: &SecretSource) -> Result<Text, ConfigError> {
 }
 
 fn from_variable(name: &str) -> Result<Text, ConfigError> {
-    let value = match env::var(name) {
-        Ok(value) => Text::new(value),
+    let value = match environment::take(name) {
+        Ok(value) => value,
         Err(env::VarError::NotPresent) => return Err(ConfigError::NoVariable { name: name.to_owned() }),
         Err(env::VarError::NotUnicode(_)) => {
             return Err(ConfigError::VariableNotText { name: name.to_owned() });

@@ -16,6 +16,7 @@ use super::tls::{self, TlsError};
 use crate::audit::Trail;
 use crate::metrics::Metrics;
 use crate::plan::{Bind, Listener};
+use crate::platform;
 use crate::platform::local::{LocalBindError, LocalListener};
 
 /// Connections that the kernel keeps for us until they are accepted.
@@ -191,6 +192,10 @@ fn dual_stack(address: SocketAddr, all: &[Listener]) -> bool {
 }
 
 fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
+    if let Some(bound) = platform::inherited_tcp(address) {
+        bound.set_nonblocking(true)?;
+        return TcpListener::from_std(bound);
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(!dual)?;

@@ -5,11 +5,19 @@
 
 use std::fs;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::FromRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Signal, getuid, set_parent_process_death_signal};
+use socket2::{SockAddr, Socket};
 use tokio::process::{Child, Command};
+
+use super::{Hardened, Notice};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
@@ -35,6 +43,60 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     let child = command.spawn()?;
     let group = Group::of(child.id());
     Ok((child, group))
+}
+
+pub(super) fn harden() -> Hardened {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Locked page by page as it is used: all at once would also lock what is only reserved.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Hardened {
+        unreadable: set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok(),
+        no_core_file: setrlimit(Resource::Core, none).is_ok(),
+        // Under a limit, locking would make allocations fail once it is reached.
+        locked: rustix::process::getrlimit(Resource::Memlock).current.is_none() && mlockall(all).is_ok(),
+    }
+}
+
+pub(super) fn notify(notice: Notice) {
+    use sd_notify::NotifyState;
+    let told = match notice {
+        Notice::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+        Notice::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+    };
+    if let Err(error) = told {
+        tracing::warn!(%error, ?notice, "the service manager could not be told");
+    }
+}
+
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// The sockets that systemd has bound, until somebody asks for them.
+static INHERITED: Mutex<Option<Vec<Socket>>> = Mutex::new(None);
+
+pub(super) fn inherited_tcp(address: SocketAddr) -> Option<TcpListener> {
+    inherited(|bound| bound.as_socket() == Some(address)).map(Into::into)
+}
+
+pub(super) fn inherited_unix(path: &Path) -> Option<UnixListener> {
+    inherited(|bound| bound.as_pathname() == Some(path)).map(Into::into)
+}
+
+fn inherited(is_wanted: impl Fn(&SockAddr) -> bool) -> Option<Socket> {
+    let mut sockets = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let sockets = sockets.get_or_insert_with(|| {
+        let numbers = sd_notify::listen_fds().into_iter().flatten();
+        // SAFETY: systemd's promise that these are open and for this program alone; they are taken once.
+        numbers.map(|number| unsafe { Socket::from_raw_fd(number) }).collect()
+    });
+    let at = sockets.iter().position(|socket| socket.local_addr().is_ok_and(|bound| is_wanted(&bound)))?;
+    Some(sockets.swap_remove(at))
 }
 
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {

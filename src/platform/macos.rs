@@ -4,9 +4,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
+
+use super::{Hardened, Notice};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
@@ -62,6 +67,29 @@ unsafe fn watch(server: libc::pid_t, worker: libc::pid_t) -> ! {
         libc::kill(-worker, libc::SIGKILL);
         libc::_exit(0)
     }
+}
+
+pub(super) fn harden() -> Hardened {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let no_core_file = setrlimit(Resource::Core, none).is_ok();
+    // SAFETY: numbers alone. No debugger may attach from now on.
+    let unreadable = unsafe { libc::ptrace(libc::PT_DENY_ATTACH, 0, std::ptr::null_mut(), 0) } == 0;
+    Hardened { unreadable, no_core_file, locked: false }
+}
+
+pub(super) fn notify(_notice: Notice) {}
+
+pub(super) fn watchdog() -> Option<Duration> {
+    None
+}
+
+pub(super) fn inherited_tcp(_address: SocketAddr) -> Option<TcpListener> {
+    None
+}
+
+pub(super) fn inherited_unix(_path: &Path) -> Option<UnixListener> {
+    None
 }
 
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {

@@ -1,5 +1,9 @@
 //! What Linux and macOS have in common.
 
+// The environment's own memory has no safe door.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -10,9 +14,11 @@ use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
 
 use super::{Access, Kind, Owner};
 
+mod channel;
 mod signals;
 pub(super) mod socket;
 
+pub(super) use channel::Channel;
 pub use signals::Signals;
 
 pub(super) const HOME: &str = "HOME";
@@ -106,6 +112,21 @@ impl Group {
 pub(super) fn kill_self() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     std::process::abort()
+}
+
+/// Overwrites the value where it stands in the block of memory that the system shows as the environment.
+pub(super) fn forget_variable(name: &str) {
+    let Ok(name) = CString::new(name) else { return };
+    // SAFETY: the value ends with a zero, and stays where it is as long as nobody sets the variable, which
+    // this program never does. Whoever reads it meanwhile sees a part of it, or nothing.
+    unsafe {
+        let value = libc::getenv(name.as_ptr());
+        if !value.is_null() {
+            for at in 0..libc::strlen(value) {
+                value.add(at).write_volatile(0);
+            }
+        }
+    }
 }
 
 pub(super) fn user_tag() -> String {

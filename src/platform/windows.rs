@@ -6,13 +6,16 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::Kind;
+use super::{ChannelReader, ChannelWriter, Hardened, Kind, Notice};
 
 mod access;
 mod events;
@@ -101,6 +104,48 @@ pub(super) fn kill_self() -> ! {
     // SAFETY: the pseudo handle is always good.
     unsafe { TerminateProcess(GetCurrentProcess(), group::KILLED) };
     std::process::abort()
+}
+
+/// Pipes without a name; another program needs a handle to them, and the worker's are given to nobody.
+pub(super) struct Channel;
+
+impl Channel {
+    pub(super) fn attach(command: &mut Command) -> io::Result<Channel> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Channel)
+    }
+
+    pub(super) fn open(self, child: &mut Child) -> io::Result<(ChannelReader, ChannelWriter)> {
+        match (child.stdout.take(), child.stdin.take()) {
+            (Some(reader), Some(writer)) => Ok((Box::new(reader), Box::new(writer))),
+            _ => Err(io::Error::other("no pipes")),
+        }
+    }
+}
+
+pub(super) fn harden() -> Hardened {
+    use windows_sys::Win32::System::Diagnostics::Debug::{
+        SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,
+    };
+    // SAFETY: takes a number alone. A crash leaves no dump and asks nobody; workers inherit it.
+    unsafe { SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX) };
+    // Programs of the same user may open each other's memory here: that is the system's own rule.
+    Hardened { unreadable: false, no_core_file: true, locked: false }
+}
+
+pub(super) fn forget_variable(name: &str) {
+    // SAFETY: on Windows the environment may be changed at any time.
+    unsafe { std::env::remove_var(name) };
+}
+
+pub(super) fn notify(_notice: Notice) {}
+
+pub(super) fn watchdog() -> Option<Duration> {
+    None
+}
+
+pub(super) fn inherited_tcp(_address: SocketAddr) -> Option<TcpListener> {
+    None
 }
 
 pub(super) fn runtime_folder() -> PathBuf {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::transport::Transport;
 use super::{BoxFuture, LaunchError, Launcher, Link, Process};
-use crate::platform::{self, Group};
+use crate::platform::{self, Channel, Group};
 use crate::pwsh::Folder;
 
 /// Longest piece of a worker's stderr that becomes one log line, in bytes.
@@ -72,7 +72,10 @@ impl PwshLauncher {
         std::thread::Builder::new().name("spawner".into()).spawn(move || {
             while let Ok(mut request) = requests.recv() {
                 let _runtime = request.runtime.enter();
-                let _ = request.reply.send(platform::spawn(&mut request.command));
+                let spawned = platform::spawn(&mut request.command);
+                // Its ends of the channel with it: only then is the worker's death the end of our reading.
+                drop(request.command);
+                let _ = request.reply.send(spawned);
             }
         })?;
         Ok(PwshLauncher { program, folder, environment, spawner })
@@ -125,18 +128,17 @@ impl Launcher for PwshLauncher {
             let failed =
                 |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
             let registry = self.folder.new_registry(number).map_err(failed)?;
+            let mut command = command(&self.program, &self.folder.worker_script(), &self.environment);
+            let channel = Channel::attach(&mut command).map_err(failed)?;
             let (reply, spawned) = oneshot::channel();
             let runtime = tokio::runtime::Handle::current();
-            let command = command(&self.program, &self.folder.worker_script(), &self.environment);
             let gone = || LaunchError::Spawn("the spawning thread is gone".into());
             self.spawner.send(SpawnRequest { command, runtime, reply }).map_err(|_| gone())?;
             let (mut child, group) = spawned.await.map_err(|_| gone())?.map_err(failed)?;
-            let (Some(stdin), Some(stdout), Some(stderr)) =
-                (child.stdin.take(), child.stdout.take(), child.stderr.take())
-            else {
-                return Err(LaunchError::Spawn("no pipes".into()));
-            };
-            tokio::spawn(log_stderr(stderr, number));
+            let (reader, writer) = channel.open(&mut child).map_err(failed)?;
+            if let Some(stderr) = child.stderr.take() {
+                tokio::spawn(log_stderr(stderr, number));
+            }
             let process = PwshProcess {
                 child: Some(child),
                 group,
@@ -144,7 +146,7 @@ impl Launcher for PwshLauncher {
                 registry: registry.clone(),
             };
             Ok(Link {
-                transport: Transport::new(stdout, stdin),
+                transport: Transport::new(reader, writer),
                 process: Box::new(process),
                 registry: registry.to_string_lossy().into_owned(),
             })

@@ -31,6 +31,12 @@ struct SocketFile {
 
 impl Listener {
     pub(in crate::platform) fn bind(path: &Path) -> Result<Listener, LocalBindError> {
+        if let Some(socket) = super::super::system::inherited_unix(path) {
+            // The service manager made the file, and removes it.
+            socket.set_nonblocking(true)?;
+            let file = SocketFile { path: path.to_owned(), identity: None };
+            return Ok(Listener { socket: UnixListener::from_std(socket)?, _file: file });
+        }
         let address = SockAddr::unix(path)?;
         clear_stale(path, &address)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

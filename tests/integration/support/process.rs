@@ -46,8 +46,14 @@ impl Collected {
 impl Process {
     /// Starts it, with nothing to read and its output collected.
     #[track_caller]
-    pub fn start(mut command: Command) -> Process {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    pub fn start(command: Command) -> Process {
+        Process::start_with(command, Stdio::null())
+    }
+
+    /// Starts it with an input of its own, and its output collected.
+    #[track_caller]
+    pub fn start_with(mut command: Command, input: Stdio) -> Process {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (stdout, stderr) = (Collected::default(), Collected::default());
         let readers = vec![
