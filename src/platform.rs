@@ -198,6 +198,11 @@ pub fn resident_memory(pid: u32) -> Option<u64> {
     system::resident_memory(pid)
 }
 
+/// How many files this process may have open at once, where that is limited.
+pub fn most_open_files() -> Option<u64> {
+    system::most_open_files()
+}
+
 /// When a process started, in the system's own ticks: with the pid it names one process for ever.
 /// `None` where there is no such process.
 pub fn started(pid: u32) -> Option<u64> {

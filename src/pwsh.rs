@@ -110,7 +110,11 @@ pub struct Folder {
 impl Folder {
     /// Makes the folder, and sweeps those of owners that are gone.
     pub fn create() -> io::Result<Folder> {
-        Folder::create_in(&platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag())))
+        let base = platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag()));
+        Folder::create_in(&base).map_err(|error| {
+            let hint = "set XDG_RUNTIME_DIR or TMPDIR, on Windows TEMP, to a folder that can be written";
+            io::Error::new(error.kind(), format!("{}: {error} (hint: {hint})", base.display()))
+        })
     }
 
     fn create_in(base: &Path) -> io::Result<Folder> {

@@ -22,6 +22,7 @@ use transport::{Message, Transport};
 
 #[cfg(test)]
 pub mod fake;
+pub mod obituary;
 pub mod process;
 pub mod transport;
 
@@ -53,6 +54,10 @@ pub trait Process: Send + Sync {
     fn kill(&mut self);
     /// Waits until it has ended; cancel safe.
     fn wait(&mut self) -> BoxFuture<'_, ()>;
+    /// How it ended and what it wrote last, of one that ended by itself; within a few seconds.
+    fn obituary(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { None })
+    }
 }
 
 /// Why a worker did not come up.
@@ -64,6 +69,14 @@ pub enum LaunchError {
     /// It started and failed before it said hello.
     #[error("pwsh started and failed: {0} (hint: what it wrote before is in the log)")]
     Broken(#[from] Broken),
+    /// It ended before it said hello.
+    #[error("pwsh ended when it had just been started ({how}){}", circumstances.as_deref().map(|it| format!("; {it}")).unwrap_or_default())]
+    Ended {
+        /// Its exit code or signal, and its last words.
+        how: String,
+        /// What on this machine keeps it from starting, and what to do about it.
+        circumstances: Option<String>,
+    },
     /// It broke in a step of its set-up.
     #[error("{what}: {broken} (hint: what the worker wrote before is in the log)")]
     BrokenIn {
@@ -145,6 +158,8 @@ pub struct Worker {
     born: Instant,
     broken: Option<Broken>,
     hello: HelloReply,
+    /// How it ended, if it did by itself.
+    obituary: Option<String>,
     /// What it last saw of each store, by store id. The vault layer keeps it.
     pub seen: HashMap<Arc<str>, Seen>,
     /// The vaults that it has registered, by their entries' numbers. The vault layer keeps it.
@@ -200,6 +215,7 @@ impl Worker {
                 guarded: false,
                 secret_management: None,
             },
+            obituary: None,
             seen: HashMap::new(),
             vaults: HashSet::new(),
             renewals: 0,
@@ -211,7 +227,7 @@ impl Worker {
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
         let reply = match worker.call::<HelloReply>(hello, until).await {
             Ok(reply) => reply,
-            Err(CallError::Broken(broken)) => return Err(broken.into()),
+            Err(CallError::Broken(broken)) => return Err(worker.did_not_greet(broken)),
             Err(CallError::Fault(fault)) => {
                 return Err(LaunchError::SetUp { what: "the worker's start".into(), fault });
             }
@@ -224,6 +240,24 @@ impl Worker {
         }
         worker.hello = reply;
         Ok(worker)
+    }
+
+    fn did_not_greet(&mut self, broken: Broken) -> LaunchError {
+        match self.obituary.take() {
+            Some(how) => LaunchError::Ended { how, circumstances: obituary::circumstances() },
+            None => broken.into(),
+        }
+    }
+
+    /// Finds out how a process that ended by itself ended.
+    async fn mourn(&mut self, broken: Broken) {
+        if broken != Broken::Closed || self.obituary.is_some() {
+            return;
+        }
+        self.obituary = self.process.obituary().await;
+        if let Some(how) = self.obituary.as_deref().filter(|_| self.hello.protocol != 0) {
+            tracing::error!(target: "worker", worker = self.number, "pwsh ended by itself: {how}");
+        }
     }
 
     /// Its number, unique in the pool's life.
@@ -286,6 +320,7 @@ impl Worker {
             Ok(reply) => reply,
             Err(broken) => {
                 self.broken = Some(broken);
+                self.mourn(broken).await;
                 return Err(broken.into());
             }
         };
@@ -356,6 +391,7 @@ impl Worker {
             }
         };
         self.broken = Some(broken);
+        self.mourn(broken).await;
         broken
     }
 

@@ -156,3 +156,7 @@ pub(super) fn machine_name() -> Option<String> {
 pub(super) fn secret_management() -> PathBuf {
     super::home().unwrap_or_default().join(".secretmanagement")
 }
+
+pub(super) fn most_open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}

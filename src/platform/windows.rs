@@ -59,6 +59,10 @@ pub(super) fn identity(_about: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
+pub(super) fn most_open_files() -> Option<u64> {
+    None
+}
+
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {
     use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
     let process = open_process(pid)?;

@@ -7,11 +7,35 @@ $script:SecretStore = 'Microsoft.PowerShell.SecretStore'
 # How long a written configuration may take to come back to this process as a file event, which drops
 # the unlock.
 $script:EchoLimit = [timespan]::FromMilliseconds(500)
+# How often a store that locks itself between two steps is opened again.
+$script:OpenLimit = 5
+# SecretStore's watching of its files was looked for.
+$script:WatchLookedFor = $false
 
 function Get-BridgeStoreCmdlet([string] $Name) {
     $module = Get-Module -Name $script:SecretStore
     if (-not $module) { $module = Import-Module -Name $script:SecretStore -Global -PassThru }
-    @($module)[0].ExportedCmdlets[$Name]
+    Stop-BridgeStoreWatch @($module)[0]
+    @($module)[0].ExportedCommands[$Name]
+}
+
+# SecretStore watches its files, and reads them on threads of its own, with the one PowerShell object that
+# its commands use too. Where the two meet, the engine throws on a thread where nobody catches, and the process
+# ends (SIGABRT, "The pipeline does not contain a command"); or the store is locked, or put back to what it
+# was, under a command. An unlock reads all that the watching would, and the core sees to it that it is done.
+# The watcher is not public: where it is not found, all goes on as the module has it.
+function Stop-BridgeStoreWatch($Module) {
+    if ($script:WatchLookedFor) { return }
+    $script:WatchLookedFor = $true
+    try {
+        $command = $Module.ExportedCmdlets['Unlock-SecretStore']
+        if ($null -eq $command) { return }
+        $type = $command.ImplementingType.Assembly.GetType('Microsoft.PowerShell.SecretStore.SecureStoreFile')
+        $field = if ($null -ne $type) { $type.GetField('_storeFileWatcher', [System.Reflection.BindingFlags]'Static, NonPublic') }
+        $watcher = if ($null -ne $field) { $field.GetValue($null) }
+        if ($watcher -is [System.IO.FileSystemWatcher]) { $watcher.EnableRaisingEvents = $false }
+    }
+    catch { Write-BridgeLog 'debug' "SecretStore goes on watching its files: $($_.Exception.GetType().FullName)" $null }
 }
 
 # The configuration, or nothing while the store is locked. Never called before there is a store: the
@@ -19,6 +43,19 @@ function Get-BridgeStoreCmdlet([string] $Name) {
 function Get-BridgeStoreConfiguration {
     try { Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Get-SecretStoreConfiguration') @{} $null }
     catch { }
+}
+
+# The configuration of a store that has just been opened with the password. A file event, or another
+# process, may lock it between any two steps: it is opened again, some times.
+function Get-BridgeOpenConfiguration([securestring] $Password, $Secrets) {
+    for ($left = $script:OpenLimit; $left -gt 0; $left--) {
+        $configuration = Get-BridgeStoreConfiguration
+        if ($null -ne $configuration) { return $configuration }
+        # One without authentication refuses every password, and tells its configuration.
+        try { $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets }
+        catch { if ($left -eq 1) { throw } }
+    }
+    throw (New-BridgeError 'StoreLockedAgain' 'the store was locked again each time that it had been opened (another process may be changing its configuration)' 'ResourceUnavailable')
 }
 
 function Test-BridgeStore {
@@ -119,7 +156,7 @@ function New-BridgeOpenStore([hashtable] $Wanted, $Password, $Secrets) {
         }
         catch { if ($left -eq 1 -or -not (Test-BridgeStore)) { throw } }
     }
-    ConvertTo-BridgeStoreReply (Get-BridgeStoreConfiguration) $true
+    ConvertTo-BridgeStoreReply (Get-BridgeOpenConfiguration $Password $Secrets) $true
 }
 
 # Opens the store and gives its configuration; a missing one is created with the password, by the unlock.
@@ -128,7 +165,7 @@ function Open-BridgeStore($Password, $Secrets) {
     if ($null -ne $Password) {
         try {
             $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets
-            return Get-BridgeStoreConfiguration
+            return Get-BridgeOpenConfiguration $Password $Secrets
         }
         catch { $failure = $_ }
     }
@@ -142,8 +179,18 @@ function Set-BridgeStoreConfiguration($Present, [hashtable] $Differing, $Passwor
     if ($Differing.ContainsKey('Authentication') -and $null -eq $Password) {
         throw ([SecretBridge.BridgeException]::Record('NoRememberedPassword', 'a change of the authentication needs the store''s password'))
     }
-    # The cmdlet opens the store with it, should a file event have locked it meanwhile.
-    Write-BridgeStoreConfiguration $Differing $Password $Secrets
+    # The cmdlet opens the store with it, should a file event have locked it meanwhile; not always.
+    for ($left = $script:OpenLimit; $left -gt 0; $left--) {
+        try {
+            Write-BridgeStoreConfiguration $Differing $Password $Secrets
+            break
+        }
+        catch {
+            $locked = (Get-BridgeRank $_) -eq 0
+            if ($left -eq 1 -or $null -eq $Password -or -not $locked) { throw }
+            $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets
+        }
+    }
     $after = if ($Differing.ContainsKey('Authentication')) { $Differing['Authentication'] } else { [string]$Present.Authentication }
     if ($after -eq 'Password' -and $null -ne $Password) { return Confirm-BridgeStore $Password $Secrets }
     $configuration = Get-BridgeStoreConfiguration
@@ -161,13 +208,13 @@ function Write-BridgeStoreConfiguration([hashtable] $Parameters, $Password, $Sec
 function Confirm-BridgeStore($Password, $Secrets) {
     $unlock = Get-BridgeStoreCmdlet 'Unlock-SecretStore'
     $null = Invoke-BridgeCmdlet $unlock @{ Password = $Password } $Secrets
-    $configuration = Get-BridgeStoreConfiguration
+    $configuration = Get-BridgeOpenConfiguration $Password $Secrets
     $watch = [System.Diagnostics.Stopwatch]::StartNew()
     while ($watch.Elapsed -lt $script:EchoLimit) {
         [System.Threading.Thread]::Sleep(20)
         $now = Get-BridgeStoreConfiguration
         if ($null -ne $now) { continue }
-        $null = Invoke-BridgeCmdlet $unlock @{ Password = $Password } $Secrets
+        $configuration = Get-BridgeOpenConfiguration $Password $Secrets
         break
     }
     ConvertTo-BridgeStoreReply $configuration $true

@@ -99,6 +99,7 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
     try { $null = Invoke-BridgeCmdlet $command $call $Secrets }
     finally { Protect-BridgeRegistry }
     $metadata = Test-BridgeMetadataSupport $vault
+    if ($module.Name -eq $script:SecretStore) { $null = Get-BridgeStoreCmdlet 'Unlock-SecretStore' }
     $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo }
     [ordered]@{ module = $module.Name; metadata = $metadata }
 }

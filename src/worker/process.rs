@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use super::obituary::{self, LastWords};
 use super::transport::Transport;
 use super::{BoxFuture, LaunchError, Launcher, Link, Process};
 use crate::platform::{self, Channel, Group};
@@ -22,6 +23,9 @@ const MAX_LOG_LINE: u64 = 4096;
 
 /// So many lines of a worker's stderr are logged in each [`LOG_WINDOW`].
 const LOG_LINES: u32 = 100;
+
+/// How long it may take to hear how a worker ended that has closed its pipes.
+const OBITUARY: Duration = Duration::from_secs(2);
 
 /// See [`LOG_LINES`].
 const LOG_WINDOW: Duration = Duration::from_secs(1);
@@ -136,11 +140,13 @@ impl Launcher for PwshLauncher {
             self.spawner.send(SpawnRequest { command, runtime, reply }).map_err(|_| gone())?;
             let (mut child, group) = spawned.await.map_err(|_| gone())?.map_err(failed)?;
             let (reader, writer) = channel.open(&mut child).map_err(failed)?;
-            if let Some(stderr) = child.stderr.take() {
-                tokio::spawn(log_stderr(stderr, number));
-            }
+            let words = LastWords::default();
+            let stderr = child.stderr.take();
+            let logged = stderr.map(|stderr| tokio::spawn(log_stderr(stderr, number, words.clone())));
             let process = PwshProcess {
                 child: Some(child),
+                words,
+                logged,
                 group,
                 folder: self.folder.clone(),
                 registry: registry.clone(),
@@ -156,12 +162,30 @@ impl Launcher for PwshLauncher {
 
 struct PwshProcess {
     child: Option<Child>,
+    words: LastWords,
+    /// Ends with its stderr.
+    logged: Option<tokio::task::JoinHandle<()>>,
     group: Group,
     folder: Arc<Folder>,
     registry: PathBuf,
 }
 
 impl Process for PwshProcess {
+    fn obituary(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            let until = Instant::now() + OBITUARY;
+            let status = match &mut self.child {
+                Some(child) => timeout_at(until, child.wait()).await.ok()?.ok(),
+                None => None,
+            };
+            // A child of its own may hold the other end.
+            if let Some(logged) = self.logged.take() {
+                let _ = timeout_at(until, logged).await;
+            }
+            Some(obituary::tell(status, &self.words))
+        })
+    }
+
     fn id(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
@@ -196,7 +220,7 @@ impl Drop for PwshProcess {
 
 /// Logs what a worker writes to its stderr, line by line. A flood is drained and counted, not logged: it
 /// must neither block the worker nor fill the disk.
-async fn log_stderr(stderr: impl tokio::io::AsyncRead + Unpin, worker: u64) {
+async fn log_stderr(stderr: impl tokio::io::AsyncRead + Unpin, worker: u64, words: LastWords) {
     let mut reader = BufReader::with_capacity(64 * 1024, stderr);
     let mut line = Vec::new();
     let mut window = Instant::now();
@@ -221,7 +245,11 @@ async fn log_stderr(stderr: impl tokio::io::AsyncRead + Unpin, worker: u64) {
         let text = text.trim_end();
         if !text.is_empty() {
             logged += 1;
-            tracing::info!(target: "worker", worker, "{text}");
+            if words.hear(text) {
+                tracing::debug!(target: "worker", worker, "{text}");
+            } else {
+                tracing::info!(target: "worker", worker, "{text}");
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod local;
 mod real;
 mod reliability;
 mod script;
+mod stores;
 mod supervision;
 mod support;
 mod systemd;
