@@ -365,7 +365,8 @@ impl Vaults {
     }
 
     /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
-    /// begun.
+    /// begun. What became of one that had is read, and in a SecretStore, where nothing of a dead worker can
+    /// still come to pass, one that was not done is done once more.
     pub async fn perform(
         &self,
         entry: &Arc<Entry>,
@@ -391,7 +392,54 @@ impl Vaults {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
                 self.in_worker(entry, &verb, deadline).await
             }
+            Err(error @ BridgeError::Worker { .. }) => self.after_death(entry, &verb, deadline, error).await,
             outcome => outcome,
+        }
+    }
+
+    /// After the death of a worker inside a write.
+    async fn after_death(
+        &self,
+        entry: &Arc<Entry>,
+        verb: &Verb,
+        deadline: Instant,
+        mut error: BridgeError,
+    ) -> Result<Outcome, BridgeError> {
+        // What the dead one left is put right before this is read.
+        let mut done = self.shows(entry, verb, deadline).await;
+        if done == Some(false) && entry.store.discipline == Discipline::SecretStore {
+            match self.in_worker(entry, verb, deadline).await {
+                Err(again @ BridgeError::Worker { outcome_unknown: true, .. }) => error = again,
+                outcome => return outcome,
+            }
+            done = self.shows(entry, verb, deadline).await;
+        }
+        if done != Some(true) {
+            return Err(error);
+        }
+        let key = verb.key();
+        tracing::info!(vault = entry.name(), key, "a worker ended inside a write, which a read finds done");
+        Ok(Outcome::Done)
+    }
+
+    /// Whether a read finds what a write was to leave; nothing where it cannot be read in time.
+    async fn shows(&self, entry: &Arc<Entry>, verb: &Verb, deadline: Instant) -> Option<bool> {
+        let get = Verb::Get { key: verb.key()?.to_owned(), detail: false };
+        let now = match self.in_worker(entry, &get, deadline).await {
+            Ok(Outcome::Value(now)) => Some(now.value),
+            Err(BridgeError::NotFound { .. }) => None,
+            _ => return None,
+        };
+        match verb {
+            // It is not read back whether metadata was written too.
+            Verb::Set { metadata: Some(_), .. } => Some(false),
+            Verb::Set { value, member: None, .. } => Some(now.is_some_and(|now| now.looks_like(value))),
+            Verb::Set { value, member: Some(member), .. } => {
+                let there = now.as_ref().and_then(|now| now.member(member));
+                Some(there.is_some_and(|now| now.looks_like(value)))
+            }
+            Verb::Remove { .. } => Some(now.is_none()),
+            _ => None,
         }
     }
 

@@ -41,10 +41,11 @@ async fn a_table_that_was_cut_off_half_way_is_whole_again() {
             "set" => bridge.set("store", "k", new.clone(), None, soon()).await,
             _ => bridge.remove("store", "k", soon()).await,
         };
-        assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
-        match (bridge.get("store", "k", soon()).await, before) {
-            (Ok(value), Some(before)) => assert!(value == *before, "{verb}"),
-            (Err(BridgeError::NotFound { .. }), None) => {}
+        // The half is put right, and then the write is done once more.
+        outcome.unwrap();
+        match (bridge.get("store", "k", soon()).await, verb) {
+            (Ok(value), "set") => assert!(value == new, "{before:?}"),
+            (Err(BridgeError::NotFound { .. }), "remove") => {}
             (other, _) => panic!("{verb} left {other:?}"),
         }
     }
@@ -68,7 +69,8 @@ async fn a_whole_new_table_is_not_taken_back() {
         }
     };
     let bridge = bridge(1, script).await;
-    assert!(bridge.set("store", "k", new, None, soon()).await.is_err());
+    // Its worker's death is no loss: a read finds it done.
+    bridge.set("store", "k", new, None, soon()).await.unwrap();
     assert!(bridge.get("store", "k", soon()).await.unwrap() == table(&[("A", "2")]));
 }
 
@@ -91,8 +93,10 @@ async fn what_was_cut_off_is_put_back_by_whichever_worker_is_free_first() {
         }
     };
     let bridge = bridge(2, script).await;
-    assert!(write(&bridge, "k", "new").await.is_err());
-    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+    let before = Instant::now();
+    write(&bridge, "k", "new").await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(15), "by the one that was there");
+    assert_eq!(read(&bridge, "k").await.unwrap(), "new");
 }
 
 #[tokio::test(start_paused = true)]
