@@ -60,7 +60,11 @@ fn a_store_that_locks_itself_between_any_two_steps_of_a_first_start_is_opened_al
                         break;
                     }
                     // Alone, and with the one after it.
-                    one(&if step % 2 == 0 { format!("{step}") } else { format!("{step},{}", step + 1) });
+                    one(&if step.is_multiple_of(2) {
+                        format!("{step}")
+                    } else {
+                        format!("{step},{}", step + 1)
+                    });
                 }
             });
         }
