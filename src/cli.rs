@@ -115,6 +115,9 @@ pub struct Global {
     /// How to write the log to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// Append the log to this file (mode 0600) in place of standard error; SIGHUP opens it anew.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
     /// The pwsh program. Without it, SECRETBRIDGE_PWSH names it, then PATH is searched.
     // The variable is read where pwsh is looked for, because a configuration file stands between the two.
     #[arg(long, global = true, value_name = "PATH")]

@@ -76,6 +76,7 @@ pub mod private_file;
 pub mod protocol;
 pub mod pwsh;
 pub mod reach;
+pub mod redact;
 pub mod registry;
 pub mod script;
 pub mod secret;
@@ -95,7 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
             return cli::exit_of(&error);
         }
     };
-    if let Err(error) = logging::start(cli.log(), cli.global.log_format) {
+    if let Err(error) = logging::start(cli.log(), cli.global.log_format, cli.global.log_file.as_deref()) {
         return fail(&error, exit::Exit::Usage);
     }
     tracing::debug!(?hardened, "what keeps other programs of this user out of the memory");
@@ -131,7 +132,6 @@ fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {
 
 /// Says why the program ends: `secretbridge: …` on standard error.
 fn fail(why: &dyn std::fmt::Display, exit: exit::Exit) -> exit::Exit {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "secretbridge: {why}");
+    logging::console::failed(why);
     exit
 }

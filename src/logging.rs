@@ -3,12 +3,17 @@
 //! Standard output stays free for what a command answers.
 
 use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::LogFormat;
+use file::LogFile;
+
+pub mod console;
+pub mod file;
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -21,17 +26,35 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file cannot be written.
+    #[error("the log file {} cannot be written: {source} (hint: its folder must be there and writable)", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A log was set up before.
     #[error("the log is set up already")]
     Twice,
 }
 
-/// Sends the log of the whole process to standard error. A filter is a level (`debug`) or a list
+/// Sends the log of the whole process to standard error, or to a file. A filter is a level (`debug`) or a list
 /// (`warn,secretbridge::pool=debug`).
-pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    // Colours are for eyes only, and the standard switch against them is honoured.
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let subscriber = subscriber(filter, format, colours, io::stderr)?;
+pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(), LogError> {
+    console::use_json(format == LogFormat::Json);
+    let subscriber = match file {
+        Some(path) => {
+            let log =
+                LogFile::open(path).map_err(|source| LogError::File { path: path.to_owned(), source })?;
+            subscriber(filter, format, false, move || log.clone())?
+        }
+        None => {
+            // Colours are for eyes only, and the standard switch against them is honoured.
+            let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            subscriber(filter, format, io::stderr().is_terminal() && wanted, io::stderr)?
+        }
+    };
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
 }
 

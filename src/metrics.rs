@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper::Method;
 
+use crate::access::Caller;
 use crate::audit::{Counts, Name, Record, Trail};
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
@@ -26,17 +27,17 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct Requests {
-    answered: BTreeMap<Answered, u64>,
+    /// Few, so they are looked through; that takes no memory.
+    answered: Vec<(Answered, u64)>,
     latency: BTreeMap<Name, Histogram>,
     errors: BTreeMap<&'static str, u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Answered {
     route: Name,
-    method: String,
+    method: Method,
     status: u16,
-    caller: String,
+    caller: Caller,
 }
 
 #[derive(Default, Clone)]
@@ -147,14 +148,25 @@ impl std::fmt::Debug for Metrics {
 
 impl Requests {
     fn count(&mut self, record: &Record) {
-        let answered = Answered {
-            route: record.route.clone(),
-            method: method(&record.method).to_owned(),
-            status: record.status,
-            caller: record.who.to_string(),
+        let method = known(&record.method);
+        let is_same = |(of, _): &&mut (Answered, u64)| {
+            of.status == record.status
+                && of.method == *method
+                && of.route == record.route
+                && of.caller == record.who
         };
-        *self.answered.entry(answered).or_default() += 1;
-        self.latency.entry(record.route.clone()).or_default().add(record.latency);
+        match self.answered.iter_mut().find(is_same) {
+            Some((_, count)) => *count += 1,
+            None => {
+                let (route, caller) = (record.route.clone(), record.who.clone());
+                let answered = Answered { route, method: method.clone(), status: record.status, caller };
+                self.answered.push((answered, 1));
+            }
+        }
+        match self.latency.get_mut(&record.route) {
+            Some(histogram) => histogram.add(record.latency),
+            None => self.latency.entry(record.route.clone()).or_default().add(record.latency),
+        }
         if record.status >= 400 {
             *self.errors.entry(record.outcome).or_default() += 1;
         }
@@ -163,9 +175,9 @@ impl Requests {
     fn write(&self, out: &mut Text) {
         out.head("requests_total", "counter", "Requests that were answered.");
         for (of, count) in &self.answered {
-            let (status, route) = (of.status.to_string(), &*of.route);
-            let labels =
-                [("route", route), ("method", &of.method), ("status", &status), ("caller", &of.caller)];
+            let (status, route, caller) = (of.status.to_string(), &*of.route, of.caller.to_string());
+            let method = if of.method == Method::TRACE { "other" } else { of.method.as_str() };
+            let labels = [("route", route), ("method", method), ("status", &status), ("caller", &caller)];
             out.line("requests_total", &labels, *count);
         }
         out.head("errors_total", "counter", "Requests that were answered with an error, by its code.");
@@ -180,9 +192,9 @@ impl Requests {
     }
 }
 
-/// A method's name; what clients make up is one name, or they could make up any number of series.
-fn method(method: &Method) -> &str {
-    let known = [
+/// The method; what clients make up is one, TRACE, or they could make up any number of series.
+fn known(method: &Method) -> &Method {
+    const KNOWN: [Method; 7] = [
         Method::GET,
         Method::HEAD,
         Method::POST,
@@ -191,7 +203,7 @@ fn method(method: &Method) -> &str {
         Method::DELETE,
         Method::OPTIONS,
     ];
-    if known.contains(method) { method.as_str() } else { "other" }
+    if KNOWN.contains(method) { method } else { &Method::TRACE }
 }
 
 // === impl Histogram ===
@@ -241,5 +253,67 @@ impl Text {
         }
         let close = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.0, "{close} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Destination, Settings};
+    use crate::http::Peer;
+    use tokio::time::Instant;
+
+    fn record(route: &str, method: &str, status: u16, micros: u64) -> Record {
+        Record {
+            request: 1,
+            who: Caller::Anyone,
+            peer: Peer::Tcp(([127, 0, 0, 1], 1).into()),
+            method: Method::from_bytes(method.as_bytes()).unwrap(),
+            path: route.to_owned(),
+            route: route.into(),
+            accesses: Vec::new(),
+            outcome: if status < 400 { "ok" } else { "some_code" },
+            status,
+            received: Instant::now(),
+            latency: Duration::from_micros(micros),
+            trace: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_known_load_is_counted_exactly() {
+        let metrics = Arc::new(Metrics::default());
+        let settings = Settings { to: Destination::None, chain: false };
+        let trail = Trail::start(&settings, Some(metrics.clone())).unwrap();
+        metrics.use_trail(&trail);
+        for (times, route, method, status, micros) in [
+            (7, "/a", "GET", 200, 400),
+            (3, "/a", "GET", 200, 40_000),
+            (2, "/a", "POST", 404, 90),
+            (4, "", "X1", 404, 90),
+            (1, "", "X2", 404, 90),
+        ] {
+            for _ in 0..times {
+                trail.record(record(route, method, status, micros)).await;
+            }
+        }
+        metrics.listener("http://127.0.0.1:1").open.store(5, Ordering::Relaxed);
+        let text = metrics.text().await;
+        for line in [
+            r#"secretbridge_requests_total{route="/a",method="GET",status="200",caller="anyone"} 10"#,
+            r#"secretbridge_requests_total{route="/a",method="POST",status="404",caller="anyone"} 2"#,
+            r#"secretbridge_requests_total{route="",method="other",status="404",caller="anyone"} 5"#,
+            r#"secretbridge_errors_total{code="some_code"} 7"#,
+            r#"secretbridge_request_seconds_bucket{route="/a",le="0.0005"} 9"#,
+            r#"secretbridge_request_seconds_bucket{route="/a",le="0.05"} 12"#,
+            r#"secretbridge_request_seconds_bucket{route="/a",le="+Inf"} 12"#,
+            r#"secretbridge_request_seconds_count{route="/a"} 12"#,
+            r#"secretbridge_request_seconds_sum{route="/a"} 0.122980"#,
+            r#"secretbridge_connections{listener="http://127.0.0.1:1"} 5"#,
+            "secretbridge_audit_dropped_total 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+        metrics.let_trail_go();
     }
 }

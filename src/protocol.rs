@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::redact::Redactor;
 use crate::secret::{SecretType, SecretValue};
 
 /// The version both sides must speak; the first call and its reply carry it.
@@ -336,23 +337,18 @@ impl Fault {
         (!cause.is_empty() && !self.message.contains(cause)).then_some(cause)
     }
 
-    /// Stars out texts in all that is for people. The shortest are left: they would star out half of it.
-    pub fn hide(&mut self, texts: &[&str]) {
-        const SHORTEST: usize = 4;
-        // The longest first: a short one may be a part of it, and would leave the rest to be read.
-        let mut longest_first: Vec<&&str> = texts.iter().filter(|hidden| hidden.len() >= SHORTEST).collect();
-        longest_first.sort_by_key(|hidden| std::cmp::Reverse(hidden.len()));
-        let hide = |text: &mut String| {
-            for hidden in &longest_first {
-                if text.contains(**hidden) {
-                    *text = text.replace(**hidden, "***");
-                }
-            }
-        };
+    /// Stars out these values in all that is for people, where it is the values that are meant: see
+    /// [`crate::redact`].
+    pub fn hide(&mut self, values: &[&str]) {
+        self.hide_by(&Redactor::new(values));
+    }
+
+    fn hide_by(&mut self, redactor: &Redactor) {
+        let hide = |text: &mut String| *text = redactor.hide(text);
         hide(&mut self.message);
         self.target.iter_mut().for_each(hide);
         self.inner.iter_mut().for_each(|inner| hide(&mut inner.message));
-        self.more.iter_mut().for_each(|fault| fault.hide(texts));
+        self.more.iter_mut().for_each(|fault| fault.hide_by(redactor));
     }
 }
 

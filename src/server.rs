@@ -80,6 +80,7 @@ impl Server {
 
     /// Opens the files of log and trail anew: they were renamed.
     pub fn reopen_logs(&self) {
+        crate::logging::file::reopen();
         if let Some(trail) = &self.trail {
             trail.reopen();
         }

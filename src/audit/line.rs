@@ -33,6 +33,8 @@ pub(super) struct Lines {
     chained: bool,
     /// The wall clock, and the moment at which it was read.
     now: (OffsetDateTime, Instant),
+    /// The second that was written last, in Unix time and as text.
+    second: (i64, String),
     out: String,
 }
 
@@ -45,6 +47,7 @@ impl Lines {
             position,
             chained,
             now: (crate::clock::now(), Instant::now()),
+            second: (i64::MIN, String::new()),
             out: String::new(),
         }
     }
@@ -129,8 +132,13 @@ impl Lines {
         let time = wall - moment.saturating_duration_since(at);
         let begin = self.out.len();
         let _ = write!(self.out, "{{\"seq\":{}", self.position.seq);
-        // A date that cannot be written is none that a clock shows.
-        text(&mut self.out, "time", &millis(time).format(&Rfc3339).unwrap_or_default());
+        if self.second.0 != time.unix_timestamp() {
+            let whole = time.replace_nanosecond(0).unwrap_or(time);
+            // A date that cannot be written is none that a clock shows.
+            let text = whole.format(&Rfc3339).unwrap_or_default();
+            self.second = (time.unix_timestamp(), text.trim_end_matches('Z').to_owned());
+        }
+        let _ = write!(self.out, ",\"time\":\"{}.{:03}Z\"", self.second.1, time.millisecond());
         text(&mut self.out, "event", event);
         fields(&mut self.out);
         if self.chained {
@@ -139,10 +147,6 @@ impl Lines {
         }
         self.out.push_str("}\n");
     }
-}
-
-fn millis(time: OffsetDateTime) -> OffsetDateTime {
-    time.replace_millisecond(time.millisecond()).unwrap_or(time)
 }
 
 fn request(line: &mut String, record: &Record, access: Option<&Access>) {

@@ -56,7 +56,8 @@ fn global_options_stand_before_or_after_the_command() {
     {
         let global = cli(line).unwrap().global;
         let pwsh = Some(PathBuf::from("/p"));
-        assert_eq!(global, Global { log: Some("debug".into()), log_format: LogFormat::Json, pwsh });
+        let log = Some("debug".into());
+        assert_eq!(global, Global { log, log_format: LogFormat::Json, log_file: None, pwsh });
     }
 }
 

@@ -11,6 +11,7 @@ use super::{CommandError, token_file};
 use crate::access::Access;
 use crate::cli::{Global, PlanFormat, RunArgs};
 use crate::http::{Address, Gate};
+use crate::logging::console::Console;
 use crate::plan::Limits;
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
@@ -120,6 +121,6 @@ fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandEr
 fn announce(addresses: &[Address]) {
     for address in addresses {
         // Nobody may be listening; that is no reason to stop.
-        let _ = writeln!(io::stderr(), "listening on {address}");
+        let _ = writeln!(Console::default(), "listening on {address}");
     }
 }

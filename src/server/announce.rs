@@ -1,6 +1,6 @@
 //! What a person wants to know at the start, on standard error.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::Write;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,6 +9,7 @@ use crate::bridge::Bridge;
 use crate::cli::{Global, ServeArgs};
 use crate::http::Address;
 use crate::local;
+use crate::logging::console::Console;
 use crate::plan::{Bind, VaultKind};
 use crate::platform;
 use crate::pwsh;
@@ -17,7 +18,7 @@ use crate::pwsh;
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Says it, line by line.
-pub struct Announcer<W = io::Stderr> {
+pub struct Announcer<W = Console> {
     out: W,
     terminal: bool,
     last: Option<usize>,
@@ -28,7 +29,8 @@ pub struct Announcer<W = io::Stderr> {
 impl Announcer {
     /// To standard error.
     pub fn to_stderr() -> Announcer {
-        Announcer { out: io::stderr(), terminal: io::stderr().is_terminal(), last: None, open: false }
+        let out = Console::default();
+        Announcer { terminal: out.is_terminal(), out, last: None, open: false }
     }
 }
 
