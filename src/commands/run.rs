@@ -29,9 +29,15 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     });
     if arguments.check {
         return match server.unless_stopped(run::check(options)).await {
-            Some(outline) => {
-                print(&outline?, arguments.format);
+            Some(Ok(outline)) => {
+                print(&outline, arguments.format);
                 Ok(())
+            }
+            Some(Err(error)) => {
+                if arguments.format == PlanFormat::Json {
+                    write(&format!("{:#}\n", error.to_json()));
+                }
+                Err(error.into())
             }
             // Stopped is what was asked for, but nothing was told.
             None => Err(RunError::Stopped.into()),
@@ -99,6 +105,10 @@ fn print(outline: &crate::script::outline::Outline, format: PlanFormat) {
         PlanFormat::Json => format!("{:#}\n", outline.to_json()),
         PlanFormat::Toml => outline.to_toml(),
     };
+    write(&text);
+}
+
+fn write(text: &str) {
     // Whoever asked may have gone.
     let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -179,7 +179,7 @@ fn a_redacted_plan_shows_no_parameter_and_a_given_password_never_shows() {
     extension.unlock = Some(SecretSource::Value("password-canary".into()));
     let plan = Plan { vaults: vec![Vault::new("v", VaultKind::Extension(extension))], ..Plan::default() };
     assert!(!to_toml(&plan, true).contains("canary"));
-    assert!(to_toml(&plan, true).contains("parameters = { Key = \"<redacted>\" }"));
+    assert!(to_toml(&plan, true).contains("parameters = { Key = \"<fill in: Key>\" }"));
     let shown = to_toml(&plan, false);
     assert!(shown.contains("\"canary\"") && !shown.contains("password-canary"), "{shown}");
 }

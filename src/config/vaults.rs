@@ -9,6 +9,7 @@ use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
 use super::sections::{path, variable};
 use super::template::to_json;
+use super::write::PLACEHOLDER;
 use crate::plan::{
     AutoImport, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
 };
@@ -207,11 +208,19 @@ fn parameters(node: &Node<'_>) -> Option<Parameters> {
         } else if map.keys().any(|other: &String| fold(other) == fold(name)) {
             member.refuse_key("is named twice; PowerShell compares without case", None);
         }
+        refuse_placeholder(&member);
         if let Some(value) = to_json(&member) {
             map.insert(name.to_owned(), value);
         }
     }
     Some(Parameters(map))
+}
+
+/// What `run --check --format toml` writes where it does not show a value.
+fn refuse_placeholder(node: &Node<'_>) {
+    if node.value().as_str().is_some_and(|text| text.starts_with(PLACEHOLDER)) {
+        node.refuse("is a placeholder", Some("write the value here, as the script has it"));
+    }
 }
 
 // === SecretStore ===

@@ -20,8 +20,8 @@ use crate::secret::fold;
 /// Parameters of `Set-SecretStoreConfiguration` that are shown.
 const STORE_SETTINGS: [&str; 4] = ["AUTHENTICATION", "INTERACTION", "PASSWORDTIMEOUT", "SCOPE"];
 
-/// What stands for the value of a parameter that is not shown.
-const REDACTED: &str = "<redacted>";
+/// What stands for the value of a parameter that is not shown: `<fill in: NAME>`. A check refuses it.
+pub(super) const PLACEHOLDER: &str = "<fill in: ";
 
 /// Writes a plan as TOML. With `redact`, values of vault parameters are not shown. A password given by
 /// value never is.
@@ -340,7 +340,7 @@ fn parameters(extension: &Extension, redact: bool) -> String {
     let is_setting =
         |name: &str| extension.is_secret_store() && STORE_SETTINGS.contains(&fold(name).as_str());
     let show = |name: &str, value: &Value| {
-        if redact && !is_setting(name) { string(REDACTED) } else { literal(value) }
+        if redact && !is_setting(name) { string(&format!("{PLACEHOLDER}{name}>")) } else { literal(value) }
     };
     table(extension.parameters.0.iter().map(|(name, value)| (name.as_str(), show(name, value))))
 }

@@ -28,6 +28,7 @@ mod server;
 mod shared;
 mod values;
 mod vaults;
+mod words;
 
 /// Answers what one call of a worker asks.
 pub struct Asking {
@@ -134,6 +135,8 @@ impl Asking {
             "remove" => self.remove(read(what)?, worker).await,
             "lock" => self.lock(read(what)?).await,
             "unlock" => self.unlock(&read(what)?),
+            "state-set" => self.state_set(read(what)?, worker),
+            "state-remove" => Ok(self.state_remove(&read(what)?)),
             "shared-add" => self.shared_add(read(what)?, worker),
             "shared-get" => self.shared_get(&read(what)?, worker),
             "shared-set" => self.shared_set(read(what)?, worker),

@@ -14,6 +14,7 @@ use super::custom;
 use super::endpoint::Endpoint;
 use super::lift::{Lift, Template};
 use super::route::Route;
+use super::settings::Needs;
 use crate::config::to_toml;
 use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
 use crate::secret::fold;
@@ -29,6 +30,7 @@ pub struct Outline {
     initialised: Vec<String>,
     mounts: Vec<plan::Mount>,
     routes: Vec<RouteOutline>,
+    needs: Needs,
     plan: Plan,
 }
 
@@ -95,7 +97,8 @@ impl Outline {
             limits: core.settings.limits(core.options.limits.clone()),
             ..Plan::default()
         };
-        Outline { threads, endpoints: core.endpoints.all(), vaults, initialised, mounts, routes, plan }
+        let needs = core.settings.needs();
+        Outline { threads, endpoints: core.endpoints.all(), vaults, initialised, mounts, routes, needs, plan }
     }
 
     /// For people.
@@ -121,6 +124,14 @@ impl Outline {
             let at = route.position.as_deref().map(|position| format!(" ({position})")).unwrap_or_default();
             let _ = writeln!(out, "route      {} {}: {how}{at}", route.method, route.path);
         }
+        for variable in &self.needs.environment {
+            let set = if variable.set { "" } else { " (not set)" };
+            let _ = writeln!(out, "needs      the environment variable {}{set}", variable.name);
+        }
+        for file in &self.needs.files {
+            let missing = if std::path::Path::new(file).exists() { "" } else { " (not there)" };
+            let _ = writeln!(out, "needs      the file {file}{missing}");
+        }
         out
     }
 
@@ -140,7 +151,7 @@ impl Outline {
                 json!({ "name": mount.name, "vault": mount.vault, "key": mount.key, "property": property, "expand": expand, "cache_ttl_seconds": ttl })
             })
             .collect();
-        json!({ "threads": self.threads, "endpoints": self.endpoints, "vaults": vaults, "mounts": mounts, "routes": self.routes })
+        json!({ "threads": self.threads, "endpoints": self.endpoints, "vaults": vaults, "mounts": mounts, "routes": self.routes, "needs": self.needs })
     }
 
     /// As a configuration file.

@@ -12,10 +12,11 @@ use super::asks::Asking;
 use super::asks::imports::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
+use super::settings::Needs;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError};
 use crate::plan::{self, InitScript, Limits, Plan};
-use crate::protocol::{Fault, Op};
+use crate::protocol::{Fault, Op, Position};
 use crate::pwsh::{self, Folder, compiled};
 use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
@@ -63,6 +64,9 @@ pub enum RunError {
     /// The script failed while it declared.
     #[error("the script failed: {}{} ({})", .0.message, position(.0), .0.id)]
     Declaration(Box<Fault>),
+    /// Pieces of it are not served.
+    #[error("the script cannot be served as it is:\n{}", .0.iter().map(Problem::line).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
     /// Its worker broke meanwhile.
     #[error("the worker that ran the script failed: {0}")]
     Planning(crate::worker::Broken),
@@ -92,10 +96,63 @@ struct PlanCall<'a> {
     check: bool,
 }
 
+/// A piece of a script that is not served, and what to do instead.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Problem {
+    id: String,
+    message: String,
+    #[serde(default)]
+    position: Option<Position>,
+}
+
 #[derive(Deserialize)]
 struct PlanReply {
     #[serde(default)]
     served: bool,
+    #[serde(default)]
+    problems: Vec<Problem>,
+    #[serde(default)]
+    needs: Needs,
+}
+
+impl Problem {
+    fn line(&self) -> String {
+        match &self.position {
+            Some(at) => format!("{}:{}: {}", at.script.as_deref().unwrap_or("script"), at.line, self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+impl RunError {
+    /// For programs: `{"errors": [{"id", "message", "hint"?, "script"?, "line"?, "column"?}]}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let one = |id: &str, message: &str, position: Option<&Position>| {
+            let (message, hint) = match message.split_once(" (hint: ") {
+                Some((message, hint)) => (message, Some(hint.strip_suffix(')').unwrap_or(hint))),
+                None => (message, None),
+            };
+            let script = position.and_then(|at| at.script.as_deref());
+            let (line, column) = (position.map(|at| at.line), position.map(|at| at.column));
+            let error = serde_json::json!({ "id": id, "message": message, "hint": hint, "script": script, "line": line, "column": column });
+            let told = |object: serde_json::Map<String, serde_json::Value>| {
+                object.into_iter().filter(|(_, value)| !value.is_null()).collect()
+            };
+            match error {
+                serde_json::Value::Object(object) => serde_json::Value::Object(told(object)),
+                other => other,
+            }
+        };
+        let errors: Vec<_> = match self {
+            RunError::Problems(problems) => problems
+                .iter()
+                .map(|problem| one(&problem.id, &problem.message, problem.position.as_ref()))
+                .collect(),
+            RunError::Declaration(fault) => vec![one(&fault.id, &fault.message, fault.position.as_ref())],
+            other => vec![one("Run", &other.to_string(), None)],
+        };
+        serde_json::json!({ "errors": errors })
+    }
 }
 
 /// Tells what a script declares. No vault is contacted.
@@ -185,8 +242,11 @@ impl Declared {
         import_registry(&self.core, &self.bridge, |_| true);
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
-        let served = match reply {
-            Ok(PlanReply { served }) => served,
+        let (served, needs) = match reply {
+            Ok(PlanReply { problems, .. }) if !problems.is_empty() => {
+                return Err(RunError::Problems(problems));
+            }
+            Ok(PlanReply { served, needs, .. }) => (served, needs),
             Err(CallError::Fault(fault)) => return Err(RunError::Declaration(fault)),
             Err(CallError::Broken(broken)) => return Err(RunError::Planning(broken)),
         };
@@ -194,6 +254,7 @@ impl Declared {
         if !served {
             return Err(RunError::NoServer);
         }
+        self.core.settings.set_needs(needs);
         self.core.declared.cancel();
         Ok(())
     }

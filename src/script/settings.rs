@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::page::PageSettings;
 use super::value::Portable;
@@ -80,17 +80,47 @@ pub enum AutoImport {
     All,
 }
 
+/// What a script takes from where it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Needs {
+    /// Environment variables that it reads.
+    pub environment: Vec<NeededVariable>,
+    /// Files that it has read while it declared.
+    pub files: Vec<String>,
+}
+
+/// An environment variable that a script reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeededVariable {
+    /// Its name.
+    pub name: String,
+    /// It is set here and now.
+    pub set: bool,
+}
+
 /// The settings, once told.
 #[derive(Default)]
 pub struct Settings {
     server: RwLock<Option<Server>>,
     default_vault: Mutex<Option<String>>,
+    needs: Mutex<Needs>,
 }
 
 impl Settings {
     /// Notes them.
     pub fn set(&self, server: Server) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    /// What the script takes from where it runs; known after a check.
+    pub fn set_needs(&self, needs: Needs) {
+        *self.needs.lock().unwrap_or_else(PoisonError::into_inner) = needs;
+    }
+
+    /// As [`Settings::set_needs`] has it.
+    pub fn needs(&self) -> Needs {
+        self.needs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether `Start-PodeServer` was called.

@@ -27,6 +27,8 @@ struct Objects {
 struct Object {
     version: u64,
     text: Text,
+    /// A vault or a block has it for good.
+    kept: bool,
 }
 
 /// The versions that a worker has, by the objects' numbers.
@@ -61,8 +63,39 @@ impl Shared {
         let mut objects = self.objects();
         objects.last += 1;
         let id = objects.last;
-        objects.all.insert(id, Object { version: 1, text });
+        objects.all.insert(id, Object { version: 1, text, kept: true });
         id
+    }
+
+    /// Puts a new object in the place of one that nobody has for good, or beside it; for a worker that has
+    /// the new one. Gives its number and version.
+    pub fn put(&self, old: Option<Id>, text: Text, copies: &mut Copies) -> (Id, u64) {
+        let mut objects = self.objects();
+        let old = old.filter(|old| objects.all.get(old).is_some_and(|object| !object.kept));
+        let id = old.unwrap_or(objects.last + 1);
+        objects.last = objects.last.max(id);
+        let version = objects.all.get(&id).map_or(1, |object| object.version + 1);
+        objects.all.insert(id, Object { version, text, kept: false });
+        copies.insert(id, version);
+        (id, version)
+    }
+
+    /// A vault or a block has the object from now on, if it is there.
+    pub fn keep(&self, id: Id) -> bool {
+        self.objects().all.get_mut(&id).map(|object| object.kept = true).is_some()
+    }
+
+    /// The version of an object, if it is there.
+    pub fn version(&self, id: Id) -> Option<u64> {
+        self.objects().all.get(&id).map(|object| object.version)
+    }
+
+    /// Takes an object out that nobody has for good.
+    pub fn drop_loose(&self, id: Id) {
+        let mut objects = self.objects();
+        if objects.all.get(&id).is_some_and(|object| !object.kept) {
+            objects.all.remove(&id);
+        }
     }
 
     /// An object for a worker that has these versions; from now on it has this one.
@@ -132,6 +165,22 @@ mod tests {
         assert_eq!(refused, Some(Given { id, version: 2, value: Some("b".into()) }));
         assert_eq!(text(shared.change(Changed { id, version: 2, value: "bc".into() }, &mut two)), None);
         assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("bc"));
+    }
+
+    #[test]
+    fn a_new_value_of_a_name_takes_the_place_of_the_old_one_unless_that_is_kept() {
+        let shared = Shared::default();
+        let (mut one, mut two) = (Copies::new(), Copies::new());
+        let (id, version) = shared.put(None, "a".into(), &mut one);
+        assert_eq!((version, text(shared.give(id, &mut two)).as_deref()), (1, Some("a")));
+        assert_eq!(shared.put(Some(id), "b".into(), &mut one), (id, 2));
+        assert_eq!(text(shared.give(id, &mut two)).as_deref(), Some("b"));
+        let kept = shared.add("kept".into());
+        assert_ne!(shared.put(Some(kept), "c".into(), &mut one).0, kept);
+        shared.drop_loose(kept);
+        assert_eq!(shared.version(kept), Some(1), "what is kept stays");
+        shared.drop_loose(id);
+        assert_eq!(shared.version(id), None);
     }
 
     #[test]

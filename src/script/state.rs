@@ -27,14 +27,14 @@ impl State {
         self.items().get(&fold(name)).map(|item| (item.value.clone(), item.scope.clone()))
     }
 
-    /// Sets a value and gives the one that then is there: with `new_only` one that was there stays.
-    pub fn set(&self, name: &str, value: Portable, scope: Vec<String>, new_only: bool) -> Portable {
-        let mut items = self.items();
-        if let (true, Some(present)) = (new_only, items.get(&fold(name))) {
-            return present.value.clone();
-        }
-        items.insert(fold(name), Item { name: name.to_owned(), value: value.clone(), scope });
-        value
+    /// Sets a value.
+    pub fn set(&self, name: &str, value: Portable, scope: Vec<String>) {
+        self.items().insert(fold(name), Item { name: name.to_owned(), value, scope });
+    }
+
+    /// How many names have this shared object.
+    pub fn holders(&self, id: u64) -> usize {
+        self.items().values().filter(|item| item.value.shared() == Some(id)).count()
     }
 
     /// Takes a value out.
@@ -118,14 +118,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_only_set_keeps_what_is_there() {
+    fn names_have_no_case_and_the_last_value_and_scope_count() {
         let state = State::default();
-        state.set("Count", value("1"), vec!["a".into()], false);
-        assert_eq!(state.set("count", value("2"), Vec::new(), true), value("1"));
-        assert_eq!(state.set("COUNT", value("3"), vec!["B".into()], false), value("3"));
+        state.set("Count", value("1"), vec!["a".into()]);
+        state.set("COUNT", value("3"), vec!["B".into()]);
         assert_eq!(state.names(&["b".into()]), ["COUNT"]);
         assert!(state.names(&["a".into()]).is_empty());
         assert_eq!(state.remove("count"), Some(value("3")));
         assert_eq!(state.get("count"), None);
+        for name in ["one", "two"] {
+            state.set(name, Portable::of_shared(7), Vec::new());
+        }
+        assert_eq!((state.holders(7), state.holders(8)), (2, 0));
     }
 }

@@ -44,6 +44,24 @@ impl Portable {
         Some(SecretValue::Clixml(document.into()))
     }
 
+    /// The object that it stands for, by its number among those that blocks share.
+    pub fn of_shared(id: u64) -> Portable {
+        Portable(format!(r#"{{"t":"shared","v":{id}}}"#).into())
+    }
+
+    /// The number of the shared object that it stands for, if it does.
+    pub fn shared(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        #[serde(tag = "t", content = "v", rename_all = "lowercase")]
+        enum Kind {
+            Shared(u64),
+        }
+        let text = self.0.expose();
+        // Most values are others.
+        let Kind::Shared(id) = text.contains("\"shared\"").then(|| serde_json::from_str(text).ok())??;
+        Some(id)
+    }
+
     /// Its JSON text.
     pub fn text(&self) -> &str {
         self.0.expose()
@@ -102,6 +120,14 @@ mod tests {
             assert!(document.expose().contains(element), "{text}");
         }
         assert!(portable(r#"{"t":"block","v":{}}"#).to_secret().is_none());
+    }
+
+    #[test]
+    fn a_shared_object_is_known_by_its_number() {
+        assert_eq!(Portable::of_shared(7).shared(), Some(7));
+        for text in [r#"{"t":"string","v":"\"shared\""}"#, r#"{"t":"int","v":7}"#] {
+            assert_eq!(portable(text).shared(), None);
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use crate::support::pwsh::Pwsh;
 use crate::support::server::{Builder, Server};
 use crate::support::{SOON, free_port, wait_until};
 
+mod check;
 mod live;
+mod words;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";

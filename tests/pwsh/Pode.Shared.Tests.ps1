@@ -151,7 +151,7 @@ foreach ($block in @(
         { param($config, $key) Update-Counter $config }, { param($config, $key) Update-Counter }, { $args[0].Count++ }, { param($config, $key) & $config.Reader $key }, { param($config, $key) Invoke-Expression '$config.x = 1' }
         { param($config, $key) [array]::Reverse($config.Items) }, { param($config, $key) $null = $config.Remove($key) }, { param($config, $key) $config.Items | ForEach-Object Clear }
         { param($config, $key) $PSBoundParameters['config'].x = 1 }, { param($config, $key) Set-Content -Path x -Value y }, { param($config, $key) ($config).Count++ }, { param($config, $key) Add-Member -InputObject $config -Name x -Value 1 }
-        { param($config, $key) "x$key" > file }, { param($config, $key) [System.Threading.Interlocked]::Increment([ref]$config.Count) }, { param($config, $key) function f { $config.x = 1 }; f }
+        { param($config, $key) "x$key" > file }, { param($config, $key) [System.Threading.Interlocked]::Increment([ref]$config.Count) }, { param($config, $key) function Set-It { $config.x = 1 }; Set-It }
         { param($config, $key) $a, $b = $config.One, $config.Two; $a.x = 1 }, { param($config, $key) $h = @{ s = $config.Secrets }; $h.s[$key] = 1 }, { param($config, $key) $script:n++; $script:m = 1 }
     )) {
     Test-Rule "reads: may change {$block}" { Assert-Equal (Use-Pode { param($b) Test-OnlyReads $b } $block) $false }
@@ -230,6 +230,71 @@ Test-Rule 'vaults: what the init block does to the parameters is in the table' {
     $null = Invoke-Plan 'Start-PodeServer { Register-PodeSecretVault -Name v -VaultParameters @{ A = 1 } -InitScriptBlock { param($c) $c.A++; $c.S = [System.IO.MemoryStream]::new() } -ScriptBlock { 1 } }'
     Assert-Equal $global:Core.Shared[0].Text '["table","hashtable","A",2,"S",["stays","System.IO.MemoryStream"]]'
     Assert-Equal @($global:Core.Vaults['v']['stays']) @("'S' (System.IO.MemoryStream)")
+}
+
+# === `$using:` and `$state:` ===
+
+foreach ($case in @(
+        , @('a table of $using:', '$h = [hashtable]::Synchronized(@{ Count = 0 })', '($using:h).Count++; Write-PodeTextResponse "$($using:h.Count)"', '1|2')
+        , @('a list of $using:', '$h = [System.Collections.ArrayList]::new()', '$null = ($using:h).Add("x"); Write-PodeTextResponse "$($using:h.Count)"', '1|2')
+        , @('a variable that holds it', '$h = @{ In = @{ Count = 0 } }', '$x = $using:h; $x.In.Count += 2; Write-PodeTextResponse "$($using:h.In.Count)"', '2|4')
+        , @('under a lock', '$h = @{ Count = 0 }', 'Lock-PodeObject -Object $using:h -ScriptBlock { ($using:h).Count++ }; Write-PodeTextResponse "$($using:h.Count)"', '1|2')
+        , @('a state', '$null = Set-PodeState -Name s -Value @{ Count = 0 }', '$state:s.Count++; Write-PodeTextResponse "$($state:s.Count)"', '1|2')
+        , @('a state in a variable', '$null = Set-PodeState -Name s -Value ([hashtable]::Synchronized(@{ Count = 0 }))', '$x = $state:s; $x.Count++; Write-PodeTextResponse "$($state:s.Count)"', '1|2')
+        , @('a list in the state', '$null = Set-PodeState -Name s -Value ([System.Collections.Generic.List[string]]::new())', '(Get-PodeState -Name s).Add("x"); Write-PodeTextResponse "$($state:s.Count)"', '1|2')
+        , @('one object in both', '$h = @{ Count = 0 }; $null = Set-PodeState -Name s -Value $h', '($using:h).Count++; Write-PodeTextResponse "$($state:s.Count)"', '1|2')
+        , @('a state that is set anew', '$null = Set-PodeState -Name s -Value @{ Count = 0 }', '$state:s = @{ Count = $state:s.Count + 5 }; Write-PodeTextResponse "$($state:s.Count)"', '5|10')
+        , @('an array in the state', '$null = Set-PodeState -Name s -Value @(1)', '$state:s += 2; Write-PodeTextResponse "$($state:s.Count)"', '2|3')
+    )) {
+    Test-Rule "live: $($case[0])" {
+        $null = Invoke-Plan "Start-PodeServer { $($case[1])`nAdd-PodeRoute -Method Get -Path / -ScriptBlock { $($case[2]) } }"
+        # Two workers, one after the other: what one changed is there in the next.
+        $texts = foreach ($worker in 1, 2) { Start-Worker; $answer = Invoke-TestRoute; if ($answer['failed']) { throw $answer['failed']['message'] }; Get-ResponseText $answer }
+        Assert-Equal ($texts -join '|') $case[3]
+    }
+}
+Test-Rule 'live: what cannot travel is named with its line' {
+    $null = Invoke-Plan "Start-PodeServer {`n`$h = @{ S = [System.IO.MemoryStream]::new() }`nAdd-PodeRoute -Method Get -Path / -ScriptBlock { `$using:h.S } }"
+    Assert-Equal (@($global:Core.Logs) -match 'server\.ps1:3: \$using:h has ''S'' \(System\.IO\.MemoryStream\)').Count 1
+}
+
+# === what a check tells ===
+
+function global:Invoke-Check([string] $Text) {
+    Import-Pode
+    Invoke-BridgeScript ([ordered]@{ plan = [ordered]@{ script = (New-TestScript $Text); arguments = @(); check = $true } })
+}
+Test-Rule 'check: all problems are told in one run, those of named files too' {
+    $null = New-TestScript "Add-PodeSchedule -Name x`nfunction Get-PodeOwn { }" 'lib.ps1'
+    $answer = Invoke-Check "Start-PodeServer {`n. ./lib.ps1`nAdd-PodeTimer -Name x`nAdd-PodeRoute -Method Get -Path / -Authentication a -Middleware b -ScriptBlock { Get-PodeOwn; `$session:x }`n}"
+    Assert-Equal $answer['served'] $false
+    $told = foreach ($problem in $answer['problems']) {
+        $file = [System.IO.Path]::GetFileName($problem['position']['script'])
+        $words = $problem['message'] -replace ' .hint: .*'
+        "${file}:$($problem['position']['line']) $words"
+    }
+    Assert-Equal @($told) @(
+        'lib.ps1:1 Add-PodeSchedule is a command of Pode that secretbridge does not have', 'server.ps1:3 Add-PodeTimer is a command of Pode that secretbridge does not have'
+        'server.ps1:4 Add-PodeRoute has no parameter -Authentication here', 'server.ps1:4 Add-PodeRoute has no parameter -Middleware here', 'server.ps1:4 $session: is not here'
+    )
+}
+Test-Rule 'check: all mistakes of writing are told' {
+    $answer = Invoke-Check "if (`$x {`n}`nforeach `$y"
+    if (@($answer['problems']).Count -lt 2) { throw "there are $(@($answer['problems']).Count)" }
+}
+Test-Rule 'check: no secret is needed, and what would be is named' {
+    $env:SECRETBRIDGE_TEST_SET = 'x'
+    $answer = Invoke-Check @'
+Start-PodeServer {
+    $password = Get-Content ./password.txt -Raw
+    $credential = Import-Clixml ./credential.xml
+    Register-PodeSecretVault -Name s -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecret $env:SECRETBRIDGE_TEST_UNSET
+    Register-PodeSecretVault -Name c -UnlockSecret $password -UnlockScriptBlock { } -ScriptBlock { } -VaultParameters @{ P = $credential.GetNetworkCredential().Password; E = $env:SECRETBRIDGE_TEST_SET }
+}
+'@
+    Assert-Equal @($answer['needs']['environment']).ForEach({ "$($_['name']) $($_['set'])" }) @('SECRETBRIDGE_TEST_SET True', 'SECRETBRIDGE_TEST_UNSET False')
+    Assert-Equal @($answer['needs']['files']).ForEach({ [System.IO.Path]::GetFileName($_) }) @('credential.xml', 'password.txt')
+    Assert-Equal $global:Core.Vaults.Count 2
 }
 
 [System.IO.Directory]::Delete($global:Folder, $true)

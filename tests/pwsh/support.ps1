@@ -45,7 +45,15 @@ function global:Get-CoreAnswer([System.Collections.IDictionary] $What) {
         'secret-get' { if (-not $core.Secrets.ContainsKey($ask['name'])) { Stop-Ask "No Secret named '$($ask['name'])' has been mounted." }; [ordered]@{ value = $core.Secrets[$ask['name']] } }
         'secret-set' { $core.Secrets[$ask['name']] = $ask['value']; [ordered]@{} }
         'state-get' { if ($core.State.ContainsKey($ask['name'])) { [ordered]@{ found = $true; value = $core.State[$ask['name']] } } else { [ordered]@{ found = $false } } }
-        'state-set' { $core.State[$ask['name']] = $ask['value']; [ordered]@{ value = $ask['value'] } }
+        'state-set' {
+            if ($ask.Contains('value')) { $core.State[$ask['name']] = $ask['value']; [ordered]@{} }
+            else {
+                $id = $ask['shared']
+                if ($null -eq $id) { $core.Shared.Add(@{ Version = 1; Text = $ask['text'] }); $id = $core.Shared.Count }
+                $core.State[$ask['name']] = [ordered]@{ t = 'shared'; v = $id }
+                [ordered]@{ id = $id; version = $core.Shared[$id - 1].Version }
+            }
+        }
         'state-remove' { $old = $core.State[$ask['name']]; $core.State.Remove($ask['name']); [ordered]@{ value = $old } }
         'state-names' { [ordered]@{ names = @($core.State.Keys) } }
         'vault-get' { [ordered]@{ vaults = @(if ($ask['by'] -eq 'search') { $core.Vaults.Values } else { foreach ($name in $ask['names']) { if ($core.Vaults.ContainsKey($name)) { $core.Vaults[$name] } } }) } }
@@ -53,7 +61,7 @@ function global:Get-CoreAnswer([System.Collections.IDictionary] $What) {
         'mount' { $core.Mounts[$ask['name']] = $ask; [ordered]@{} }
         'mount-test' { [ordered]@{ mounted = $core.Secrets.ContainsKey($ask['name']) } }
         'read' { [ordered]@{ value = [ordered]@{ t = 'string'; v = "$($ask['vault'])/$($ask['key'])" } } }
-        'shared-add' { $core.Shared.Add(@{ Version = 1; Text = $ask['value'] }); [ordered]@{ id = $core.Shared.Count; version = 1 } }
+        'shared-add' { if ($ask.Contains('id')) { return [ordered]@{ id = $ask['id'] } }; $core.Shared.Add(@{ Version = 1; Text = $ask['value'] }); [ordered]@{ id = $core.Shared.Count; version = 1 } }
         'shared-get' { $one = $core.Shared[$ask['id'] - 1]; [ordered]@{ id = $ask['id']; version = $one.Version; value = $one.Text } }
         'shared-set' {
             $one = $core.Shared[$ask['id'] - 1]
@@ -127,7 +135,13 @@ function global:Import-Pode {
 function global:Invoke-Plan([string] $Text, [string[]] $Arguments = @()) {
     Import-Pode
     $path = New-TestScript $Text
-    Invoke-BridgeScript ([ordered]@{ plan = [ordered]@{ script = $path; arguments = $Arguments; check = $false } })
+    $answer = Invoke-BridgeScript ([ordered]@{ plan = [ordered]@{ script = $path; arguments = $Arguments; check = $false } })
+    if ($answer.Contains('problems')) {
+        $exception = [System.InvalidOperationException]::new($answer['problems'][0]['message'])
+        $exception.Data['SecretBridge.Fault'] = $answer['problems'][0]
+        throw [System.Management.Automation.ErrorRecord]::new($exception, 'ScriptProblem', 'NotImplemented', $null)
+    }
+    $answer
 }
 
 # Takes what was planned into a fresh module, as a pool's worker does, and gives the ids of the routes.

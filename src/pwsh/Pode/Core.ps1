@@ -62,10 +62,29 @@ function Test-PlainValue($Value, [int] $Depth = 0) {
     $false
 }
 
-# Warns once where a copy of a live object is all that the workers get.
-function Write-CopyWarning([string] $What, $Value) {
+# Where a piece of the script stands, as it leads a message; nothing where that is not known.
+function Get-PlaceText($Extent) {
+    if ($null -eq $Extent -or -not $Extent.File) {
+        # The line that called a command.
+        foreach ($frame in Get-PSCallStack) {
+            if ($frame.ScriptName -and -not $frame.ScriptName.StartsWith([System.IO.Path]::GetDirectoryName($PSScriptRoot), [StringComparison]::Ordinal)) { return "$($frame.ScriptName):$($frame.ScriptLineNumber): " }
+        }
+        return ''
+    }
+    "$($Extent.File):$($Extent.StartLineNumber): "
+}
+
+# Warns once, with the line, where a copy of a live object is all that the workers get.
+function Write-CopyWarning([string] $What, $Value, $Extent) {
     if (-not (Test-PlainValue $Value) -and $script:Bridge.Warned.Add($What)) {
-        Write-ScriptLog 'warning' "$What is a $($Value.GetType().FullName): the workers get a copy of its properties, without its methods"
+        Write-ScriptLog 'warning' "$(Get-PlaceText $Extent)$What is a $($Value.GetType().FullName): the workers get a copy of its properties, without its methods"
+    }
+}
+
+# As above, of what is inside an object that is shared otherwise.
+function Write-StayWarning([string] $What, [string[]] $Things, $Extent) {
+    foreach ($thing in $Things) {
+        if ($script:Bridge.Warned.Add("$What $thing")) { Write-ScriptLog 'warning' "$(Get-PlaceText $Extent)$What has $thing, which cannot leave its process: the workers get `$null in its place" }
     }
 }
 

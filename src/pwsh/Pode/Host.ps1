@@ -56,7 +56,10 @@ function Find-ScriptCommand([string] $Name) {
 # Gives a block's output; what it wrote to other streams goes to the log, also if it throws.
 function Invoke-Block($Compiled, [object[]] $Arguments) {
     $output = [System.Collections.Generic.List[object]]::new()
-    & $script:Runner $Compiled.ScriptBlock $Arguments $Compiled.Using *>&1 | & {
+    $using = $Compiled.Using
+    # Objects that others change: their latest.
+    if ($Compiled.Shared.Count) { $using = @($using) + @(foreach ($entry in $Compiled.Shared.GetEnumerator()) { , @($entry.Key, (Get-SharedObject $entry.Value).Live) }) }
+    & $script:Runner $Compiled.ScriptBlock $Arguments $using *>&1 | & {
         process { if (Test-StreamRecord $_) { [SecretBridge.Log]::Record($_) } else { $output.Add($_) } }
     }
     return , $output
@@ -75,8 +78,15 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $bridge.Check = [bool]$Plan['check']
     $bridge.Modules = @(Get-Module).ForEach({ $_.Path })
     Register-VaultProxy
+    $bridge.Needs = [System.Collections.Generic.SortedSet[string]]::new([StringComparer]::Ordinal)
+    $path = [string]$Plan['script']
+    $files = @(if ([System.IO.File]::Exists($path)) { Get-ScriptTree $path })
+    $problems = @(Find-ScriptFileProblem $files)
+    if ($problems.Length) { return [ordered]@{ served = $false; problems = $problems } }
+    $variables = if ($bridge.Check) { @(Set-MissingVariable $files) }
+    if ($bridge.Check) { Register-CheckProxy }
     try {
-        $file = Read-ScriptFile ([string]$Plan['script'])
+        $file = Read-ScriptFile $path
         $bridge.Script = $file.Path
         $bridge.Root = [System.IO.Path]::GetDirectoryName($file.Path)
         $tree = ConvertTo-SyntaxTree $file.Text $file.Path
@@ -90,8 +100,52 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         Send-SharedChange -Release
         Export-ScriptModule
     }
-    catch { throw (New-PlanError $_) }
-    [ordered]@{ served = $bridge.Served }
+    catch {
+        # Of a file that was named by a variable.
+        $problems = $_.Exception.Data['SecretBridge.Problems']
+        if ($null -ne $problems) { return [ordered]@{ served = $false; problems = @($problems) } }
+        throw (New-PlanError $_)
+    }
+    $answer = [ordered]@{ served = $bridge.Served }
+    if ($bridge.Check) { $answer['needs'] = [ordered]@{ environment = @($variables); files = @($bridge.Needs) } }
+    $answer
+}
+
+# A check needs no secret: a variable that is not set gets a stand-in, so that the script goes on. Gives all
+# that the script reads, and which were missing.
+function Set-MissingVariable([object[]] $Files) {
+    foreach ($name in Find-NeededVariable $Files) {
+        $isSet = -not [string]::IsNullOrEmpty([System.Environment]::GetEnvironmentVariable($name))
+        if (-not $isSet) { [System.Environment]::SetEnvironmentVariable($name, "<$name>") }
+        [ordered]@{ name = $name; set = $isSet }
+    }
+}
+
+# While a script is checked, the files that it reads are named, and one that is missing has a stand-in.
+function Register-CheckProxy {
+    foreach ($name in 'Get-Content', 'Import-Clixml') {
+        $cmdlet = $ExecutionContext.InvokeCommand.GetCommand($name, 'Cmdlet')
+        $metadata = [System.Management.Automation.CommandMetadata]::new($cmdlet)
+        $binding = [System.Management.Automation.ProxyCommand]::GetCmdletBindingAttribute($metadata)
+        $parameters = [System.Management.Automation.ProxyCommand]::GetParamBlock($metadata)
+        $text = "$binding param($parameters) process { Read-ForCheck '$($cmdlet.ModuleName)\$name' `$PSBoundParameters `$PSCmdlet.SessionState }"
+        $proxy = $ExecutionContext.SessionState.Module.NewBoundScriptBlock([scriptblock]::Create($text))
+        $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $proxy
+    }
+}
+
+function Read-ForCheck([string] $Command, $Bound, $SessionState) {
+    $paths = @(foreach ($key in 'Path', 'LiteralPath') { if ($Bound.ContainsKey($key)) { $Bound[$key] } })
+    $files = @(foreach ($path in $paths) { if ($path -notmatch '^\w{2,}:') { $SessionState.Path.GetUnresolvedProviderPathFromPSPath($path) } })
+    foreach ($file in $files) { $null = $script:Bridge.Needs.Add($file) }
+    $missing = $files.Where({ $_.IndexOfAny([char[]]'*?') -lt 0 -and -not [System.IO.File]::Exists($_) })
+    if (-not $missing.Count) { return & $Command @Bound }
+    foreach ($file in $missing) {
+        $stand = "<$([System.IO.Path]::GetFileName($file))>"
+        if ($Command -notlike '*Import-Clixml') { $stand; continue }
+        # Mostly a credential, whose password is asked for.
+        [pscredential]::new($stand, ([SecretBridge.SecureText]::Make($stand)))
+    }
 }
 
 # The error of a script that fails to declare, with a hint where there is one.
@@ -191,7 +245,7 @@ function Import-Session([System.Collections.IDictionary] $Load) {
 # quarter of a second otherwise. The block is this module's own; no code of the script runs.
 function Initialize-RouteCode {
     $blocks = $script:Bridge.Blocks
-    $blocks[0L] = @{ ScriptBlock = { Write-PodeJsonResponse @{ Value = 'v' } }; Using = @() }
+    $blocks[0L] = @{ ScriptBlock = { Write-PodeJsonResponse @{ Value = 'v' } }; Using = @(); Shared = @{} }
     $arrived = [ordered]@{
         method = 'post'; path = '/'; query = 'a=b'; parameters = @{}; body = [Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes('{"Value":"v"}'))
         headers = @(@('Host', 'localhost'), @('Content-Type', 'application/json')); version = '1.1'; context = ''; remote = '127.0.0.1:1'; timestamp = ''
@@ -200,7 +254,7 @@ function Initialize-RouteCode {
     try {
         $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived })
         # Under the lock of a vault others would wait for it too.
-        $blocks[0L] = @{ ScriptBlock = { param($config, $key) $config.Table[$key] = @($config.Count++) }; Using = @() }
+        $blocks[0L] = @{ ScriptBlock = { param($config, $key) $config.Table[$key] = @($config.Count++) }; Using = @(); Shared = @{} }
         $table = [ordered]@{ id = 0; version = 1; value = '["table","hashtable","Count",1,"Table",["table","hashtable","List",["list","array",1]]]' }
         $null = Invoke-CustomBlock ([ordered]@{ vault = ''; kind = 'read'; block = 0; table = $table; key = 'k'; arguments = @() })
     }
@@ -228,6 +282,7 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
     }
     catch { $answer['failed'] = [SecretBridge.ScriptFaults]::Of($_) }
     finally { if ($null -ne $copy) { $script:TablesInUse.RemoveAt($script:TablesInUse.Count - 1) } }
+    if ($script:Held.Count) { Send-SharedChange }
     if ($null -ne $copy -and -not $Call['reads']) { Add-TableAnswer $answer $copy ([bool]$Call['local']) }
     $answer
 }
@@ -252,7 +307,7 @@ function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
         }
     }
     if ($Call['kind'] -in 'read', 'set', 'remove') {
-        $more = [object[]]([SecretBridge.Portable]::UntagList($Call['arguments']))
+        $more = [object[]](ConvertFrom-LivePortableList $Call['arguments'])
         $list.AddRange($more)
         # Pode puts a `$null` in the place of no arguments, which a parameter's default gives way to. A block
         # that takes no more than it names would refuse it.

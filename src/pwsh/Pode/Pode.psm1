@@ -23,6 +23,7 @@ $script:Bridge = @{
     Config    = @{}
     Served    = $false
     Check     = $false
+    Needs     = $null
     Proxied   = $false
     Tree      = $null
     Blocks    = @{}

@@ -29,7 +29,7 @@ function Add-PodeRoute {
     $block = ConvertTo-Block $ScriptBlock $PSCmdlet.SessionState
     $what = [ordered]@{
         do = 'route-add'; methods = @($Method.ForEach({ $_.ToUpperInvariant() })); path = $clean; block = $block
-        arguments = [SecretBridge.Portable]::TagList($ArgumentList); if_exists = $IfExists.ToLowerInvariant()
+        arguments = ConvertTo-LivePortableList $ArgumentList "an argument of the route '$Path'"; if_exists = $IfExists.ToLowerInvariant()
         endpoints = @($EndpointName.Where({ $_ }))
         position = [ordered]@{ script = [string]$MyInvocation.ScriptName; line = $MyInvocation.ScriptLineNumber; column = [Math]::Max(1, $MyInvocation.OffsetInLine) }
     }
@@ -93,7 +93,7 @@ function Invoke-ScriptRoute([System.Collections.IDictionary] $Call) {
         return [ordered]@{ response = [ordered]@{ status = 400; headers = @(); page = [ordered]@{} } }
     }
     try {
-        $null = Invoke-Block (Get-LoadedBlock $Call['block']) ([SecretBridge.Portable]::UntagList($Call['arguments']))
+        $null = Invoke-Block (Get-LoadedBlock $Call['block']) (ConvertFrom-LivePortableList $Call['arguments'])
         [ordered]@{ response = Complete-Response $global:WebEvent }
     }
     catch { [ordered]@{ response = New-FailedResponse $_ } }

@@ -28,7 +28,8 @@ function ConvertTo-SyntaxTree([string] $Text, [string] $File) {
 # script file, whose `$MyInvocation` must tell its path.
 function Convert-ScriptText([string] $Text, [string] $File, [switch] $Main, [switch] $Check) {
     $tree = ConvertTo-SyntaxTree $Text $File
-    if ($Check) { Assert-SupportedScript $tree }
+    $problems = if ($Check) { @(Find-ScriptProblem $tree) }
+    if ($problems) { throw (New-ScriptProblemError $problems) }
     $edits = [System.Collections.Generic.List[object]]::new()
     foreach ($variable in $tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.VariableExpressionAst] -and $n.VariablePath.DriveName }, $true)) {
         $scope = $variable.VariablePath.DriveName.ToLowerInvariant()
@@ -388,8 +389,7 @@ function Test-ForeignUsing($Node, $Tree) {
 function Get-UsingValue([string] $Name, $SessionState, $Node) {
     $variable = if ($null -ne $SessionState) { $SessionState.PSVariable.Get($Name) ?? $SessionState.PSVariable.Get("__using_$Name") }
     if ($null -eq $variable) { throw (New-PlacedError "A value for '`$using:$Name' could not be found." 'UsingVariable' $Node.Extent) }
-    Write-CopyWarning "`$using:$Name" $variable.Value
-    [SecretBridge.Portable]::Tag($variable.Value)
+    ConvertTo-LivePortable $variable.Value "`$using:$Name" $Node.Extent
 }
 
 # Compiles a block that came from the core, at the place it has in its script.
@@ -397,8 +397,14 @@ function New-CompiledBlock([System.Collections.IDictionary] $Block) {
     $lines = [Math]::Max(0, [int]$Block['line'] - 1)
     $file = [string]$Block['file']
     $tree = ConvertTo-SyntaxTree (("`n" * $lines) + $Block['text']) $(if ($file) { $file } else { $null })
-    $using = @(foreach ($item in @($Block['using'])) { if ($null -ne $item) { , @("__using_$($item['name'])", ([SecretBridge.Portable]::Untag($item['value']))) } })
-    @{ ScriptBlock = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock()); Using = $using }
+    $shared = @{}
+    $using = @(foreach ($item in @($Block['using'])) {
+            if ($null -eq $item) { continue }
+            $name = "__using_$($item['name'])"
+            if ($item['value']['t'] -ceq 'shared') { $shared[$name] = [long]$item['value']['v'] }
+            else { , @($name, ([SecretBridge.Portable]::Untag($item['value']))) }
+        })
+    @{ ScriptBlock = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock()); Using = $using; Shared = $shared }
 }
 
 # Functions of a script for the workers, at the top of a script or block; the last of a name wins.

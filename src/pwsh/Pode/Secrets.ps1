@@ -173,8 +173,6 @@ function Register-PodeSecretVault {
         $copy = Add-SharedObject $VaultParameters $found
         $copy.Stays = $found.Stays
         $what['table'] = $copy.Id
-        # The script may go on to change what it has handed over.
-        $null = $script:Held.Add($copy.Id)
     }
     $null = Request-Core $what
 }
@@ -283,7 +281,7 @@ function Mount-PodeSecret {
     if ($Property -and $ExpandProperty) {
         throw (New-CommandError "Parameters 'Property' and 'ExpandProperty' are mutually exclusive." 'MutuallyExclusive' 'InvalidArgument')
     }
-    $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = [SecretBridge.Portable]::TagList($ArgumentList); cache_ttl = $CacheTtl }
+    $what = [ordered]@{ do = 'mount'; name = $Name; vault = $Vault; key = $Key; arguments = ConvertTo-LivePortableList $ArgumentList "an argument of the secret '$Name'"; cache_ttl = $CacheTtl }
     if ($Property) { $what['property'] = $Property }
     if ($ExpandProperty) { $what['expand'] = $ExpandProperty }
     $null = Request-Core $what

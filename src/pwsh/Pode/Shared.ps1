@@ -286,7 +286,7 @@ function Read-SharedTable([System.Text.Json.JsonElement[]] $Parts, $Old, $Known)
 function Read-SharedList([System.Text.Json.JsonElement[]] $Parts, $Old, $Known) {
     $kind = $Parts[1].GetString()
     $count = $Parts.Length - 2
-    $isArray = $kind -eq 'array' -or $kind.EndsWith('[]')
+    $isArray = $kind -eq 'array' -or $kind -match '\[\]$'
     $list = Get-SameContainer 'list' $kind $Old
     $olds = @(if ($null -ne $list) { (Get-SharedItem $list).GetEnumerator() })
     if ($null -eq $list -or ($isArray -and $list.Length -ne $count)) {
@@ -426,11 +426,67 @@ function Merge-SharedChange([System.Collections.IDictionary] $Given) {
 
 # Gives an object of the planning script, or of a route, a number of its own, and the same if it has one.
 function Add-SharedObject($Object, $Found = (ConvertTo-SharedText $Object)) {
-    foreach ($copy in $script:Copies.Values) { if ([object]::ReferenceEquals($copy.Live, $Object)) { return $copy } }
+    $copy = Find-SharedCopy $Object
+    if ($null -ne $copy) {
+        # From now on it is there for good.
+        if ((Request-Core ([ordered]@{ do = 'shared-add'; id = $copy.Id }))['id'] -eq $copy.Id) {
+            $null = $script:Held.Add($copy.Id)
+            return $copy
+        }
+        $script:Copies.Remove($copy.Id)
+    }
     $answer = Request-Core ([ordered]@{ do = 'shared-add'; value = $Found.Text })
     $id = [long]$answer['id']
-    $script:Copies[$id] = @{ Id = $id; Live = $Object; Text = $Found.Text; Before = $Found.Text; Stays = @(); Version = $answer['version'] }
-    $script:Copies[$id]
+    Add-SharedCopy $id $Object $Found.Text $answer['version']
+}
+
+# An object of this process as the copy of the core's. It is held: what is done to it from now on is told.
+function Add-SharedCopy([long] $Id, $Object, [string] $Text, $Version) {
+    $null = $script:Held.Add($Id)
+    $script:Copies[$Id] = @{ Id = $Id; Live = $Object; Text = $Text; Before = $Text; Stays = @(); Version = $Version }
+    $script:Copies[$Id]
+}
+
+# The copy that is this very object.
+function Find-SharedCopy($Object) {
+    if ($Object -is [string] -or $Object -is [ValueType]) { return }
+    foreach ($copy in $script:Copies.Values) { if ([object]::ReferenceEquals($copy.Live, $Object)) { return $copy } }
+}
+
+# Whether a value is an object that changes, so that all blocks must have the same one.
+function Test-Container($Value) {
+    if ($null -eq $Value -or $Value -is [string] -or $Value -is [ValueType] -or $Value -is [byte[]]) { return $false }
+    $null -ne (Get-ContainerKind $Value.psobject.BaseObject)
+}
+
+# What travels of a value that blocks hold for good (`$using:`, a route's or a mount's arguments): an object
+# that changes by its number, anything else as it is. Where a copy is all that the workers get, the log says so.
+function ConvertTo-LivePortable($Value, [string] $What, $Extent) {
+    if (-not (Test-Container $Value)) {
+        Write-CopyWarning $What $Value $Extent
+        return [SecretBridge.Portable]::Tag($Value)
+    }
+    $found = ConvertTo-SharedText $Value
+    Write-StayWarning $What $found.Stays $Extent
+    [ordered]@{ t = 'shared'; v = (Add-SharedObject $Value $found).Id }
+}
+
+# What came of such a value: the object of that number, or a value.
+function ConvertFrom-LivePortable([System.Collections.IDictionary] $Tagged) {
+    if ($Tagged['t'] -ceq 'shared') { return , (Get-SharedObject $Tagged['v']).Live }
+    return , ([SecretBridge.Portable]::Untag($Tagged))
+}
+
+function ConvertFrom-LivePortableList($Values) {
+    $list = [System.Collections.Generic.List[object]]::new()
+    foreach ($value in @($Values)) { if ($null -ne $value) { $list.Add((ConvertFrom-LivePortable $value)) } }
+    return , $list.ToArray()
+}
+
+function ConvertTo-LivePortableList($Values, [string] $What, $Extent) {
+    $list = [System.Collections.Generic.List[object]]::new()
+    if ($null -ne $Values) { foreach ($value in $Values) { $list.Add((ConvertTo-LivePortable $value $What $Extent)) } }
+    return , $list.ToArray()
 }
 
 # The latest of a shared object, held from now on by what runs here.

@@ -1,4 +1,4 @@
-# Shared state and locks: one table each, in the core. A value that is read is a copy.
+# Shared state and locks: one table each, in the core. An object that changes is the same for all (Shared.ps1).
 
 Set-StrictMode -Version Latest
 
@@ -18,22 +18,45 @@ function Set-PodeState {
     process { $items.Add($Value) }
     end {
         if ($items.Count -gt 1) { $Value = $items.ToArray() }
-        Write-CopyWarning "the state '$Name'" $Value
-        $null = Request-Core ([ordered]@{ do = 'state-set'; name = $Name; value = [SecretBridge.Portable]::Tag($Value); scope = @($Scope.Where({ $_ })) })
+        Send-StateValue $Name $Value @($Scope.Where({ $_ }))
         if (-not $NoPassThru) { return , $Value }
+    }
+}
+
+# An object that is known already is told by its number; another takes the place of the one of that name.
+function Send-StateValue([string] $Name, $Value, [string[]] $Scope) {
+    $what = [ordered]@{ do = 'state-set'; name = $Name; scope = $Scope }
+    if (-not (Test-Container $Value)) {
+        Write-CopyWarning "the state '$Name'" $Value
+        $what['value'] = [SecretBridge.Portable]::Tag($Value)
+        $null = Request-Core $what
+        return
+    }
+    $found = ConvertTo-SharedText $Value
+    Write-StayWarning "the state '$Name'" $found.Stays
+    $copy = Find-SharedCopy $Value
+    if ($null -ne $copy) {
+        $what['shared'] = $copy.Id
+        $null = $script:Held.Add($copy.Id)
+    }
+    $what['text'] = $found.Text
+    $answer = Request-Core $what
+    if ($what['shared'] -ne $answer['id']) {
+        if ($null -ne $copy) { $script:Copies.Remove($copy.Id) }
+        $null = Add-SharedCopy $answer['id'] $Value $found.Text $answer['version']
     }
 }
 
 <#
 .SYNOPSIS
-A copy of a value of the shared state.
+A value of the shared state.
 #>
 function Get-PodeState {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name, [switch] $WithScope)
     $answer = Request-Core ([ordered]@{ do = 'state-get'; name = $Name })
     if (-not $answer['found']) { return }
-    $value = [SecretBridge.Portable]::Untag($answer['value'])
+    $value = ConvertFrom-LivePortable $answer['value']
     if ($WithScope) { return @{ Value = $value; Scope = @($answer['scope']) } }
     return , $value
 }
@@ -45,8 +68,9 @@ Removes a value from the shared state, and gives it.
 function Remove-PodeState {
     [CmdletBinding()]
     param([Parameter(Mandatory)] [string] $Name, [switch] $NoPassThru)
-    $answer = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
-    if ($null -ne $answer['value'] -and -not $NoPassThru) { return , ([SecretBridge.Portable]::Untag($answer['value'])) }
+    $value = if (-not $NoPassThru) { , (Get-PodeState -Name $Name) }
+    $null = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
+    if ($null -ne $value) { return , $value }
 }
 
 <#
@@ -139,6 +163,8 @@ function Restore-PodeState {
 # Locks go by name, because an object is another one in each worker: what has no name shares one lock.
 function Get-LockName($Object, [string] $Name) {
     if ($Name) { return $Name }
+    $copy = if ($null -ne $Object) { Find-SharedCopy $Object }
+    if ($null -ne $copy) { return "__object_$($copy.Id)__" }
     if ($Object -is [System.Collections.IDictionary] -and $Object['Name'] -is [string] -and $Object['Name']) { return $Object['Name'] }
     '__global__'
 }

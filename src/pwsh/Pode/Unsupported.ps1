@@ -134,30 +134,42 @@ function Initialize-UnsupportedCommand {
     foreach ($name in $script:UnsupportedNames) { Set-Item -Path "function:script:$name" -Value $stub }
 }
 
-# Stops at the first thing of Pode in a script that is not here.
-function Assert-SupportedScript($Tree) {
-    $own = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
-    foreach ($function in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.FunctionDefinitionAst] }, $true)) { $null = $own.Add($function.Name) }
+# A piece of a script that is not served, and what to use instead.
+function New-ScriptProblem([string] $Message, $Extent) {
+    [ordered]@{ id = 'PodeNotSupported'; message = $Message; position = [ordered]@{ script = [string]$Extent.File; line = $Extent.StartLineNumber; column = $Extent.StartColumnNumber } }
+}
+
+# An error that names all problems of a script.
+function New-ScriptProblemError([object[]] $Problems) {
+    $record = New-CommandError (@($Problems).ForEach({ "$($_['position']['script']):$($_['position']['line']): $($_['message'])" }) -join "`n") $Problems[0]['id'] 'NotImplemented'
+    $record.Exception.Data['SecretBridge.Problems'] = $Problems
+    $record.Exception.Data['SecretBridge.Fault'] = $Problems[0]
+    $record
+}
+
+# Everything of Pode in a script that is not here.
+function Find-ScriptProblem($Tree, $Own = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)) {
+    Add-OwnFunction $Tree $Own
     $unsupported = [System.Collections.Generic.HashSet[string]]::new([string[]]$script:UnsupportedNames, [StringComparer]::OrdinalIgnoreCase)
     $here = $ExecutionContext.SessionState.Module.ExportedCommands
     foreach ($command in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.CommandAst] }, $true)) {
         $name = $command.GetCommandName()
         if (-not $name) { continue }
         $name = $name -replace '^Pode\\', ''
-        if ($own.Contains($name) -or ($name -notmatch '^[A-Za-z]+-Pode[A-Za-z]+$' -and $name -ne 'Pode')) { continue }
-        if ($unsupported.Contains($name)) { throw (New-PlacedError (New-UnsupportedError $name).Exception.Message 'PodeNotSupported' $command.Extent) }
+        if ($Own.Contains($name) -or ($name -notmatch '^[A-Za-z]+-Pode[A-Za-z]+$' -and $name -ne 'Pode')) { continue }
+        if ($unsupported.Contains($name)) { New-ScriptProblem (New-UnsupportedError $name).Exception.Message $command.Extent; continue }
         $known = $here[$name]
-        if ($null -ne $known) { Assert-SupportedParameter $command $known }
+        if ($null -ne $known) { Find-ParameterProblem $command $known }
         elseif ($name -notmatch '-PodeWeb' -and -not (Test-OtherCommand $name)) {
-            throw (New-PlacedError "$name is no command that secretbridge has (hint: $(Get-Remedy $name))" 'PodeNotSupported' $command.Extent)
+            New-ScriptProblem "$name is no command that secretbridge has (hint: $(Get-Remedy $name))" $command.Extent
         }
     }
     foreach ($variable in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.VariableExpressionAst] }, $true)) {
         if ($variable.VariablePath.DriveName -in 'session', 'cache') {
-            throw (New-PlacedError "`$$($variable.VariablePath.DriveName): is not here (hint: `$state: is)" 'PodeNotSupported' $variable.Extent)
+            New-ScriptProblem "`$$($variable.VariablePath.DriveName): is not here (hint: `$state: is)" $variable.Extent
         }
         if ($variable.VariablePath.UserPath -eq 'PodeContext') {
-            throw (New-PlacedError '$PodeContext is Pode''s inside, which secretbridge does not have (hint: Get-PodeConfig, Get-PodeServerPath, $state:)' 'PodeNotSupported' $variable.Extent)
+            New-ScriptProblem '$PodeContext is Pode''s inside, which secretbridge does not have (hint: Get-PodeConfig, Get-PodeServerPath, $state:)' $variable.Extent
         }
     }
 }
@@ -170,8 +182,61 @@ function Test-OtherCommand([string] $Name) {
     @($found).Where({ $null -ne $_ -and $_.ModuleName -ne 'Pode' }).Count -gt 0
 }
 
+# The script files that a script names in full: `. ./lib.ps1`, `Use-PodeScript -Path ./lib.ps1`.
+function Get-NamedScript($Tree, [string] $Folder) {
+    foreach ($text in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.StringConstantExpressionAst] -or $n -is [System.Management.Automation.Language.ExpandableStringExpressionAst] }, $true)) {
+        $name = $text.Value -replace '^\$(script:)?PSScriptRoot[\\/]+'
+        if ($name -notlike '*.ps1' -or $name.IndexOfAny([char[]]'$*?') -ge 0) { continue }
+        $path = [System.IO.Path]::GetFullPath($name, $Folder)
+        if ([System.IO.File]::Exists($path)) { $path }
+    }
+}
+
+# A script and the files that it names, as syntax trees with the problems of parsing them. Nothing of it runs.
+function Get-ScriptTree([string] $Path, $Seen = [System.Collections.Generic.HashSet[string]]::new()) {
+    if (-not $Seen.Add($Path)) { return }
+    $problems = $null
+    $tree = [System.Management.Automation.Language.Parser]::ParseFile($Path, [ref]$null, [ref]$problems)
+    @{ Tree = $tree; Problems = @($problems) }
+    foreach ($file in Get-NamedScript $tree ([System.IO.Path]::GetDirectoryName($Path))) { Get-ScriptTree $file $Seen }
+}
+
+# All problems of a script and of the files that it names.
+function Find-ScriptFileProblem([object[]] $Files) {
+    $own = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
+    foreach ($file in $Files) { Add-OwnFunction $file.Tree $own }
+    $all = foreach ($file in $Files) {
+        foreach ($problem in $file.Problems) {
+            $found = New-ScriptProblem "$($problem.Message) (hint: the script does not parse here)" $problem.Extent
+            $found['id'] = $problem.ErrorId
+            $found
+        }
+        if ($file.Problems.Length -eq 0) { Find-ScriptProblem $file.Tree $own }
+    }
+    $all | Sort-Object -Stable -Property { $_['position']['script'] }, { $_['position']['line'] }, { $_['position']['column'] }
+}
+
+function Add-OwnFunction($Tree, $Own) {
+    foreach ($function in $Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.FunctionDefinitionAst] }, $true)) { $null = $Own.Add($function.Name) }
+}
+
+# The environment variables that a script and the files that it names read and never set. Those that every
+# process has are none.
+function Find-NeededVariable([object[]] $Files) {
+    $usual = '^(PATH|HOME|USERPROFILE|APPDATA|LOCALAPPDATA|PROGRAMDATA|TEMP|TMP|TMPDIR|USER|USERNAME|USERDOMAIN|COMPUTERNAME|HOSTNAME|OS|PWD|SHELL|LANG|SYSTEMROOT|WINDIR|PSMODULEPATH|PODE_ENVIRONMENT|POWERSHELL_.*)$'
+    $names = foreach ($file in $Files) {
+        foreach ($variable in $file.Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.VariableExpressionAst] -and $n.VariablePath.DriveName -eq 'env' }, $true)) {
+            if ($variable.Parent -isnot [System.Management.Automation.Language.AssignmentStatementAst] -or -not [object]::ReferenceEquals($variable.Parent.Left, $variable)) { $variable.VariablePath.UserPath.Substring(4) }
+        }
+        foreach ($call in $file.Tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.InvokeMemberExpressionAst] -and $n.Static -and $n.Member.Extent.Text -eq 'GetEnvironmentVariable' }, $true)) {
+            if ($call.Arguments.Count -and $call.Arguments[0] -is [System.Management.Automation.Language.StringConstantExpressionAst]) { $call.Arguments[0].Value }
+        }
+    }
+    $names | Where-Object { $_ -and $_ -notmatch $usual } | Sort-Object -Unique
+}
+
 # A parameter that the command has not, written in full or short.
-function Assert-SupportedParameter($Command, $Known) {
+function Find-ParameterProblem($Command, $Known) {
     if ($Known.CommandType -eq 'Alias') { $Known = $Known.ResolvedCommand }
     $names = @(foreach ($parameter in $Known.Parameters.Values) { $parameter.Name; $parameter.Aliases })
     foreach ($element in $Command.CommandElements) {
@@ -180,6 +245,6 @@ function Assert-SupportedParameter($Command, $Known) {
         if ($names.Where({ $_.StartsWith($given, [StringComparison]::OrdinalIgnoreCase) }, 'First').Count) { continue }
         $remedy = foreach ($key in $script:ParameterRemedies.Keys) { if ($key.StartsWith($given, [StringComparison]::OrdinalIgnoreCase)) { $script:ParameterRemedies[$key]; break } }
         if (-not $remedy) { $remedy = if ($given -like 'OA*') { 'describe the routes in a file of your own' } else { 'docs/pode.md lists the parameters' } }
-        throw (New-PlacedError "$($Known.Name) has no parameter -$given here (hint: $remedy)" 'PodeNotSupported' $element.Extent)
+        New-ScriptProblem "$($Known.Name) has no parameter -$given here (hint: $remedy)" $element.Extent
     }
 }

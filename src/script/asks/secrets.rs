@@ -208,7 +208,7 @@ impl Asking {
         })?;
         if custom::of(entry).is_none() {
             let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member };
-            return self.verb(worker, entry, verb).await.map(|_| nothing()).map_err(fault_of);
+            return self.said(worker, entry, verb).await.map(|_| nothing());
         }
         let call = Call {
             kind: "set",
@@ -236,7 +236,7 @@ impl Asking {
         }
         if custom::of(entry).is_none() {
             let verb = Verb::Remove { key: key.to_owned() };
-            return self.verb(worker, entry, verb).await.map(drop).map_err(fault_of);
+            return self.said(worker, entry, verb).await.map(drop);
         }
         let call = Call { kind: "remove", key: Some(key), arguments, ..Call::default() };
         self.custom(worker, entry, call).await.map(drop)

@@ -58,16 +58,6 @@ struct Named {
     name: String,
 }
 
-#[derive(Deserialize)]
-struct StateSet {
-    name: String,
-    value: Portable,
-    #[serde(default)]
-    scope: Vec<String>,
-    #[serde(default)]
-    new_only: bool,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Scope {
@@ -110,7 +100,13 @@ impl Asking {
             "function-add" => core.session.set_function(read::<Function>(what)?),
             "module-add" => core.session.add_module(read::<Module>(what)?.name),
             "variable-add" => core.session.set_variable(read::<Variable>(what)?),
-            "state-get" | "state-set" | "state-remove" | "state-names" => return self.state(name, what),
+            "state-get" => {
+                let found = core.state.get(&read::<Named>(what)?.name);
+                let is_found = found.is_some();
+                let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
+                return Ok(json!({ "found": is_found, "value": value, "scope": scope }));
+            }
+            "state-names" => return Ok(json!({ "names": core.state.names(&read::<Scope>(what)?.scope) })),
             "logging" => {
                 let root = core.session.root();
                 let enabled = core.logging.enable(&read::<logging::Declared>(what)?, root.as_deref());
@@ -196,25 +192,6 @@ impl Asking {
             }
         }
         Ok(nothing())
-    }
-
-    fn state(&self, name: &str, what: &RawValue) -> Answer {
-        let state = &self.core.state;
-        let value = match name {
-            "state-get" => {
-                let found = state.get(&read::<Named>(what)?.name);
-                let is_found = found.is_some();
-                let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
-                return Ok(json!({ "found": is_found, "value": value, "scope": scope }));
-            }
-            "state-set" => {
-                let StateSet { name, value, scope, new_only } = read(what)?;
-                state.set(&name, value, scope, new_only)
-            }
-            "state-remove" => state.remove(&read::<Named>(what)?.name).unwrap_or_else(Portable::null),
-            _ => return Ok(json!({ "names": state.names(&read::<Scope>(what)?.scope) })),
-        };
-        Ok(json!({ "value": value }))
     }
 
     pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> Answer {

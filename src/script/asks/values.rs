@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::words::words_of;
 use super::{Asking, Failure, fault_of, refusal};
 use crate::cache::{Found, Join, Wanted};
 use crate::error::BridgeError;
@@ -47,7 +48,8 @@ impl Asking {
                 Found::Fresh(hit) => return Ok(hit.value),
                 Found::Absent => {
                     let (vault, key) = (entry.plan.name.clone(), key.to_owned());
-                    return Err(fault_of(BridgeError::NotFound { vault, key }));
+                    let get = Verb::Get { key: key.clone(), detail: false };
+                    return Err(words_of(BridgeError::NotFound { vault, key }, entry, &get));
                 }
                 Found::Loading(outcome) => outcome,
                 Found::Miss(ticket) => {
@@ -101,14 +103,21 @@ impl Asking {
                 .map(Arc::new)
                 .ok_or_else(|| refusal("SecretValue", "a script block is no secret's value"));
         }
-        match self
-            .verb(worker, entry, Verb::Get { key: key.to_owned(), detail: false })
-            .await
-            .map_err(fault_of)?
-        {
+        match self.said(worker, entry, Verb::Get { key: key.to_owned(), detail: false }).await? {
             Outcome::Value(reply) => Ok(Arc::new(reply.value)),
             Outcome::List(_) | Outcome::Done => Err(refusal("WorkerFailed", "no value came")),
         }
+    }
+
+    /// Does a verb, with its error in the module's words.
+    pub(super) async fn said(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        verb: Verb,
+    ) -> Result<Outcome, Failure> {
+        let outcome = self.verb(worker, entry, verb.clone()).await;
+        outcome.map_err(|error| words_of(error, entry, &verb))
     }
 
     /// Does a verb in this worker, in the store's lane. A store that one worker has to itself is asked there;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::imports::{is_imported, search_order};
+use super::words::words_of;
 use super::{Answer, Asking, Failure, fault_of, no_vault, nothing, refusal};
 use crate::bridge::open_local;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
@@ -183,7 +184,7 @@ impl Asking {
             Ok(()) => Ok(()),
             // The vault's own words, where there are any.
             Err(Trouble::Fault(fault)) => Err(fault),
-            Err(trouble) => Err(fault_of(trouble.into_error(entry, None, false))),
+            Err(trouble) => Err(words_of(trouble.into_error(entry, None, false), entry, &Verb::Unlock)),
         }
     }
 
@@ -229,7 +230,7 @@ impl Asking {
             self.unlock_custom(worker, &entry, secret).await?;
         } else {
             let verb = given.map_or(Verb::Unlock, |password| Verb::UnlockWith { password });
-            self.verb(worker, &entry, verb).await.map_err(fault_of)?;
+            self.said(worker, &entry, verb).await?;
         }
         Ok(nothing())
     }
@@ -253,7 +254,7 @@ impl Asking {
         if self.core.options.check {
             return Ok(json!({ "secrets": [] }));
         }
-        match self.verb(worker, &entry, Verb::List).await.map_err(fault_of)? {
+        match self.said(worker, &entry, Verb::List).await? {
             Outcome::List(secrets) => Ok(json!({ "secrets": secrets })),
             Outcome::Value(_) | Outcome::Done => Err(refusal("WorkerFailed", "no list came")),
         }

@@ -92,10 +92,11 @@ async fn a_check_contacts_no_vault_and_shows_no_secret() {
     assert!(text.contains("route      GET /secret: without a worker"), "{text}");
     assert!(toml.contains("# POST /other is not here: its block needs PowerShell"), "{toml}");
     assert!(toml.contains("# the init block of the vault az is not here"), "{toml}");
-    // A password is the one thing that the reader must add.
+    // A password is what the reader must add.
     let (before, store) = toml.split_once("[vaults.v]").unwrap();
     let named = store.replacen("# unlock:", "unlock = { env = \"PW\" } #", 1);
-    let toml = format!("{before}[vaults.v]{named}");
+    // So are the values of parameters, which are not shown.
+    let toml = format!("{before}[vaults.v]{named}").replace("<fill in: ", "<filled in: ");
     let plan =
         crate::config::parse(&toml, std::path::Path::new("/s")).map_err(|problems| problems.to_string());
     let plan = plan.unwrap_or_else(|problems| panic!("{problems}\n{toml}"));

@@ -64,12 +64,7 @@ async fn after_a_write_to_a_custom_vault_nothing_of_it_is_kept() {
     ];
     for write in ["/set", "/remove"] {
         let running = running(script(2, "My.Vault", steps.clone())).await;
-        running.declared.core().state.set(
-            "n",
-            serde_json::from_value(string("old")).unwrap(),
-            Vec::new(),
-            false,
-        );
+        running.declared.core().state.set("n", serde_json::from_value(string("old")).unwrap(), Vec::new());
         for path in ["/a", "/b", "/a", "/b"] {
             assert_eq!(running.get(path).await, (200, "old".into()));
         }

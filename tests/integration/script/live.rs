@@ -243,3 +243,40 @@ fn a_vault_is_shown_as_pode_shows_it() {
     assert_eq!(body(&server.get("/bare")), (200, "<True>"), "no parameters are $null");
     server.assert_never_wrote(&["canary-password"]);
 }
+
+#[test]
+fn objects_of_using_and_state_are_one_for_all_workers() {
+    let pwsh = need_pwsh!();
+    let server = server(
+        pwsh,
+        4,
+        r#"$counts = [hashtable]::Synchronized(@{ Count = 0; ByRoute = @{} })
+        $seen = [System.Collections.ArrayList]::Synchronized([System.Collections.ArrayList]::new())
+        Set-PodeState -Name total -Value @{ Count = 0 } | Out-Null
+        Add-PodeRoute -Method Post -Path /count -ScriptBlock {
+            $counts = $using:counts
+            Lock-PodeObject -Object $counts -ScriptBlock {
+                $counts.Count++
+                $counts.ByRoute[$WebEvent.Path]++
+            }
+            Lock-PodeObject -Name total -ScriptBlock { $state:total.Count++ }
+            $null = ($using:seen).Add($PID)
+        }
+        Add-PodeRoute -Method Get -Path /count -ScriptBlock {
+            $all = $using:counts
+            Write-PodeTextResponse "$($all.Count) $($all.ByRoute['/count']) $($state:total.Count) $(($using:seen).Count)"
+        }"#,
+    );
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let client = server.client();
+            std::thread::spawn(move || {
+                (0..15).map(|_| client.post("/count", FORM, "").status).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    for writer in writers {
+        assert!(writer.join().unwrap().iter().all(|status| *status == 200), "{}", server.stderr());
+    }
+    assert_eq!(body(&server.get("/count")), (200, "60 60 60 60"), "{}", server.stderr());
+}
