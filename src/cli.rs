@@ -6,17 +6,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
+pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
 pub use secrets::{
     CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
     UnlockArgs, ValueType, VaultsArgs,
 };
+pub use setup::{CompletionsArgs, ManArgs, ModuleArgs, ModuleVerb};
 
 use crate::config::{parse_bind, parse_expose};
 use crate::exit::Exit;
 use crate::logging;
 use crate::plan::{Bind, Expose};
 
+mod child;
 mod secrets;
+mod setup;
 
 /// What a server logs without a word.
 const LOG: &str = "info";
@@ -86,7 +90,7 @@ EXAMPLES:
 
 /// Keeps PowerShell's SecretManagement vaults open behind a fast and safe front.
 #[derive(Debug, Parser)]
-#[command(name = "secretbridge", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "secretbridge", version, long_version = setup::LONG_VERSION, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_long_help = EXIT_CODES)]
 pub struct Cli {
     /// Options that every command takes.
@@ -171,6 +175,18 @@ pub enum Command {
     Status(StatusArgs),
     /// The values that a running server keeps.
     Cache(CacheArgs),
+    /// Run a program with secrets in its environment or in files.
+    Exec(ExecArgs),
+    /// Fill the references in a file.
+    Inject(InjectArgs),
+    /// Print secrets as variables.
+    Export(ExportArgs),
+    /// Print what a shell needs to complete this program's command line.
+    Completions(CompletionsArgs),
+    /// Print a manual page, or write all of them into a folder.
+    Man(ManArgs),
+    /// The PowerShell module SecretBridge.
+    Module(ModuleArgs),
 }
 
 impl Command {
@@ -328,6 +344,8 @@ where
     I: IntoIterator<Item = A>,
     A: Into<OsString> + Clone,
 {
+    let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    child::run_means_exec(&mut arguments);
     Cli::try_parse_from(arguments)
 }
 

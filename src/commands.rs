@@ -2,7 +2,10 @@
 
 mod admin;
 pub mod check;
+mod exec;
+mod export;
 mod get;
+mod inject;
 mod list;
 mod output;
 pub mod prepare;
@@ -10,6 +13,7 @@ mod rm;
 pub mod run;
 pub mod serve;
 mod set;
+mod setup;
 mod status;
 pub mod verbs;
 

@@ -39,6 +39,7 @@ use windows as system;
 pub mod local;
 
 pub use system::Signals;
+pub use system::child::{PassedOn, TERMINATE};
 
 /// What the system asks the program for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +297,21 @@ fn fingerprint(path: &Path) -> u32 {
     path.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5, step)
 }
 
+/// Sends a signal to a process, where the system has signals. Does nothing if it is gone.
+pub fn send_signal(pid: u32, number: i32) {
+    system::child::send_signal(pid, number);
+}
+
+/// The exit code that a shell would tell: the program's own, or 128 and the number of the signal that ended it.
+pub fn exit_code(status: std::process::ExitStatus) -> u8 {
+    system::child::exit_code(status)
+}
+
+/// Makes a symbolic link to a file. One that exists is an error.
+pub fn link_file(file: &Path, place: &Path) -> io::Result<()> {
+    system::child::link_file(file, place)
+}
+
 /// The user's home: `HOME` (on Windows `USERPROFILE`), else what the user database says.
 pub fn home() -> Option<PathBuf> {
     variable(system::HOME).or_else(system::home_from_database)
@@ -333,6 +349,11 @@ pub fn cache_folder() -> Option<PathBuf> {
     let named = variable(system::CACHE).filter(|path| path.is_absolute());
     let home = home().filter(|path| path.is_absolute());
     named.or_else(|| home.map(|home| home.join(system::CACHE_BELOW_HOME)))
+}
+
+/// Where PowerShell looks for this user's own modules.
+pub fn user_modules() -> Option<PathBuf> {
+    system::user_modules()
 }
 
 /// Where SecretManagement keeps the user's vault registry.

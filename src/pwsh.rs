@@ -117,7 +117,12 @@ impl Folder {
         })
     }
 
-    fn create_in(base: &Path) -> io::Result<Folder> {
+    /// As [`Folder::create`], with nothing in it.
+    pub fn bare() -> io::Result<Folder> {
+        Folder::bare_in(&platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag())))
+    }
+
+    fn bare_in(base: &Path) -> io::Result<Folder> {
         private_folder(base)?;
         sweep(base);
         let owner = std::process::id();
@@ -126,7 +131,11 @@ impl Folder {
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix(&name).make_in(base, platform::create_private_folder)?;
         let path = made.into_temp_path().keep().map_err(|kept| kept.error)?;
-        let folder = Folder { path };
+        Ok(Folder { path })
+    }
+
+    fn create_in(base: &Path) -> io::Result<Folder> {
+        let folder = Folder::bare_in(base)?;
         fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;

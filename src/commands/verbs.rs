@@ -3,7 +3,7 @@
 //! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
 //! output, all else to standard error.
 
-use super::{admin, get, list, rm, set, status};
+use super::{admin, exec, export, get, inject, list, rm, set, setup, status};
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, Wanted};
@@ -24,6 +24,12 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Unlock(arguments) => admin::unlock(arguments).await,
             Command::Lock(arguments) => admin::lock(arguments).await,
             Command::Status(arguments) => status::status(arguments).await,
+            Command::Exec(arguments) => exec::exec(arguments, global).await,
+            Command::Inject(arguments) => inject::inject(arguments, global).await,
+            Command::Export(arguments) => export::export(arguments, global).await,
+            Command::Completions(arguments) => setup::completions(arguments),
+            Command::Man(arguments) => setup::man(arguments),
+            Command::Module(arguments) => setup::module(arguments),
             Command::Cache(arguments) => match &arguments.verb {
                 CacheVerb::Clear { connect } => admin::clear_cache(connect).await,
             },

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
 use super::{Access, Kind, Owner};
 
 mod channel;
+pub(super) mod child;
 mod signals;
 pub(super) mod socket;
 
@@ -135,6 +136,10 @@ pub(super) fn user_tag() -> String {
 
 /// The longest path that a socket's address holds, in bytes, with the NUL after it.
 const LONGEST_SOCKET: usize = 104;
+
+pub(super) fn user_modules() -> Option<PathBuf> {
+    Some(super::data_folder_from(None, super::home())?.join("powershell").join("Modules"))
+}
 
 pub(super) fn own_socket() -> Option<PathBuf> {
     let folder = super::runtime_folder();

@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use super::{ChannelReader, ChannelWriter, Hardened, Kind, Notice};
 
 mod access;
+pub(super) mod child;
 mod events;
 mod group;
 mod sid;
@@ -158,6 +159,10 @@ pub(super) fn runtime_folder() -> PathBuf {
 
 pub(super) fn user_tag() -> String {
     sid::Sid::of_user().and_then(|sid| sid.text()).unwrap_or_else(|_| "user".to_owned())
+}
+
+pub(super) fn user_modules() -> Option<PathBuf> {
+    Some(super::home()?.join("Documents").join("PowerShell").join("Modules"))
 }
 
 pub(super) fn own_socket() -> Option<PathBuf> {

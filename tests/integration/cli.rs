@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::server::{Builder, Server};
 
+mod child;
+mod docs;
 mod serverless;
+mod setup;
 mod verbs;
 
 /// The program.

@@ -1,0 +1,37 @@
+//! What a program that runs another one passes on to it.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
+
+/// Windows has no signal that asks a program to end.
+pub const TERMINATE: i32 = 0;
+
+/// Console events reach the child by themselves; we only must outlive it.
+pub struct PassedOn(super::Signals);
+
+impl PassedOn {
+    /// Begins to listen. From here on console events no longer end us.
+    pub fn listen() -> io::Result<PassedOn> {
+        super::Signals::listen().map(PassedOn)
+    }
+
+    /// Never comes: there is nothing to pass on.
+    pub async fn next(&mut self) -> i32 {
+        loop {
+            let _ = self.0.next().await;
+        }
+    }
+}
+
+pub(in crate::platform) fn send_signal(_pid: u32, _number: i32) {}
+
+pub(in crate::platform) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or(1);
+    // The lowest byte of one that is not zero may be zero.
+    if code == 0 { 0 } else { u8::try_from(code).unwrap_or(1) }
+}
+
+pub(in crate::platform) fn link_file(file: &Path, place: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(file, place)
+}
