@@ -46,7 +46,7 @@ $table = Get-Secret -Vault local -Name table -AsPlainText
 Assert-That ($table -is [hashtable] -and $table['user'] -eq 'sa' -and $table['pass'] -eq 'x') 'a Hashtable'
 
 # Metadata.
-$when = [datetime]::new(2026, 1, 2, 3, 4, 5, 'Utc')
+$when = [datetime]::new(2026, 1, 2, 3, 4, 5, [System.DateTimeKind]::Utc)
 Set-Secret -Vault local -Name text -Secret 'two' -Metadata @{ Owner = 'dba'; Count = 5; When = $when }
 $info = Get-SecretInfo -Vault local -Name text
 Assert-That ($info.Type -eq 'String' -and $info.VaultName -eq 'local') 'the type'
