@@ -35,7 +35,8 @@ use load::Look;
 pub use load::{Answer, Reading};
 pub use start::StartError;
 pub(crate) use start::open_local;
-use start::{import, password, wait_for};
+pub(crate) use start::wait_for;
+use start::{import, password};
 
 /// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
 /// without, its workers are killed.

@@ -84,6 +84,8 @@ const RUN_AFTER: &str = "\
 EXAMPLES:
   secretbridge run server.ps1 -VaultName Real -SubscriptionId 0000
       Serves a script; what follows its name are the script's parameters.
+  secretbridge run server.ps1 -VaultName Real -Password @password.txt
+      A parameter from a file that only you can read; on the command line others could see it.
   secretbridge run --check --format toml server.ps1
       Prints what the script would serve, as a configuration file.
 ";
@@ -187,6 +189,9 @@ pub enum Command {
     Man(ManArgs),
     /// The PowerShell module SecretBridge.
     Module(ModuleArgs),
+    /// Make a bearer token, or the hash to keep of one.
+    #[command(subcommand)]
+    Token(TokenArgs),
 }
 
 impl Command {
@@ -194,6 +199,47 @@ impl Command {
     fn is_server(&self) -> bool {
         matches!(self, Command::Serve(_) | Command::Run(_))
     }
+}
+
+/// What `token` does.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum TokenArgs {
+    /// Make a token of 32 random bytes, and print it with its hash.
+    New {
+        /// Write the token to this new file (mode 0600), and print its hash alone.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the hash of a token, for `hash` in [[tokens]]. Without a file it is read from standard input.
+    Hash {
+        /// The file with the token.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Who may call, beside the token.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+#[command(next_help_heading = "Callers")]
+pub struct AccessArgs {
+    /// Take calls by this name too, such as a proxy's: NAME, NAME:PORT or *.DOMAIN. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Take requests of web pages of this origin, e.g. https://app.example. May be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+    /// Requests a second of one caller; more are answered 429.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate_per_caller: Option<u32>,
+    /// Requests a second from one address; more are answered 429.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate_per_address: Option<u32>,
+    /// Requests of one caller at the same time; more are answered 429.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub concurrent_per_caller: Option<u32>,
+    /// Requests from one address at the same time; more are answered 429.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub concurrent_per_address: Option<u32>,
 }
 
 /// Arguments of `serve`.
@@ -227,6 +273,9 @@ pub struct ServeArgs {
     /// Where the audit trail goes.
     #[command(flatten)]
     pub audit: AuditArgs,
+    /// Who may call, beside the token.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// Where the audit trail goes.
@@ -300,19 +349,32 @@ pub struct RunArgs {
     /// Answer every route of the script in PowerShell, also those that could do without.
     #[arg(long)]
     pub no_lift: bool,
-    /// Ask callers of the script's routes for the bearer token in this file (mode 0600).
+    /// Ask callers of the script's routes for the bearer token in this file (mode 0600), or for one of the
+    /// [[tokens]] in this .toml file, each with the routes that it may use. May be repeated.
     #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
+    pub token_file: Vec<PathBuf>,
+    /// Tell how the server is (/livez, /readyz, /health, /metrics) on a listener of its own, away from the
+    /// script's routes: `127.0.0.1:8086` or `unix:/path`. It is there from the first moment. May be repeated.
+    #[arg(long, value_name = "ADDR", value_parser = parse_bind)]
+    pub admin_listen: Vec<Bind>,
+    /// The file with the token for that listener (mode 0600). Without one a token is made and kept in the data folder.
+    #[arg(long, value_name = "FILE", requires = "admin_listen")]
+    pub admin_token_file: Option<PathBuf>,
     /// Listen on the loopback interface only, whatever the script says.
     #[arg(long)]
     pub loopback: bool,
     /// Where the audit trail goes.
     #[command(flatten)]
     pub audit: AuditArgs,
+    /// Who may call, beside the token.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// The script.
     #[arg(value_name = "SCRIPT")]
     pub script: PathBuf,
-    /// The script's own parameters, e.g. `-VaultName Real`.
+    /// The script's own parameters, e.g. `-VaultName Real`. What stands here can be seen in the list of processes:
+    /// give a password as `-Name @FILE` (mode 0600; `@@` for a value that begins with @), or have the script read
+    /// it from its environment.
     #[arg(value_name = "PARAMETERS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub parameters: Vec<OsString>,
 }

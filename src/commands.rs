@@ -1,5 +1,6 @@
 //! The commands: arguments in, words for people out, and how the program ends.
 
+mod access;
 mod admin;
 pub mod check;
 mod exec;
@@ -15,20 +16,20 @@ pub mod serve;
 mod set;
 mod setup;
 mod status;
+pub mod token;
 pub mod verbs;
 
 use std::io;
-use std::path::Path;
 
 use thiserror::Error;
 
-use crate::access::{Access, Token, TokenError};
+use crate::access::TokenError;
 use crate::audit::AuditError;
 use crate::bridge::StartError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
-use crate::http::BindError;
 use crate::http::route::RouteError;
+use crate::http::{BindError, TlsError};
 use crate::private_file::PrivateFileError;
 use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
@@ -75,6 +76,39 @@ pub enum CommandError {
     /// A parameter is not text.
     #[error("the script's parameter {0} is not UTF-8 text")]
     NotText(usize),
+    /// A script's callers are allowed routes.
+    #[error(
+        "the token '{token}': '{rule}' names a vault, but a script's callers are allowed routes          (hint: e.g. \"read /secret\")"
+    )]
+    NotARoute {
+        /// The token.
+        token: String,
+        /// The rule.
+        rule: String,
+    },
+    /// A script's parameter from a file.
+    #[error("the script's parameter {name}: {source}")]
+    Parameter {
+        /// The parameter.
+        name: String,
+        /// What is wrong with its file.
+        source: PrivateFileError,
+    },
+    /// A script's parameter from a file that is no text.
+    #[error("the script's parameter {0}: its file is not UTF-8 text")]
+    ParameterNotText(String),
+    /// Something was changed that a reload cannot put in force.
+    #[error("what has changed needs a restart: {0}")]
+    NeedsRestart(String),
+    /// A certificate that was read again.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A socket that is to be open to others.
+    #[error("the socket cannot be opened to other users: {0}")]
+    Socket(io::Error),
+    /// Standard input.
+    #[error("cannot read standard input: {0}")]
+    Input(io::Error),
     /// The script.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -92,6 +126,9 @@ impl CommandError {
             | CommandError::Routes(_)
             | CommandError::NoToken(_)
             | CommandError::NotText(_)
+            | CommandError::NotARoute { .. }
+            | CommandError::Parameter { .. }
+            | CommandError::ParameterNotText(_)
             | CommandError::Run(RunError::Script { .. }) => Exit::Usage,
             CommandError::Start(error) | CommandError::Run(RunError::Start(error)) => of_start(error),
             CommandError::Run(RunError::Workers(error)) => of_launch(error),
@@ -114,11 +151,4 @@ fn of_launch(error: &LaunchError) -> Exit {
         LaunchError::TooOld { .. } => Exit::NoPwsh,
         _ => Exit::Failure,
     }
-}
-
-/// Whoever shows the token in the file that `--token-file` names.
-fn token_file(path: &Path) -> Result<Access, CommandError> {
-    let token =
-        Token::load(path).map_err(|source| CommandError::Token { place: "--token-file: ", source })?;
-    Ok(Access::token(token))
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod address;
+mod callers;
 mod password;
 mod place;
 mod problem;
@@ -27,7 +28,8 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::plan::Plan;
-use crate::private_file::PrivateFileError;
+use crate::plan::callers::NamedToken;
+use crate::private_file::{PrivateFileError, read_private, read_regular};
 use problem::Report;
 use reader::Table;
 
@@ -87,7 +89,7 @@ pub enum ConfigError {
 /// Reads a configuration file. Relative paths in it are relative to its folder.
 pub fn load(path: &Path) -> Result<Plan, ConfigError> {
     let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let bytes = read_regular(path).map_err(unreadable)?;
     // Absolute, so that the plan means the same wherever the program goes.
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     let base = absolute.parent().unwrap_or(&absolute);
@@ -96,6 +98,28 @@ pub fn load(path: &Path) -> Result<Plan, ConfigError> {
         Err(error) => Err(not_text(error.as_bytes(), error.utf8_error().valid_up_to())),
     };
     plan.map_err(|problems| ConfigError::Invalid(problems.of_file(path)))
+}
+
+/// Reads the `[[tokens]]` of a file, which nobody else may read.
+pub fn load_tokens(path: &Path) -> Result<Vec<NamedToken>, ConfigError> {
+    let absolute =
+        std::path::absolute(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let base = absolute.parent().unwrap_or(&absolute);
+    let bytes = read_private(path)?;
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => return Err(not_text(&bytes, error.valid_up_to()).of_file(path).into()),
+    };
+    let report = Report::new(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        report.add_syntax(error);
+    }
+    let tokens = Table::root(&report, document.get_ref(), |root| callers::tokens(root, base));
+    match report.finish() {
+        Some(problems) => Err(problems.of_file(path).into()),
+        None => Ok(tokens),
+    }
 }
 
 /// Reads configuration text. Relative paths in it are relative to `base`.
@@ -114,10 +138,10 @@ pub fn parse(text: &str, base: &Path) -> Result<Plan, Problems> {
 
 fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let listeners = sections::listeners(root, base);
-    let access = root.read("auth", |auth| sections::access(auth, base)).unwrap_or_default();
+    let (access, mut callers) = callers::callers(root, &listeners, base);
     let (pwsh, init) = root.read("pwsh", |pwsh| sections::pwsh(pwsh, base)).unwrap_or_default();
     let pool = root.read("pool", sections::pool).unwrap_or_default();
-    let limits = root.read("limits", sections::limits).unwrap_or_default();
+    let limits = root.read("limits", |node| sections::limits(node, &mut callers.limits)).unwrap_or_default();
     let cache = root.read("cache", sections::cache).unwrap_or_default();
     let audit = root.read("audit", |audit| sections::audit(audit, base)).unwrap_or_default();
     let auto_import = root.read("auto_import", sections::auto_import).unwrap_or_default();
@@ -139,7 +163,21 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
             Some("add [vaults.…] and [secrets.…], or expose = true in a vault"),
         );
     }
-    Plan { listeners, access, vaults, mounts, routes, init, pwsh, pool, limits, cache, audit, auto_import }
+    Plan {
+        listeners,
+        access,
+        callers,
+        vaults,
+        mounts,
+        routes,
+        init,
+        pwsh,
+        pool,
+        limits,
+        cache,
+        audit,
+        auto_import,
+    }
 }
 
 fn not_text(bytes: &[u8], at: usize) -> Problems {

@@ -29,6 +29,7 @@ mod listener;
 mod message;
 mod metrics;
 pub mod native;
+mod permit;
 pub mod respond;
 pub mod route;
 mod seats;
@@ -40,9 +41,10 @@ mod testing;
 mod tls;
 pub mod value;
 
+pub use crate::access::Peer;
 pub use gate::{Gate, Site};
-pub use listener::{Address, BindError, BindErrorKind, Door};
-pub use message::{Admitted, BoxFuture, Head, Note, Peer, Reply, Request, Service};
+pub use listener::{Address, BindError, BindErrorKind, Certificates, Door, Renewed};
+pub use message::{Admitted, BoxFuture, Head, Note, Reply, Request, Service};
 pub use native::{Native, Secrets};
 #[cfg(test)]
 pub(crate) use respond::of_bridge as problem_of;

@@ -110,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
         cli::Command::Serve(arguments) => {
             in_runtime(async { ended(commands::serve::serve(global, arguments).await) })
         }
+        cli::Command::Token(arguments) => ended(commands::token::token(arguments)),
         cli::Command::Prepare(arguments) => in_runtime(commands::prepare::prepare(global, arguments)),
         cli::Command::Run(arguments) => {
             in_runtime(async { ended(commands::run::run(global, arguments).await) })

@@ -3,11 +3,15 @@
 //! A [`Plan`] is data. It comes from a TOML file ([`crate::config`]), from the command line, or from a
 //! PowerShell script, and is checked where it is made; everything after relies on it.
 
+pub mod callers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::protocol::Parameters;
 use crate::secret::{Text, fold};
@@ -19,6 +23,8 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Who may call native routes.
     pub access: Access,
+    /// Callers beside, and what each may do.
+    pub callers: callers::Callers,
     /// Vaults by friendly name.
     pub vaults: Vec<Vault>,
     /// Mounted secrets.
@@ -70,6 +76,8 @@ pub enum Tls {
         certificate: PathBuf,
         /// Private key.
         key: PathBuf,
+        /// Authorities whose client certificates are taken, where clients may show one.
+        clients: Option<PathBuf>,
     },
     /// A certificate made at start for the listener's host name, kept in memory only.
     SelfSigned,
@@ -82,6 +90,8 @@ pub enum Access {
     TokenFile(PathBuf),
     /// Callers that show the bearer token in this environment variable.
     TokenEnv(String),
+    /// Only those that [`callers::Callers`] names.
+    Named,
     /// Anyone that can connect. Only ever by the plan's own word.
     Open,
     /// The default: a token kept in the platform's data folder, made at first start.
@@ -257,7 +267,8 @@ pub enum Action {
 }
 
 /// A JSON document with places for secrets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Template {
     /// A mounted secret's value.
     Secret(String),
@@ -426,6 +437,20 @@ impl Keep {
 impl Default for CacheLimits {
     fn default() -> CacheLimits {
         CacheLimits { max_entries: 10_000, max_bytes: 64 << 20 }
+    }
+}
+
+// === impl Template ===
+
+impl Template {
+    /// The mounts it shows, in order, as often as it shows them.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Template::Secret(name) => vec![name],
+            Template::Literal(_) => Vec::new(),
+            Template::Object(members) => members.iter().flat_map(|(_, member)| member.secrets()).collect(),
+            Template::List(items) => items.iter().flat_map(Template::secrets).collect(),
+        }
     }
 }
 

@@ -312,6 +312,28 @@ pub fn link_file(file: &Path, place: &Path) -> io::Result<()> {
     system::child::link_file(file, place)
 }
 
+/// The names under which this machine is called: its own, with and without its domains, and those that it has
+/// for itself in its list of hosts. In lower case, `localhost` left out.
+pub fn own_names() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut add = |name: String| {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if !name.is_empty() && name != "localhost" && !names.contains(&name) {
+            names.push(name);
+        }
+    };
+    if let Some(machine) = machine_name() {
+        let short = machine.split('.').next().unwrap_or_default().to_owned();
+        for domain in std::iter::once("local".to_owned()).chain(system::domains()) {
+            add(format!("{short}.{domain}"));
+        }
+        add(short);
+        add(machine);
+    }
+    system::names_in_hosts().into_iter().for_each(add);
+    names
+}
+
 /// The user's home: `HOME` (on Windows `USERPROFILE`), else what the user database says.
 pub fn home() -> Option<PathBuf> {
     variable(system::HOME).or_else(system::home_from_database)

@@ -277,7 +277,8 @@ pub fn fold(name: &str) -> String {
         .map(|c| {
             let mut upper = c.to_uppercase();
             match (upper.next(), upper.next()) {
-                (Some(one), None) => one,
+                // .NET takes no other letter for an ASCII one: neither the long s nor the dotless i.
+                (Some(one), None) if c.is_ascii() || !one.is_ascii() => one,
                 _ => c,
             }
         })

@@ -16,19 +16,20 @@ pub mod front;
 pub mod own;
 pub mod signals;
 mod starting;
+pub mod watch;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
 use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
-use crate::http::{Address, BindError, Door, Drained, Service};
+use crate::http::{Address, BindError, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
 use crate::platform::{self, Notice};
@@ -42,7 +43,8 @@ const LAST_CALLS: Duration = Duration::from_secs(10);
 pub struct Server {
     signals: Signals,
     doors: Vec<JoinHandle<Drained>>,
-    stop: watch::Sender<bool>,
+    certificates: Certificates,
+    stop: channel::Sender<bool>,
     trail: Option<Trail>,
     metrics: Arc<Metrics>,
     watchdog: Option<JoinHandle<()>>,
@@ -54,7 +56,8 @@ impl Server {
         Ok(Server {
             signals: Signals::listen()?,
             doors: Vec::new(),
-            stop: watch::Sender::new(false),
+            certificates: Certificates::default(),
+            stop: channel::Sender::new(false),
             trail: None,
             metrics: Arc::default(),
             watchdog: None,
@@ -98,6 +101,7 @@ impl Server {
             door = door.observed(trail, &self.metrics);
         }
         let addresses = door.addresses();
+        self.certificates.add(door.certificates());
         let (mut stopping, limits) = (self.stop.subscribe(), limits.clone());
         self.doors.push(tokio::spawn(async move {
             let shutdown = async move {
@@ -121,6 +125,11 @@ impl Server {
                 }
             })
         });
+    }
+
+    /// The certificates of all that it listens on.
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
     }
 
     /// What comes of the work, or nothing if a signal says stop first; the work is dropped then.

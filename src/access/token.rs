@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -21,6 +23,15 @@ const MAX_TOKEN: usize = 4096;
 /// A bearer token, wiped on drop. `Debug` prints `Token(…)`.
 #[derive(Clone)]
 pub struct Token(Text);
+
+/// What is kept of a token: its SHA-256. A token is random, so that no slow hash is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hash([u8; 32]);
+
+/// Not a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("is not sha256: and 64 hexadecimal digits (hint: `secretbridge token hash` makes it)")]
+pub struct HashError;
 
 /// Why a token cannot be used.
 #[derive(Debug, Error)]
@@ -109,9 +120,65 @@ impl Token {
         Ok(Token(URL_SAFE_NO_PAD.encode(*bytes).into()))
     }
 
-    /// Whether that is the token; takes the same time wherever the two differ.
-    pub fn matches(&self, shown: &[u8]) -> bool {
-        self.0.expose().as_bytes().ct_eq(shown).into()
+    /// A token that nobody has guessed: 32 random bytes.
+    pub fn new() -> Result<Token, TokenError> {
+        Token::random()
+    }
+
+    /// What is kept of it.
+    pub fn hash(&self) -> Hash {
+        Hash::of(self.0.expose().as_bytes())
+    }
+
+    /// Its text, to be handed to whoever will hold it.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+// === impl Hash ===
+
+impl Hash {
+    /// That of what somebody shows.
+    pub fn of(shown: &[u8]) -> Hash {
+        Hash(Sha256::digest(shown).into())
+    }
+
+    /// That of the token in a file, which nobody but its owner may read. The file may hold the hash instead.
+    pub fn load(path: &Path) -> Result<Hash, TokenError> {
+        let bytes = read_private(path)?;
+        let kept = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        kept.map_or_else(|| Token::load(path).map(|token| token.hash()), Ok)
+    }
+
+    /// Whether they are the same; takes the same time wherever the two differ.
+    pub fn matches(&self, other: &Hash) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl FromStr for Hash {
+    type Err = HashError;
+
+    /// Reads `sha256:` and 64 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Hash, HashError> {
+        let digits = text.trim().strip_prefix("sha256:").ok_or(HashError)?;
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(HashError);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| HashError)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| HashError)?;
+        }
+        Ok(Hash(bytes))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

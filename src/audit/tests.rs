@@ -11,7 +11,7 @@ const PEER: Peer =
 fn record(status: u16, outcome: &'static str, accesses: Vec<Access>) -> Record {
     Record {
         request: 7,
-        who: Caller::Token,
+        who: Caller::owner(),
         peer: PEER,
         method: Method::GET,
         path: "/secret".into(),

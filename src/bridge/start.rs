@@ -112,7 +112,7 @@ pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, Start
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
 }
 
-pub(super) async fn wait_for(
+pub(crate) async fn wait_for(
     pool: &Pool,
     min: usize,
     mut progress: impl FnMut(usize, usize),

@@ -5,14 +5,17 @@
 //! ```
 
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CommandError, token_file};
-use crate::access::Access;
+use super::CommandError;
+use super::access::{self, Kept};
+use crate::access::{Access, Counter, Guard};
 use crate::cli::{Global, PlanFormat, RunArgs};
-use crate::http::{Address, Gate};
+use crate::http::{Address, Certificates, Gate, Native};
 use crate::logging::console::Console;
-use crate::plan::Limits;
+use crate::plan::{Bind, Limits, Listener};
+use crate::private_file::read_private;
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
 use crate::server::front::Front;
@@ -23,10 +26,8 @@ use crate::server::{Server, Starting, dump};
 pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandError> {
     let options = options(global, arguments)?;
     let mut server = Server::new().map_err(CommandError::Signals)?;
-    let access = Arc::new(match &arguments.token_file {
-        Some(path) => token_file(path)?,
-        None => Access::open(),
-    });
+    // Also for a check: what is wrong is told before anything runs.
+    let kept = access::of_script(&arguments.access, &arguments.token_file, &access::own_names())?;
     if arguments.check {
         return match server.unless_stopped(run::check(options)).await {
             Some(Ok(outline)) => {
@@ -43,19 +44,63 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
             None => Err(RunError::Stopped.into()),
         };
     }
+    warn_of_passwords(arguments);
+    let admin = Admin::open(&mut server, arguments)?;
     let Some(declared) = server.unless_stopped(run::declare(&options)).await else { return Ok(()) };
     let declared = declared?;
-    let served = serve(&mut server, &declared, access, arguments).await;
+    let served = serve(&mut server, &declared, arguments, kept, admin).await;
     server.end(declared.bridge(), declared.limits().drain).await;
     served
+}
+
+/// The listener that tells how the server is. It is there before the script has run.
+struct Admin {
+    front: Arc<Front>,
+    access: Arc<Access>,
+    starting: Arc<Starting>,
+    addresses: Vec<Address>,
+    token: Option<PathBuf>,
+}
+
+impl Admin {
+    fn open(server: &mut Server, arguments: &RunArgs) -> Result<Option<Admin>, CommandError> {
+        if arguments.admin_listen.is_empty() {
+            return Ok(None);
+        }
+        let listener = |bind: &Bind| Listener { bind: bind.clone(), tls: None, name: None };
+        let listeners: Vec<_> = arguments.admin_listen.iter().map(listener).collect();
+        let kept = access::of_admin(arguments.admin_token_file.as_deref(), &access::own_names())?;
+        let (access, starting) = (Arc::new(kept.access), Arc::new(Starting::default()));
+        let front = Arc::new(Front::new(Arc::new(Gate::new(access.clone(), starting.clone()))));
+        let addresses = server.open(&listeners, front.clone(), &Limits::default())?;
+        Ok(Some(Admin { front, access, starting, addresses, token: kept.token }))
+    }
+
+    /// From now on it tells how the script's bridge is.
+    async fn in_force(&self, declared: &Declared) -> Result<(), CommandError> {
+        let site = Native::new(declared.bridge().clone(), None)?;
+        let gate = Gate::new(self.access.clone(), Arc::new(site));
+        self.front.replace(declared.bridge().clone(), Arc::new(gate)).await;
+        Ok(())
+    }
+
+    fn announce(&self) {
+        for address in &self.addresses {
+            say(&format!("watched at {address}: /livez, /readyz, /health, /metrics"));
+        }
+        if let Some(file) = &self.token {
+            say(&format!("bearer token for that: {}", file.display()));
+        }
+    }
 }
 
 /// Serves what was declared; returns when it is over, for whatever reason.
 async fn serve(
     server: &mut Server,
     declared: &Declared,
-    access: Arc<Access>,
     arguments: &RunArgs,
+    kept: Kept,
+    admin: Option<Admin>,
 ) -> Result<(), CommandError> {
     let core = declared.core();
     let listeners = core.endpoints.listeners();
@@ -65,11 +110,19 @@ async fn serve(
     let mut audit = crate::audit::Settings::default();
     arguments.audit.apply(&mut audit);
     server.audit(&audit)?;
-    let starting = Gate::new(access.clone(), Arc::new(Starting::default()));
-    let front = Arc::new(Front::new(Arc::new(starting)));
+    // The names of its endpoints are its own.
+    let names: Vec<String> = access::own_names().into_iter().chain(core.endpoints.names()).collect();
+    let open = &arguments.access;
+    let guard = Guard::new(names.iter().cloned(), &open.allow_host, &open.allow_origin);
+    let access = Arc::new(kept.access.with_guard(guard));
+    let counter = Arc::new(Counter::default());
+    let starting = admin.as_ref().map(|admin| admin.starting.clone()).unwrap_or_default();
+    let gate = Gate::new(access.clone(), starting.clone()).counting(counter.clone());
+    let front = Arc::new(Front::new(Arc::new(gate)));
     // Before the workers, which take longer than to find a port taken.
     let addresses = server.open(&listeners, front.clone(), &declared.limits())?;
-    match server.unless_stopped(declared.start_workers()).await {
+    let progress = |up, of| starting.workers(up, of);
+    match server.unless_stopped(declared.start_workers_with(progress)).await {
         Some(started) => started?,
         None => return Ok(()),
     }
@@ -78,11 +131,16 @@ async fn serve(
     {
         tracing::warn!("{warning}");
     }
-    let gate = Gate::new(access, Arc::new(ScriptSite::new(core.clone())));
+    let gate = Gate::new(access, Arc::new(ScriptSite::new(core.clone()))).counting(counter);
     front.replace(declared.bridge().clone(), Arc::new(gate)).await;
     server.in_force();
+    if let Some(admin) = &admin {
+        admin.in_force(declared).await?;
+    }
     if !core.settings.is_quiet() {
-        announce(&addresses);
+        admin.iter().for_each(Admin::announce);
+        say(&access::refused_at_the_door(&names, &open.allow_host, &open.allow_origin));
+        addresses.iter().for_each(|address| say(&format!("listening on {address}")));
     }
     loop {
         tokio::select! {
@@ -90,13 +148,51 @@ async fn serve(
                 Wish::Stop => return Ok(()),
                 Wish::Reload => {
                     server.reopen_logs();
-                    tracing::warn!("log files are opened anew; a script is read at its start alone, so that SIGHUP changes nothing else");
+                    tell_reload(&server.certificates());
                 }
                 Wish::Dump => dump(Some(declared.bridge())),
             },
             () = core.closing.cancelled() => return Ok(()),
         }
     }
+}
+
+/// A script has run once and for all; its certificates can be read again.
+fn tell_reload(certificates: &Certificates) {
+    match certificates.read_again() {
+        Ok(renewed) => {
+            renewed.put_in_force();
+            tracing::info!(
+                "certificates were read again; the script and its tokens are read at a start alone"
+            );
+        }
+        Err(error) => tracing::error!("the certificates stay as they are: {error}"),
+    }
+}
+
+/// What stands on a command line, every user of the machine can read.
+fn warn_of_passwords(arguments: &RunArgs) {
+    let words: Vec<_> = arguments.parameters.iter().filter_map(|word| word.to_str()).collect();
+    let told: Vec<&str> = words
+        .iter()
+        .zip(words.iter().skip(1).map(Some).chain([None]))
+        .filter(|(name, value)| is_password(name) && !value.is_none_or(|value| value.starts_with(['@', '-'])))
+        .map(|(name, _)| *name)
+        .collect();
+    if !told.is_empty() {
+        let names = told.join(", ");
+        tracing::warn!(
+            "what is given with {names} shows in the list of processes (remedy: {first} @FILE reads it from a file \
+             with mode 0600; or the script reads it from its environment)",
+            first = told[0]
+        );
+    }
+}
+
+fn is_password(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let secret = ["password", "passphrase", "secret", "token", "apikey", "credential", "pwd"];
+    name.starts_with('-') && secret.iter().any(|word| name.contains(word)) && !name.contains("name")
 }
 
 fn print(outline: &crate::script::outline::Outline, format: PlanFormat) {
@@ -114,12 +210,15 @@ fn write(text: &str) {
 }
 
 fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandError> {
-    let text = |(index, parameter): (usize, &std::ffi::OsString)| {
-        parameter.to_str().map(str::to_owned).ok_or(CommandError::NotText(index + 1))
-    };
+    let mut parameters = Vec::new();
+    for (index, parameter) in arguments.parameters.iter().enumerate() {
+        let text = parameter.to_str().ok_or(CommandError::NotText(index + 1))?;
+        let name = parameters.last().map_or("", String::as_str);
+        parameters.push(value(name, text)?);
+    }
     Ok(RunOptions {
         script: arguments.script.clone(),
-        parameters: arguments.parameters.iter().enumerate().map(text).collect::<Result<_, _>>()?,
+        parameters,
         pwsh: global.pwsh.clone(),
         check: arguments.check,
         no_lift: arguments.no_lift,
@@ -128,9 +227,64 @@ fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandEr
     })
 }
 
-fn announce(addresses: &[Address]) {
-    for address in addresses {
-        // Nobody may be listening; that is no reason to stop.
-        let _ = writeln!(Console::default(), "listening on {address}");
+/// A parameter's value: `@FILE` after a name is what the file holds, without one newline at its end; `@@` is an @.
+fn value(name: &str, text: &str) -> Result<String, CommandError> {
+    let Some(rest) = text.strip_prefix('@').filter(|_| name.starts_with('-')) else {
+        return Ok(text.to_owned());
+    };
+    // An array, a table or a literal @ is text.
+    if rest.starts_with('@') {
+        return Ok(rest.to_owned());
+    }
+    if rest.is_empty() || rest.starts_with(['(', '{', '"', '\'']) {
+        return Ok(text.to_owned());
+    }
+    let refused = |source| CommandError::Parameter { name: name.to_owned(), source };
+    let bytes = read_private(Path::new(rest)).map_err(refused)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| CommandError::ParameterNotText(name.to_owned()))?;
+    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.to_owned())
+}
+
+fn say(line: &str) {
+    // Nobody may be listening; that is no reason to stop.
+    let _ = writeln!(Console::default(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_from_a_file_is_its_content_and_other_values_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p");
+        crate::private_file::write_private_new(&path, b"correct horse\n").unwrap();
+        let file = format!("@{}", path.display());
+        assert_eq!(value("-Password", &file).unwrap(), "correct horse");
+        for (name, text, expected) in [
+            ("-Password", "plain", "plain"),
+            ("-Password", "@@home", "@home"),
+            ("-Names", "@('a','b')", "@('a','b')"),
+            ("", "@positional", "@positional"),
+        ] {
+            assert_eq!(value(name, text).unwrap(), expected);
+        }
+        let missing = value("-Password", "@/nowhere/at/all").unwrap_err().to_string();
+        assert!(missing.contains("-Password") && missing.contains("/nowhere/at/all"), "{missing}");
+    }
+
+    #[test]
+    fn names_of_passwords_are_known() {
+        for (name, is) in [
+            ("-Password", true),
+            ("-ApiKey", true),
+            ("-ClientSecret", true),
+            ("-SecretName", false),
+            ("-VaultName", false),
+            ("password", false),
+        ] {
+            assert_eq!(is_password(name), is, "{name}");
+        }
     }
 }

@@ -1,28 +1,29 @@
 //! The `serve` command: from a plan to a served, drained and stopped bridge.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{CommandError, token_file};
-use crate::access::{Access, Token, TokenError};
+use super::CommandError;
+use super::access::{self, Kept};
+use crate::access::{Access, Counter};
 use crate::bridge::{Bridge, Options};
 use crate::cli::{Global, ServeArgs};
 use crate::config;
-use crate::environment;
 use crate::http::route::RouteError;
-use crate::http::{Gate, Native, Service};
+use crate::http::{Address, Certificates, Gate, Native, Service};
 use crate::local;
 use crate::metrics::Metrics;
-use crate::plan::{self, Bind, Listener, Plan, Vault, VaultKind};
+use crate::plan::{self, Bind, InitScript, Listener, Plan, SecretSource, Vault, VaultKind};
+use crate::platform::local::LocalListener;
 use crate::platform::{self, Notice};
-use crate::private_file::create_private_dir;
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
 use crate::server::own;
 use crate::server::signals::Wish;
+use crate::server::watch::Looks;
 use crate::server::{Server, Starting, dump};
 
 /// Where a server listens if nobody says otherwise.
@@ -34,35 +35,31 @@ const LOCAL_VAULT: &str = "local";
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Who may call, and the file that the token is kept in.
-struct Kept {
-    access: Arc<Access>,
-    file: Option<PathBuf>,
-    metrics: Arc<Metrics>,
-}
-
 /// Serves until a signal says stop.
 pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), CommandError> {
     let mut server = Server::new().map_err(CommandError::Signals)?;
     let mut say = Announcer::to_stderr();
+    let own = access::own_names();
     let plan = plan(arguments)?;
-    let mut kept = access(arguments, &plan.access)?;
-    kept.metrics = server.metrics().clone();
-    let limits = plan.limits.clone();
-    let starting = Arc::new(Starting::default());
-    let gate = Gate::new(kept.access.clone(), starting.clone());
+    let kept = access::of_plan(&plan.access, &plan.callers, &own)?;
+    let (rule, token) = (Arc::new(kept.access.clone()), kept.token.clone());
+    let (starting, counter) = (Arc::new(Starting::default()), Arc::new(Counter::default()));
+    let gate = Gate::new(rule.clone(), starting.clone()).counting(counter.clone());
     let front = Arc::new(Front::new(Arc::new(gate)));
     server.audit(&plan.audit)?;
     // Before the workers: a port that is taken is told at once.
-    let mut addresses = server.open(&plan.listeners, front.clone(), &limits)?;
+    let mut addresses = server.open(&plan.listeners, front.clone(), &plan.limits)?;
     let _note = match arguments.no_socket {
         true => None,
         false => {
-            let (file, say) = (kept.file.as_deref(), |why| say.line(why));
-            own::listen(&mut server, front.clone(), &limits, &mut addresses, file, say)
+            let (file, say) = (token.as_deref(), |why| say.line(why));
+            own::listen(&mut server, front.clone(), &plan.limits, &mut addresses, file, say)
         }
     };
     let options = Options { pwsh: global.pwsh.clone() };
+    let drain = plan.limits.drain;
+    let certificates = server.certificates();
+    let mut in_force = InForce::new(arguments, &plan, kept, &certificates);
     let progress = |up, of| {
         starting.workers(up, of);
         say.workers(up, of);
@@ -74,96 +71,199 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
         return Ok(());
     };
     say.vaults(&bridge, arguments, global);
-    let service = match native(&bridge, &kept) {
+    let opened = open_to_peers(&addresses, &in_force.plan);
+    let service = native(&bridge, &rule, &counter, server.metrics()).map_err(CommandError::from);
+    let service = match opened.and(service) {
         Ok(service) => service,
         Err(error) => {
-            server.end(&bridge, limits.drain).await;
-            return Err(error.into());
+            server.end(&bridge, drain).await;
+            return Err(error);
         }
     };
     // The front has the only handle: a replaced bridge must go, with its folder and its cache.
     front.replace(bridge, service).await;
     server.in_force();
+    let callers = &in_force.plan.callers;
+    say.line(access::refused_at_the_door(&own, &callers.hosts, &callers.origins));
     // Not before: who reads the line may call at once.
-    say.addresses(&addresses, kept.access.is_open(), kept.file.as_deref(), arguments.config.is_none());
-    heed(&mut server, &front, arguments, &options, &kept).await;
+    say.addresses(&addresses, rule.is_open(), token.as_deref(), arguments.config.is_none());
+    let metrics = server.metrics().clone();
+    let reload = Reload { arguments, options, own, front: &front, counter, metrics, certificates };
+    heed(&mut server, &reload, &mut in_force).await;
     say.line("stopping: requests under way are answered first");
     if let Some(bridge) = front.bridge() {
-        server.end(&bridge, limits.drain).await;
+        server.end(&bridge, drain).await;
     }
     Ok(())
 }
 
-/// Waits for the signal to stop; reloads the plan meanwhile, on SIGHUP or when its file changes.
-async fn heed(server: &mut Server, front: &Front, arguments: &ServeArgs, options: &Options, kept: &Kept) {
-    let mut seen = arguments.config.as_deref().map(look);
+/// Other users may connect only where rules say who of them may do what.
+fn open_to_peers(addresses: &[Address], plan: &Plan) -> Result<(), CommandError> {
+    // Not the socket beside, which is this user's own.
+    let named = |address: &&Address| plan.listeners.iter().any(|listener| listener.bind == address.bind);
+    for address in addresses.iter().filter(named).filter(|_| !plan.callers.peers.is_empty()) {
+        if let Bind::Unix(path) = &address.bind {
+            LocalListener::open_to_others(path).map_err(CommandError::Socket)?;
+        }
+    }
+    Ok(())
+}
+
+// === reload ===
+
+/// What is served, as it was read, and how its files looked.
+struct InForce {
+    plan: Plan,
+    access: Access,
+    /// Those that workers and vaults are started with.
+    of_bridge: Looks,
+    /// All.
+    all: Looks,
+}
+
+/// What a reload needs beside what is in force.
+struct Reload<'a> {
+    arguments: &'a ServeArgs,
+    options: Options,
+    own: Vec<String>,
+    front: &'a Front,
+    counter: Arc<Counter>,
+    metrics: Arc<Metrics>,
+    certificates: Certificates,
+}
+
+impl InForce {
+    fn new(arguments: &ServeArgs, plan: &Plan, kept: Kept, certificates: &Certificates) -> InForce {
+        let of_bridge = files_of_bridge(plan);
+        let all = arguments.config.iter().chain(&kept.files).chain(&of_bridge).cloned();
+        InForce {
+            all: Looks::of(all.chain(certificates.files())),
+            of_bridge: Looks::of(&of_bridge),
+            access: kept.access,
+            plan: plan.clone(),
+        }
+    }
+}
+
+/// Waits for the signal to stop; reloads meanwhile, on SIGHUP or when a file changes.
+async fn heed(server: &mut Server, reload: &Reload<'_>, in_force: &mut InForce) {
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let asked = tokio::select! {
             wish = server.next() => match wish {
                 Wish::Stop => return,
                 Wish::Reload => {
                     server.reopen_logs();
-                    seen = arguments.config.as_deref().map(look);
+                    true
                 }
                 Wish::Dump => {
-                    dump(front.bridge().as_ref());
+                    dump(reload.front.bridge().as_ref());
                     continue;
                 }
             },
             _ = tick.tick() => {
-                let now = arguments.config.as_deref().map(look);
-                if now == seen {
+                let now = in_force.all.again();
+                if now == in_force.all {
                     continue;
                 }
-                seen = now;
+                // A change that is refused is told once.
+                in_force.all = now;
+                false
             }
-        }
-        if arguments.config.is_none() {
-            continue;
-        }
+        };
         platform::notify(Notice::Reloading);
-        let stopped = server.unless_stopped(reload(front, arguments, options, kept)).await.is_none();
-        if stopped {
-            return;
+        match server.unless_stopped(reload.run(in_force, asked)).await {
+            Some(Ok(what)) => tracing::info!("{what}"),
+            Some(Err(error)) => {
+                tracing::error!("the changed configuration is not used, the old one stays in force: {error}");
+            }
+            None => return,
         }
         platform::notify(Notice::Ready);
     }
 }
 
-async fn reload(front: &Front, arguments: &ServeArgs, options: &Options, kept: &Kept) {
-    let Some(old) = front.bridge() else { return };
-    let refused = |error: &dyn std::fmt::Display| {
-        tracing::error!("the changed configuration is not used, the old one stays in force: {error}");
-    };
-    let plan = match plan(arguments) {
-        Ok(plan) => plan,
-        Err(error) => return refused(&error),
-    };
-    if plan.listeners != old.plan().listeners
-        || plan.access != old.plan().access
-        || plan.limits != old.plan().limits
-    {
-        tracing::warn!("listeners, auth and limits take effect at the next start");
-    }
-    drop(old);
-    let bridge = match Bridge::start(plan, options, |_, _| {}).await {
-        Ok(bridge) => bridge,
-        Err(error) => return refused(&error),
-    };
-    match native(&bridge, kept) {
-        Ok(service) => {
-            front.replace(bridge, service).await;
-            tracing::info!("the changed configuration is in force");
+impl Reload<'_> {
+    /// Everything is read before anything is changed: all of it comes in force at one moment, or nothing. Says
+    /// what came of it. `asked`: by a signal, so that workers and vaults are made anew in any case.
+    async fn run(&self, in_force: &mut InForce, asked: bool) -> Result<&'static str, CommandError> {
+        let plan = plan(self.arguments)?;
+        let fixed = fixed(&in_force.plan, &plan);
+        if !fixed.is_empty() {
+            return Err(CommandError::NeedsRestart(fixed.join(", ")));
         }
-        Err(error) => refused(&error),
+        let kept = access::of_plan(&plan.access, &plan.callers, &self.own)?;
+        let certificates = self.certificates.read_again()?;
+        let rule = Arc::new(kept.access.clone());
+        let next = InForce::new(self.arguments, &plan, kept, &self.certificates);
+        let same_plan = plan == in_force.plan;
+        let same_bridge = same_plan && next.of_bridge == in_force.of_bridge;
+        if asked || !same_bridge {
+            let bridge = Bridge::start(plan, &self.options, |_, _| {}).await?;
+            let service = match native(&bridge, &rule, &self.counter, &self.metrics) {
+                Ok(service) => service,
+                Err(error) => {
+                    bridge.stop(Duration::ZERO).await;
+                    return Err(error.into());
+                }
+            };
+            self.front.replace(bridge, service).await;
+        } else if let Some(bridge) = self.front.bridge() {
+            self.front.put(native(&bridge, &rule, &self.counter, &self.metrics)?);
+        }
+        certificates.put_in_force();
+        let same_access = next.access == in_force.access;
+        *in_force = next;
+        Ok(match (same_plan, same_access, same_bridge) {
+            (false, ..) => "the changed configuration is in force",
+            (true, false, _) => {
+                "the configuration is unchanged; changed tokens are in force, and certificates were read again"
+            }
+            (true, true, false) => {
+                "the configuration is unchanged; workers and vaults are new, with the changed files"
+            }
+            (true, true, true) if asked => {
+                "the configuration is unchanged; workers and vaults are new, tokens and certificates were read again"
+            }
+            (true, true, true) => "the configuration and tokens are unchanged; certificates were read again",
+        })
     }
 }
 
-fn look(path: &Path) -> Option<(u64, std::time::SystemTime)> {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.len(), found.modified().ok()?))
+/// What was changed that only a start can put in force, as it stands in the file.
+fn fixed(old: &Plan, new: &Plan) -> Vec<&'static str> {
+    let (a, b) = (&old.limits, &new.limits);
+    let opens = old.callers.peers.is_empty() != new.callers.peers.is_empty();
+    [
+        ("listen or [[listeners]]", old.listeners != new.listeners),
+        ("[[peers]] where there were none, or none where there were some", opens),
+        ("[audit]", old.audit != new.audit),
+        ("limits.deadline", a.deadline != b.deadline),
+        ("limits.drain", a.drain != b.drain),
+        ("limits.max_body", a.max_body != b.max_body),
+        ("limits.max_connections", a.max_connections != b.max_connections),
+        ("limits.max_connections_per_peer", a.max_connections_per_peer != b.max_connections_per_peer),
+        ("limits.first_byte_timeout", a.first_byte_timeout != b.first_byte_timeout),
+        ("limits.header_timeout", a.header_timeout != b.header_timeout),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+/// Passwords and scripts that workers are started with.
+fn files_of_bridge(plan: &Plan) -> Vec<PathBuf> {
+    let unlock = plan.vaults.iter().filter_map(|vault| vault.extension()?.unlock.as_ref());
+    let passwords = unlock.filter_map(|source| match source {
+        SecretSource::File(path) => Some(path.clone()),
+        _ => None,
+    });
+    let scripts = plan.init.iter().filter_map(|script| match script {
+        InitScript::File(path) => Some(path.clone()),
+        InitScript::Text(_) => None,
+    });
+    passwords.chain(scripts).collect()
 }
 
 /// The plan of the file or, without one, of the command line alone; what the command line says goes first.
@@ -183,6 +283,7 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
         plan.access = plan::Access::TokenFile(file.clone());
     }
     arguments.audit.apply(&mut plan.audit);
+    access::add(&mut plan.callers, &arguments.access);
     if let Some(workers) = arguments.workers {
         (plan.pool.min, plan.pool.max) = (workers.into(), workers.into());
     }
@@ -201,39 +302,13 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }
 
-fn native(bridge: &Bridge, kept: &Kept) -> Result<Arc<dyn Service>, RouteError> {
+fn native(
+    bridge: &Bridge,
+    access: &Arc<Access>,
+    counter: &Arc<Counter>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Service>, RouteError> {
     let local = bridge.plan().vault(LOCAL_VAULT).map(|vault| vault.name.clone());
-    let native = Native::new(bridge.clone(), local)?.counted(kept.metrics.clone());
-    Ok(Arc::new(Gate::new(kept.access.clone(), Arc::new(native))))
-}
-
-fn access(arguments: &ServeArgs, access: &plan::Access) -> Result<Kept, CommandError> {
-    let kept = |token, file| Kept { access: Arc::new(Access::token(token)), file, metrics: Arc::default() };
-    let refused = |source: TokenError| CommandError::Token { place: "", source };
-    match access {
-        plan::Access::Open => {
-            Ok(Kept { access: Arc::new(Access::open()), file: None, metrics: Arc::default() })
-        }
-        plan::Access::TokenFile(path) if arguments.token_file.is_some() => {
-            let access = Arc::new(token_file(path)?);
-            Ok(Kept { access, file: Some(path.clone()), metrics: Arc::default() })
-        }
-        plan::Access::TokenFile(path) => Ok(kept(Token::load(path).map_err(refused)?, Some(path.clone()))),
-        plan::Access::TokenEnv(name) => {
-            let text = environment::take(name).map_err(|_| CommandError::NoToken(name.clone()))?;
-            Ok(kept(Token::from_text(text.expose()).map_err(refused)?, None))
-        }
-        plan::Access::OwnToken => {
-            let path = own_token()?;
-            if let Some(folder) = path.parent() {
-                create_private_dir(folder)?;
-            }
-            Ok(kept(Token::load_or_create(&path).map_err(refused)?.0, Some(path)))
-        }
-    }
-}
-
-fn own_token() -> Result<PathBuf, CommandError> {
-    let folder = local::default_folder().ok_or(CommandError::NoHome)?;
-    Ok(folder.join("token"))
+    let site = Arc::new(Native::new(bridge.clone(), local)?.counted(metrics.clone()));
+    Ok(Arc::new(Gate::new(access.clone(), site).counting(counter.clone())))
 }

@@ -35,6 +35,7 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             },
             Command::Serve(_)
             | Command::Check(_)
+            | Command::Token(_)
             | Command::Run(_)
             | Command::Prepare(_)
             | Command::Audit(_) => Err(Failure::failed("this command is run elsewhere")),

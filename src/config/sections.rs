@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use super::address::{Address, AddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
+use crate::access;
 use crate::audit::{self, Destination};
 use crate::plan::{
-    Access, AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
+    AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
 };
 use crate::secret::fold;
 
@@ -85,7 +86,8 @@ fn tls(node: &Node<'_>, base: &Path) -> Option<Tls> {
         None => node.table(|table| {
             let certificate = table.need("certificate", |node| path(node, base));
             let key = table.need("key", |node| path(node, base));
-            Some(Tls::Files { certificate: certificate?, key: key? })
+            let clients = table.read("client_ca", |node| path(node, base));
+            Some(Tls::Files { certificate: certificate?, key: key?, clients })
         })?,
     }
 }
@@ -124,16 +126,6 @@ fn refuse_twins(found: &[(Node<'_>, Listener)]) {
             );
         }
     }
-}
-
-// === who may call ===
-
-pub(super) fn access(node: &Node<'_>, base: &Path) -> Option<Access> {
-    node.table(|auth| match auth.one_of(&["token_file", "token_env", "open"])? {
-        ("token_file", node) => path(&node, base).map(Access::TokenFile),
-        ("token_env", node) => variable(&node).map(Access::TokenEnv),
-        (_, node) => node.flag().map(|open| if open { Access::Open } else { Access::OwnToken }),
-    })?
 }
 
 // === workers ===
@@ -190,8 +182,9 @@ pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
     })
 }
 
-pub(super) fn limits(node: &Node<'_>) -> Option<Limits> {
+pub(super) fn limits(node: &Node<'_>, callers: &mut access::Limits) -> Option<Limits> {
     node.table(|table| {
+        *callers = super::callers::limits(table);
         let default = Limits::default();
         let max_body =
             table.read("max_body", |node| node.size(1).and_then(|size| usize::try_from(size).ok()));

@@ -84,7 +84,11 @@ fn every_key_reaches_the_plan() {
     let default = Plan::default();
     assert_eq!(plan.listeners[1].bind, Bind::Unix(base.join("run/bridge.sock")));
     let (certificate, key) = (base.join("tls/chain.pem"), base.join("tls/key.pem"));
-    assert_eq!(plan.listeners[2].tls, Some(Tls::Files { certificate, key }));
+    let clients = Some("/etc/secretbridge/tls/clients.pem".into());
+    assert_eq!(plan.listeners[2].tls, Some(Tls::Files { certificate, key, clients }));
+    let callers = &plan.callers;
+    assert_eq!((callers.tokens.len(), callers.peers.len(), callers.certificates.len()), (2, 1, 1));
+    assert_eq!((callers.hosts.len(), callers.origins.len(), callers.limits.rate_per_caller), (2, 1, 50));
     assert_eq!(plan.listeners[2].name.as_deref(), Some("outside"));
     assert_eq!(plan.access, Access::TokenFile(base.join("token")));
     assert_eq!(plan.pwsh.path, Some(base.join("bin/pwsh")));

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::address::format_bind;
 use super::units::{format_duration, format_size};
+use crate::access::{self, Rule};
 use crate::audit::{self, Destination};
+use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
     Plan, Pool, Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
@@ -28,10 +30,10 @@ pub(super) const PLACEHOLDER: &str = "<fill in: ";
 pub fn to_toml(plan: &Plan, redact: bool) -> String {
     let mut out = Writer::default();
     out.listeners(&plan.listeners);
-    out.access(&plan.access);
+    out.access(&plan.access, &plan.callers);
     out.pwsh(plan);
     out.pool(&plan.pool);
-    out.limits(&plan.limits);
+    out.limits(&plan.limits, &plan.callers.limits);
     out.cache(&plan.cache);
     out.audit(&plan.audit);
     out.auto_import(&plan.auto_import, &plan.vaults);
@@ -97,9 +99,10 @@ impl Writer {
             self.section("[[listeners]]");
             self.line("address", address(listener));
             match &listener.tls {
-                Some(Tls::Files { certificate, key }) => {
+                Some(Tls::Files { certificate, key, clients }) => {
                     let files = [("certificate", path(certificate)), ("key", path(key))];
-                    self.line("tls", table(files.into_iter()));
+                    let clients = clients.as_ref().map(|clients| ("client_ca", path(clients)));
+                    self.line("tls", table(files.into_iter().chain(clients)));
                 }
                 Some(Tls::SelfSigned) => self.line("tls", string("self-signed")),
                 None => {}
@@ -110,15 +113,55 @@ impl Writer {
         }
     }
 
-    fn access(&mut self, access: &Access) {
-        let (key, value) = match access {
-            Access::OwnToken => return,
-            Access::TokenFile(file) => ("token_file", path(file)),
-            Access::TokenEnv(name) => ("token_env", string(name)),
-            Access::Open => ("open", "true".to_owned()),
+    fn access(&mut self, access: &Access, callers: &Callers) {
+        let rule = match access {
+            Access::OwnToken | Access::Named => None,
+            Access::TokenFile(file) => Some(("token_file", path(file))),
+            Access::TokenEnv(name) => Some(("token_env", string(name))),
+            Access::Open => Some(("open", "true".to_owned())),
         };
-        self.section("[auth]");
-        self.line(key, value);
+        if rule.is_some() || !callers.hosts.is_empty() || !callers.origins.is_empty() {
+            self.section("[auth]");
+        }
+        rule.into_iter().for_each(|(key, value)| self.line(key, value));
+        for (key, names) in [("allow_host", &callers.hosts), ("allow_origin", &callers.origins)] {
+            if !names.is_empty() {
+                self.line(key, list(names.iter().map(|name| string(name))));
+            }
+        }
+        self.callers(callers);
+    }
+
+    fn callers(&mut self, callers: &Callers) {
+        for token in &callers.tokens {
+            self.section("[[tokens]]");
+            self.line("name", string(&token.name));
+            match &token.kept {
+                KeptToken::File(file) => self.line("file", path(file)),
+                KeptToken::Hash(hash) => self.line("hash", string(&hash.to_string())),
+            }
+            self.allow(&token.allow);
+        }
+        for peer in &callers.peers {
+            self.section("[[peers]]");
+            self.line("name", string(&peer.name));
+            for (key, id) in [("uid", peer.uid), ("gid", peer.gid)] {
+                id.into_iter().for_each(|id| self.line(key, id));
+            }
+            self.allow(&peer.allow);
+        }
+        for certificate in &callers.certificates {
+            self.section("[[certificates]]");
+            self.line("name", string(&certificate.name));
+            for (key, name) in [("subject", &certificate.subject), ("san", &certificate.san)] {
+                name.iter().for_each(|name| self.line(key, string(name)));
+            }
+            self.allow(&certificate.allow);
+        }
+    }
+
+    fn allow(&mut self, rules: &[Rule]) {
+        self.line("allow", list(rules.iter().map(|rule| string(&rule.to_string()))));
     }
 
     fn pwsh(&mut self, plan: &Plan) {
@@ -166,12 +209,20 @@ impl Writer {
         self.unless("max_bytes", cache.max_bytes as u64, default.max_bytes as u64, size);
     }
 
-    fn limits(&mut self, limits: &Limits) {
+    fn limits(&mut self, limits: &Limits, callers: &access::Limits) {
         let default = Limits::default();
-        if *limits == default {
+        if *limits == default && *callers == access::Limits::default() {
             return;
         }
         self.section("[limits]");
+        for (key, count) in [
+            ("rate_per_caller", callers.rate_per_caller),
+            ("rate_per_address", callers.rate_per_address),
+            ("concurrent_per_caller", callers.concurrent_per_caller),
+            ("concurrent_per_address", callers.concurrent_per_address),
+        ] {
+            self.unless(key, count, 0, |n| n.to_string());
+        }
         self.unless("deadline", limits.deadline, default.deadline, duration);
         self.unless("write_grace", limits.write_grace, default.write_grace, duration);
         self.unless("drain", limits.drain, default.drain, duration);

@@ -1,10 +1,23 @@
 //! The gate in front of every listener and mode: who calls is judged before anything else of a request.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderName,
+    HeaderValue, VARY,
+};
+use hyper::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
 
 use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
-use super::respond::Problem;
-use crate::access::{Access, Caller};
+use super::respond::{self, Problem};
+use crate::access::{Access, Asked, Caller, Counter, Refusal};
+
+const ASKS_FOR_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+const ALLOWS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// What is behind the gate: routes and their answers.
 pub trait Site: Send + Sync + 'static {
@@ -25,34 +38,105 @@ pub trait Site: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Gate {
     access: Arc<Access>,
+    counter: Arc<Counter>,
     site: Arc<dyn Site>,
 }
 
 impl Gate {
     /// Puts the rule in front of the site.
     pub fn new(access: Arc<Access>, site: Arc<dyn Site>) -> Gate {
-        Gate { access, site }
+        Gate { access, counter: Arc::default(), site }
     }
 
-    fn judge(&self, head: &Head) -> Result<Admitted, (Caller, Problem)> {
-        let caller = match self.access.identify(&head.headers, head.peer.is_local()) {
+    /// Counts on where the gate before it left off.
+    pub fn counting(mut self, counter: Arc<Counter>) -> Gate {
+        self.counter = counter;
+        self
+    }
+
+    async fn judge(&self, head: &Head) -> Result<Admitted, (Caller, Problem)> {
+        let stranger = |problem| (Caller::Stranger, problem);
+        if head.headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(stranger(Problem::TwoHosts));
+        }
+        let asked = Asked {
+            method: &head.method,
+            headers: &head.headers,
+            peer: &head.peer,
+            certificate: head.certificate.as_deref(),
+        };
+        let caller = match self.access.identify(asked) {
             Ok(caller) => caller,
+            Err(Refusal::WrongToken) => return Err(stranger(self.slowed(head).await)),
             Err(_) if self.site.is_public(head) => Caller::Stranger,
-            Err(refusal) => return Err((Caller::Stranger, refusal.into())),
+            Err(refusal) => return Err(stranger(refusal.into())),
+        };
+        let (who, place) = (caller.to_string(), head.peer.place());
+        let seat = match self.counter.enter(self.access.limits(), &who, &place, Instant::now()) {
+            Ok(seat) => seat,
+            Err(retry_after) => return Err((caller, Problem::TooMany { retry_after })),
         };
         match self.site.permit(head, &caller) {
-            Ok(()) => Ok(Admitted::new(caller)),
+            Ok(()) => Ok(Admitted { seat, ..Admitted::new(caller) }),
             Err(problem) => Err((caller, problem)),
         }
     }
+
+    /// A wrong token: the answer comes the later the more there were, and at last without a look at the token.
+    async fn slowed(&self, head: &Head) -> Problem {
+        match self.counter.mistake(&head.peer.place(), Instant::now()) {
+            Ok(Duration::ZERO) => Refusal::WrongToken.into(),
+            Ok(wait) => {
+                sleep(wait).await;
+                Refusal::WrongToken.into()
+            }
+            Err(retry_after) => Problem::TooMany { retry_after },
+        }
+    }
+
+    /// A browser's question before a request of a page whose origin was opened by name.
+    fn preflight(&self, head: &Head) -> Option<Reply> {
+        let method =
+            head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| head.method == Method::OPTIONS)?;
+        let origin = self.access.guard().opened(&head.headers)?;
+        let mut reply = respond::empty(StatusCode::NO_CONTENT);
+        reply.headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method.clone());
+        if let Some(wanted) = head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            reply.headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+        }
+        if head.headers.contains_key(ASKS_FOR_PRIVATE_NETWORK) {
+            reply.headers.insert(ALLOWS_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        }
+        reply.headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        Some(readable(reply, origin))
+    }
+
+    fn shared(&self, head: &Head, reply: Reply) -> Reply {
+        match self.access.guard().opened(&head.headers) {
+            Some(origin) => readable(reply, origin),
+            None => reply,
+        }
+    }
+}
+
+/// What a page of that origin may read, unless the site says otherwise by itself.
+fn readable(mut reply: Reply, origin: &HeaderValue) -> Reply {
+    if !reply.headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        reply.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        reply.headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    reply
 }
 
 impl Service for Gate {
     fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
         Box::pin(async move {
-            let judged = self.judge(head);
+            if let Some(reply) = self.preflight(head) {
+                return Err(Box::new(reply));
+            }
+            let judged = self.judge(head).await;
             judged.map_err(|(caller, problem)| {
-                let mut reply = self.site.refuse(head, &caller, &problem);
+                let mut reply = self.shared(head, self.site.refuse(head, &caller, &problem));
                 reply.note.code = problem.code();
                 reply.note.who = Some(caller);
                 Box::new(reply)
@@ -61,11 +145,14 @@ impl Service for Gate {
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
-        self.site.answer(request)
+        Box::pin(async move {
+            let head = request.head.clone();
+            self.shared(&head, self.site.answer(request).await)
+        })
     }
 
     fn refuse(&self, head: &Head, problem: &Problem) -> Reply {
-        let mut reply = self.site.refuse(head, &Caller::Stranger, problem);
+        let mut reply = self.shared(head, self.site.refuse(head, &Caller::Stranger, problem));
         reply.note.code = problem.code();
         reply
     }

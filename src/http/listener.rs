@@ -3,19 +3,20 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::message::Peer;
 use super::stream::Duplex;
 use super::tls::{self, TlsError};
+use crate::access::Peer;
 use crate::audit::Trail;
 use crate::metrics::Metrics;
-use crate::plan::{Bind, Listener};
+use crate::plan::{Bind, Listener, Tls};
 use crate::platform;
 use crate::platform::local::{LocalBindError, LocalListener};
 
@@ -35,7 +36,7 @@ pub struct Door {
 /// One bound listener.
 pub(super) struct Entry {
     pub(super) socket: Bound,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Secured>>,
     pub(super) name: Option<Arc<str>>,
     pub(super) address: Address,
 }
@@ -46,6 +47,21 @@ pub(super) enum Bound {
     /// The file goes when the listener goes.
     Unix(LocalListener),
 }
+
+/// The TLS of a listener, whose certificate can be replaced while it listens.
+pub(super) struct Secured {
+    tls: Tls,
+    address: Option<SocketAddr>,
+    acceptor: RwLock<TlsAcceptor>,
+}
+
+/// The certificates of a door, to be read again while it serves.
+#[derive(Clone, Default)]
+pub struct Certificates(Vec<Arc<Secured>>);
+
+/// Certificates that were read again and are right, not in force yet.
+#[must_use]
+pub struct Renewed(Vec<(Arc<Secured>, TlsAcceptor)>);
 
 /// Where a listener can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +136,11 @@ impl Door {
         Ok(())
     }
 
+    /// The certificates of its listeners.
+    pub fn certificates(&self) -> Certificates {
+        Certificates(self.entries.iter().filter_map(|entry| entry.tls.clone()).collect())
+    }
+
     /// Where each listener can be reached, in the plan's order.
     pub fn addresses(&self) -> Vec<Address> {
         self.entries.iter().map(|entry| entry.address.clone()).collect()
@@ -147,7 +168,11 @@ impl Entry {
             Bind::Tcp(address) => Some(*address),
             Bind::Unix(_) => None,
         };
-        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, ip)).transpose();
+        let secured = |tls: &Tls| {
+            let acceptor = RwLock::new(tls::acceptor(tls, ip)?);
+            Ok(Arc::new(Secured { tls: tls.clone(), address: ip, acceptor }))
+        };
+        let tls: Result<_, TlsError> = listener.tls.as_ref().map(secured).transpose();
         Ok(Entry {
             socket,
             tls: tls.map_err(|error| fail(error.into()))?,
@@ -160,6 +185,50 @@ impl Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({})", self.address)
+    }
+}
+
+// === impl Secured, Certificates ===
+
+impl Secured {
+    /// For the next connection.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Certificates {
+    /// The files that they are read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let of = |secured: &Arc<Secured>| match &secured.tls {
+            Tls::Files { certificate, key, clients } => {
+                [Some(certificate), Some(key), clients.as_ref()].into_iter().flatten().cloned().collect()
+            }
+            Tls::SelfSigned => Vec::new(),
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// Reads every certificate again, all or none. One that was made at the start stays.
+    pub fn read_again(&self) -> Result<Renewed, TlsError> {
+        let files = self.0.iter().filter(|secured| matches!(secured.tls, Tls::Files { .. }));
+        let read =
+            |secured: &Arc<Secured>| Ok((secured.clone(), tls::acceptor(&secured.tls, secured.address)?));
+        files.map(read).collect::<Result<_, _>>().map(Renewed)
+    }
+
+    /// Those of more doors.
+    pub fn add(&mut self, more: Certificates) {
+        self.0.extend(more.0);
+    }
+}
+
+impl Renewed {
+    /// Puts them in force for connections to come.
+    pub fn put_in_force(self) {
+        for (secured, acceptor) in self.0 {
+            *secured.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        }
     }
 }
 

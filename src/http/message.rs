@@ -1,7 +1,6 @@
 //! What passes between the door and a service.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::respond::Problem;
-use crate::access::Caller;
+use crate::access::{Caller, Certificate, Peer, Seat};
 use crate::audit::{Access, Name};
 
 /// A boxed future that may move between threads.
@@ -35,6 +34,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct Admitted {
     /// Who calls.
     pub caller: Caller,
+    /// Its place among those under way.
+    pub seat: Option<Seat>,
     /// The service whose rule it was, where another may be in force by the time of the answer.
     pub by: Option<Arc<dyn Service>>,
 }
@@ -56,6 +57,8 @@ pub struct Head {
     pub version: Version,
     /// Who sent it.
     pub peer: Peer,
+    /// The certificate that it showed, which the listener has verified.
+    pub certificate: Option<Arc<Certificate>>,
     /// Index of the listener in the plan.
     pub listener: usize,
     /// The listener's name, where it has one.
@@ -103,51 +106,10 @@ pub struct Note {
     pub code: &'static str,
 }
 
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A TCP address.
-    Tcp(SocketAddr),
-    /// A process on a Unix socket.
-    Unix {
-        /// Its user, as the kernel says.
-        uid: Option<u32>,
-        /// Its user's first group.
-        gid: Option<u32>,
-        /// Its process id, where the kernel says.
-        pid: Option<i32>,
-    },
-}
-
 impl Admitted {
     /// Leave for that caller.
     pub fn new(caller: Caller) -> Admitted {
-        Admitted { caller, by: None }
-    }
-}
-
-// === impl Peer ===
-
-impl Peer {
-    /// Whether it is on this machine for certain.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Peer::Unix { .. } => true,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Tcp(address) => address.fmt(f),
-            Peer::Unix { uid, pid, .. } => {
-                f.write_str("unix")?;
-                uid.map_or(Ok(()), |uid| write!(f, " uid={uid}"))?;
-                pid.map_or(Ok(()), |pid| write!(f, " pid={pid}"))
-            }
-        }
+        Admitted { caller, seat: None, by: None }
     }
 }
 

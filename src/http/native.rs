@@ -4,7 +4,7 @@
 //! then the body. Without the token a caller learns nothing about routes but that `/health` and `/ready`
 //! are there. Each access to a secret is noted for the audit trail.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
@@ -18,8 +18,8 @@ use super::metrics;
 use super::respond::{self, Problem};
 use super::route::{Found, RouteError, Routes, Target};
 pub use super::secrets::Secrets;
-use super::{bounds, form};
-use crate::access::Caller;
+use super::{bounds, form, permit};
+use crate::access::{Caller, Refusal, Verb};
 use crate::audit::{Access, Name};
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
@@ -95,15 +95,16 @@ impl<S: Secrets> Native<S> {
     async fn run(&self, call: &Call<'_>, request: &Request) -> Result<Reply, Problem> {
         let plan = self.secrets.plan();
         match call.found.target {
+            Target::Live => Ok(respond::json(StatusCode::OK, &json!({ "live": true }))),
             Target::Health => Ok(self.health(call.caller)),
             Target::Ready => self.ready(),
             Target::Metrics => {
                 let text = metrics::text(&self.secrets.health()) + &self.metrics.text().await;
                 Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
-            Target::Vaults => Ok(self.vaults(&plan)),
+            Target::Vaults => Ok(self.vaults(&plan, call.caller)),
             Target::Action(action) => self.act(call, &plan, action, request).await,
-            Target::Mounts => Ok(vaults::mounts(&plan)),
+            Target::Mounts => Ok(vaults::mounts(&plan, call.caller)),
             Target::ClearCache => {
                 self.secrets.clear_cache();
                 let done = Ok(respond::empty(StatusCode::NO_CONTENT));
@@ -137,7 +138,7 @@ impl<S: Secrets> Native<S> {
         let mut shown = Map::new();
         shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
         shown.insert("ready".to_owned(), json!(health.ready));
-        if *caller != Caller::Stranger
+        if caller.grants().route(Verb::Read, "/health")
             && let Ok(Value::Object(all)) = serde_json::to_value(&health)
         {
             shown.extend(all);
@@ -207,8 +208,9 @@ impl<S: Secrets> Native<S> {
         plan: &Plan,
         template: &Template,
     ) -> Result<(HashMap<String, SecretValue>, Option<Freshness>), Problem> {
-        let mut names = Vec::new();
-        collect_names(template, &mut names);
+        let mut names = template.secrets();
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(fold(name)));
         let read = |name: &str| {
             let name = name.to_owned();
             async move {
@@ -224,16 +226,6 @@ impl<S: Secrets> Native<S> {
             join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?;
         let oldest = answers.iter().filter_map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
         Ok((answers.into_iter().map(|(name, answer)| (name, answer.value)).collect(), oldest))
-    }
-}
-
-fn collect_names<'a>(template: &'a Template, names: &mut Vec<&'a str>) {
-    match template {
-        Template::Secret(name) if names.iter().any(|known| fold(known) == fold(name)) => {}
-        Template::Secret(name) => names.push(name),
-        Template::Literal(_) => {}
-        Template::Object(members) => members.iter().for_each(|(_, inner)| collect_names(inner, names)),
-        Template::List(items) => items.iter().for_each(|inner| collect_names(inner, names)),
     }
 }
 
@@ -331,8 +323,10 @@ impl<S: Secrets> Site for Native<S> {
         self.routes.find(&head.method, &head.path).is_ok_and(|found| found.target.is_public())
     }
 
-    fn permit(&self, head: &Head, _: &Caller) -> Result<(), Problem> {
-        self.routes.find(&head.method, &head.path).map(drop)
+    fn permit(&self, head: &Head, caller: &Caller) -> Result<(), Problem> {
+        let found = self.routes.find(&head.method, &head.path)?;
+        let may = permit::may(caller.grants(), &found, &self.secrets.plan(), self.default_vault.as_deref());
+        if may || *caller == Caller::Stranger { Ok(()) } else { Err(Refusal::Forbidden.into()) }
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {

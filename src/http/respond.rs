@@ -33,6 +33,15 @@ pub enum Problem {
     /// The caller is not let in.
     #[error(transparent)]
     Access(#[from] Refusal),
+    /// Two fields where a proxy may have believed the one and we the other.
+    #[error("the request has more than one Host field")]
+    TwoHosts,
+    /// Too many requests of the caller, or from its address.
+    #[error("too many requests")]
+    TooMany {
+        /// When another is heard.
+        retry_after: Duration,
+    },
     /// No such route.
     #[error("there is no such route")]
     UnknownRoute,
@@ -136,11 +145,12 @@ pub fn fields(problem: &Problem, headers: &mut HeaderMap) {
             // Made of method names, which are header text.
             HeaderValue::from_str(allow).into_iter().for_each(|allow| _ = headers.insert(ALLOW, allow));
         }
+        Problem::TooMany { retry_after } => {
+            headers.insert(RETRY_AFTER, seconds(*retry_after));
+        }
         Problem::Bridge(error) => {
             if let Some(wait) = retry_after(error) {
-                // Rounded up: a client that comes back early is refused again.
-                let seconds = wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u32;
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert(RETRY_AFTER, seconds(wait));
             }
         }
         _ => {}
@@ -195,9 +205,10 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Problem::Access(Refusal::NoToken | Refusal::WrongToken) => StatusCode::UNAUTHORIZED,
-            Problem::Access(Refusal::Browser) => StatusCode::FORBIDDEN,
+            Problem::Access(_) => StatusCode::FORBIDDEN,
+            Problem::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Problem::UnknownRoute => StatusCode::NOT_FOUND,
-            Problem::BadPath | Problem::Body(_) => StatusCode::BAD_REQUEST,
+            Problem::BadPath | Problem::TwoHosts | Problem::Body(_) => StatusCode::BAD_REQUEST,
             Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Options { .. } => StatusCode::NO_CONTENT,
             Problem::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -212,6 +223,8 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         match self {
             Problem::Access(refusal) => refusal.code(),
+            Problem::TwoHosts => "two_hosts",
+            Problem::TooMany { .. } => "too_many_requests",
             Problem::UnknownRoute => "unknown_route",
             Problem::BadPath => "bad_path",
             Problem::Method { .. } => "method_not_allowed",
@@ -231,6 +244,8 @@ impl Problem {
     pub fn hint(&self) -> &'static str {
         match self {
             Problem::Access(refusal) => refusal.hint(),
+            Problem::TwoHosts => "send one Host field",
+            Problem::TooMany { .. } => "come back after the seconds of Retry-After; limits has the rates",
             Problem::UnknownRoute => "routes are in the configuration; a trailing slash and case count",
             Problem::BadPath => "encode the name as UTF-8, then with percent signs; a slash is %2F",
             Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
@@ -244,6 +259,11 @@ impl Problem {
             Problem::Door(DoorFault::Panicked) => "this is a fault of the server; its log has the place",
         }
     }
+}
+
+/// Rounded up: a client that comes back early is refused again.
+fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u32)
 }
 
 fn bridge_status(error: &BridgeError) -> StatusCode {

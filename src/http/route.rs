@@ -5,7 +5,7 @@
 //!
 //! | path | methods | |
 //! | --- | --- | --- |
-//! | `/health`, `/ready` | GET | without a token |
+//! | `/health`, `/ready`, `/readyz`, `/livez` | GET | without a token |
 //! | `/metrics` | GET | counts, for Prometheus |
 //! | `/secrets`, `/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | the default vault, where there is one |
 //! | `/vaults` | GET | names of the exposed vaults |
@@ -40,6 +40,8 @@ struct Entry {
 pub enum Target {
     /// A native route of the plan.
     Action(Action),
+    /// That the process lives.
+    Live,
     /// How the server is.
     Health,
     /// Whether it serves.
@@ -178,7 +180,9 @@ fn fixed(default_vault: bool) -> Vec<Entry> {
     };
     let mut entries = vec![
         get("/health", Target::Health),
+        get("/livez", Target::Live),
         get("/ready", Target::Ready),
+        get("/readyz", Target::Ready),
         get("/metrics", Target::Metrics),
         get("/vaults", Target::Vaults),
         get("/vaults/{vault}/secrets", Target::List(Scope::Named)),
@@ -260,7 +264,7 @@ impl Target {
 
     /// Whether it is answered without a token: it tells nothing but that the server is there.
     pub fn is_public(&self) -> bool {
-        matches!(self, Target::Health | Target::Ready)
+        matches!(self, Target::Live | Target::Health | Target::Ready)
     }
 }
 

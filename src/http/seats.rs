@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::message::Peer;
+use crate::access::Peer;
 use crate::metrics::Connections;
 
 /// The seats of a listener.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,11 +28,12 @@ use tokio_util::task::TaskTracker;
 
 use super::body;
 use super::listener::{Door, Entry};
-use super::message::{Head, Peer, Reply, Request, Service};
+use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
 use super::seats::{Held, NoSeat, Seat, Seats};
 use super::stream::{Duplex, Guarded, Unread};
-use crate::access::Caller;
+use super::tls;
+use crate::access::{Caller, Certificate, Peer};
 use crate::audit::{Record, Trail};
 use crate::plan::Limits;
 
@@ -95,6 +96,7 @@ struct Link {
     peer: Peer,
     listener: usize,
     name: Option<Arc<str>>,
+    certificate: Option<Arc<Certificate>>,
     unread: Unread,
     seat: Option<Arc<Seat>>,
 }
@@ -106,7 +108,8 @@ pub async fn serve_connection(
     service: Arc<dyn Service>,
     limits: &Limits,
 ) {
-    let link = Link { peer, listener: 0, name: None, unread: Unread::marked(), seat: None };
+    let link =
+        Link { peer, listener: 0, name: None, certificate: None, unread: Unread::marked(), seat: None };
     converse(Arc::new(Shared::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
@@ -170,6 +173,12 @@ impl Shared {
     fn head(&self, parts: hyper::http::request::Parts, link: &Link) -> Head {
         let received = Instant::now();
         let mut headers = parts.headers;
+        // A target that names its host says more than the field does.
+        if let Some(authority) = parts.uri.authority()
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            headers.insert(HOST, host);
+        }
         if let Some(secret) = headers.get_mut(AUTHORIZATION) {
             secret.set_sensitive(true);
         }
@@ -181,6 +190,7 @@ impl Shared {
             headers,
             version: parts.version,
             peer: link.peer,
+            certificate: link.certificate.clone(),
             listener: link.listener,
             listener_name: link.name.clone(),
             received,
@@ -339,9 +349,15 @@ fn start(
     held: Held,
 ) {
     let seat = held.seat.clone();
-    let link =
-        Link { peer, listener, name: entry.name.clone(), unread: Unread::marked(), seat: Some(seat.clone()) };
-    let (inner, tls) = (shared.clone(), entry.tls.clone());
+    let link = Link {
+        peer,
+        listener,
+        name: entry.name.clone(),
+        certificate: None,
+        unread: Unread::marked(),
+        seat: Some(seat.clone()),
+    };
+    let (inner, tls) = (shared.clone(), entry.tls.as_ref().map(|secured| secured.acceptor()));
     shared.connections.fetch_add(1, Ordering::Relaxed);
     shared.tasks.spawn(async move {
         tokio::select! {
@@ -365,11 +381,14 @@ async fn evicted(seat: &Seat) {
 
 // === one connection ===
 
-async fn connection(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
+async fn connection(shared: Arc<Shared>, mut link: Link, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
     let Some(tls) = tls else { return converse(shared, link, stream).await };
     let limit = HANDSHAKE_LIMIT.min(shared.limits.header_timeout);
     match timeout(limit, tls.accept(stream)).await {
-        Ok(Ok(stream)) => converse(shared, link, Box::new(stream)).await,
+        Ok(Ok(stream)) => {
+            link.certificate = tls::certificate_of(stream.get_ref().1).map(Arc::new);
+            converse(shared, link, Box::new(stream)).await;
+        }
         Ok(Err(error)) => tracing::debug!(peer = %link.peer, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(peer = %link.peer, "TLS handshake took too long"),
     }

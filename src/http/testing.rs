@@ -10,9 +10,9 @@ use hyper::{HeaderMap, Method, Version};
 use tokio::sync::Barrier;
 use tokio::time::Instant;
 
-use super::message::{Admitted, Head, Peer, Request};
+use super::message::{Admitted, Head, Request};
 use super::native::Secrets;
-use crate::access::Caller;
+use crate::access::{Caller, Peer};
 use crate::bridge::{Answer, Health, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
@@ -36,6 +36,7 @@ pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) ->
         headers,
         version: Version::HTTP_11,
         peer: Peer::Tcp("127.0.0.1:50000".parse().unwrap()),
+        certificate: None,
         listener: 0,
         listener_name: None,
         received,

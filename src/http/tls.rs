@@ -9,10 +9,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
 
+use crate::access::Certificate;
 use crate::plan::Tls;
 use crate::platform;
+use crate::private_file::read_regular;
 
 /// Why a listener's TLS could not be set up.
 #[derive(Debug, Error)]
@@ -36,6 +41,14 @@ pub enum TlsError {
     /// Certificate and key do not go together, or are of a kind that rustls does not take.
     #[error("certificate and key do not go together: {0}")]
     Pair(#[from] rustls::Error),
+    /// The authorities of client certificates do not do.
+    #[error("the client authorities in {} do not do: {source}", .path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: VerifierBuilderError,
+    },
     /// No certificate could be made.
     #[error("could not make a certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
@@ -43,27 +56,66 @@ pub enum TlsError {
 
 /// Reads or makes the certificate, and checks that its key goes with it.
 pub(super) fn acceptor(tls: &Tls, address: Option<SocketAddr>) -> Result<TlsAcceptor, TlsError> {
-    let (chain, key) = match tls {
-        Tls::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?),
-        Tls::SelfSigned => self_signed(address)?,
+    let ((chain, key), clients) = match tls {
+        Tls::Files { certificate, key, clients } => {
+            ((read_chain(certificate)?, read_key(key)?), clients.as_deref())
+        }
+        Tls::SelfSigned => (self_signed(address)?, None),
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let provider = Arc::new(ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        // Whoever has no certificate may still show a token.
+        Some(path) => builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(authorities(path)?, provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| TlsError::Authorities { path: path.to_owned(), source })?,
+        ),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots.add(certificate)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Subject and names of the certificate that a client showed, and that was verified.
+pub(super) fn certificate_of(connection: &rustls::ServerConnection) -> Option<Certificate> {
+    let leaf = connection.peer_certificates()?.first()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+    let mut names = vec![parsed.subject().to_string()];
+    let alternatives = parsed.subject_alternative_name().ok().flatten();
+    for name in alternatives.iter().flat_map(|found| &found.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => {
+                names.push((*name).to_owned());
+            }
+            _ => {}
+        }
+    }
+    Some(Certificate { names })
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fail = |source| TlsError::Certificate { path: path.to_owned(), source };
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(fail)?.collect::<Result<_, _>>().map_err(fail)?;
+    let bytes = read_regular(path).map_err(|error| fail(pem::Error::Io(error)))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(fail)?;
     if chain.is_empty() { Err(fail(pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Key { path: path.to_owned(), source })
+    let fail = |source| TlsError::Key { path: path.to_owned(), source };
+    let bytes = Zeroizing::new(read_regular(path).map_err(|error| fail(pem::Error::Io(error)))?);
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(fail)
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -95,7 +147,7 @@ mod tests {
         let (certificate, key) = (folder.join(format!("{of}.crt")), folder.join(format!("{of}.key")));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        Tls::Files { certificate, key }
+        Tls::Files { certificate, key, clients: None }
     }
 
     fn error(tls: &Tls) -> String {
@@ -116,6 +168,7 @@ mod tests {
         let mixed = Tls::Files {
             certificate: folder.path().join("a.test.crt"),
             key: folder.path().join("b.test.key"),
+            clients: None,
         };
         assert!(error(&mixed).starts_with("certificate and key do not go together"), "{}", error(&mixed));
     }
@@ -123,13 +176,13 @@ mod tests {
     #[test]
     fn a_file_that_is_missing_or_empty_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let Tls::Files { certificate, key } = write_pair(folder.path(), "a.test") else { unreachable!() };
+        let Tls::Files { certificate, key, .. } = write_pair(folder.path(), "a.test") else { unreachable!() };
         std::fs::write(folder.path().join("empty"), "").unwrap();
         for missing in ["absent", "empty"] {
             let missing = folder.path().join(missing);
-            let no_chain = Tls::Files { certificate: missing.clone(), key: key.clone() };
+            let no_chain = Tls::Files { certificate: missing.clone(), key: key.clone(), clients: None };
             assert!(error(&no_chain).contains(&*missing.to_string_lossy()));
-            let no_key = Tls::Files { certificate: certificate.clone(), key: missing.clone() };
+            let no_key = Tls::Files { certificate: certificate.clone(), key: missing.clone(), clients: None };
             assert!(error(&no_key).contains(&*missing.to_string_lossy()));
         }
     }

@@ -46,6 +46,11 @@ impl LocalListener {
         system::socket::Listener::bind(path).map(LocalListener)
     }
 
+    /// Has other users of this machine connect too: whoever listens has a rule for each of them.
+    pub fn open_to_others(path: &Path) -> io::Result<()> {
+        system::socket::open_to_others(path)
+    }
+
     /// The next connection and who made it. Cancel safe.
     pub async fn accept(&self) -> io::Result<(LocalStream, LocalPeer)> {
         self.0.accept().await

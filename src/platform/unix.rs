@@ -158,6 +158,35 @@ pub(super) fn machine_name() -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
+/// The domains in which this machine looks up short names.
+pub(super) fn domains() -> Vec<String> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let of = |line: &str| {
+        let mut words = line.split_whitespace();
+        let wanted = matches!(words.next(), Some("search" | "domain"));
+        words.filter(|_| wanted).map(str::to_owned).collect::<Vec<_>>()
+    };
+    text.lines().flat_map(of).collect()
+}
+
+/// The names that this machine's list of hosts gives to its loopback addresses and to addresses of its own.
+pub(super) fn names_in_hosts() -> Vec<String> {
+    let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let own = |address: &str| {
+        let address: std::net::IpAddr = address.parse().ok()?;
+        // What can be bound is ours.
+        let ours = address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok();
+        ours.then_some(())
+    };
+    let of = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        let ours = words.next().and_then(own).is_some();
+        words.filter(|_| ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    text.lines().flat_map(of).collect()
+}
+
 pub(super) fn secret_management() -> PathBuf {
     super::home().unwrap_or_default().join(".secretmanagement")
 }

@@ -178,6 +178,16 @@ pub(super) fn system_config_folder() -> PathBuf {
     super::variable("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into())
 }
 
+/// The domain of this machine's user, where there is one.
+pub(super) fn domains() -> Vec<String> {
+    std::env::var("USERDNSDOMAIN").into_iter().collect()
+}
+
+/// Windows asks its name service; the list of hosts is for other machines there.
+pub(super) fn names_in_hosts() -> Vec<String> {
+    Vec::new()
+}
+
 pub(super) fn home_from_database() -> Option<PathBuf> {
     std::env::home_dir()
 }

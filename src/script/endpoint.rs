@@ -49,6 +49,9 @@ pub struct Endpoint {
     /// Requests for this host only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// As it was declared, where that is a name.
+    #[serde(skip)]
+    called: Option<String>,
     #[serde(skip)]
     bind: SocketAddr,
     #[serde(skip)]
@@ -77,6 +80,7 @@ impl Endpoints {
             port,
             name,
             hostname: declared.hostname,
+            called: Some(declared.address).filter(|name| name.parse::<IpAddr>().is_err() && !name.is_empty()),
             bind,
             tls,
         };
@@ -98,6 +102,14 @@ impl Endpoints {
     /// Whether there is one of that name.
     pub fn has(&self, name: &str) -> bool {
         self.all().iter().any(|endpoint| fold(&endpoint.name) == fold(name))
+    }
+
+    /// The names under which requests for them come.
+    pub fn names(&self) -> Vec<String> {
+        let all = self.all();
+        let known = all.iter().flat_map(|endpoint| [&endpoint.hostname, &endpoint.called]).flatten();
+        let known = known.filter(|name| !matches!(name.as_str(), "*") && !name.eq_ignore_ascii_case("all"));
+        known.cloned().collect()
     }
 
     /// All of them.
@@ -172,7 +184,7 @@ fn tls(declared: &Declared, root: Option<&str>) -> Result<Option<Tls>, String> {
         (Some(_), true) => Err("a certificate is either a file or self-signed".into()),
         (Some(certificate), false) => {
             let key = absolute(declared.key.as_ref().unwrap_or(certificate));
-            Ok(Some(Tls::Files { certificate: absolute(certificate), key }))
+            Ok(Some(Tls::Files { certificate: absolute(certificate), key, clients: None }))
         }
         (None, true) => Ok(Some(Tls::SelfSigned)),
         (None, false) => Err("an Https endpoint needs -Certificate or -SelfSigned".into()),
@@ -261,6 +273,6 @@ mod tests {
         assert_eq!((own.port, own.tls), (8443, Some(Tls::SelfSigned)));
         let files = add(Declared { certificate: Some("c.pem".into()), ..https() }).unwrap();
         let (certificate, key) = (PathBuf::from("/root/c.pem"), PathBuf::from("/root/c.pem"));
-        assert_eq!(files.tls, Some(Tls::Files { certificate, key }));
+        assert_eq!(files.tls, Some(Tls::Files { certificate, key, clients: None }));
     }
 }

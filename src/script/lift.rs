@@ -9,6 +9,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::json;
+use crate::plan::Template;
 use crate::secret::{SecretValue, Text, fold};
 
 /// What a block amounts to.
@@ -26,68 +27,56 @@ pub enum Lift {
     },
 }
 
-/// A JSON document with places for secrets.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Template {
-    /// A mounted secret's value.
-    Secret(String),
-    /// A literal.
-    Literal(serde_json::Value),
-    /// An object, in order.
-    Object(Vec<(String, Template)>),
+/// A template's body, if every value is text; `values` are those of [`Template::secrets`], in order.
+pub fn render(template: &Template, values: &[SecretValue]) -> Option<Zeroizing<String>> {
+    let mut out = Zeroizing::new(String::new());
+    let mut values = values.iter();
+    // A string by itself is sent as it is, and a blank one as an empty object.
+    let bare = match template {
+        Template::Secret(_) => Some(values.next()?.as_text()?),
+        Template::Literal(serde_json::Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if let Some(bare) = bare {
+        out.push_str(if bare.chars().all(char::is_whitespace) { "{}" } else { bare });
+        return Some(out);
+    }
+    push(template, &mut out, &mut values)?;
+    Some(out)
 }
 
-impl Template {
-    /// The mounts it shows, in order.
-    pub fn secrets(&self) -> Vec<&str> {
-        match self {
-            Template::Secret(name) => vec![name],
-            Template::Literal(_) => Vec::new(),
-            Template::Object(members) => members.iter().flat_map(|(_, member)| member.secrets()).collect(),
-        }
-    }
-
-    /// The body, if every value is text; `values` are those of [`Template::secrets`], in order.
-    pub fn render(&self, values: &[SecretValue]) -> Option<Zeroizing<String>> {
-        let mut out = Zeroizing::new(String::new());
-        let mut values = values.iter();
-        // A string by itself is sent as it is, and a blank one as an empty object.
-        let bare = match self {
-            Template::Secret(_) => Some(values.next()?.as_text()?),
-            Template::Literal(serde_json::Value::String(text)) => Some(text.as_str()),
-            _ => None,
-        };
-        if let Some(bare) = bare {
-            out.push_str(if bare.chars().all(char::is_whitespace) { "{}" } else { bare });
-            return Some(out);
-        }
-        self.push(&mut out, &mut values)?;
-        Some(out)
-    }
-
-    fn push<'a>(&self, out: &mut String, values: &mut impl Iterator<Item = &'a SecretValue>) -> Option<()> {
-        match self {
-            Template::Secret(_) => {
-                json::push_string(out, values.next()?.as_text()?);
-                Some(())
-            }
-            Template::Literal(value) => json::push_literal(out, value).then_some(()),
-            Template::Object(members) => {
-                out.push('{');
-                for (index, (key, member)) in members.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    json::push_string(out, key);
-                    out.push(':');
-                    member.push(out, values)?;
+fn push<'a>(
+    template: &Template,
+    out: &mut String,
+    values: &mut impl Iterator<Item = &'a SecretValue>,
+) -> Option<()> {
+    match template {
+        Template::Secret(_) => json::push_string(out, values.next()?.as_text()?),
+        Template::Literal(value) => return json::push_literal(out, value).then_some(()),
+        Template::Object(members) => {
+            out.push('{');
+            for (index, (key, member)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
                 }
-                out.push('}');
-                Some(())
+                json::push_string(out, key);
+                out.push(':');
+                push(member, out, values)?;
             }
+            out.push('}');
+        }
+        Template::List(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                push(item, out, values)?;
+            }
+            out.push(']');
         }
     }
+    Some(())
 }
 
 /// The text of a body's field, where it is plain: one pair of a form, or a string of a JSON object.
@@ -196,7 +185,7 @@ mod tests {
             r#"{"respond":{"object":[["Value",{"secret":"S"}],["Kind",{"literal":"k"}],["In",{"object":[["N",{"literal":1}]]}]]}}"#,
         );
         assert_eq!(template.secrets(), ["S"]);
-        let render = |value: SecretValue| template.render(&[value]).map(|body| body.to_string());
+        let render = |value: SecretValue| super::render(&template, &[value]).map(|body| body.to_string());
         let expected = r#"{"Value":"a\"<é","Kind":"k","In":{"N":1}}"#;
         assert_eq!(render(SecretValue::string("a\"<é")).as_deref(), Some(expected));
         assert_eq!(render(SecretValue::SecureString("a\"<é".into())).as_deref(), Some(expected));
@@ -212,7 +201,8 @@ mod tests {
     #[test]
     fn a_string_by_itself_is_sent_as_it_is() {
         let template = template(r#"{"respond":{"secret":"S"}}"#);
-        let render = |text: &str| template.render(&[SecretValue::string(text)]).map(|body| body.to_string());
+        let render =
+            |text: &str| super::render(&template, &[SecretValue::string(text)]).map(|body| body.to_string());
         assert_eq!(render("plain \"text\"").as_deref(), Some("plain \"text\""));
         assert_eq!(render(" \n").as_deref(), Some("{}"));
     }

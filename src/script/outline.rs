@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Core;
 use super::custom;
 use super::endpoint::Endpoint;
-use super::lift::{Lift, Template};
+use super::lift::Lift;
 use super::route::Route;
 use super::settings::Needs;
 use crate::config::to_toml;
@@ -271,10 +271,10 @@ fn native(route: &Route, mounts: &[plan::Mount]) -> Result<plan::Route, &'static
     }
     let known = |name: &str| mounts.iter().any(|mount| fold(&mount.name) == fold(name));
     let action = match lift {
-        Lift::Respond(template @ Template::Object(_))
+        Lift::Respond(template @ plan::Template::Object(_))
             if template.secrets().iter().all(|name| known(name)) =>
         {
-            Action::Respond(native_template(template))
+            Action::Respond(template.clone())
         }
         Lift::Update { secret, field } if known(secret) => {
             Action::Update { secret: secret.clone(), field: field.clone() }
@@ -284,14 +284,4 @@ fn native(route: &Route, mounts: &[plan::Mount]) -> Result<plan::Route, &'static
         }
     };
     Ok(plan::Route { method: route.method.clone(), path: route.path.clone(), action })
-}
-
-fn native_template(template: &Template) -> plan::Template {
-    match template {
-        Template::Secret(name) => plan::Template::Secret(name.clone()),
-        Template::Literal(value) => plan::Template::Literal(value.clone()),
-        Template::Object(members) => plan::Template::Object(
-            members.iter().map(|(key, member)| (key.clone(), native_template(member))).collect(),
-        ),
-    }
 }

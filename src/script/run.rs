@@ -14,7 +14,7 @@ use super::custom::Loader;
 use super::outline::Outline;
 use super::settings::Needs;
 use super::{Core, CoreOptions};
-use crate::bridge::{Bridge, StartError};
+use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Op, Position};
 use crate::pwsh::{self, Folder, compiled};
@@ -167,6 +167,9 @@ pub async fn check(options: RunOptions) -> Result<Outline, RunError> {
 pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let unreadable = |source| RunError::Script { path: options.script.clone(), source };
     let script = std::fs::canonicalize(&options.script).map_err(unreadable)?;
+    if !std::fs::metadata(&script).map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+    }
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
@@ -279,9 +282,15 @@ impl Declared {
 
     /// Starts as many workers as the script asked for.
     pub async fn start_workers(&self) -> Result<(), RunError> {
+        self.start_workers_with(|_, _| {}).await
+    }
+
+    /// The same; `progress` is told how many are up.
+    pub async fn start_workers_with(&self, progress: impl FnMut(usize, usize)) -> Result<(), RunError> {
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
-        pool.grow(self.core.settings.threads());
-        Ok(pool.ready().await?)
+        let threads = self.core.settings.threads();
+        pool.grow(threads);
+        Ok(wait_for(pool, threads, progress).await?)
     }
 
     /// Ends everything: custom vaults' unregister blocks run once, then the workers go.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
-use hyper::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER};
+use hyper::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, SERVER};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::Core;
@@ -14,7 +14,7 @@ use super::page::{Exception, Form, Page, Wishes};
 use super::route::{Found, Route, decoded};
 use super::seen::{self, Seen};
 use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
-use crate::access::Caller;
+use crate::access::{Caller, Grants, Refusal, Verb};
 use crate::audit::Access;
 use crate::error::BridgeError;
 use crate::http::bounds::{self, Bound};
@@ -66,10 +66,10 @@ impl Site for ScriptSite {
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            let Request { head, body, admitted: _admitted } = request;
+            let Request { head, body, admitted } = request;
             let exchange = Exchange::new(&self.0, &head, body);
             let seen = exchange.seen.clone();
-            let mut reply = exchange.answer().await;
+            let mut reply = unkept(exchange.answer(admitted.caller.grants()).await);
             reply.note.accesses = seen.take();
             self.log(&head, &reply);
             reply
@@ -77,7 +77,7 @@ impl Site for ScriptSite {
     }
 
     fn refuse(&self, head: &Head, _: &Caller, problem: &Problem) -> Reply {
-        let reply = Exchange::new(&self.0, head, Bytes::new()).refusal(problem);
+        let reply = unkept(Exchange::new(&self.0, head, Bytes::new()).refusal(problem));
         self.log(head, &reply);
         reply
     }
@@ -93,7 +93,7 @@ impl<'a> Exchange<'a> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    async fn answer(self) -> Reply {
+    async fn answer(self, grants: &Grants) -> Reply {
         if self.head.version != Version::HTTP_10 && !self.head.headers.contains_key(HOST) {
             return self.page(StatusCode::BAD_REQUEST);
         }
@@ -105,6 +105,12 @@ impl<'a> Exchange<'a> {
         match self.core.routes.find(self.head.method.as_str(), &path, name) {
             Found::None => self.refusal(&Problem::UnknownRoute),
             Found::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
+            // By the route as it is declared; what its block reads is the script's own affair.
+            Found::Route(route, _)
+                if !grants.route(Verb::of_method(self.head.method.as_str()), &route.path) =>
+            {
+                self.refusal(&Refusal::Forbidden.into())
+            }
             Found::Route(route, names) => {
                 let mut reply = self.routed(&route, names, endpoint).await;
                 reply.note.route = route.path.as_str().into();
@@ -152,7 +158,7 @@ impl<'a> Exchange<'a> {
                         Err(error) => return self.refused(route, "read", name, error),
                     }
                 }
-                let body = template.render(&values)?;
+                let body = lift::render(template, &values)?;
                 let mut headers = self.headers();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
                 let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
@@ -400,6 +406,12 @@ impl<'a> Exchange<'a> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
         Reply { status, headers, body: page.render(form).into(), reason: None, note: Note::default() }
     }
+}
+
+/// Nobody keeps an answer that may hold a secret, unless the script says so.
+fn unkept(mut reply: Reply) -> Reply {
+    reply.headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    reply
 }
 
 /// The status of a problem as Pode's clients know it: that a block failed is a 500, whatever it failed of.

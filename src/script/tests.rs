@@ -286,6 +286,7 @@ pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head 
         headers: map,
         version: hyper::Version::HTTP_11,
         peer: Peer::Tcp("127.0.0.1:5000".parse().unwrap()),
+        certificate: None,
         listener: 0,
         listener_name: None,
         received: Instant::now(),

@@ -64,6 +64,12 @@ impl Front {
         drop(held);
     }
 
+    /// Puts another rule in front of the bridge in force. Requests under way that were let in by the old one
+    /// and are not answered yet are judged again.
+    pub fn put(&self, service: Arc<dyn Service>) {
+        self.current.write().unwrap_or_else(PoisonError::into_inner).service = service;
+    }
+
     fn current(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -160,6 +166,7 @@ mod tests {
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
             peer: Peer::Unix { uid: None, gid: None, pid: None },
+            certificate: None,
             listener: 0,
             listener_name: None,
             received,

@@ -7,6 +7,7 @@ mod canary;
 mod cli;
 mod disks;
 mod docs;
+mod door;
 mod extensions;
 mod fake;
 mod faults;

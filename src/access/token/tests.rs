@@ -20,7 +20,9 @@ fn a_token_is_made_once_private_and_strong() {
     assert_eq!(URL_SAFE_NO_PAD.decode(text.trim_end()).unwrap().len(), 32);
     let (again, created) = Token::load_or_create(&path).unwrap();
     assert!(
-        !created && again.matches(text.trim_end().as_bytes()) && token.matches(text.trim_end().as_bytes())
+        !created
+            && again.hash().matches(&Hash::of(text.trim_end().as_bytes()))
+            && token.hash().matches(&Hash::of(text.trim_end().as_bytes()))
     );
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
 }
@@ -34,7 +36,7 @@ fn many_that_start_at_once_use_one_token() {
         starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
     let text = fs::read_to_string(&path).unwrap();
-    assert!(made.iter().all(|(token, _)| token.matches(text.trim_end().as_bytes())));
+    assert!(made.iter().all(|(token, _)| token.hash().matches(&Hash::of(text.trim_end().as_bytes()))));
     assert_eq!(made.iter().filter(|(_, created)| *created).count(), 1);
 }
 
@@ -56,7 +58,8 @@ fn short_tokens_and_those_a_header_cannot_carry_are_refused() {
     assert!(matches!(Token::from_text("0123456789abcde"), Err(TokenError::Short { length: 15 })));
     assert!(matches!(Token::from_text("0123456789 abcdef"), Err(TokenError::Characters)));
     assert!(matches!(Token::from_text("0123456789abcdé0f"), Err(TokenError::Characters)));
-    assert!(Token::from_text(&format!("  {GOOD}\r\n")).unwrap().matches(GOOD.as_bytes()));
+    let spaced = Token::from_text(&format!("  {GOOD}\r\n")).unwrap();
+    assert_eq!(spaced.hash(), Hash::of(GOOD.as_bytes()));
 }
 
 #[test]
@@ -75,4 +78,15 @@ fn debug_and_errors_never_show_the_token() {
     assert_eq!(format!("{token:?}"), "Token(…)");
     let error = Token::from_text("canary 5f2d canary 5f2d").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"));
+}
+
+#[test]
+fn a_hash_is_written_and_read_and_tells_tokens_apart() {
+    let hash = Token::from_text(GOOD).unwrap().hash();
+    assert_eq!(hash.to_string().parse(), Ok(hash));
+    assert!(hash.to_string().starts_with("sha256:9f9f5111f7b27a781f1f1ddde5ebc2dd"), "{hash}");
+    assert!(!hash.matches(&Hash::of(b"0123456789abcdeF")));
+    for wrong in ["", "sha256:", "sha256:00", &hash.to_string()[7..], "sha512:00"] {
+        assert_eq!(wrong.parse::<Hash>(), Err(HashError), "{wrong}");
+    }
 }

@@ -156,7 +156,8 @@ fn route(index: usize, plan: &Plan) -> impl Strategy<Value = Route> + use<> {
 }
 
 fn listeners() -> impl Strategy<Value = Vec<Listener>> {
-    let files = (absolute(), absolute()).prop_map(|(certificate, key)| Tls::Files { certificate, key });
+    let files = (absolute(), absolute(), proptest::option::of(absolute()))
+        .prop_map(|(certificate, key, clients)| Tls::Files { certificate, key, clients });
     let tls = prop::option::of(prop_oneof![files, Just(Tls::SelfSigned)]);
     let one = (any::<std::net::IpAddr>(), tls, prop::option::of(text()), prop::option::of(absolute()));
     prop::collection::vec(one, 1..4).prop_map(|all| {

@@ -123,7 +123,7 @@ async fn a_socket_in_a_missing_folder_gets_its_hint() {
 
 #[tokio::test]
 async fn a_bad_certificate_names_address_and_file() {
-    let tls = Tls::Files { certificate: "/absent.crt".into(), key: "/absent.key".into() };
+    let tls = Tls::Files { certificate: "/absent.crt".into(), key: "/absent.key".into(), clients: None };
     let mut listener = on_tcp("127.0.0.1:0");
     listener.tls = Some(tls);
     let text = error(&[listener]).to_string();

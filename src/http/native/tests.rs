@@ -77,12 +77,12 @@ fn behind<S: Secrets>(access: Access, secrets: S) -> Gate {
 
 /// One that has no default vault.
 fn without_default(memory: &Memory) -> Gate {
-    let access = Access::token(Token::from_text(TOKEN).unwrap());
+    let access = Access::token(&Token::from_text(TOKEN).unwrap());
     Gate::new(Arc::new(access), Arc::new(Native::new(memory.clone(), None).unwrap()))
 }
 
 fn service(memory: &Memory) -> Gate {
-    behind(Access::token(Token::from_text(TOKEN).unwrap()), memory.clone())
+    behind(Access::token(&Token::from_text(TOKEN).unwrap()), memory.clone())
 }
 
 /// As the door does it: admit, then answer.
@@ -500,7 +500,7 @@ fn no_path_or_body_makes_a_500() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let bridge = runtime.block_on(embedded(folder.path()));
-    let native = behind(Access::token(Token::from_text(TOKEN).unwrap()), bridge);
+    let native = behind(Access::token(&Token::from_text(TOKEN).unwrap()), bridge);
     let seen = RefCell::new(BTreeSet::new());
     let inputs = (
         "(GET|PUT|POST|DELETE|HEAD|OPTIONS)",

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Call, Native, Secrets, Shown, Subject, reading};
+use crate::access::{Caller, Verb};
 use crate::error::BridgeError;
 use crate::http::message::{Reply, Request};
 use crate::http::respond::{self, Problem};
@@ -43,9 +44,10 @@ impl Place<'_> {
 
 impl<S: Secrets> Native<S> {
     /// The exposed vaults, and the default one.
-    pub(super) fn vaults(&self, plan: &Plan) -> Reply {
+    pub(super) fn vaults(&self, plan: &Plan, caller: &Caller) -> Reply {
         let seen = plan.vaults.iter().filter(|vault| vault.exposed || self.is_default(&vault.name));
         let shown: Vec<Value> = seen
+            .filter(|vault| caller.grants().vault(None, &vault.name))
             .map(|vault| {
                 let mut line = json!({ "Name": vault.name, "ReadOnly": vault.read_only });
                 if self.is_default(&vault.name) {
@@ -123,7 +125,11 @@ impl<S: Secrets> Native<S> {
                     freshness: answer.freshness,
                 });
             }
-            _ => return Ok(listing(self.secrets.list(vault, deadline).await?).into()),
+            _ => {
+                let mut secrets = self.secrets.list(vault, deadline).await?;
+                secrets.retain(|info| call.caller.grants().secret(Verb::List, vault, &info.name));
+                return Ok(listing(secrets).into());
+            }
         }
         Ok(respond::empty(StatusCode::NO_CONTENT).into())
     }
@@ -154,9 +160,16 @@ fn asked_property(query: Option<&str>) -> Option<String> {
 }
 
 /// The mounted secrets, and where they are.
-pub(super) fn mounts(plan: &Plan) -> Reply {
-    let shown =
-        plan.mounts.iter().map(|mount| json!({ "Name": mount.name, "Vault": mount.vault, "Key": mount.key }));
+pub(super) fn mounts(plan: &Plan, caller: &Caller) -> Reply {
+    let theirs = |mount: &&Mount| {
+        let may = |verb| caller.grants().secret(verb, &mount.vault, &mount.key);
+        may(Verb::Read) || may(Verb::Write) || may(Verb::List)
+    };
+    let shown = plan
+        .mounts
+        .iter()
+        .filter(theirs)
+        .map(|mount| json!({ "Name": mount.name, "Vault": mount.vault, "Key": mount.key }));
     respond::json(StatusCode::OK, &json!({ "Mounts": shown.collect::<Vec<_>>() }))
 }
 

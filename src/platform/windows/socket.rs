@@ -129,3 +129,8 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+/// A pipe stays its user's own: its callers have no numbers that a rule could name.
+pub(in crate::platform) fn open_to_others(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -72,6 +72,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         headers: headers.clone(),
         version: Version::HTTP_11,
         peer: Peer::Unix { uid: None, gid: None, pid: None },
+        certificate: None,
         listener: 0,
         listener_name: None,
         received: Instant::now(),

@@ -1,0 +1,61 @@
+//! What of the native routes a caller may use. Pure; it says the same whether a secret is there or not.
+
+use super::route::{Found, Scope, Target};
+use crate::access::{Grants, Verb};
+use crate::plan::{Action, Plan};
+use crate::secret::fold;
+
+/// Whether the caller may have the route that was found.
+pub(super) fn may(grants: &Grants, found: &Found<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
+    let on_secret = |scope: Scope, verb: Verb| may_reach(grants, found, plan, default_vault, scope, verb);
+    match found.target {
+        Target::Action(action) => may_act(grants, found.pattern, plan, action),
+        // They show to each caller what is theirs.
+        Target::Live | Target::Health | Target::Ready | Target::Vaults | Target::Mounts => true,
+        Target::Metrics => grants.route(Verb::Read, found.pattern),
+        // They concern all callers, so a rule has to name them.
+        Target::Unlock | Target::Lock | Target::ClearCache => grants.route(Verb::Write, found.pattern),
+        Target::List(scope) => on_secret(*scope, Verb::List),
+        Target::Get(scope) => on_secret(*scope, Verb::Read),
+        Target::Put(scope) | Target::Patch(scope) => on_secret(*scope, Verb::Write),
+        Target::Delete(scope) => on_secret(*scope, Verb::Delete),
+    }
+}
+
+fn may_reach(
+    grants: &Grants,
+    found: &Found<'_>,
+    plan: &Plan,
+    default_vault: Option<&str>,
+    scope: Scope,
+    verb: Verb,
+) -> bool {
+    let vault = match scope {
+        Scope::Default => default_vault.unwrap_or_default(),
+        Scope::Named => found.vault.as_deref().unwrap_or_default(),
+        Scope::Mounted => return may_mounted(grants, verb, plan, found.key.as_deref().unwrap_or_default()),
+    };
+    match found.key.as_deref() {
+        Some(key) => grants.secret(verb, vault, key),
+        // A listing shows those names alone that are theirs.
+        None => grants.vault(Some(verb), vault),
+    }
+}
+
+/// Whether the caller may do that with the secret behind a mount. One that is not there is as one that may not.
+pub(super) fn may_mounted(grants: &Grants, verb: Verb, plan: &Plan, name: &str) -> bool {
+    let folded = fold(name);
+    let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
+    mount.map_or(*grants == Grants::All, |mount| grants.secret(verb, &mount.vault, &mount.key))
+}
+
+/// By the route itself, or by every secret behind it.
+fn may_act(grants: &Grants, pattern: &str, plan: &Plan, action: &Action) -> bool {
+    let (verb, names) = match action {
+        Action::Respond(template) => (Verb::Read, template.secrets()),
+        Action::Update { secret, .. } => (Verb::Write, vec![secret.as_str()]),
+        Action::Remove { secret } => (Verb::Delete, vec![secret.as_str()]),
+    };
+    let behind = |name: &&str| may_mounted(grants, verb, plan, name);
+    grants.route(verb, pattern) || !names.is_empty() && names.iter().all(behind)
+}
