@@ -17,26 +17,26 @@ use crate::pool::{Pool, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder, compiled};
 use crate::secret::SecretValue;
-use crate::store::{Authentication, Discipline};
+use crate::store::Authentication;
 use crate::vault::condition;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::Launcher;
 use crate::worker::process::{Environment, PwshLauncher};
 
-mod foreign;
 mod load;
 mod manage;
 mod start;
 mod stop;
+mod watch;
 
-use foreign::watch_stores;
 use load::Look;
 pub use load::{Answer, Reading};
 pub use start::StartError;
 pub(crate) use start::open_local;
 pub(crate) use start::wait_for;
 use start::{import, password};
+use watch::watch_stores;
 
 /// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
 /// without, its workers are killed.
@@ -177,7 +177,8 @@ impl Bridge {
         }));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
-            vaults.add(vault.clone(), Means { password, local, hooks: None });
+            let added = vaults.add(vault.clone(), Means { password, local, hooks: None });
+            added.ok_or_else(|| StartError::TwoVaults { name: vault.name.clone() })?;
         }
         let mut folder = None;
         if let Some(Workers { launcher, folder: its_folder, first }) = workers {
@@ -277,7 +278,7 @@ impl Bridge {
         deadline: Instant,
     ) -> Result<Answer, BridgeError> {
         let entry = self.0.vaults.get(vault)?;
-        let detail = entry.store.discipline == Discipline::SecretStore;
+        let detail = entry.backend.tells_types();
         let look = Look { entry: &entry, key, detail, keep: entry.plan.keep, reading, deadline };
         let Answer { value, freshness } = self.load(&look).await?;
         Ok(Answer { value: (*plain(&entry, value)?).clone(), freshness })
@@ -357,14 +358,7 @@ impl Bridge {
     /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
     /// is nobody else's, and what it could not put right is this one's to put right.
     pub fn take_over(&self, old: &Bridge) {
-        let theirs = old.0.vaults.stores();
-        for store in self.0.vaults.stores() {
-            store.wrote(store.files_now());
-            if let Some(old) = theirs.iter().find(|old| old.id == store.id) {
-                store.take_from(old);
-            }
-        }
-        self.0.vaults.ledger().take_from(old.0.vaults.ledger());
+        self.0.vaults.take_over(&old.0.vaults);
     }
 
     fn mount(&self, name: &str) -> Result<Arc<crate::plan::Mount>, BridgeError> {

@@ -50,7 +50,7 @@
 //! - Nobody waits for a worker while holding a lane ([`pool::lanes`]).
 //! - The cache changes only after the vault has acknowledged ([`cache`]).
 //! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
-//! - Errors of PowerShell are told apart by id and type, never by message ([`vault::session`]).
+//! - Errors of PowerShell are told apart by id and type, never by message ([`vault::turn`]).
 
 pub mod access;
 pub mod audit;
@@ -71,7 +71,7 @@ pub mod metrics;
 pub mod mount;
 pub mod plan;
 pub mod platform;
-pub mod pool;
+mod pool;
 pub mod private_file;
 pub mod protocol;
 pub mod pwsh;
@@ -81,8 +81,8 @@ pub mod registry;
 pub mod script;
 pub mod secret;
 pub mod server;
-pub mod store;
-pub mod vault;
+mod store;
+mod vault;
 pub mod worker;
 
 /// Runs the program with its arguments, the name of the program first.

@@ -504,22 +504,6 @@ impl Extension {
             self.module.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(&self.module);
         last.strip_suffix(".psd1").or_else(|| last.strip_suffix(".psm1")).unwrap_or(last)
     }
-
-    /// Whether what its writes come to is read, and not only told by the module.
-    pub fn is_verified(&self) -> bool {
-        // Az.KeyVault is known to report every failure, and each of its reads goes over the network.
-        self.verify.unwrap_or(!self.is_az_key_vault())
-    }
-
-    /// Whether it is SecretStore.
-    pub fn is_secret_store(&self) -> bool {
-        self.module_name().eq_ignore_ascii_case(SECRET_STORE)
-    }
-
-    /// Whether it is Azure Key Vault.
-    pub fn is_az_key_vault(&self) -> bool {
-        self.module_name().eq_ignore_ascii_case(AZ_KEY_VAULT)
-    }
 }
 
 impl fmt::Debug for SecretSource {
@@ -611,9 +595,10 @@ mod tests {
             "/opt/modules/Microsoft.PowerShell.SecretStore/",
             "C:\\m\\microsoft.powershell.secretstore\\Microsoft.PowerShell.SecretStore.psd1",
         ] {
-            assert!(Extension::new("v", module).is_secret_store(), "{module}");
+            let extension = Extension::new("v", module);
+            assert!(extension.module_name().eq_ignore_ascii_case(SECRET_STORE), "{module}");
         }
-        assert!(!Extension::new("v", "My.SecretStore").is_secret_store());
+        assert_eq!(Extension::new("v", "My.SecretStore").module_name(), "My.SecretStore");
     }
 
     #[test]

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(default.as_deref(), Some("s"));
         assert_eq!(vaults.iter().map(|vault| vault.name.as_str()).collect::<Vec<_>>(), ["az", "s"]);
         let az = vaults[0].extension().unwrap();
-        assert!(az.imported && az.is_az_key_vault());
+        assert!(az.imported && az.module_name() == crate::plan::AZ_KEY_VAULT);
         assert_eq!(az.parameters.0["AZKVaultName"], "real");
         assert_eq!(vaults[1].extension().unwrap().module, "Microsoft.PowerShell.SecretStore");
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
 use crate::secret::{Text, fold};
 
@@ -28,8 +27,8 @@ pub type StoreId = Arc<str>;
 /// How a store takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Discipline {
-    /// SecretStore: readers together, writers alone, copies refreshed.
-    SecretStore,
+    /// Readers together, writers alone.
+    Readers,
     /// Any number of calls at once, in any worker.
     Parallel,
     /// One call at a time.
@@ -126,15 +125,14 @@ const ECHO: Duration = Duration::from_millis(500);
 const FOREIGN_NEAR: Duration = Duration::from_secs(10);
 
 impl Store {
-    /// The store behind a vault.
-    pub fn of(vault: &Vault) -> Store {
-        let (id, discipline, files) = match &vault.kind {
-            VaultKind::Extension(extension) => identity(extension),
-            VaultKind::Local { .. } => {
-                (format!("local:{}", fold(&vault.name)), Discipline::Parallel, Vec::new())
-            }
-            VaultKind::Custom(_) => (format!("custom:{}", fold(&vault.name)), Discipline::Serial, Vec::new()),
-        };
+    /// A store of this identity, without files that another process may change.
+    pub fn new(id: impl Into<StoreId>, discipline: Discipline) -> Store {
+        Store::with_files(id, discipline, Vec::new())
+    }
+
+    /// A store in these files, data before configuration. Workers keep copies of it, and it has one password for
+    /// all of its vaults.
+    pub fn with_files(id: impl Into<StoreId>, discipline: Discipline, files: Vec<PathBuf>) -> Store {
         Store { id: id.into(), discipline, files, state: Mutex::default() }
     }
 
@@ -324,7 +322,7 @@ impl Store {
 
     /// Notes a password that unlocked it.
     pub fn learn(&self, password: &Text) {
-        if self.discipline == Discipline::SecretStore {
+        if self.has_files() {
             self.state().password = Some(password.clone());
         }
     }
@@ -373,46 +371,6 @@ impl Store {
     }
 }
 
-/// Where SecretStore keeps its files.
-fn folder() -> PathBuf {
-    #[cfg(test)]
-    if let Some(folder) = FOLDER.with_borrow(Clone::clone) {
-        return folder;
-    }
-    platform::secret_store()
-}
-
-#[cfg(test)]
-thread_local! {
-    static FOLDER: std::cell::RefCell<Option<PathBuf>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Gives SecretStore a folder of a test's own, on this thread.
-#[cfg(test)]
-pub fn use_folder(folder: &Path) {
-    FOLDER.set(Some(folder.to_owned()));
-}
-
-fn identity(extension: &Extension) -> (String, Discipline, Vec<PathBuf>) {
-    if extension.is_secret_store() {
-        let folder = folder();
-        let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
-        return ("secretstore".into(), Discipline::SecretStore, files);
-    }
-    let by_default = if extension.is_az_key_vault() { Discipline::Parallel } else { Discipline::Serial };
-    let discipline = match extension.parallel {
-        Some(true) => Discipline::Parallel,
-        Some(false) => Discipline::Serial,
-        None => by_default,
-    };
-    let azure_name = extension.parameters.0.iter().find(|(name, _)| fold(name) == "AZKVAULTNAME");
-    let id = match azure_name.and_then(|(_, value)| value.as_str()) {
-        Some(name) if extension.is_az_key_vault() => format!("azure:{}", fold(name)),
-        _ => format!("vault:{}", fold(&extension.registered)),
-    };
-    (id, discipline, Vec::new())
-}
-
 /// Length, time of the last change in nanoseconds since 1970, and the file's number.
 fn look(path: &Path) -> Option<(u64, i128, u64)> {
     let found = std::fs::metadata(path).ok()?;
@@ -427,37 +385,9 @@ fn look(path: &Path) -> Option<(u64, i128, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::AZ_KEY_VAULT;
 
     fn store(folder: &Path) -> Store {
-        Store::over("s", Discipline::SecretStore, vec![folder.join("storefile")])
-    }
-
-    fn extension(name: &str, module: &str) -> Vault {
-        Vault::new(name, VaultKind::Extension(Extension::new(name, module)))
-    }
-
-    #[test]
-    fn two_names_of_secret_store_are_one_store() {
-        let (a, b) = (
-            extension("a", crate::plan::SECRET_STORE),
-            extension("b", "/x/Microsoft.PowerShell.SecretStore"),
-        );
-        assert_eq!(Store::of(&a).id, Store::of(&b).id);
-        assert_ne!(Store::of(&extension("a", "My.Vault")).id, Store::of(&extension("b", "My.Vault")).id);
-    }
-
-    #[test]
-    fn azure_vaults_are_parallel_and_known_by_their_real_name() {
-        let mut vaults = [extension("a", AZ_KEY_VAULT), extension("b", AZ_KEY_VAULT)];
-        for (vault, name) in vaults.iter_mut().zip(["Real", "REAL"]) {
-            let VaultKind::Extension(extension) = &mut vault.kind else { unreachable!() };
-            extension.parameters.0.insert("AZKVaultName".into(), name.into());
-        }
-        let stores = vaults.each_ref().map(Store::of);
-        assert_eq!(stores[0].id, stores[1].id);
-        assert_eq!(stores[0].discipline, Discipline::Parallel);
-        assert_eq!(Store::of(&extension("c", "My.Vault")).discipline, Discipline::Serial);
+        Store::over("s", Discipline::Readers, vec![folder.join("storefile")])
     }
 
     #[test]

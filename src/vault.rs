@@ -1,157 +1,62 @@
 //! Vaults: which there are, how workers are set up for them, and the verbs.
 //!
-//! [`Vaults`] turns a verb into a task for the pool or a call of the embedded vault. What is done inside
-//! a worker is in [`session`], a whole verb with its recovery in [`act`], the task around it in `task`, the
-//! set-up of a fresh worker in [`set_up`].
+//! # Theory of operation
+//!
+//! A [`Verb`] on an [`Entry`] is refused by the [`rules`], done in this process by the embedded vault, or becomes a
+//! task of the pool. Whoever has a worker, the task or a script, holds the store's lane and runs an [`act::Act`]:
+//!
+//! ```text
+//! Vaults::perform ─► rules ─► task ─┐                    ┌─ module ─ azure
+//!                                   ├─► act ─► backend ─►├─ secret_store
+//!            script's own worker ───┘     └─► turn ◄─────┘
+//! ```
+//!
+//! - The act makes the worker ready ([`set_up`]), reads what a write may destroy, begins, writes, and settles: it
+//!   notes the write in the [`ledger`], has the cache drop the key, and only then tells the caller.
+//! - The [`backend`] is the kind of the vault. It alone knows how a call is made and when its answer is believed.
+//! - The [`turn::Turn`] is what all kinds share in a worker: unlocking, the lock-out, what the worker has seen.
+//!
+//! What is promised of writes:
+//!
+//! - Of the caller and the write the one that comes first decides ([`act::Began`]): who was told that nothing is
+//!   written can rely on it.
+//! - A write that is cut off leaves the old value or the new one. Where an overwrite is two steps the old value is put
+//!   back by a fresh worker before anybody else has the lane. Where that fails it is owed: the ledger keeps it, reads of
+//!   the key say so, and it is tried again every second.
+//! - A worker that broke inside a write is gone before the lane is free.
+//!
+//! Who else writes to a store's files is noticed within a second; what it erased is named, or written again.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::BridgeError;
-use crate::local::{LocalError, LocalVault};
-use crate::plan::{InitScript, Limits, Vault, VaultKind};
+use crate::plan::{InitScript, Limits, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
-use crate::protocol::{GetReply, Metadata, SecretInfo};
-use crate::secret::{SecretValue, Text, fold};
+use crate::secret::fold;
 use crate::store::{Authentication, Discipline, Store, StoreId};
-use crate::worker::{BoxFuture, CallError, Worker};
 use act::{Act, Began};
-use condition::Condition;
 use ledger::Ledger;
 use task::VaultTask;
 
 pub mod act;
+pub mod backend;
 pub mod condition;
+mod entry;
 pub mod ledger;
 pub mod rules;
-pub mod session;
 pub mod set_up;
 mod task;
+pub mod turn;
+mod verb;
 
-/// A vault, ready for use.
-pub struct Entry {
-    /// Unique in the table's life: a name that is added again is another entry.
-    pub number: u64,
-    /// As the plan has it.
-    pub plan: Vault,
-    /// The store behind it.
-    pub store: Arc<Store>,
-    /// The unlock password, resolved once at start.
-    pub password: Option<Text>,
-    /// The embedded vault, if it is one.
-    pub local: Option<Arc<LocalVault>>,
-    /// What a script does for it.
-    pub hooks: Option<Arc<dyn Hooks>>,
-    /// Scripts that log every worker in, to be run again when a login is over.
-    pub login: Arc<[InitScript]>,
-    /// What its last calls showed.
-    pub condition: Condition,
-    unlockable: AtomicBool,
-    /// Somebody has locked it: it answers nothing until somebody unlocks it.
-    closed: AtomicBool,
-    /// A password that unlocked it, in place of the one of the start.
-    learned: Mutex<Option<Text>>,
-}
-
-/// What a script does for a vault in each worker.
-pub trait Hooks: Send + Sync {
-    /// Runs before the vault is used in a worker for the first time.
-    fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
-
-    /// Whether there is something for [`Hooks::before`] to run.
-    fn has_before(&self) -> bool {
-        true
-    }
-
-    /// Runs once, in one worker, when the vault is taken out for good.
-    fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>>;
-}
-
-/// What a vault needs beside the plan's word.
-#[derive(Default)]
-pub struct Means {
-    /// The unlock password.
-    pub password: Option<Text>,
-    /// The embedded vault, if it is one.
-    pub local: Option<Arc<LocalVault>>,
-    /// What a script does for it.
-    pub hooks: Option<Arc<dyn Hooks>>,
-}
-
-/// A verb with what it needs.
-#[derive(Debug, Clone)]
-pub enum Verb {
-    /// Read a value.
-    Get {
-        /// The key.
-        key: String,
-        /// With its exact type and metadata, which may cost another call.
-        detail: bool,
-    },
-    /// Write a value. Without metadata the present metadata is kept, where the module keeps just what it is
-    /// given.
-    Set {
-        /// The key.
-        key: String,
-        /// The new value.
-        value: Arc<SecretValue>,
-        /// Metadata to write.
-        metadata: Option<Metadata>,
-        /// Only this member of a table; its siblings are kept.
-        member: Option<String>,
-    },
-    /// Write a value that somebody else erased, if the key is still missing then.
-    PutBack {
-        /// The key.
-        key: String,
-        /// The value to be there again.
-        value: Arc<SecretValue>,
-        /// Its metadata.
-        metadata: Option<Metadata>,
-    },
-    /// Put right what a failed write of ours has left, if that is still to be done.
-    Settle {
-        /// The key.
-        key: String,
-    },
-    /// Write metadata in place of what is there, and leave the value as it is.
-    SetInfo {
-        /// The key, which must be there.
-        key: String,
-        /// All of the metadata that it is to have.
-        metadata: Metadata,
-    },
-    /// Remove a key.
-    Remove {
-        /// The key.
-        key: String,
-    },
-    /// List names, types and metadata.
-    List,
-    /// Unlock now.
-    Unlock,
-    /// Unlock now, with this password in place of the vault's.
-    UnlockWith {
-        /// The password.
-        password: Text,
-    },
-}
-
-/// What a verb gives.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Of a get.
-    Value(GetReply),
-    /// Of a list.
-    List(Vec<SecretInfo>),
-    /// Of the others.
-    Done,
-}
+pub use entry::{Entry, Hooks, Means};
+pub use verb::{Outcome, Repair, Verb};
 
 /// The vaults of a bridge.
 pub struct Vaults {
@@ -168,110 +73,6 @@ pub struct Vaults {
 
 /// Told of each key that was changed, or may have been.
 pub type Touched = Arc<dyn Fn(&StoreId, &str) + Send + Sync>;
-
-impl Entry {
-    /// What an error about this vault says.
-    fn name(&self) -> &str {
-        &self.plan.name
-    }
-
-    /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for
-    /// an unlock.
-    pub fn may_unlock(&self) -> bool {
-        self.password().is_some() && self.unlockable.load(Ordering::Relaxed)
-    }
-
-    /// The unlock password, as it was last told. A vault without one of its own has that of its store, which
-    /// another of the store's vaults was unlocked with.
-    pub fn password(&self) -> Option<Text> {
-        let learned = || self.learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.store.password().or_else(learned).or_else(|| self.password.clone())
-    }
-
-    /// A password that has just unlocked it: every worker uses it from now on.
-    pub fn learn(&self, password: Text) {
-        self.store.learn(&password);
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
-    }
-
-    /// Somebody locks it: nothing is answered, and no password used of our own accord, until somebody opens
-    /// it. A password that it was told meanwhile is forgotten.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.unlockable.store(false, Ordering::Relaxed);
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Ends [`Entry::close`].
-    pub fn open(&self) {
-        self.closed.store(false, Ordering::Release);
-        self.allow_unlock();
-    }
-
-    /// Whether somebody has locked it.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Somebody asks for an unlock.
-    pub fn allow_unlock(&self) {
-        self.unlockable.store(true, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-impl Entry {
-    /// An entry over a store of a test's own.
-    pub fn over(store: Store, password: &str) -> Entry {
-        let plan = Vault::new("v", VaultKind::Extension(crate::plan::Extension::new("v", "M")));
-        Entry { store: Arc::new(store), password: Some(password.into()), ..Entry::bare(plan) }
-    }
-
-    /// An entry without a pool or a password.
-    pub fn bare(plan: Vault) -> Entry {
-        let (store, unlockable) = (Arc::new(Store::of(&plan)), AtomicBool::new(true));
-        Entry {
-            plan,
-            number: 0,
-            store,
-            password: None,
-            local: None,
-            hooks: None,
-            login: Arc::default(),
-            condition: Condition::default(),
-            unlockable,
-            closed: AtomicBool::new(false),
-            learned: Mutex::default(),
-        }
-    }
-}
-
-impl Verb {
-    /// Whether it may change the vault.
-    pub fn writes(&self) -> bool {
-        match self {
-            Verb::Set { .. }
-            | Verb::SetInfo { .. }
-            | Verb::PutBack { .. }
-            | Verb::Settle { .. }
-            | Verb::Remove { .. } => true,
-            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => false,
-        }
-    }
-
-    /// The key it is about.
-    pub fn key(&self) -> Option<&str> {
-        match self {
-            Verb::Get { key, .. }
-            | Verb::Set { key, .. }
-            | Verb::PutBack { key, .. }
-            | Verb::SetInfo { key, .. }
-            | Verb::Settle { key }
-            | Verb::Remove { key } => Some(key),
-            Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
-        }
-    }
-}
 
 impl Vaults {
     /// No vaults yet.
@@ -307,32 +108,13 @@ impl Vaults {
 
     /// Adds a vault; `None` if its name is taken.
     pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
-        let store = Store::of(&plan);
+        let store = backend::of(&plan).store(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
         drop(stores);
         let folded = fold(&plan.name);
-        let unlock_at_start = match &plan.kind {
-            VaultKind::Extension(extension) => extension.unlock_at_start,
-            VaultKind::Custom(custom) => custom.unlock_at_start,
-            VaultKind::Local { .. } => true,
-        };
-        let Means { password, local, hooks } = means;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let unlockable = AtomicBool::new(unlock_at_start);
-        let entry = Arc::new(Entry {
-            number,
-            plan,
-            store,
-            password,
-            local,
-            hooks,
-            login: self.login.clone(),
-            condition: Condition::default(),
-            unlockable,
-            closed: AtomicBool::new(false),
-            learned: Mutex::default(),
-        });
+        let entry = Arc::new(Entry::new(number, plan, store, means, self.login.clone()));
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(folded) {
             std::collections::hash_map::Entry::Occupied(_) => None,
@@ -374,9 +156,9 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
-        entry.condition.admit(entry.name(), Instant::now())?;
+        entry.condition.admit(&entry.plan.name, Instant::now())?;
         let outcome = self.perform_unnoted(entry, verb, deadline).await;
-        entry.condition.note(entry.name(), outcome, Instant::now())
+        entry.condition.note(&entry.plan.name, outcome, Instant::now())
     }
 
     async fn perform_unnoted(
@@ -386,7 +168,7 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         if let Some(local) = &entry.local {
-            return self.in_local(entry, local.clone(), verb).await;
+            return backend::local::perform(entry, local.clone(), verb, self.touched.clone()).await;
         }
         match self.in_worker(entry, &verb, deadline).await {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
@@ -407,7 +189,7 @@ impl Vaults {
     ) -> Result<Outcome, BridgeError> {
         // What the dead one left is put right before this is read.
         let mut done = self.shows(entry, verb, deadline).await;
-        if done == Some(false) && entry.store.discipline == Discipline::SecretStore {
+        if done == Some(false) && entry.backend.ends_with_its_worker() {
             match self.in_worker(entry, verb, deadline).await {
                 Err(again @ BridgeError::Worker { outcome_unknown: true, .. }) => error = again,
                 outcome => return outcome,
@@ -418,7 +200,11 @@ impl Vaults {
             return Err(error);
         }
         let key = verb.key();
-        tracing::info!(vault = entry.name(), key, "a worker ended inside a write, which a read finds done");
+        tracing::info!(
+            vault = entry.plan.name,
+            key,
+            "a worker ended inside a write, which a read finds done"
+        );
         Ok(Outcome::Done)
     }
 
@@ -443,6 +229,24 @@ impl Vaults {
         }
     }
 
+    /// The limits of requests.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes over from the vaults of another bridge of this process, which has ended: what it wrote since this one
+    /// started is nobody else's, and what it could not put right is this one's to put right.
+    pub fn take_over(&self, old: &Vaults) {
+        let theirs = old.stores();
+        for store in self.stores() {
+            store.wrote(store.files_now());
+            if let Some(old) = theirs.iter().find(|old| old.id == store.id) {
+                store.take_from(old);
+            }
+        }
+        self.ledger.take_from(&old.ledger);
+    }
+
     /// What was written and acknowledged.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -459,8 +263,8 @@ impl Vaults {
         let mode = match store.discipline {
             Discipline::Parallel => return None,
             Discipline::Serial => Mode::Exclusive,
-            Discipline::SecretStore if verb.writes() => Mode::Exclusive,
-            Discipline::SecretStore => Mode::Shared,
+            Discipline::Readers if verb.writes() => Mode::Exclusive,
+            Discipline::Readers => Mode::Shared,
         };
         Some(Lane { store: store.id.clone(), mode })
     }
@@ -503,61 +307,4 @@ impl Vaults {
             Err(_) => BridgeError::Deadline { outcome_unknown },
         })
     }
-
-    async fn in_local(
-        &self,
-        entry: &Entry,
-        local: Arc<LocalVault>,
-        verb: Verb,
-    ) -> Result<Outcome, BridgeError> {
-        let name = entry.name().to_owned();
-        let key = verb.key().map(str::to_owned);
-        let (touched, store, writes) = (self.touched.clone(), entry.store.id.clone(), verb.writes());
-        let joined = tokio::task::spawn_blocking(move || {
-            let key = verb.key().filter(|_| writes).map(str::to_owned);
-            let done = in_file(&local, verb);
-            // In here, since it is done even where its caller has hung up.
-            if let Some(key) = key {
-                touched(&store, &key);
-            }
-            done
-        })
-        .await;
-        match joined {
-            Ok(Ok(Some(outcome))) => Ok(outcome),
-            Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
-            Ok(Err(LocalError::Refused { reason })) => {
-                Err(BridgeError::Refused { vault: name, reason: reason.into() })
-            }
-            Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
-            Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
-        }
-    }
-}
-
-fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, crate::local::LocalError> {
-    Ok(match verb {
-        Verb::Get { key, .. } => {
-            local.get(&key)?.map(|(value, metadata)| Outcome::Value(GetReply { value, metadata }))
-        }
-        Verb::Set { key, value, metadata, member } => {
-            let value = (*value).clone();
-            match member {
-                Some(member) => local.set_member(&key, &member, value, metadata)?,
-                None => local.set(&key, value, metadata)?,
-            }
-            Some(Outcome::Done)
-        }
-        Verb::PutBack { key, value, metadata } => {
-            if local.get(&key)?.is_none() {
-                local.set(&key, (*value).clone(), metadata)?;
-            }
-            Some(Outcome::Done)
-        }
-        Verb::SetInfo { key, metadata } => local.set_metadata(&key, metadata)?.then_some(Outcome::Done),
-        Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
-        Verb::List => Some(Outcome::List(local.list()?)),
-        // Its writes are one step, so nothing is left half done.
-        Verb::Settle { .. } | Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
-    })
 }

@@ -38,6 +38,12 @@ pub enum StartError {
         /// What there is.
         known: Vec<String>,
     },
+    /// Two vaults of the plan have one name.
+    #[error("two vaults have the name '{name}' (names are compared without case)")]
+    TwoVaults {
+        /// The name.
+        name: String,
+    },
     /// An embedded vault did not open.
     #[error("the local vault '{vault}': {source}")]
     Local {

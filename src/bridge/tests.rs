@@ -380,6 +380,16 @@ async fn a_missing_secret_and_a_strange_mount_have_their_errors() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_vaults_of_one_name_are_no_plan() {
+    let mut plan = plan(1);
+    plan.vaults.push(Vault { name: "STORE".into(), ..plan.vaults[0].clone() });
+    let launcher = Arc::new(FakeLauncher::new(|_, call: &Value| Reaction::Say(vec![ok(call, &json!({}))])));
+    let refused = Bridge::start_with(plan, launcher.clone()).await;
+    assert!(matches!(&refused, Err(StartError::TwoVaults { name }) if name == "STORE"), "{refused:?}");
+    assert_eq!(launcher.launched.load(SeqCst), 0, "nothing was started");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_more_than_may_wait_is_refused_and_has_written_nothing() {
     let disk = Disk::with(&[("slow", "v")]);
     let told = Arc::new(Notify::new());

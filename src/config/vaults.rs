@@ -15,10 +15,9 @@ use crate::plan::{
 };
 use crate::protocol::Parameters;
 use crate::secret::fold;
+use crate::vault::backend;
 
 /// `Set-SecretStoreConfiguration`'s own names, which are all that SecretStore knows.
-const STORE_PARAMETERS: [&str; 4] = ["Authentication", "Interaction", "PasswordTimeout", "Scope"];
-
 const EXTENSION_KEYS: [&str; 11] = [
     "module",
     "vault_name",
@@ -144,14 +143,15 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         probe: probe.unwrap_or(true),
         imported: false,
     };
-    if extension.is_secret_store() {
+    if let Some(settings) = backend::of_module(&extension).settings() {
         for (_, node) in
             [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false))
         {
             let Some(node) = node else { continue };
             node.refuse_key("cannot be turned off for SecretStore: it would lose what is kept there", None);
         }
-        check_store(node, &extension, parameters_node.as_ref(), unlock_node.is_some());
+        let (given, names) = (parameters_node.as_ref(), settings.names);
+        check_store(node, &extension, given, names, unlock_node.is_some());
     }
     Some(extension)
 }
@@ -225,12 +225,18 @@ fn refuse_placeholder(node: &Node<'_>) {
 
 // === SecretStore ===
 
-fn check_store(node: &Node<'_>, store: &Extension, parameters: Option<&Node<'_>>, has_unlock: bool) {
+fn check_store(
+    node: &Node<'_>,
+    store: &Extension,
+    parameters: Option<&Node<'_>>,
+    names: &[&'static str],
+    has_unlock: bool,
+) {
     for (name, member) in parameters.and_then(Node::members).unwrap_or_default() {
-        if nearest(name, STORE_PARAMETERS.into_iter().chain(["Password"])) == Some("Password") {
+        if nearest(name, names.iter().copied().chain(["Password"])) == Some("Password") {
             member.refuse_key("a password does not belong in this file", Some(UNLOCK_HINT));
-        } else if !STORE_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            let hint = suggest(name, "SecretStore knows", STORE_PARAMETERS);
+        } else if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let hint = suggest(name, "SecretStore knows", names.iter().copied());
             member.refuse_key("is no parameter of SecretStore", hint.as_deref());
         } else if name.eq_ignore_ascii_case("Interaction") && !says(&store.parameters, name, "None") {
             member.refuse("must be \"None\": a server has nobody to ask", None);
@@ -252,7 +258,7 @@ fn refuse_two_stores(vaults: &[(Node<'_>, Vault)]) {
     let stores: Vec<_> = vaults
         .iter()
         .filter_map(|(node, vault)| Some((node, vault.extension()?)))
-        .filter(|(_, extension)| extension.is_secret_store())
+        .filter(|(_, extension)| backend::of_module(extension).settings().is_some())
         .collect();
     let Some(((first_node, first), rest)) = stores.split_first() else { return };
     for (node, other) in rest {

@@ -18,9 +18,7 @@ use crate::plan::{
     Plan, Pool, Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
-
-/// Parameters of `Set-SecretStoreConfiguration` that are shown.
-const STORE_SETTINGS: [&str; 4] = ["AUTHENTICATION", "INTERACTION", "PASSWORDTIMEOUT", "SCOPE"];
+use crate::vault::backend;
 
 /// What stands for the value of a parameter that is not shown: `<fill in: NAME>`. A check refuses it.
 pub(super) const PLACEHOLDER: &str = "<fill in: ";
@@ -388,8 +386,10 @@ fn init_script(script: &InitScript) -> String {
 
 fn parameters(extension: &Extension, redact: bool) -> String {
     // How a SecretStore behaves is no secret; what another module is told may be one.
-    let is_setting =
-        |name: &str| extension.is_secret_store() && STORE_SETTINGS.contains(&fold(name).as_str());
+    let settings = backend::of_module(extension).settings();
+    let is_setting = |name: &str| {
+        settings.is_some_and(|settings| settings.names.iter().any(|known| fold(known) == fold(name)))
+    };
     let show = |name: &str, value: &Value| {
         if redact && !is_setting(name) { string(&format!("{PLACEHOLDER}{name}>")) } else { literal(value) }
     };

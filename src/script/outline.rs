@@ -18,7 +18,7 @@ use super::settings::Needs;
 use crate::config::to_toml;
 use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
 use crate::secret::fold;
-use crate::vault::Entry;
+use crate::vault::{Entry, backend};
 
 /// What a script declares.
 #[derive(Debug)]
@@ -200,17 +200,9 @@ fn is_imported(vault: &Vault) -> bool {
 fn in_file(mut vault: Vault) -> Vault {
     if let VaultKind::Extension(extension) = &mut vault.kind {
         extension.imported = false;
-    }
-    if let VaultKind::Extension(extension) = &mut vault.kind
-        && extension.is_secret_store()
-    {
-        let timeout = (extension.unlock_interval.as_secs() + 10).to_string();
-        let defaults =
-            [("AUTHENTICATION", "Password"), ("INTERACTION", "None"), ("PASSWORDTIMEOUT", timeout.as_str())];
-        extension.parameters.0.retain(|name, value| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            !defaults.contains(&(fold(name).as_str(), text.as_str()))
-        });
+        if let Some(settings) = backend::of_module(extension).settings() {
+            (settings.without_defaults)(extension);
+        }
     }
     vault
 }

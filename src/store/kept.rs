@@ -9,7 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Discipline, Store};
+use super::Store;
 use crate::private_file::stage;
 use crate::secret::Bytes;
 
@@ -25,7 +25,7 @@ pub(super) type Kept = Vec<(PathBuf, Bytes)>;
 impl Store {
     /// Keeps the data as it is now, by a writer that has just found it readable.
     pub fn keep(&self) {
-        let (Discipline::SecretStore, Some(data)) = (self.discipline, self.files.first()) else { return };
+        let Some(data) = self.files.first() else { return };
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
         let content = |path: PathBuf| fs::read(&path).ok().map(|content| (path, Bytes::new(content)));
         // The key first: data that does not fit it is found out, and can still be put back.
@@ -96,12 +96,13 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Discipline;
 
     fn store() -> (tempfile::TempDir, PathBuf, Store) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("storefile");
         fs::write(&file, "whole").unwrap();
-        let store = Store::over("s", Discipline::SecretStore, vec![file.clone()]);
+        let store = Store::over("s", Discipline::Readers, vec![file.clone()]);
         store.foreign_change();
         (folder, file, store)
     }
@@ -161,18 +162,11 @@ mod tests {
     fn what_one_view_of_a_store_keeps_another_takes_over_and_puts_back() {
         let (_folder, file, old) = store();
         write(&old, &file, "to");
-        let new = Store::over("s", Discipline::SecretStore, vec![file.clone()]);
+        let new = Store::over("s", Discipline::Readers, vec![file.clone()]);
         new.wrote(new.files_now());
         new.take_from(&old);
         assert!(!old.put_back("has failed"), "it is the new one's now");
         assert!(new.put_back("has failed"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
-    }
-
-    #[test]
-    fn other_stores_keep_nothing() {
-        let store = Store::over("s", Discipline::Serial, vec!["/etc/passwd".into()]);
-        store.keep();
-        assert!(!store.put_back("has failed"));
     }
 }

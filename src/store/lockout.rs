@@ -75,7 +75,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_failures_lock_out_until_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::over("s", Discipline::SecretStore, vec![folder.path().join("storefile")]);
+        let store = Store::over("s", Discipline::Readers, vec![folder.path().join("storefile")]);
         let now = Instant::now();
         store.unlock_failed(FAULT, store.files_now(), now);
         assert_eq!(store.lockout(now), None, "one failure may be a file in mid-write");
@@ -87,7 +87,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_back_off_doubles_up_to_a_minute_whatever_the_wall_clock_says() {
-        let store = Store::over("s", Discipline::SecretStore, Vec::new());
+        let store = Store::over("s", Discipline::Readers, Vec::new());
         store.unlock_failed(FAULT, store.files_now(), Instant::now());
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
             let begun = Instant::now();

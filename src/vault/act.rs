@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::backend::Present;
 use super::ledger::Ledger;
-use super::session::{Present, Session, Trouble, is_not_found};
 use super::set_up::ready;
-use super::{Entry, Outcome, Touched, Vaults, Verb};
+use super::turn::{Trouble, Turn, is_not_found};
+use super::{Entry, Outcome, Repair, Touched, Vaults, Verb};
 use crate::error::BridgeError;
 use crate::pool::{Permit, Task, Verdict};
 use crate::protocol::{GetReply, Metadata};
 use crate::secret::SecretValue;
-use crate::store::Discipline;
 use crate::worker::{BoxFuture, Worker};
 
 /// How long a fresh worker may take to look whether a value must be restored, and to restore it.
@@ -73,6 +73,13 @@ pub struct Change {
     pub before: Option<GetReply>,
     /// The whole value, with its metadata, that is to be there; nothing for a removal.
     pub after: Option<(Arc<SecretValue>, Option<Metadata>)>,
+}
+
+/// What a set writes.
+struct New<'a> {
+    value: &'a Arc<SecretValue>,
+    metadata: Option<&'a Metadata>,
+    member: Option<&'a str>,
 }
 
 /// Looks whether a write that was cut off left neither the old nor the new value, and restores the old.
@@ -151,7 +158,7 @@ impl Act {
             return None;
         }
         let change = done.change.clone().filter(Change::may_be_half_done)?;
-        if self.entry.store.discipline != Discipline::SecretStore {
+        if !self.entry.backend.overwrites_in_steps() {
             return None;
         }
         let key = self.verb.key()?.to_owned();
@@ -207,82 +214,125 @@ impl Act {
     }
 
     async fn perform(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
-        let mut session = Session { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
+        let mut turn = Turn { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
+        let done = |()| Outcome::Done;
         match &self.verb {
-            Verb::Get { key, detail } => {
-                let got = session.get(key, *detail).await;
-                let now = match &got {
-                    Ok(reply) => Some(&reply.value),
-                    Err(Trouble::Fault(fault)) if is_not_found(fault) => None,
-                    Err(_) => return got.map(Outcome::Value),
-                };
-                // It is not there, or not whole, because we could not put it right yet.
-                if self.ledger.owes(&self.entry, key).is_some_and(|change| !change.is_whole(now)) {
-                    return Err(Trouble::Owed);
-                }
-                got.map(Outcome::Value)
-            }
-            Verb::List => session.list().await.map(Outcome::List),
-            Verb::Unlock => session.unlock().await.map(|_| Outcome::Done),
+            Verb::Get { key, detail } => self.get(&mut turn, key, *detail).await.map(Outcome::Value),
+            Verb::List => self.entry.backend.list(&mut turn).await.map(Outcome::List),
+            Verb::Unlock => turn.unlock().await.map(|_| Outcome::Done),
             Verb::UnlockWith { password } => {
                 // What an earlier password met says nothing of this one.
                 self.entry.store.forget_lockout();
-                session.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
+                turn.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
             }
             Verb::Set { key, value, metadata, member } => {
-                let before = session.before_write(key).await?;
-                if member.is_some() && self.ledger.owes(&self.entry, key).is_some() {
-                    // Its siblings are not to be seen yet.
-                    return Err(Trouble::Owed);
-                }
-                let value = match member {
-                    Some(member) => Arc::new(session.merged(key, member, value, &before).await?),
-                    None => value.clone(),
-                };
-                let known = metadata.clone().or(before.reply().map(|before| before.metadata.clone()));
-                let change = change.insert(Change::new(&before, Some((value.clone(), known))));
-                self.begin()?;
-                let set = session.set(key, &value, metadata.as_ref(), &before).await;
-                self.mend(&mut session, key, change, set).await
+                let new = New { value, metadata: metadata.as_ref(), member: member.as_deref() };
+                self.set(&mut turn, key, new, change).await.map(done)
             }
-            Verb::PutBack { key, value, metadata } => {
-                let before = session.before_write(key).await?;
+            Verb::SetInfo { key, metadata } => {
+                self.set_info(&mut turn, key, metadata, change).await.map(done)
+            }
+            Verb::Remove { key } => self.remove(&mut turn, key, change).await.map(done),
+            Verb::Repair(repair) => self.repair(&mut turn, repair, change).await.map(done),
+        }
+    }
+
+    async fn get(&self, turn: &mut Turn<'_>, key: &str, detail: bool) -> Result<GetReply, Trouble> {
+        let got = turn.get(key, detail).await;
+        let now = match &got {
+            Ok(reply) => Some(&reply.value),
+            Err(Trouble::Fault(fault)) if is_not_found(fault) => None,
+            Err(_) => return got,
+        };
+        // It is not there, or not whole, because we could not put it right yet.
+        if self.ledger.owes(&self.entry, key).is_some_and(|change| !change.is_whole(now)) {
+            return Err(Trouble::Owed);
+        }
+        got
+    }
+
+    async fn set(
+        &self,
+        turn: &mut Turn<'_>,
+        key: &str,
+        new: New<'_>,
+        change: &mut Option<Change>,
+    ) -> Result<(), Trouble> {
+        let before = turn.before_write(key).await?;
+        if new.member.is_some() && self.ledger.owes(&self.entry, key).is_some() {
+            // Its siblings are not to be seen yet.
+            return Err(Trouble::Owed);
+        }
+        let value = match new.member {
+            Some(member) => Arc::new(turn.merged(key, member, new.value, &before).await?),
+            None => new.value.clone(),
+        };
+        let known = new.metadata.cloned().or(before.reply().map(|before| before.metadata.clone()));
+        let change = change.insert(Change::new(&before, Some((value.clone(), known))));
+        self.begin()?;
+        let set = turn.set(key, &value, new.metadata, &before).await;
+        self.mend(turn, key, change, set).await
+    }
+
+    /// The value is written again as it is.
+    async fn set_info(
+        &self,
+        turn: &mut Turn<'_>,
+        key: &str,
+        metadata: &Metadata,
+        change: &mut Option<Change>,
+    ) -> Result<(), Trouble> {
+        let before = turn.before_write(key).await?;
+        let value = match before.reply() {
+            Some(now) => now.value.clone(),
+            None => turn.get(key, true).await?.value,
+        };
+        let after = Some((Arc::new(value.clone()), Some(metadata.clone())));
+        let change = change.insert(Change::new(&before, after));
+        self.begin()?;
+        let set = turn.set(key, &value, Some(metadata), &before).await;
+        self.mend(turn, key, change, set).await
+    }
+
+    async fn remove(
+        &self,
+        turn: &mut Turn<'_>,
+        key: &str,
+        change: &mut Option<Change>,
+    ) -> Result<(), Trouble> {
+        let before = turn.before_write(key).await?;
+        if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {
+            // It was still to be put back; now it is not.
+            return Ok(());
+        }
+        let change = change.insert(Change::new(&before, None));
+        self.begin()?;
+        let removed = turn.remove(key, &before).await;
+        self.mend(turn, key, change, removed).await
+    }
+
+    async fn repair(
+        &self,
+        turn: &mut Turn<'_>,
+        repair: &Repair,
+        change: &mut Option<Change>,
+    ) -> Result<(), Trouble> {
+        match repair {
+            Repair::PutBack { key, value, metadata } => {
+                let before = turn.before_write(key).await?;
                 if before.reply().is_some() {
-                    return Ok(Outcome::Done);
+                    return Ok(());
                 }
                 let change = change.insert(Change::new(&before, Some((value.clone(), metadata.clone()))));
                 self.begin()?;
-                let set = session.set(key, value, metadata.as_ref(), &before).await;
-                self.mend(&mut session, key, change, set).await
+                let set = turn.set(key, value, metadata.as_ref(), &before).await;
+                self.mend(turn, key, change, set).await
             }
-            Verb::Settle { key } => {
+            Repair::Settle { key } => {
                 // A client may have written the key anew, or removed it.
-                let Some(change) = self.ledger.owes(&self.entry, key) else { return Ok(Outcome::Done) };
+                let Some(change) = self.ledger.owes(&self.entry, key) else { return Ok(()) };
                 self.begin()?;
-                session.restore(key, &change).await.map(|_| Outcome::Done)
-            }
-            Verb::SetInfo { key, metadata } => {
-                let before = session.before_write(key).await?;
-                let value = match before.reply() {
-                    Some(now) => now.value.clone(),
-                    None => session.get(key, true).await?.value,
-                };
-                let change = change
-                    .insert(Change::new(&before, Some((Arc::new(value.clone()), Some(metadata.clone())))));
-                self.begin()?;
-                let set = session.set(key, &value, Some(metadata), &before).await;
-                self.mend(&mut session, key, change, set).await
-            }
-            Verb::Remove { key } => {
-                let before = session.before_write(key).await?;
-                if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {
-                    // It was still to be put back; now it is not.
-                    return Ok(Outcome::Done);
-                }
-                let change = change.insert(Change::new(&before, None));
-                self.begin()?;
-                let removed = session.remove(key, &before).await;
-                self.mend(&mut session, key, change, removed).await
+                self.entry.backend.recover(turn, key, &change).await.map(drop)
             }
         }
     }
@@ -295,15 +345,14 @@ impl Act {
     /// An error of a write may have come between its steps: the old value is put back.
     async fn mend(
         &self,
-        session: &mut Session<'_>,
+        turn: &mut Turn<'_>,
         key: &str,
         change: &Change,
         set: Result<(), Trouble>,
-    ) -> Result<Outcome, Trouble> {
-        let store = &self.entry.store;
-        let may_be_half_done = store.discipline == Discipline::SecretStore && change.may_be_half_done();
+    ) -> Result<(), Trouble> {
+        let may_be_half_done = self.entry.backend.overwrites_in_steps() && change.may_be_half_done();
         if may_be_half_done && matches!(set, Err(Trouble::Fault(_))) {
-            match session.restore(key, change).await {
+            match self.entry.backend.recover(turn, key, change).await {
                 Ok(true) => {
                     tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back")
                 }
@@ -317,7 +366,7 @@ impl Act {
                 }
             }
         }
-        set.map(|()| Outcome::Done)
+        set
     }
 }
 
@@ -325,8 +374,8 @@ impl Restore {
     async fn look(&self, worker: &mut Worker) -> Result<bool, Trouble> {
         let until = Instant::now() + RESTORE_LIMIT;
         ready(worker, &self.entry, until).await?;
-        let mut session = Session { worker, entry: &self.entry, until, grace: Duration::ZERO };
-        session.restore(&self.key, &self.change).await
+        let mut turn = Turn { worker, entry: &self.entry, until, grace: Duration::ZERO };
+        self.entry.backend.recover(&mut turn, &self.key, &self.change).await
     }
 }
 
@@ -377,6 +426,24 @@ impl Task for Restore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Discipline, Store};
+
+    #[test]
+    fn debug_of_a_verb_its_outcome_and_its_change_shows_no_value() {
+        let canary = "canary-5f2d";
+        let (key, value) = ("k".to_owned(), Arc::new(SecretValue::SecureString(canary.into())));
+        let reply = GetReply { value: (*value).clone(), metadata: Metadata::new() };
+        let change = Change { before: Some(reply.clone()), after: Some((value.clone(), None)) };
+        let verbs = [
+            Verb::Set { key: key.clone(), value: value.clone(), metadata: None, member: None },
+            Verb::Repair(Repair::PutBack { key, value, metadata: None }),
+            Verb::UnlockWith { password: canary.into() },
+        ];
+        let store = Store::with_files("s", Discipline::Readers, vec!["/nowhere".into()]);
+        store.learn(&canary.into());
+        let shown = format!("{verbs:?} {change:?} {:?} {store:?}", Outcome::Value(reply));
+        assert!(!shown.contains(canary) && shown.contains("password: Some"), "{shown}");
+    }
 
     #[test]
     fn a_verb_that_writes_is_known_to_its_caller() {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::act::Change;
-use super::{Entry, Verb};
+use super::{Entry, Repair, Verb};
 use crate::protocol::Metadata;
 use crate::secret::{SecretValue, fold};
 use crate::store::StoreId;
@@ -75,7 +75,7 @@ impl Ledger {
                 let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
                 written.insert(fold(key), line);
             }
-            Verb::PutBack { key, value, metadata } => {
+            Verb::Repair(Repair::PutBack { key, value, metadata }) => {
                 let value = entry.plan.repair.then(|| (value.clone(), metadata.clone()));
                 let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
                 // A newer write may have found the key missing before us; its value counts.
@@ -84,7 +84,11 @@ impl Ledger {
             Verb::Remove { key } => {
                 written.remove(&fold(key));
             }
-            Verb::Settle { .. } | Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => {}
+            Verb::Repair(Repair::Settle { .. })
+            | Verb::Get { .. }
+            | Verb::List
+            | Verb::Unlock
+            | Verb::UnlockWith { .. } => {}
         }
     }
 
@@ -235,7 +239,7 @@ mod tests {
     fn a_value_put_back_does_not_hide_a_newer_one() {
         let (ledger, entry) = (Ledger::default(), entry());
         ledger.note(&entry, &set("k", "new"), after("new"));
-        let put_back = Verb::PutBack { key: "K".into(), value: value("old"), metadata: None };
+        let put_back = Verb::Repair(Repair::PutBack { key: "K".into(), value: value("old"), metadata: None });
         ledger.note(&entry, &put_back, after("old"));
         let gone = ledger.vanished(&entry.store.id, ledger.mark(), &HashSet::new());
         assert_eq!(gone.len(), 1);

@@ -1,21 +1,11 @@
-//! What a vault cannot hold, refused before it is called. `docs/types.md` is the list, with its sources.
+//! What a vault cannot hold, refused before it is called. `docs/types.md` is the list, with its sources. What one kind
+//! of vault cannot hold beyond that is in its backend.
 
 use std::time::Duration;
 
 use super::{Entry, Verb};
 use crate::error::BridgeError;
-use crate::plan::{Extension, VaultKind};
-use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{SecretValue, fold};
-
-/// Most entries of a Hashtable in SecretStore.
-const MAX_MEMBERS: usize = 20;
-
-/// Longest name in an Azure key vault.
-const MAX_AZURE_NAME: usize = 127;
-
-/// Longest value in an Azure key vault, in characters.
-const MAX_AZURE_VALUE: usize = 25_000;
 
 /// Longest SecureString, in UTF-16 code units.
 const MAX_SECURE_STRING: usize = 65_536;
@@ -38,49 +28,22 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
             retry_after: BY_REQUEST,
         });
     }
-    let opaque = matches!(verb, Verb::Set { value, .. } if value.is_opaque());
-    let refusal = match (verb.key(), entry.plan.extension()) {
-        _ if matches!(entry.plan.kind, VaultKind::Custom(_)) => {
-            Some("it is made of script blocks, and only a script block can call them".to_owned())
-        }
-        (Some(""), _) => Some("a secret needs a name".to_owned()),
-        _ if opaque => {
-            Some("a secret is a string, SecureString, Hashtable, byte[] or PSCredential".to_owned())
-        }
-        (Some(key), Some(extension)) => in_extension(extension, key, verb),
-        _ => None,
-    };
+    let refusal = entry.backend.refusal(verb).or_else(|| in_general(entry, verb));
     match refusal {
         Some(reason) => Err(BridgeError::Refused { vault: entry.plan.name.clone(), reason }),
         None => Ok(()),
     }
 }
 
-fn in_extension(extension: &Extension, key: &str, verb: &Verb) -> Option<Reason> {
-    let name = if extension.is_secret_store() {
-        // A secret of any name can be removed.
-        store_name(key, verb.writes() && !matches!(verb, Verb::Remove { .. }))
-    } else if extension.is_az_key_vault() {
-        azure_name(key)
-    } else {
-        None
-    };
-    let (value, metadata) = match verb {
-        Verb::Set { value, metadata, .. } => (Some(value), metadata.as_ref()),
-        Verb::SetInfo { metadata, .. } => (None, Some(metadata)),
-        _ => return name,
-    };
-    let beyond = || {
-        if extension.is_secret_store() {
-            value.and_then(|value| store_value(value)).or_else(|| store_metadata(metadata?))
-        } else if extension.is_az_key_vault() {
-            value.and_then(|value| azure_value(value)).or_else(|| azure_metadata(metadata?))
-        } else {
-            None
-        }
-    };
-    let twins = || clashing(metadata?.keys(), "metadata");
-    name.or_else(|| value.and_then(|value| in_powershell(value))).or_else(twins).or_else(beyond)
+fn in_general(entry: &Entry, verb: &Verb) -> Option<Reason> {
+    if verb.key() == Some("") {
+        return Some("a secret needs a name".to_owned());
+    }
+    if verb.value().is_some_and(SecretValue::is_opaque) {
+        return Some("a secret is a string, SecureString, Hashtable, byte[] or PSCredential".to_owned());
+    }
+    let twins = || clashing(verb.metadata()?.keys(), "metadata");
+    entry.plan.extension().and_then(|_| verb.value().and_then(in_powershell).or_else(twins))
 }
 
 /// What PowerShell itself cannot carry, whatever the vault.
@@ -105,81 +68,8 @@ fn in_powershell(value: &SecretValue) -> Option<Reason> {
     }
 }
 
-fn store_name(key: &str, writes: bool) -> Option<Reason> {
-    if fold(key).starts_with("PSHT:") {
-        return Some("SecretStore keeps names that begin with psht: for the members of tables".to_owned());
-    }
-    // It keeps its names as JSON and reads them back by ConvertFrom-Json: a date in place of a name makes the
-    // whole store unreadable.
-    if writes && like_a_date(key) {
-        return Some("SecretStore would take the name for a date, and could not be opened again".to_owned());
-    }
-    // Its own check for an existing secret takes the name as a wildcard pattern.
-    let pattern = writes && key.contains(['*', '?', '[', ']', '`']);
-    pattern.then(|| "SecretStore takes the characters * ? [ ] ` in a name for a pattern".to_owned())
-}
-
-fn store_value(value: &SecretValue) -> Option<Reason> {
-    let SecretValue::Hashtable(members) = value else { return None };
-    if members.is_empty() {
-        return Some("SecretStore stores an empty table and then does not find it".to_owned());
-    }
-    if members.len() > MAX_MEMBERS {
-        return Some(format!("SecretStore holds at most {MAX_MEMBERS} members of a table"));
-    }
-    let nested = members.values().any(|member| matches!(member, SecretValue::Hashtable(_)));
-    nested.then(|| "SecretStore holds no table inside a table".to_owned())
-}
-
-fn store_metadata(metadata: &Metadata) -> Option<Reason> {
-    if metadata.contains_key("") {
-        return Some("SecretStore could not be opened again with metadata without a name".to_owned());
-    }
-    let too_large =
-        |value: &MetadataValue| matches!(value, MetadataValue::Int(n) if i32::try_from(*n).is_err());
-    metadata.values().any(too_large).then(|| "SecretStore's metadata holds numbers of 32 bits".to_owned())
-}
-
-fn azure_name(key: &str) -> Option<Reason> {
-    let fits =
-        key.len() <= MAX_AZURE_NAME && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (!fits).then(|| "names in Azure Key Vault are 1 to 127 letters, digits and hyphens".to_owned())
-}
-
-fn azure_value(value: &SecretValue) -> Option<Reason> {
-    let refused = |reason: &str| Some(reason.to_owned());
-    match value {
-        SecretValue::String(text) | SecretValue::SecureString(text) => match text.expose() {
-            "" => refused("Azure Key Vault holds no empty value"),
-            text if text.chars().count() > MAX_AZURE_VALUE => {
-                Some(format!("Azure Key Vault holds at most {MAX_AZURE_VALUE} characters"))
-            }
-            _ => None,
-        },
-        SecretValue::Bytes(bytes) if bytes.expose().is_empty() || !bytes.expose().is_ascii() => {
-            refused("Az.KeyVault writes bytes as ASCII: none, or one above 127, would be changed")
-        }
-        SecretValue::Credential(credential)
-            if like_a_date(&credential.user) || like_a_date(credential.password.expose()) =>
-        {
-            refused("Az.KeyVault would read back a date in place of a text that looks like one")
-        }
-        SecretValue::Hashtable(members) => {
-            let text = |value: &SecretValue| matches!(value, SecretValue::String(text) if !like_a_date(text.expose()));
-            let fits = !members.is_empty() && !members.contains_key("") && members.values().all(text);
-            (!fits)
-                .then(|| "Az.KeyVault keeps a table as JSON: texts only, that look like no date".to_owned())
-        }
-        _ => None,
-    }
-}
-
-fn azure_metadata(metadata: &Metadata) -> Option<Reason> {
-    (!metadata.is_empty()).then(|| "Az.KeyVault's extension keeps no metadata".to_owned())
-}
-
 /// What ConvertFrom-Json takes for a date.
-fn like_a_date(text: &str) -> bool {
+pub(super) fn like_a_date(text: &str) -> bool {
     let iso = text.bytes().zip(b"0000-00-00T00:00".iter()).all(|(byte, shape)| match shape {
         b'0' => byte.is_ascii_digit(),
         other => byte == *other,
@@ -201,8 +91,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::plan::{AZ_KEY_VAULT, SECRET_STORE, Vault, VaultKind};
+    use crate::plan::{AZ_KEY_VAULT, Extension, SECRET_STORE, Vault, VaultKind};
+    use crate::protocol::{Metadata, MetadataValue};
     use crate::secret::{Bytes, Credential};
+    use crate::vault::Repair;
 
     fn refused(module: &str, key: &str, value: &SecretValue, metadata: Option<Metadata>) -> bool {
         let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
@@ -231,8 +123,9 @@ mod tests {
     fn a_read_only_vault_is_read_and_listed_and_nothing_else() {
         let key = || "k".to_owned();
         let set = Verb::Set { key: key(), value: Arc::new(text("v")), metadata: None, member: None };
-        let put_back = Verb::PutBack { key: key(), value: Arc::new(text("v")), metadata: None };
-        let writes = [set, put_back, Verb::Settle { key: key() }, Verb::Remove { key: key() }];
+        let put_back = Repair::PutBack { key: key(), value: Arc::new(text("v")), metadata: None };
+        let repairs = [put_back, Repair::Settle { key: key() }].map(Verb::Repair);
+        let writes = [vec![set, Verb::Remove { key: key() }], repairs.into()].concat();
         let reads = [Verb::Get { key: key(), detail: true }, Verb::List, Verb::Unlock];
         for read_only in [true, false] {
             let kind = VaultKind::Extension(Extension::new("v", "Other.Vault"));

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{Session, Trouble};
+use super::turn::{Trouble, Turn};
 use super::{Entry, Hooks, Vaults};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
 use crate::pool::{SetUp, Task};
-use crate::protocol::{
-    Configure, Empty, Get, GetReply, Init, Op, Parameters, Register, RegisterReply, StoreReply, VaultName,
-};
-use crate::secret::SecretValue;
+use crate::protocol::{Empty, Init, Op, Parameters, Register, RegisterReply, VaultName};
 use crate::store::{Authentication, Discipline};
-use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Seen, Worker};
+use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Worker};
 
 /// Replays the plan's set-up into each worker.
 pub struct WorkerSetUp {
@@ -80,8 +77,10 @@ async fn enter(
 ) -> Result<(), LaunchError> {
     let what = || format!("registering the vault '{}'", entry.plan.name);
     ready(worker, entry, until).await.map_err(|error| named(what(), error))?;
-    let Some(extension) = entry.plan.extension() else { return Ok(()) };
-    let opening = Opening { entry, extension, lanes, until, added: false };
+    if entry.plan.extension().is_none() {
+        return Ok(());
+    }
+    let opening = Opening { entry, lanes, until, added: false };
     match opening.open(worker).await {
         Ok(()) => Ok(()),
         Err(Trouble::Broken(broken)) => Err(broken.into()),
@@ -108,22 +107,8 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
 /// As [`ready`], where what a script does first has been done.
 pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
     if let Some(extension) = entry.plan.extension() {
-        register(worker, extension, until).await?;
-        let store = &entry.store;
-        if !extension.is_secret_store() {
-            // Of an earlier vault of this name.
-            worker.seen.remove(&store.id);
-        }
-        if extension.imported && extension.is_secret_store() && !store.is_configured() {
-            // It is asked how it protects itself; nothing is named, so nothing is written.
-            let ask = Configure { parameters: Parameters::default(), password: None };
-            match worker.call::<StoreReply>(Op::Configure(ask), until).await {
-                Ok(reply) => store.told(reply.authentication.as_deref(), reply.password_timeout),
-                Err(CallError::Broken(broken)) => return Err(broken.into()),
-                // A store that is locked tells nothing.
-                Err(CallError::Fault(_)) => {}
-            }
-        }
+        register(worker, entry, extension, until).await?;
+        entry.backend.registered(worker, entry, until).await?;
     }
     worker.vaults.insert(entry.number);
     Ok(())
@@ -143,16 +128,18 @@ pub async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) 
     worker.call::<Empty>(Op::Init(init), until).await.map(drop).map_err(|error| named(what, error))
 }
 
-async fn register(worker: &mut Worker, extension: &Extension, until: Instant) -> Result<(), CallError> {
+async fn register(
+    worker: &mut Worker,
+    entry: &Entry,
+    extension: &Extension,
+    until: Instant,
+) -> Result<(), CallError> {
+    let is_configuration = entry.backend.settings().is_some();
     let op = Op::Register(Register {
         vault: extension.registered.clone(),
         module: extension.module.clone(),
-        // SecretStore's are its configuration, which is no business of the registry.
-        parameters: if extension.is_secret_store() {
-            Parameters::default()
-        } else {
-            extension.parameters.clone()
-        },
+        // A configuration goes through `configure`; it is no business of the registry.
+        parameters: if is_configuration { Parameters::default() } else { extension.parameters.clone() },
     });
     worker.call::<RegisterReply>(op, until).await.map(drop)
 }
@@ -176,8 +163,6 @@ pub async fn unregister(worker: &mut Worker, entry: &Entry, extension: &Extensio
 pub struct Opening<'a> {
     /// The vault.
     pub entry: &'a Entry,
-    /// What it is.
-    pub extension: &'a Extension,
     /// Where to take the lane.
     pub lanes: &'a Lanes<Box<dyn Task>>,
     /// The deadline.
@@ -191,12 +176,11 @@ impl Opening<'_> {
     /// Does it: the first worker of all alone, since it may write the configuration or create the store,
     /// later ones beside each other.
     pub async fn open(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let store = &self.entry.store;
-        let configures = self.extension.is_secret_store() && (self.added || !store.is_configured());
+        let (store, backend) = (&self.entry.store, self.entry.backend);
         let mode = match store.discipline {
             Discipline::Parallel => None,
-            Discipline::SecretStore if !configures => Some(Mode::Shared),
-            Discipline::SecretStore | Discipline::Serial => Some(Mode::Exclusive),
+            Discipline::Readers if !backend.prepares_alone(store, self.added) => Some(Mode::Shared),
+            Discipline::Readers | Discipline::Serial => Some(Mode::Exclusive),
         };
         let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
         let _permit = match lane {
@@ -213,75 +197,8 @@ impl Opening<'_> {
             }
             None => None,
         };
-        if configures {
-            self.configure(worker).await?;
-        }
-        if self.extension.unlock_at_start
-            && self.entry.password().is_some()
-            && store.authentication() != Authentication::None
-        {
-            let mut session = Session { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
-            match session.unlock().await {
-                Ok(_) | Err(Trouble::OldCopy) => {}
-                Err(trouble) => return Err(trouble),
-            }
-        }
-        if store.authentication() == Authentication::None {
-            // Read by the warm-up, and not refreshable after.
-            let seen = Seen { generation: store.generation(), files: store.files_now(), unlocked: None };
-            worker.seen.insert(store.id.clone(), seen);
-        }
-        warm_up(worker, self.entry, self.extension, self.until).await
-    }
-
-    /// Compares a SecretStore's configuration with the plan's and writes what differs.
-    async fn configure(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let store = &self.entry.store;
-        let (files, generation) = (store.files_now(), store.generation());
-        let parameters =
-            if self.extension.imported { Parameters::default() } else { self.extension.parameters.clone() };
-        let password = self.entry.password().map(SecretValue::SecureString);
-        let op = Op::Configure(Configure { parameters, password });
-        let told = worker.call::<StoreReply>(op, self.until).await;
-        match told {
-            Ok(reply) => {
-                store.told(reply.authentication.as_deref(), reply.password_timeout);
-                store.set_configured();
-            }
-            // A script is told; a plan's other vaults go on without.
-            Err(CallError::Fault(fault)) if !self.added => {
-                tracing::warn!(vault = %self.entry.plan.name, "the store was not configured: {fault}");
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let files_now = store.files_now();
-        let generation = if files_now == files { generation } else { store.wrote(files_now.clone()) };
-        let seen = Seen { generation, files: files_now, unlocked: None };
-        worker.seen.insert(store.id.clone(), seen);
-        Ok(())
-    }
-}
-
-/// The first call of a module is many times slower than the next, so it is made before anybody waits. Only
-/// where it goes to no network: a made-up name of SecretStore.
-async fn warm_up(
-    worker: &mut Worker,
-    entry: &Entry,
-    extension: &Extension,
-    until: Instant,
-) -> Result<(), Trouble> {
-    if !extension.is_secret_store() || entry.store.authentication() == Authentication::Unknown {
-        return Ok(());
-    }
-    let get = Get {
-        vault: extension.registered.clone(),
-        name: "secretbridge-warm-up".into(),
-        refresh: false,
-        detail: false,
-    };
-    match worker.call::<GetReply>(Op::Get(get), until).await {
-        Err(CallError::Broken(broken)) => Err(Trouble::Broken(broken)),
-        Ok(_) | Err(CallError::Fault(_)) => Ok(()),
+        let mut turn = Turn { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
+        backend.prepare(&mut turn, self.added).await
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::Outcome;
 use super::act::Act;
-use super::session::Trouble;
+use super::turn::Trouble;
 use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
 use crate::pool::{Permit, Task, Verdict};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::store::use_folder;
+use crate::vault::backend::secret_store::use_folder;
 
 /// The store's files, which another program changes.
 struct Files(tempfile::TempDir);

@@ -49,7 +49,7 @@ async fn the_file_that_the_old_bridge_tore_the_new_one_puts_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("storefile");
     std::fs::write(&file, "whole").unwrap();
-    crate::store::use_folder(folder.path());
+    crate::vault::backend::secret_store::use_folder(folder.path());
     let disk = Disk::with(&[]);
     let (old, new) = (over(&disk, 1).await, second(&disk).await);
     old.stop(Duration::from_secs(5)).await;

@@ -14,7 +14,7 @@ use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::vault::act::Began;
-use crate::vault::session::Trouble;
+use crate::vault::turn::Trouble;
 use crate::vault::{Entry, Outcome, Vaults, Verb, rules};
 use crate::worker::Worker;
 

@@ -18,9 +18,9 @@ use crate::script::live::Live;
 use crate::script::session::Block;
 use crate::script::shared::Id;
 use crate::secret::{SecretValue, Text, fold};
-use crate::vault::session::Trouble;
 use crate::vault::set_up::{Opening, join, unregister};
-use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
+use crate::vault::turn::Trouble;
+use crate::vault::{Entry, Hooks, Means, Outcome, Verb, backend};
 use crate::worker::Worker;
 
 /// The module name of the embedded vault.
@@ -176,10 +176,12 @@ impl Asking {
         if entry.may_unlock() && custom::of(entry).is_some() {
             return self.unlock_custom(worker, entry, entry.password()).await;
         }
-        let Some(extension) = entry.plan.extension() else { return Ok(()) };
+        if entry.plan.extension().is_none() {
+            return Ok(());
+        }
         let bridge = self.bridge()?;
         let pool = bridge.vaults().pool().ok_or_else(|| refusal("not_ready", "no worker pool runs"))?;
-        let opening = Opening { entry, extension, lanes: pool.lanes(), until: self.deadline, added: true };
+        let opening = Opening { entry, lanes: pool.lanes(), until: self.deadline, added: true };
         match opening.open(worker).await {
             Ok(()) => Ok(()),
             // The vault's own words, where there are any.
@@ -290,8 +292,9 @@ fn plan(
             extension.unlock_at_start = !add.no_unlock;
             extension.unlock = unlock;
             extension.parameters = parameters;
-            if extension.is_secret_store() {
-                secret_store_rules(&mut extension)?;
+            if let Some(settings) = backend::of_module(&extension).settings() {
+                (settings.complete)(&mut extension)
+                    .map_err(|message| refusal("SecretStoreUnlock", message))?;
             }
             VaultKind::Extension(extension)
         }
@@ -335,37 +338,6 @@ fn custom_plan(
         unlock_interval: minutes(add.interval),
         unlock_at_start: !add.no_unlock,
     })
-}
-
-/// SecretStore: its parameters are its configuration, and it times out a little after the next unlock.
-fn secret_store_rules(extension: &mut Extension) -> Result<(), Failure> {
-    if extension.unlock.is_none() {
-        let message = "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore";
-        return Err(refusal("SecretStoreUnlock", message));
-    }
-    if extension.unlock_interval.is_zero() {
-        extension.unlock_interval = minutes(1);
-    }
-    let parameters = &mut extension.parameters.0;
-    let present = |parameters: &Map<String, Value>, name: &str| {
-        parameters.keys().find(|key| fold(key) == fold(name)).cloned()
-    };
-    if let Some(key) = present(parameters, "Password") {
-        parameters.remove(&key);
-    }
-    for (name, value) in [("Authentication", "Password"), ("Interaction", "None")] {
-        if present(parameters, name).is_none() {
-            parameters.insert(name.into(), value.into());
-        }
-    }
-    let timeout = present(parameters, "PasswordTimeout");
-    let is_positive =
-        timeout.as_ref().and_then(|key| parameters.get(key)?.as_i64()).is_some_and(|seconds| seconds > 0);
-    if !is_positive {
-        let seconds = extension.unlock_interval.as_secs() + 10;
-        parameters.insert(timeout.unwrap_or_else(|| "PasswordTimeout".into()), seconds.into());
-    }
-    Ok(())
 }
 
 /// The vaults of these names, in their order.

@@ -1,32 +1,31 @@
-//! Verbs inside a worker: which calls they are, and when an answer is believed.
-//!
-//! A worker keeps its own copy of a SecretStore. Before a read its copy is refreshed if it is older than
-//! our own last write or than the files; before a write always. A not-found, a locked or a failed unlock
-//! that came while the files changed is asked again; after a write that failed, so is any error, once what
-//! was there before is back. The caller holds the store's lane.
+//! A worker's turn at a vault: the calls that all kinds of vaults share, and what goes wrong in them. What differs
+//! between kinds is in [`super::backend`]. The caller holds the store's lane.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
+use super::act::Change;
+use super::backend::Present;
 use crate::error::BridgeError;
-use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Op, SecretInfo, StoreReply, Unlock};
+use crate::mount::merge;
+use crate::protocol::{Fault, GetReply, Metadata, Op, StoreReply, Unlock};
 use crate::secret::{SecretValue, Text};
-use crate::store::{Authentication, Discipline, Fingerprint};
+use crate::store::{Authentication, Fingerprint};
 use crate::worker::{Broken, CallError, Seen, Worker};
 
-/// How often a doubtful answer is asked again while the files go on changing.
-const DOUBTS: u32 = 8;
-
-/// The wait before it is asked again: about the time of one write.
+/// The wait before a refused unlock is tried again: about the time of one write.
 const MID_WRITE: Duration = Duration::from_millis(30);
 
 /// Why what was there before a write is put back.
 const TORN: &str = "that failed has left the store unreadable";
 
+/// The kind that is substituted where a vault wrongly says that a secret is not found.
+pub(super) const STILL_THERE: &str = "System.InvalidOperationException";
+
 /// A worker doing verbs on a vault.
-pub struct Session<'a> {
+pub struct Turn<'a> {
     /// The worker.
     pub worker: &'a mut Worker,
     /// The vault.
@@ -55,6 +54,8 @@ pub enum Trouble {
     },
     /// The worker's copy is old and cannot be refreshed: ask a fresh worker.
     OldCopy,
+    /// Vaults of this kind are not called in a worker.
+    NotInWorker,
     /// The caller was told that nothing is written, so nothing is.
     GivenUp,
     /// A write of this key was cut off, and its old value is not back yet.
@@ -92,6 +93,9 @@ impl Trouble {
                 reason: "a write of this secret was cut off, and its old value is still being put back"
                     .into(),
             },
+            Trouble::NotInWorker => {
+                BridgeError::Refused { vault, reason: "it is not called in a worker".into() }
+            }
             Trouble::OldCopy => BridgeError::Worker {
                 reason: "the store changes faster than it can be read".into(),
                 outcome_unknown: false,
@@ -100,8 +104,30 @@ impl Trouble {
     }
 }
 
-/// The texts of a vault's parameters, which its module may quote in an error and which are secrets too. What
-/// SecretStore and Az.KeyVault take says only which vault is meant.
+/// A failed unlock, and what was seen around it.
+#[derive(Debug)]
+pub struct UnlockFailure<'a> {
+    /// The error.
+    pub fault: &'a Fault,
+    /// How often it has failed, this time included.
+    pub doubts: u32,
+    /// Somebody else is writing to the store's files, or has just done so.
+    pub moving: bool,
+}
+
+/// What a failed unlock means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The password is wrong, which counts for the lock-out.
+    LockOut,
+    /// It proves nothing: it is tried again after a while.
+    Wait,
+    /// It failed for another reason.
+    Fail,
+}
+
+/// The texts of a vault's parameters, which its module may quote in an error and which are secrets too, save where
+/// they are known to say only which vault is meant.
 fn secret_parameters(entry: &Entry) -> Vec<&str> {
     fn texts<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
         match value {
@@ -112,8 +138,7 @@ fn secret_parameters(entry: &Entry) -> Vec<&str> {
         }
     }
     let mut found = Vec::new();
-    let extension = entry.plan.extension();
-    if let Some(extension) = extension.filter(|it| !it.is_secret_store() && !it.is_az_key_vault()) {
+    if let Some(extension) = entry.plan.extension().filter(|_| entry.backend.has_secret_parameters()) {
         extension.parameters.0.values().for_each(|value| texts(value, &mut found));
     }
     found
@@ -128,34 +153,34 @@ impl From<CallError> for Trouble {
     }
 }
 
-impl Session<'_> {
+impl Turn<'_> {
     /// Reads a value.
     pub async fn get(&mut self, key: &str, detail: bool) -> Result<GetReply, Trouble> {
-        let (vault, name) = (self.registered(), key.to_owned());
-        if !self.is_secret_store() {
-            return self.answered(&Op::Get(Get { vault, name, refresh: false, detail }), |_| false).await;
-        }
-        self.settled(false, |refresh| {
-            Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail })
-        })
-        .await
+        self.entry.backend.get(self, key, detail).await
     }
 
-    /// Lists names, types and metadata.
-    pub async fn list(&mut self) -> Result<Vec<SecretInfo>, Trouble> {
-        let vault = self.registered();
-        if !self.is_secret_store() {
-            let doubt = |reply: &InfoReply| reply.warned && reply.secrets.is_empty();
-            let op = Op::Info(Info { vault, name: None, refresh: false });
-            return Ok(self.answered(&op, doubt).await?.secrets);
-        }
-        let reply: InfoReply = self
-            .settled(false, |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh }))
-            .await?;
-        Ok(reply.secrets)
+    /// What is there before a write, as far as a write needs to know.
+    pub async fn before_write(&mut self, key: &str) -> Result<Present, Trouble> {
+        self.entry.backend.before_write(self, key).await
     }
 
-    /// Unlocks with the vault's password. A refusal that came while the files changed is asked again.
+    /// Writes a value; `before` is what [`Turn::before_write`] gave, in the same lane.
+    pub async fn set(
+        &mut self,
+        key: &str,
+        value: &SecretValue,
+        metadata: Option<&Metadata>,
+        before: &Present,
+    ) -> Result<(), Trouble> {
+        self.entry.backend.set(self, key, value, metadata, before).await
+    }
+
+    /// Removes a key; `before` is what [`Turn::before_write`] gave, in the same lane.
+    pub async fn remove(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
+        self.entry.backend.remove(self, key, before).await
+    }
+
+    /// Unlocks with the vault's password.
     pub async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
         self.unlock_with(self.entry.password()).await
     }
@@ -171,7 +196,7 @@ impl Session<'_> {
             self.heed_lockout()?;
             let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
             let op = Op::Unlock(Unlock { vault: self.registered(), password: password.clone() });
-            match self.worker.call::<StoreReply>(op, self.until).await {
+            let fault = match self.worker.call::<StoreReply>(op, self.until).await {
                 Ok(reply) => {
                     store.told(reply.authentication.as_deref(), reply.password_timeout);
                     store.unlocked();
@@ -182,115 +207,82 @@ impl Session<'_> {
                     }
                     return Ok(reply);
                 }
-                Err(CallError::Fault(fault)) if !self.is_secret_store() && !any::is_own(&fault) => {
-                    // Every failed try counts with the service behind it, so none is made in vain.
-                    return Err(self.refused(&fault, files));
-                }
-                Err(CallError::Fault(fault)) if is_refused_unlock(&fault) => {
-                    // The right password is refused too where a write was cut off.
-                    if store.put_back(TORN) {
-                        continue;
-                    }
-                    doubts += 1;
-                    let moving = store.files_now() != files || store.changed_lately();
-                    // Once proves nothing: a foreign write may stand still for as long as the unlock takes.
-                    if doubts == DOUBTS || (doubts > 1 && !moving) {
-                        return Err(self.refused(&fault, files));
-                    }
-                    sleep(MID_WRITE).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Calls a SecretStore until the answer can be believed.
-    async fn settled<T: serde::de::DeserializeOwned>(
-        &mut self,
-        always_refresh: bool,
-        op: impl Fn(bool) -> Op,
-    ) -> Result<T, Trouble> {
-        let store = self.entry.store.clone();
-        // Before our own write makes the files look like ours again.
-        store.foreign_change();
-        let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
-        let (mut doubts, mut unlocked_now) = (0, false);
-        loop {
-            if refresh && self.worker.seen.get(&store.id).is_none_or(|seen| seen.unlocked.is_none()) {
-                // A worker remembers a password only once it has opened the store.
-                self.unlock().await?;
-                (refresh, unlocked_now) = (false, true);
-            }
-            if refresh {
-                self.heed_lockout()?;
-            }
-            let (generation, files, now) = (store.generation(), store.files_now(), Instant::now());
-            let outcome = self.worker.call::<T>(op(refresh), self.until).await;
-            let refused = matches!(&outcome, Err(CallError::Fault(fault)) if is_refused_unlock(fault));
-            let read = match &outcome {
-                Ok(_) => true,
-                Err(CallError::Fault(fault)) => is_not_found(fault),
-                Err(CallError::Broken(_)) => false,
-            };
-            if refresh && read {
-                store.unlocked();
-                self.saw(generation, files.clone(), Some(now));
-            }
-            let fault = match outcome {
-                Ok(reply) => {
-                    // What comes from memory says nothing of the file.
-                    if refresh || unlocked_now || !self.can_refresh() {
-                        store.is_whole();
-                    }
-                    return Ok(reply);
-                }
                 Err(CallError::Fault(fault)) => fault,
-                Err(error) => return Err(error.into()),
+                Err(broken) => return Err(broken.into()),
             };
-            // A worker that cannot unlock may say not-found of a file that it cannot read.
-            if store.put_back(TORN) {
-                refresh = self.can_refresh();
+            // The right password is refused too where a write was cut off.
+            if is_refused_unlock(&fault) && store.put_back(TORN) {
                 continue;
             }
-            let moving = store.files_now() != files || store.changed_lately();
-            // With its default Interaction a locked SecretStore may say that it could not ask, by other ids.
-            let may_be_locked = is_locked(&fault) || !is_not_found(&fault);
             doubts += 1;
-            // A change of its configuration by somebody else locks it between the unlock and the read.
-            let locked_again = is_locked(&fault) && doubts <= 2;
-            let fresh = refresh || unlocked_now;
-            let locked = self.can_refresh() && may_be_locked && (!fresh || locked_again);
-            let doubtful = refused || is_locked(&fault) || is_not_found(&fault);
-            let once_refused = refused && doubts == 1;
-            if locked || once_refused || (doubtful && moving && doubts < DOUBTS) {
-                if moving || once_refused {
-                    sleep(MID_WRITE).await;
-                }
-                refresh = self.can_refresh() || self.is_old()?;
-                continue;
+            let moving = store.files_now() != files || store.changed_lately();
+            match self.entry.backend.unlock_failed(&UnlockFailure { fault: &fault, doubts, moving }) {
+                Refusal::LockOut => return Err(self.refused(&fault, files)),
+                Refusal::Wait => sleep(MID_WRITE).await,
+                Refusal::Fail => return Err(Trouble::Fault(fault)),
             }
-            return Err(if refused { self.refused(&fault, files) } else { Trouble::Fault(fault) });
         }
     }
 
-    fn is_secret_store(&self) -> bool {
-        self.entry.store.discipline == Discipline::SecretStore
+    /// Unlocks where the plan wants it at the start, and there is something to unlock.
+    pub(super) async fn unlock_at_start(&mut self) -> Result<(), Trouble> {
+        let wanted = self.entry.plan.extension().is_some_and(|extension| extension.unlock_at_start);
+        let has_password = self.entry.password().is_some();
+        if wanted && has_password && self.entry.store.authentication() != Authentication::None {
+            match self.unlock().await {
+                Ok(_) | Err(Trouble::OldCopy) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
     }
 
-    fn is_azure(&self) -> bool {
-        self.entry.plan.extension().is_some_and(crate::plan::Extension::is_az_key_vault)
+    /// The whole value that an update of one member makes, from the value now.
+    pub(super) async fn merged(
+        &mut self,
+        key: &str,
+        member: &str,
+        value: &SecretValue,
+        before: &Present,
+    ) -> Result<SecretValue, Trouble> {
+        match before {
+            Present::There(before) => return Ok(merge(Some(&before.value), member, value.clone())),
+            Present::Missing => return Ok(merge(None, member, value.clone())),
+            Present::Unknown => {}
+        }
+        match self.get(key, false).await {
+            Ok(now) => Ok(merge(Some(&now.value), member, value.clone())),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(merge(None, member, value.clone())),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
+    /// new one: an overwrite deletes first, and a table is written member by member.
+    pub async fn recover(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
+        let now = self.before_write(key).await?;
+        let whole = change.is_whole(now.reply().map(|now| &now.value));
+        match &change.before {
+            _ if whole => {}
+            Some(before) => {
+                let (value, metadata) = (&before.value, Some(&before.metadata));
+                self.set(key, value, metadata, &Present::Missing).await?;
+            }
+            None => self.remove(key, &now).await?,
+        }
+        Ok(!whole)
     }
 
     /// Whether an unlock brings the worker's copy up to date.
-    fn can_refresh(&self) -> bool {
+    pub(super) fn can_refresh(&self) -> bool {
         self.entry.may_unlock() && self.entry.store.authentication() != Authentication::None
     }
 
     /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.
-    fn is_old(&self) -> Result<bool, Trouble> {
+    pub(super) fn is_old(&self) -> Result<bool, Trouble> {
         let store = &self.entry.store;
         let seen = self.worker.seen.get(&store.id);
-        let old_copy = store.discipline == Discipline::SecretStore
+        let old_copy = store.has_files()
             && seen
                 .is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
         if self.can_refresh() {
@@ -307,7 +299,7 @@ impl Session<'_> {
         Ok(false)
     }
 
-    fn heed_lockout(&self) -> Result<(), Trouble> {
+    pub(super) fn heed_lockout(&self) -> Result<(), Trouble> {
         let now = Instant::now();
         match self.entry.store.lockout(now) {
             Some(lockout) => Err(Trouble::Locked {
@@ -318,18 +310,18 @@ impl Session<'_> {
         }
     }
 
-    fn refused(&self, fault: &Fault, files: Fingerprint) -> Trouble {
+    pub(super) fn refused(&self, fault: &Fault, files: Fingerprint) -> Trouble {
         let now = Instant::now();
         let reason = format!("the unlock password was refused ({})", fault.id);
         let lockout = self.entry.store.unlock_failed(&reason, files, now);
         Trouble::Locked { reason, retry_after: lockout.until.saturating_duration_since(now) }
     }
 
-    fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
+    pub(super) fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
         self.worker.seen.insert(self.entry.store.id.clone(), Seen { generation, files, unlocked });
     }
 
-    fn registered(&self) -> String {
+    pub(super) fn registered(&self) -> String {
         self.entry
             .plan
             .extension()
@@ -357,11 +349,13 @@ pub fn is_refused_unlock(fault: &Fault) -> bool {
         || fault.kind == "System.Security.Authentication.AuthenticationException"
 }
 
-mod any;
-mod checked;
-mod write;
-
-pub use checked::{Present, Verdict, verdict};
-
-#[cfg(test)]
-mod tests;
+/// An acknowledged write that is not found.
+pub(super) fn not_kept(finding: &str) -> Box<Fault> {
+    Box::new(Fault {
+        id: "WriteNotKept".into(),
+        kind: STILL_THERE.into(),
+        category: "WriteError".into(),
+        message: format!("the vault acknowledged the write and does not show it: {finding}"),
+        ..Fault::default()
+    })
+}

@@ -1,16 +1,24 @@
-//! Calls on modules other than SecretStore: what an answer is worth, and what a vault that has locked itself
-//! or lost its login needs before it is asked once more.
+//! Any extension module: what an answer is worth, and what a vault that has locked itself or lost its login needs
+//! before it is asked once more. What its writes come to is in [`checked`].
 
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Session, Trouble, is_locked, is_not_found};
-use crate::protocol::{Fault, Op, TestReply, VaultName};
-use crate::store::Cause;
+use super::{Answer, Backend, discipline};
+use crate::plan::{Extension, Vault};
+use crate::protocol::{
+    Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, TestReply, VaultName,
+};
+use crate::secret::{SecretValue, fold};
+use crate::store::{Cause, Discipline, Store};
 use crate::vault::set_up::run_init;
+use crate::vault::turn::{Trouble, Turn, is_locked, is_not_found};
 use crate::worker::{CallError, LaunchError};
+use checked::{Checked, Present};
+
+pub mod checked;
 
 /// A login is renewed in a worker at most this often.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(30);
@@ -26,7 +34,76 @@ const OWN_IDS: [&str; 7] = [
     "ValueTypeNotSupported",
 ];
 
-impl Session<'_> {
+/// See the module.
+pub(super) struct Module;
+
+/// The identity of a store that has no other name than its vault's registered one.
+pub(super) fn id(extension: &Extension) -> String {
+    format!("vault:{}", fold(&extension.registered))
+}
+
+impl Backend for Module {
+    /// One that is unknown takes one call at a time, until the plan says otherwise.
+    fn store(&self, vault: &Vault) -> Store {
+        let Some(extension) = vault.extension() else {
+            return Store::new(format!("vault:{}", fold(&vault.name)), Discipline::Serial);
+        };
+        Store::new(id(extension), discipline(extension, Discipline::Serial))
+    }
+
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> Answer<'a, GetReply> {
+        Box::pin(async move {
+            let op = Op::Get(Get { vault: turn.registered(), name: key.to_owned(), refresh: false, detail });
+            turn.answered(&op, |_| false).await
+        })
+    }
+
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
+        Box::pin(async move {
+            let doubt = |reply: &InfoReply| reply.warned && reply.secrets.is_empty();
+            let op = Op::Info(Info { vault: turn.registered(), name: None, refresh: false });
+            Ok(turn.answered(&op, doubt).await?.secrets)
+        })
+    }
+
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+        Box::pin(turn.present(key))
+    }
+
+    fn set<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: Option<&'a Metadata>,
+        before: &'a Present,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let known = metadata.or(before.reply().map(|before| &before.metadata));
+            let keeps = turn.entry.plan.extension().is_some_and(|extension| extension.keep_metadata);
+            let op = Op::Set(Set {
+                vault: turn.registered(),
+                name: key.to_owned(),
+                value: value.clone(),
+                metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
+                refresh: false,
+                // Others take computed metadata for their own, or refuse what they report.
+                keep_metadata: metadata.is_none() && keeps,
+            });
+            let with_metadata = metadata.is_some_and(|metadata| !metadata.is_empty());
+            turn.write_checked(op, &Checked { key, before, after: Some(value), with_metadata }).await
+        })
+    }
+
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let op = Op::Remove(Remove { vault: turn.registered(), name: key.to_owned(), refresh: false });
+            turn.write_checked(op, &Checked { key, before, after: None, with_metadata: false }).await
+        })
+    }
+}
+
+impl Turn<'_> {
     /// Calls, and calls once more where the vault had locked itself or its login was over and could be
     /// renewed. `doubt` picks answers that look like success and may be none.
     pub(super) async fn answered<T: DeserializeOwned>(
@@ -38,7 +115,7 @@ impl Session<'_> {
         if self.is_old()? {
             self.unlock().await?;
         }
-        let (mut renewed, mut again) = (None, self.is_azure());
+        let (mut renewed, mut again) = (None, self.entry.backend.first_read_may_fail());
         loop {
             let outcome = self.worker.call::<T>(op.clone(), self.until).await;
             let missing =
@@ -56,7 +133,7 @@ impl Session<'_> {
                 Err(CallError::Fault(fault)) => fault,
                 Err(broken) => return Err(broken.into()),
             };
-            // Az.KeyVault's first read after a change of subscription fails, the next one does not.
+            // The next one does not.
             if std::mem::take(&mut again) && fault.id == "GetSecretInvalidOperation" {
                 continue;
             }

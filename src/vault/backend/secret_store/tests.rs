@@ -23,14 +23,14 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("storefile");
         std::fs::write(&file, "as we know it").unwrap();
-        let entry = Entry::over(Store::over("s", Discipline::SecretStore, vec![file.clone()]), "right");
+        let entry = Entry::over(Store::over("s", Discipline::Readers, vec![file.clone()]), "right");
         assert!(!entry.store.foreign_change());
         Place { _folder: folder, file, entry }
     }
 
-    fn session<'a>(&'a self, worker: &'a mut Worker) -> Session<'a> {
+    fn turn<'a>(&'a self, worker: &'a mut Worker) -> Turn<'a> {
         let until = Instant::now() + Duration::from_secs(10);
-        Session { worker, entry: &self.entry, until, grace: Duration::ZERO }
+        Turn { worker, entry: &self.entry, until, grace: Duration::ZERO }
     }
 }
 
@@ -60,12 +60,12 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
         value(call)
     })
     .await;
-    let mut session = place.session(&mut worker);
-    let before = session.before_write("k").await.unwrap();
+    let mut turn = place.turn(&mut worker);
+    let before = turn.before_write("k").await.unwrap();
     assert_eq!((asked.load(SeqCst), place.entry.store.foreign_changes()), (2, 1));
     assert!(place.entry.store.take_uninspected());
     std::fs::write(&place.file, "theirs, with something of ours erased").unwrap();
-    session.set("k", &SecretValue::string("v"), None, &before).await.unwrap();
+    turn.set("k", &SecretValue::string("v"), None, &before).await.unwrap();
     assert_eq!(place.entry.store.foreign_changes(), 2);
     assert!(place.entry.store.take_uninspected());
 }
@@ -86,23 +86,23 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
         value(call)
     })
     .await;
-    let mut session = place.session(&mut worker);
+    let mut turn = place.turn(&mut worker);
     let new = SecretValue::string("v");
     // The first unlocks before it reads, and looks whether its write was kept, since somebody else may have
     // written shortly before; the others find all as they left it.
     for _ in 0..3 {
-        session.before_write("k").await.unwrap();
-        session.set("k", &new, None, &Present::Missing).await.unwrap();
+        turn.before_write("k").await.unwrap();
+        turn.set("k", &new, None, &Present::Missing).await.unwrap();
     }
     // Another worker's write, then somebody else's, after which nothing is relied on for a while.
     place.entry.store.wrote(place.entry.store.files_now());
-    session.before_write("k").await.unwrap();
+    turn.before_write("k").await.unwrap();
     std::fs::write(&place.file, "somebody else's").unwrap();
-    session.before_write("k").await.unwrap();
-    session.before_write("k").await.unwrap();
+    turn.before_write("k").await.unwrap();
+    turn.before_write("k").await.unwrap();
     tokio::time::sleep(Duration::from_secs(11)).await;
-    session.until = Instant::now() + Duration::from_secs(10);
-    session.before_write("k").await.unwrap();
+    turn.until = Instant::now() + Duration::from_secs(10);
+    turn.before_write("k").await.unwrap();
     assert_eq!(*refreshed.lock().unwrap(), [false, true, false, false, true, true, true, false]);
 }
 
@@ -133,7 +133,7 @@ async fn between_the_two_steps_of_a_foreign_overwrite_a_secret_is_not_missing() 
         _ => value(call),
     })
     .await;
-    place.session(&mut worker).get("k", false).await.unwrap();
+    place.turn(&mut worker).get("k", false).await.unwrap();
     assert_eq!(asked.load(SeqCst), 2);
 }
 
@@ -150,7 +150,7 @@ async fn a_store_that_locks_between_the_unlock_and_the_read_is_unlocked_once_mor
             _ => value(call),
         })
         .await;
-        let outcome = place.session(&mut worker).get("k", false).await;
+        let outcome = place.turn(&mut worker).get("k", false).await;
         assert_eq!((outcome.is_ok(), asked.load(SeqCst)), (opens, 3), "{outcome:?}");
     }
 }
@@ -161,7 +161,7 @@ async fn a_secret_that_is_missing_is_said_to_be_soon() {
     std::fs::write(&place.file, "without k").unwrap();
     let mut worker = worker(|call| Reaction::Say(vec![fault(call, "GetSecretNotFound")])).await;
     let begun = Instant::now();
-    let missing = place.session(&mut worker).get("k", false).await;
+    let missing = place.turn(&mut worker).get("k", false).await;
     assert!(matches!(missing, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
     assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
 }
@@ -178,7 +178,7 @@ async fn one_refusal_of_a_password_proves_nothing_and_two_do() {
         };
         let until = Instant::now() + Duration::from_secs(5);
         let mut worker = Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap();
-        let outcome = place.session(&mut worker).unlock().await;
+        let outcome = place.turn(&mut worker).unlock().await;
         assert_eq!(outcome.is_ok(), opens, "{outcome:?}");
         assert!(opens || matches!(outcome, Err(Trouble::Locked { .. })));
         assert_eq!(asked.load(SeqCst), 2);

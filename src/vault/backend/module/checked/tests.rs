@@ -120,9 +120,9 @@ fn entry(module: &str, password: Option<&str>) -> Entry {
 
 async fn put(entry: &Entry, worker: &mut Worker) -> Result<(), Trouble> {
     let until = Instant::now() + Duration::from_secs(10);
-    let mut session = Session { worker, entry, until, grace: Duration::ZERO };
-    let before = session.before_write("k").await?;
-    session.set("k", &text("new"), None, &before).await
+    let mut turn = Turn { worker, entry, until, grace: Duration::ZERO };
+    let before = turn.before_write("k").await?;
+    turn.set("k", &text("new"), None, &before).await
 }
 
 fn says(outcome: Result<(), Trouble>, entry: &Entry) -> String {
@@ -243,12 +243,12 @@ async fn an_unlock_that_does_not_help_is_not_repeated_at_each_call() {
     let until = Instant::now() + Duration::from_secs(10);
     // Only this key cannot be read: the vault's own test is content.
     module.lock().unwrap().kept = None;
-    let mut session = Session { worker: &mut worker, entry: &entry, until, grace: Duration::ZERO };
-    session.unlock().await.unwrap();
+    let mut turn = Turn { worker: &mut worker, entry: &entry, until, grace: Duration::ZERO };
+    turn.unlock().await.unwrap();
     for _ in 0..20 {
         let op = Op::Remove(crate::protocol::Remove { vault: "v".into(), name: "k".into(), refresh: false });
         module.lock().unwrap().open = true;
-        let outcome: Result<Empty, _> = session.answered(&op, |_| true).await;
+        let outcome: Result<Empty, _> = turn.answered(&op, |_| true).await;
         outcome.unwrap();
     }
     assert_eq!(module.lock().unwrap().calls.iter().filter(|call| *call == "unlock").count(), 1);

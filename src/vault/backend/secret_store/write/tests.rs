@@ -31,7 +31,7 @@ impl Place {
         fs::write(&files[0], "old").unwrap();
         fs::write(&files[1], "900").unwrap();
         fs::write(folder.path().join("storeaux"), "key").unwrap();
-        let store = Store::over("s", Discipline::SecretStore, files);
+        let store = Store::over("s", Discipline::Readers, files);
         store.foreign_change();
         let entry = Arc::new(Entry::over(store, "right"));
         Place { folder: Arc::new(folder), entry, calls: Arc::default() }
@@ -90,20 +90,20 @@ impl Place {
     }
 
     async fn write(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let mut session = self.session(worker);
-        let before = session.before_write("k").await?;
-        session.set("k", &SecretValue::string("new"), None, &before).await
+        let mut turn = self.turn(worker);
+        let before = turn.before_write("k").await?;
+        turn.set("k", &SecretValue::string("new"), None, &before).await
     }
 
     async fn remove(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let mut session = self.session(worker);
-        let before = session.before_write("k").await?;
-        session.remove("k", &before).await
+        let mut turn = self.turn(worker);
+        let before = turn.before_write("k").await?;
+        turn.remove("k", &before).await
     }
 
-    fn session<'a>(&'a self, worker: &'a mut Worker) -> Session<'a> {
+    fn turn<'a>(&'a self, worker: &'a mut Worker) -> Turn<'a> {
         let until = Instant::now() + Duration::from_secs(10);
-        Session { worker, entry: &self.entry, until, grace: Duration::ZERO }
+        Turn { worker, entry: &self.entry, until, grace: Duration::ZERO }
     }
 }
 
@@ -222,10 +222,10 @@ async fn a_write_waits_until_the_workers_have_heard_of_a_new_configuration() {
 async fn what_somebody_else_writes_before_ours_is_read_first() {
     let place = Place::new();
     let mut worker = place.worker(|_, _| None).await;
-    let mut session = place.session(&mut worker);
-    let before = session.before_write("k").await.unwrap();
+    let mut turn = place.turn(&mut worker);
+    let before = turn.before_write("k").await.unwrap();
     fs::write(place.data(), "theirs").unwrap();
-    session.set("k", &SecretValue::string("new"), None, &before).await.unwrap();
+    turn.set("k", &SecretValue::string("new"), None, &before).await.unwrap();
     let calls = place.calls.lock().unwrap().clone();
     assert_eq!(calls, ["unlock", "get", "unlock", "set", "get"]);
     assert_eq!(place.entry.store.foreign_changes(), 1);

@@ -1,0 +1,56 @@
+//! What goes on beside the requests: changes of stores by others, and values whose time is over.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use crate::vault::Verb;
+use crate::vault::backend::secret_store::watch::Watch;
+use crate::vault::condition::State;
+
+/// How often the files of stores are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a locked vault is left alone at least before it is tried without a request.
+const KNOCK: Duration = Duration::from_secs(5);
+
+/// Looks at the stores' files, and lets the cache forget what is over.
+pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToken) {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let Some(inner) = bridge.upgrade() else { return };
+        inner.cache.expire(Instant::now());
+        let Some(pool) = inner.vaults.pool() else { continue };
+        knock_at_locked(&inner).await;
+        let watch = Watch { vaults: &inner.vaults, cache: &inner.cache, pool, stopping: &inner.stopping };
+        for store in inner.vaults.stores() {
+            watch.look_at(&store).await;
+        }
+    }
+}
+
+/// Tries to unlock what its last call found locked, when its back-off is over: without it a vault that nobody reads any
+/// more, because `/ready` says no, would stay locked after its password was put right.
+async fn knock_at_locked(inner: &Inner) {
+    for entry in inner.vaults.all() {
+        let now = Instant::now();
+        let is_due = entry.condition.state() == State::Locked
+            && entry.may_unlock()
+            && entry.condition.idle(now).is_some_and(|idle| idle >= KNOCK)
+            && entry.store.lockout(now).is_none();
+        if is_due {
+            let deadline = now + inner.plan.limits.deadline;
+            if let Err(error) = inner.vaults.perform(&entry, Verb::Unlock, deadline).await {
+                tracing::debug!(vault = entry.plan.name, "it stays locked: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Az.KeyVault: a module like others, but for what is known of it. It is served by any number of workers, reports
+//! every failure, and holds less than PowerShell does.
+
+use super::module::{self, Module};
+use super::{Answer, Backend, Present, discipline};
+use crate::plan::{AZ_KEY_VAULT, Vault};
+use crate::protocol::{GetReply, Metadata, SecretInfo};
+use crate::secret::{SecretValue, fold};
+use crate::store::{Discipline, Store};
+use crate::vault::Verb;
+use crate::vault::rules::like_a_date;
+use crate::vault::turn::Turn;
+
+pub(super) const MODULE: &str = AZ_KEY_VAULT;
+
+/// Longest name in an Azure key vault.
+const MAX_NAME: usize = 127;
+
+/// Longest value in an Azure key vault, in characters.
+const MAX_VALUE: usize = 25_000;
+
+/// The parameter that names the vault in Azure, folded.
+const VAULT_NAME: &str = "AZKVAULTNAME";
+
+/// See the module.
+pub(super) struct Azure;
+
+impl Backend for Azure {
+    fn store(&self, vault: &Vault) -> Store {
+        let Some(extension) = vault.extension() else { return Module.store(vault) };
+        let named = extension.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
+        let id = match named.and_then(|(_, value)| value.as_str()) {
+            Some(name) => format!("azure:{}", fold(name)),
+            None => module::id(extension),
+        };
+        Store::new(id, discipline(extension, Discipline::Parallel))
+    }
+
+    fn refusal(&self, verb: &Verb) -> Option<String> {
+        name(verb.key()?).or_else(|| held(verb.value()?)).or_else(|| {
+            let given = verb.metadata().is_some_and(|metadata| !metadata.is_empty());
+            given.then(|| "Az.KeyVault's extension keeps no metadata".to_owned())
+        })
+    }
+
+    /// They only say which vault is meant.
+    fn has_secret_parameters(&self) -> bool {
+        false
+    }
+
+    /// After a change of subscription.
+    fn first_read_may_fail(&self) -> bool {
+        true
+    }
+
+    fn reports_failures(&self) -> bool {
+        true
+    }
+
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> Answer<'a, GetReply> {
+        Module.get(turn, key, detail)
+    }
+
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
+        Module.list(turn)
+    }
+
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+        Module.before_write(turn, key)
+    }
+
+    fn set<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: Option<&'a Metadata>,
+        before: &'a Present,
+    ) -> Answer<'a, ()> {
+        Module.set(turn, key, value, metadata, before)
+    }
+
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
+        Module.remove(turn, key, before)
+    }
+}
+
+fn name(key: &str) -> Option<String> {
+    let fits = key.len() <= MAX_NAME && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (!fits).then(|| "names in Azure Key Vault are 1 to 127 letters, digits and hyphens".to_owned())
+}
+
+fn held(value: &SecretValue) -> Option<String> {
+    let refused = |reason: &str| Some(reason.to_owned());
+    match value {
+        SecretValue::String(text) | SecretValue::SecureString(text) => match text.expose() {
+            "" => refused("Azure Key Vault holds no empty value"),
+            text if text.chars().count() > MAX_VALUE => {
+                Some(format!("Azure Key Vault holds at most {MAX_VALUE} characters"))
+            }
+            _ => None,
+        },
+        SecretValue::Bytes(bytes) if bytes.expose().is_empty() || !bytes.expose().is_ascii() => {
+            refused("Az.KeyVault writes bytes as ASCII: none, or one above 127, would be changed")
+        }
+        SecretValue::Credential(credential)
+            if like_a_date(&credential.user) || like_a_date(credential.password.expose()) =>
+        {
+            refused("Az.KeyVault would read back a date in place of a text that looks like one")
+        }
+        SecretValue::Hashtable(members) => {
+            let text = |value: &SecretValue| matches!(value, SecretValue::String(text) if !like_a_date(text.expose()));
+            let fits = !members.is_empty() && !members.contains_key("") && members.values().all(text);
+            (!fits)
+                .then(|| "Az.KeyVault keeps a table as JSON: texts only, that look like no date".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,73 @@
+//! The embedded vault: a file of our own, read and written in this process. No worker is asked.
+
+use std::sync::Arc;
+
+use super::Backend;
+use crate::error::BridgeError;
+use crate::local::{LocalError, LocalVault};
+use crate::plan::Vault;
+use crate::protocol::GetReply;
+use crate::secret::fold;
+use crate::store::{Discipline, Store};
+use crate::vault::{Entry, Outcome, Touched, Verb};
+
+/// See the module.
+pub(super) struct Local;
+
+impl Backend for Local {
+    fn store(&self, vault: &Vault) -> Store {
+        Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)
+    }
+}
+
+/// Does a verb on a thread that may block. `touched` is told of a key that it may have changed.
+pub(in crate::vault) async fn perform(
+    entry: &Entry,
+    local: Arc<LocalVault>,
+    verb: Verb,
+    touched: Touched,
+) -> Result<Outcome, BridgeError> {
+    let name = entry.plan.name.clone();
+    let key = verb.key().map(str::to_owned);
+    let (store, writes) = (entry.store.id.clone(), verb.writes());
+    let joined = tokio::task::spawn_blocking(move || {
+        let key = verb.key().filter(|_| writes).map(str::to_owned);
+        let done = in_file(&local, verb);
+        // In here, since it is done even where its caller has hung up.
+        if let Some(key) = key {
+            touched(&store, &key);
+        }
+        done
+    })
+    .await;
+    match joined {
+        Ok(Ok(Some(outcome))) => Ok(outcome),
+        Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
+        Ok(Err(LocalError::Refused { reason })) => {
+            Err(BridgeError::Refused { vault: name, reason: reason.into() })
+        }
+        Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
+        Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
+    }
+}
+
+fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, LocalError> {
+    Ok(match verb {
+        Verb::Get { key, .. } => {
+            local.get(&key)?.map(|(value, metadata)| Outcome::Value(GetReply { value, metadata }))
+        }
+        Verb::Set { key, value, metadata, member } => {
+            let value = (*value).clone();
+            match member {
+                Some(member) => local.set_member(&key, &member, value, metadata)?,
+                None => local.set(&key, value, metadata)?,
+            }
+            Some(Outcome::Done)
+        }
+        Verb::SetInfo { key, metadata } => local.set_metadata(&key, metadata)?.then_some(Outcome::Done),
+        Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
+        Verb::List => Some(Outcome::List(local.list()?)),
+        // Its writes are one step and no other program's, so nothing is ever to be repaired.
+        Verb::Repair(_) | Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
+    })
+}

@@ -1,0 +1,66 @@
+//! SecretStore's configuration, which takes the place of VaultParameters.
+
+use serde_json::{Map, Value};
+
+use super::super::Settings;
+use crate::plan::Extension;
+use crate::secret::fold;
+
+/// See [`Settings`].
+pub(super) static SETTINGS: Settings = Settings {
+    names: &["Authentication", "Interaction", "PasswordTimeout", "Scope"],
+    complete,
+    without_defaults,
+};
+
+/// What Pode has a store be where a script says nothing else.
+const DEFAULTS: [(&str, &str); 2] = [("Authentication", "Password"), ("Interaction", "None")];
+
+/// Its password times out so many seconds after the next unlock is due.
+const BEYOND_UNLOCK: u64 = 10;
+
+/// Seconds between unlocks where a script names none.
+const UNLOCK_INTERVAL: u64 = 60;
+
+fn spelled(parameters: &Map<String, Value>, name: &str) -> Option<String> {
+    parameters.keys().find(|key| fold(key) == fold(name)).cloned()
+}
+
+/// Its parameters are its configuration, and it times out a little after the next unlock.
+fn complete(extension: &mut Extension) -> Result<(), String> {
+    if extension.unlock.is_none() {
+        return Err(
+            "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore".into()
+        );
+    }
+    if extension.unlock_interval.is_zero() {
+        extension.unlock_interval = std::time::Duration::from_secs(UNLOCK_INTERVAL);
+    }
+    let parameters = &mut extension.parameters.0;
+    if let Some(key) = spelled(parameters, "Password") {
+        parameters.remove(&key);
+    }
+    for (name, value) in DEFAULTS {
+        if spelled(parameters, name).is_none() {
+            parameters.insert(name.into(), value.into());
+        }
+    }
+    let timeout = spelled(parameters, "PasswordTimeout");
+    let is_positive =
+        timeout.as_ref().and_then(|key| parameters.get(key)?.as_i64()).is_some_and(|seconds| seconds > 0);
+    if !is_positive {
+        let seconds = extension.unlock_interval.as_secs() + BEYOND_UNLOCK;
+        parameters.insert(timeout.unwrap_or_else(|| "PasswordTimeout".into()), seconds.into());
+    }
+    Ok(())
+}
+
+fn without_defaults(extension: &mut Extension) {
+    let timeout = (extension.unlock_interval.as_secs() + BEYOND_UNLOCK).to_string();
+    let defaults = DEFAULTS.into_iter().chain([("PasswordTimeout", timeout.as_str())]);
+    let defaults: Vec<(String, &str)> = defaults.map(|(name, value)| (fold(name), value)).collect();
+    extension.parameters.0.retain(|name, value| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        !defaults.contains(&(fold(name), text.as_str()))
+    });
+}
