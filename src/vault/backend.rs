@@ -75,6 +75,11 @@ pub trait Backend: Sync {
         true
     }
 
+    /// Whether a script knows its errors by ids and messages of the module's own, not by SecretManagement's.
+    fn has_own_words(&self) -> bool {
+        false
+    }
+
     /// Whether a value's exact type costs no call of its own.
     fn tells_types(&self) -> bool {
         false

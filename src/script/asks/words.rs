@@ -10,7 +10,7 @@ use crate::vault::{Entry, Verb};
 pub fn words_of(error: BridgeError, entry: &Entry, verb: &Verb) -> Failure {
     let extension = entry.plan.extension();
     let registered = extension.map_or(entry.plan.name.as_str(), |extension| extension.registered.as_str());
-    let secret_store = extension.is_some_and(|extension| extension.is_secret_store());
+    let secret_store = entry.backend.has_own_words();
     let (id, kind, category, message) = match (&error, verb) {
         (BridgeError::NotFound { .. }, Verb::Remove { .. }) if secret_store => (
             "SecretStoreRemoveSecretFailed",

@@ -63,6 +63,10 @@ impl Backend for SecretStore {
         false
     }
 
+    fn has_own_words(&self) -> bool {
+        true
+    }
+
     fn tells_types(&self) -> bool {
         true
     }
