@@ -12,6 +12,7 @@ mod extensions;
 mod fake;
 mod faults;
 mod hardening;
+mod imports;
 mod lifecycle;
 mod local;
 mod real;
