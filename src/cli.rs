@@ -12,6 +12,7 @@ pub use secrets::{
     UnlockArgs, ValueType, VaultsArgs,
 };
 pub use setup::{CompletionsArgs, ManArgs, ModuleArgs, ModuleVerb};
+pub use transfer::{CopyArgs, ImportArgs, ImportFormat};
 
 use crate::config::{parse_bind, parse_expose};
 use crate::exit::Exit;
@@ -21,6 +22,7 @@ use crate::plan::{Bind, Expose};
 mod child;
 mod secrets;
 mod setup;
+mod transfer;
 
 /// What a server logs without a word.
 const LOG: &str = "info";
@@ -183,6 +185,10 @@ pub enum Command {
     Inject(InjectArgs),
     /// Print secrets as variables.
     Export(ExportArgs),
+    /// Copy secrets from one vault to another.
+    Copy(CopyArgs),
+    /// Write the secrets of a .env, JSON, CSV, Bitwarden or KeePass file into a vault.
+    Import(ImportArgs),
     /// Print what a shell needs to complete this program's command line.
     Completions(CompletionsArgs),
     /// Print a manual page, or write all of them into a folder.

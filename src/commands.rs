@@ -3,9 +3,11 @@
 mod access;
 mod admin;
 pub mod check;
+mod copy;
 mod exec;
 mod export;
 mod get;
+mod import;
 mod inject;
 mod list;
 mod output;

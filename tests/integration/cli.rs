@@ -12,6 +12,7 @@ mod child;
 mod docs;
 mod serverless;
 mod setup;
+mod transfer;
 mod verbs;
 
 /// The program.

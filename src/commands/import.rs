@@ -1,0 +1,94 @@
+//! `import`: secrets from files of other programs.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use super::{Outcome, output, with_reach};
+use crate::cli::{Global, ImportArgs, ImportFormat};
+use crate::exit::Exit;
+use crate::protocol::Metadata;
+use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::secret::{SecretValue, fold};
+use zeroize::Zeroizing;
+
+mod read;
+
+/// A secret of a file.
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) value: SecretValue,
+    pub(super) metadata: Metadata,
+}
+
+pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> Outcome {
+    let format = match arguments.format.or_else(|| format_of(&arguments.file)) {
+        Some(format) => format,
+        None => {
+            return Err(
+                Failure::usage("the file's name does not tell its format").hint("name it with --format")
+            );
+        }
+    };
+    let text = text_of(&arguments.file)?;
+    let items = read::items(format, &text)
+        .map_err(|why| Failure::usage(format!("{}: {why}", arguments.file.display())))?;
+    if let Some(twin) = twin(&items) {
+        return Err(Failure::usage(format!("'{twin}' is there twice"))
+            .hint("names are told apart without case; rename one"));
+    }
+    let write = async |reach: &Reach| {
+        let there = reach.list(&arguments.vault).await?;
+        let is_there = |name: &str| there.iter().any(|known| fold(&known.name) == fold(name));
+        if let Some(item) = items.iter().find(|item| !arguments.overwrite && is_there(&item.name)) {
+            return Err(Failure::usage(format!(
+                "'{}' is in the vault already; nothing was written",
+                item.name
+            ))
+            .hint("--overwrite writes over what is there"));
+        }
+        for item in &items {
+            let said = if arguments.dry_run { "would import" } else { "imported" };
+            if !arguments.dry_run {
+                let metadata = (!item.metadata.is_empty()).then(|| item.metadata.clone());
+                reach.set(&Name::key(&arguments.vault, &item.name), item.value.clone(), metadata).await?;
+            }
+            output::print(
+                format!("{said}\t{}/{}\t{}\n", arguments.vault, item.name, item.value.kind()).as_bytes(),
+            )?;
+        }
+        Ok(())
+    };
+    let wanted = Wanted::Vault(arguments.vault.clone());
+    with_reach(&arguments.connect, global, wanted, write).await.map(|()| Exit::Ok)
+}
+
+fn twin(items: &[Item]) -> Option<&str> {
+    let same = |(index, item): (usize, &Item)| {
+        items[..index].iter().any(|other| fold(&other.name) == fold(&item.name))
+    };
+    items.iter().enumerate().find(|found| same(*found)).map(|(_, item)| item.name.as_str())
+}
+
+fn text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = match path == Path::new("-") {
+        true => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
+        false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map(drop),
+    };
+    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    let text = std::str::from_utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
+    text.map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))
+}
+
+fn format_of(path: &Path) -> Option<ImportFormat> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    match name.rsplit_once('.') {
+        _ if name.starts_with(".env") => Some(ImportFormat::Env),
+        Some((_, "env")) => Some(ImportFormat::Env),
+        Some((_, "json")) => Some(ImportFormat::Json),
+        Some((_, "csv")) => Some(ImportFormat::Csv),
+        Some((_, "xml")) => Some(ImportFormat::Keepass),
+        _ => None,
+    }
+}
