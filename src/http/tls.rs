@@ -194,4 +194,83 @@ mod tests {
         let loopback = super::names(Some("127.0.0.1".parse().unwrap()));
         assert_eq!(loopback.iter().filter(|name| *name == "127.0.0.1").count(), 1);
     }
+
+    /// An authority, and a client's certificate of it.
+    fn client(folder: &Path) -> (PathBuf, Pair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).unwrap();
+        let path = folder.join("clients.pem");
+        std::fs::write(&path, authority.pem()).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["backup.example".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "backup");
+        let leaf = params.signed_by(&key, &issuer).unwrap();
+        (path, (vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+    }
+
+    /// What the server learns of a client, and the certificate that the client was shown.
+    async fn shake(
+        acceptor: &TlsAcceptor,
+        trusted: &[PathBuf],
+        shown: Option<Pair>,
+    ) -> (Option<Certificate>, CertificateDer<'static>) {
+        let mut roots = RootCertStore::empty();
+        for path in trusted {
+            roots.add(read_chain(path).unwrap().remove(0)).unwrap();
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match shown {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let name = "a.test".try_into().unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let (server, client) = tokio::join!(acceptor.accept(ours), connector.connect(name, theirs));
+        let (server, client) = (server.unwrap(), client.unwrap());
+        let leaf = client.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+        (certificate_of(server.get_ref().1), leaf)
+    }
+
+    #[tokio::test]
+    async fn a_client_is_known_by_the_subject_and_the_names_of_its_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let Tls::Files { certificate, key, .. } = write_pair(folder.path(), "a.test") else { unreachable!() };
+        let (authorities, pair) = client(folder.path());
+        let trusted = [certificate.clone()];
+        let acceptor = acceptor(&Tls::Files { certificate, key, clients: Some(authorities) }, None).unwrap();
+        let (known, _) = shake(&acceptor, &trusted, Some(pair)).await;
+        assert_eq!(known.unwrap().names, ["CN=backup", "backup.example"]);
+        let (unknown, _) = shake(&acceptor, &trusted, None).await;
+        assert_eq!(unknown, None, "whoever shows none may still show a token");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_was_replaced_is_shown_to_the_next_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = write_pair(folder.path(), "a.test");
+        let Tls::Files { certificate, .. } = &tls else { unreachable!() };
+        let listener = crate::plan::Listener {
+            bind: crate::plan::Bind::Tcp(([127, 0, 0, 1], 0).into()),
+            tls: Some(tls.clone()),
+            name: None,
+        };
+        let door = super::super::Door::bind(&[listener]).unwrap();
+        let certificates = door.certificates();
+        let now = || door.entries[0].tls.as_ref().unwrap().acceptor();
+        let (_, old) = shake(&now(), &[certificate.clone()], None).await;
+        write_pair(folder.path(), "a.test");
+        certificates.read_again().unwrap().put_in_force();
+        let (_, new) = shake(&now(), &[certificate.clone()], None).await;
+        assert_ne!(old, new);
+        std::fs::write(certificate, "no certificate").unwrap();
+        assert!(certificates.read_again().is_err());
+    }
 }
