@@ -1,8 +1,30 @@
 //! Persistent workers behind a bounded queue.
 //!
-//! [`Pool`] is a handle; each worker lives in a slot, a task that pulls from the queue ([`lanes`]), runs
-//! what it pulled and decides by [`state`] what comes next. A slot owns its worker: dropping the slot
-//! kills the process group. Workers hold no truth; any of them may die at any moment.
+//! # Theory of operation
+//!
+//! [`Pool`] is a handle. Each worker lives in a slot, a task of the runtime that goes through these states:
+//!
+//! ```text
+//! starting ─► ready ─► busy ─► ready … ─► stopped
+//!    ▲          │        │
+//!    └─ backing off ◄────┴─ broken, noisy or late
+//! ```
+//!
+//! - What comes next is decided by [`state`], a function of the state and of what happened, tested as a table. The
+//!   slot only sees and acts.
+//! - Work waits in one bounded queue ([`lanes`]). A slot pulls a task together with the lane that the task needs, in
+//!   one step: nothing holds a lane while it waits for a worker, so no circle of waits can form.
+//! - A lane is a read-write lock of one store. A task that is alone in it goes to the worker that was alone there
+//!   last, whose copy of the store is the newest.
+//! - A task says what becomes of its worker ([`Verdict`]). A worker that broke, wrote to the channel what is no
+//!   protocol, or answered late is killed with its process group and a fresh one takes its place. A slot owns its
+//!   worker: dropping the slot kills it.
+//! - A worker that broke inside a write parks its lane with a task that puts things in order ([`lanes::Permit::park`]).
+//!   The next worker does that first; nobody else has the lane before.
+//! - A store that a worker cannot refresh has a worker of its own ([`lanes::Crew::Own`]), and never two.
+//! - A worker that has served its time (calls, age, memory) is replaced by one that is up before the old one leaves.
+//!
+//! Workers hold no truth; any of them may die at any moment.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -152,7 +174,7 @@ impl Pool {
     /// any other kind, or when the start limit has passed.
     pub async fn ready(&self) -> Result<(), LaunchError> {
         let mut progress = self.progress();
-        // A worker's own limit comes first, and tells what it was at.
+        // The worker's own timeout fires first, with a better message.
         let until = Instant::now() + self.shared.sizes.start_limit + START_GRACE;
         loop {
             let now = progress.borrow_and_update().clone();

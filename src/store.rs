@@ -249,8 +249,8 @@ impl Store {
         self.changed_within(FOREIGN_STEPS)
     }
 
-    /// Whether somebody else writes too, so that a look at the files is not to be relied on: between our write
-    /// and the look at what it left theirs would pass for ours.
+    /// A foreign write was seen recently, so fingerprints are unreliable: between our write and the look at what it
+    /// left theirs would pass for ours.
     pub fn is_shared(&self) -> bool {
         self.changed_within(FOREIGN_NEAR)
     }

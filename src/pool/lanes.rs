@@ -359,8 +359,8 @@ impl<T> State<T> {
         Some(entry)
     }
 
-    /// Whether a task for this lane is left to another worker, which was alone there last and waits too or is
-    /// on its way back; then, when to look again. Whoever stops waiting tells the others earlier.
+    /// When to retry, if the last exclusive holder of the lane gets first refusal: it waits too, or is on its way
+    /// back. Whoever stops waiting tells the others earlier.
     fn is_left(&self, worker: u64, crew: &Crew, lane: Option<&Lane>) -> Option<Instant> {
         let Some(Lane { store, mode: Mode::Exclusive }) = lane else { return None };
         let (last, back_by) = *self.last.get(store).filter(|(last, _)| *last != worker)?;

@@ -236,7 +236,7 @@ impl Asking {
         let until = if writes { self.deadline + self.core.options.limits.write_grace } else { self.deadline };
         let outcome = self.call(worker, entry, live, block, &call, until).await;
         if writes {
-            // What a block changes beside its key is its own business.
+            // A block may change other keys; clear the whole store.
             if let Some(bridge) = self.core.bridge() {
                 bridge.cache().touched_all(&entry.store.id);
             }

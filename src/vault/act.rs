@@ -152,7 +152,7 @@ impl Act {
         Done { outcome, change }
     }
 
-    /// What a worker has to put in order, after this one broke inside a write; goes with the lane.
+    /// The recovery task to park with the lane, after this worker broke inside a write.
     fn rest(&self, worker: &Worker, done: &Done) -> Option<Box<dyn Task>> {
         if worker.broken().is_none() || done.outcome.is_ok() {
             return None;
@@ -201,7 +201,7 @@ impl Act {
             } else if began
                 && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
             {
-                // It may have been removed, as was asked for: nobody is to miss it.
+                // Possibly removed as asked; do not report it vanished.
                 self.ledger.forget(&self.entry, key);
             }
             (self.touched)(&self.entry.store.id, key);
