@@ -1,5 +1,11 @@
 //! The command line. Pure: it reads arguments and nothing else, but for the variables named in the help.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "what clap shows as help is no markdown"
+)]
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 

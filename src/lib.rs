@@ -47,10 +47,10 @@
 //!
 //! - Workers hold no truth: any of them may die at any moment and is rebuilt from the plan.
 //! - A worker that missed a deadline answers nothing more ([`worker`]).
-//! - Nobody waits for a worker while holding a lane ([`pool::lanes`]).
+//! - Nobody waits for a worker while holding a lane (`pool::lanes`).
 //! - The cache changes only after the vault has acknowledged ([`cache`]).
 //! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
-//! - Errors of PowerShell are told apart by id and type, never by message ([`vault::turn`]).
+//! - Errors of PowerShell are told apart by id and type, never by message (`vault::turn`).
 
 pub mod access;
 pub mod audit;
