@@ -2,6 +2,7 @@
 //!
 //! This is the library's front. The HTTP routes, the command line and script mode all go through it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, Usage};
 use crate::error::BridgeError;
+use crate::metrics::Calls;
 use crate::mount::{Mounts, project};
 use crate::plan::{Plan, Projection};
 use crate::pool::{Pool, WorkerStatus};
@@ -90,6 +92,8 @@ pub struct Health {
     pub waiting: usize,
     /// Workers started again after one broke.
     pub restarts: u64,
+    /// The same, by what they broke of: `timeout`, `ended`, `noise`, `line`, `protocol`.
+    pub restart_causes: BTreeMap<&'static str, u64>,
     /// The cache.
     pub cache: Usage,
     /// The workers.
@@ -114,6 +118,9 @@ pub struct VaultHealth {
     /// Keys that we had written and somebody else erased, and that are not back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vanished: Vec<String>,
+    /// What was asked of it.
+    #[serde(skip)]
+    pub calls: Arc<Calls>,
 }
 
 impl Bridge {
@@ -349,6 +356,7 @@ impl Bridge {
             ready: has_worker && !self.0.stopping.is_cancelled() && any_open(&vaults),
             waiting: pool.map_or(0, Pool::waiting),
             restarts: pool.map_or(0, Pool::restarts),
+            restart_causes: pool.map(Pool::restart_causes).unwrap_or_default(),
             cache: self.0.cache.usage(),
             workers,
             vaults,
@@ -403,6 +411,7 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
         vanished: entry.store.vanished(),
+        calls: entry.calls.clone(),
     }
 }
 

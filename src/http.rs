@@ -27,7 +27,7 @@ mod gate;
 mod json;
 mod listener;
 mod message;
-mod metrics;
+pub(crate) mod metrics;
 pub mod native;
 mod permit;
 pub mod respond;

@@ -47,6 +47,17 @@ struct Histogram {
     sum: Duration,
 }
 
+/// The calls of a vault, by what was asked and what came of it.
+#[derive(Default)]
+pub struct Calls {
+    counts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    latency: Mutex<Histogram>,
+}
+
+/// Counts by a word.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+
 /// The connections of a listener.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -142,6 +153,55 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
     }
+}
+
+// === impl Calls, Tally ===
+
+impl Calls {
+    /// Counts a call that was made: not an answer from the cache.
+    pub fn note(&self, action: &'static str, outcome: &'static str, took: Duration) {
+        *lock(&self.counts).entry((action, outcome)).or_default() += 1;
+        lock(&self.latency).add(took);
+    }
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Calls")
+    }
+}
+
+impl Tally {
+    /// One more.
+    pub fn add(&self, word: &'static str) {
+        *lock(&self.0).entry(word).or_default() += 1;
+    }
+
+    /// All so far.
+    pub fn all(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.0).clone()
+    }
+}
+
+/// The calls of vaults, by the vaults' names.
+pub(crate) fn vault_calls<'a>(vaults: impl Iterator<Item = (&'a str, &'a Calls)>) -> String {
+    let (mut out, vaults) = (Text::default(), vaults.collect::<Vec<_>>());
+    out.head("vault_calls_total", "counter", "Calls to vaults, by what was asked and what came of it.");
+    for (vault, calls) in &vaults {
+        for ((action, outcome), count) in lock(&calls.counts).iter() {
+            let labels = [("vault", *vault), ("action", *action), ("outcome", *outcome)];
+            out.line("vault_calls_total", &labels, *count);
+        }
+    }
+    out.head(
+        "vault_call_seconds",
+        "histogram",
+        "How long calls to vaults took, with their wait for a worker.",
+    );
+    for (vault, calls) in &vaults {
+        lock(&calls.latency).write(&mut out, "vault_call_seconds", ("vault", vault));
+    }
+    out.0
 }
 
 // === impl Requests ===
@@ -315,5 +375,53 @@ mod tests {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         metrics.let_trail_go();
+    }
+
+    #[test]
+    fn a_vaults_calls_are_counted_by_what_came_of_them() {
+        let calls = Calls::default();
+        for (action, outcome, millis) in [("read", "ok", 3), ("read", "ok", 40), ("write", "locked", 700)] {
+            calls.note(action, outcome, Duration::from_millis(millis));
+        }
+        let text = vault_calls([("a\"b", &calls)].into_iter());
+        for line in [
+            r#"secretbridge_vault_calls_total{vault="a\"b",action="read",outcome="ok"} 2"#,
+            r#"secretbridge_vault_calls_total{vault="a\"b",action="write",outcome="locked"} 1"#,
+            r#"secretbridge_vault_call_seconds_bucket{vault="a\"b",le="0.05"} 2"#,
+            r#"secretbridge_vault_call_seconds_count{vault="a\"b"} 3"#,
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
+    }
+
+    /// What dashboards and alerts ask for is there: a series that nobody writes is a panel that stays empty.
+    #[tokio::test]
+    async fn dashboard_and_alerts_name_series_that_there_are() {
+        let mut health = crate::bridge::Health::default();
+        health.restart_causes.insert("timeout", 1);
+        let metrics = Metrics::default();
+        lock(&metrics.requests).count(&record("/a", "GET", 500, 10));
+        let calls = Calls::default();
+        calls.note("read", "ok", Duration::ZERO);
+        let text = metrics.text().await
+            + &crate::http::metrics::text(&health)
+            + &vault_calls([("v", &calls)].into_iter());
+        for file in ["secretbridge-dashboard.json", "secretbridge-alerts.yml"] {
+            let path =
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring").join(file);
+            let asked = std::fs::read_to_string(path).unwrap();
+            let names: std::collections::BTreeSet<&str> = asked
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .filter(|word| word.starts_with("secretbridge_"))
+                .collect();
+            assert!(names.len() > 5, "{file}");
+            for name in names {
+                let series =
+                    name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+                let there =
+                    text.contains(&format!("# TYPE {series} ")) || text.contains(&format!("# TYPE {name} "));
+                assert!(there, "{file}: {name}");
+            }
+        }
     }
 }

@@ -37,6 +37,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::BridgeError;
+use crate::metrics::Tally;
 use crate::plan;
 use crate::worker::{BoxFuture, Broken, LaunchError, Launcher, Worker};
 use lanes::{Crew, Lane, Lanes, Refusal};
@@ -102,6 +103,8 @@ struct Shared {
     idle: AtomicUsize,
     numbers: AtomicU64,
     restarts: AtomicU64,
+    /// What workers broke of.
+    causes: Tally,
     /// Tasks done, by whichever worker.
     done: AtomicU64,
     status: Mutex<Vec<WorkerStatus>>,
@@ -149,6 +152,7 @@ impl Pool {
                 idle: AtomicUsize::new(0),
                 numbers: AtomicU64::new(0),
                 restarts: AtomicU64::new(0),
+                causes: Tally::default(),
                 done: AtomicU64::new(0),
                 status: Mutex::new(Vec::new()),
                 own_crews: Mutex::new(Vec::new()),
@@ -256,6 +260,11 @@ impl Pool {
     /// Workers started again after one broke.
     pub fn restarts(&self) -> u64 {
         self.shared.restarts.load(Ordering::Relaxed)
+    }
+
+    /// The same, by what they broke of.
+    pub fn restart_causes(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        self.shared.causes.all()
     }
 
     /// The workers, by slot.

@@ -157,7 +157,10 @@ impl Vaults {
     ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
         entry.condition.admit(&entry.plan.name, Instant::now())?;
+        let (action, begun) = (verb.action(), Instant::now());
         let outcome = self.perform_unnoted(entry, verb, deadline).await;
+        let word = outcome.as_ref().map_or_else(BridgeError::code, |_| "ok");
+        entry.calls.note(action, word, begun.elapsed());
         entry.condition.note(&entry.plan.name, outcome, Instant::now())
     }
 

@@ -127,6 +127,19 @@ pub enum Broken {
     Protocol(&'static str),
 }
 
+impl Broken {
+    /// In one word, for counts.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Broken::TimedOut => "timeout",
+            Broken::Closed => "ended",
+            Broken::TooLong => "line",
+            Broken::Noise => "noise",
+            Broken::Protocol(_) => "protocol",
+        }
+    }
+}
+
 /// Why a call gave nothing.
 #[derive(Debug, Clone, Error)]
 pub enum CallError {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::bridge::Health;
+use crate::metrics;
 
 /// The text of `/metrics`.
 pub fn text(health: &Health) -> String {
@@ -28,6 +29,10 @@ pub fn text(health: &Health) -> String {
     );
     simple("cache_entries", "gauge", "Values that are kept.", cache.entries as u64);
     simple("cache_bytes", "gauge", "Bytes of the values that are kept.", cache.bytes as u64);
+    let _ = writeln!(out, "# TYPE secretbridge_worker_ends_total counter");
+    for (cause, count) in &health.restart_causes {
+        let _ = writeln!(out, "secretbridge_worker_ends_total{{cause=\"{cause}\"}} {count}");
+    }
     let _ = writeln!(out, "# TYPE secretbridge_workers gauge");
     for state in ["starting", "ready", "busy", "backing_off"] {
         let count = health.workers.iter().filter(|worker| worker.state == state).count();
@@ -48,5 +53,5 @@ pub fn text(health: &Health) -> String {
             writeln!(out, "secretbridge_foreign_changes_total{{vault=\"{name}\"}} {}", vault.foreign_changes);
         let _ = writeln!(out, "secretbridge_vanished_keys{{vault=\"{name}\"}} {}", vault.vanished.len());
     }
-    out
+    out + &metrics::vault_calls(health.vaults.iter().map(|vault| (vault.name.as_str(), &*vault.calls)))
 }

@@ -152,6 +152,7 @@ impl Slot {
                 broken = worker.idle() => {
                     tracing::warn!(slot = self.index, worker = worker.number(), "an idle worker broke: {broken}");
                     self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+                    self.shared.causes.add(broken.cause());
                     return Event::Broke;
                 }
                 taken = successor(&mut self.successor) => {
@@ -189,7 +190,8 @@ impl Slot {
         let Some(worker) = &mut self.worker else { return Event::Broke };
         let verdict = task.run(worker, permit).await;
         let broken = worker.broken().or_else(|| worker.is_noisy().then_some(Broken::Noise));
-        if let Some(broken) = broken {
+        if let Some(broken) = &broken {
+            self.shared.causes.add(broken.cause());
             tracing::warn!(
                 slot = self.index,
                 worker = worker.number(),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::backend::{self, Backend};
 use super::condition::Condition;
 use crate::local::LocalVault;
+use crate::metrics::Calls;
 use crate::plan::{InitScript, Vault, VaultKind};
 use crate::secret::Text;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct Entry {
     pub login: Arc<[InitScript]>,
     /// What its last calls showed.
     pub condition: Condition,
+    /// How often what was asked of it, and how long it took.
+    pub calls: Arc<Calls>,
     unlockable: AtomicBool,
     /// Somebody has locked it: it answers nothing until somebody unlocks it.
     closed: AtomicBool,
@@ -84,6 +87,7 @@ impl Entry {
             hooks,
             login,
             condition: Condition::default(),
+            calls: Arc::default(),
             unlockable: AtomicBool::new(unlock_at_start),
             closed: AtomicBool::new(false),
             learned: Mutex::default(),

@@ -108,6 +108,17 @@ impl Verb {
         }
     }
 
+    /// In one word, for counts.
+    pub(super) fn action(&self) -> &'static str {
+        match self {
+            Verb::Get { .. } => "read",
+            Verb::List => "list",
+            Verb::Unlock | Verb::UnlockWith { .. } => "unlock",
+            Verb::Remove { .. } => "remove",
+            Verb::Set { .. } | Verb::SetInfo { .. } => "write",
+        }
+    }
+
     /// The key it is about.
     pub fn key(&self) -> Option<&str> {
         match self {
