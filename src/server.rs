@@ -16,6 +16,7 @@ pub mod front;
 pub mod own;
 pub mod signals;
 mod starting;
+mod turns;
 pub mod watch;
 
 use std::io;

@@ -4,11 +4,13 @@
 //! exchange new requests wait, within their deadlines, until the old bridge has finished its own.
 
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::turns::Turns;
 use crate::bridge::Bridge;
 use crate::http::{Admitted, BoxFuture, Head, Problem, Reply, Request, Service};
 
@@ -20,13 +22,12 @@ const LAST: Duration = Duration::from_secs(3);
 
 /// The service in force and the bridge behind it.
 pub struct Front {
-    current: RwLock<Current>,
+    current: ArcSwap<Current>,
     /// Each request holds it for reading, so that none is under way with a bridge that is replaced. Who
     /// comes while the writer waits, waits behind it.
-    turn: tokio::sync::RwLock<()>,
+    turn: Turns,
 }
 
-#[derive(Clone)]
 struct Current {
     /// None while the server starts.
     bridge: Option<Bridge>,
@@ -37,18 +38,18 @@ impl Front {
     /// Begins with a service that needs no bridge.
     pub fn new(service: Arc<dyn Service>) -> Front {
         let current = Current { bridge: None, service };
-        Front { current: RwLock::new(current), turn: tokio::sync::RwLock::default() }
+        Front { current: ArcSwap::from_pointee(current), turn: Turns::default() }
     }
 
     /// The bridge in force, once there is one.
     pub fn bridge(&self) -> Option<Bridge> {
-        self.current().bridge
+        self.current().bridge.clone()
     }
 
     /// Puts a bridge in force and ends the one before it.
     pub async fn replace(&self, bridge: Bridge, service: Arc<dyn Service>) {
         let until = Instant::now() + HAND_OVER;
-        let mut turn = pin!(self.turn.write());
+        let mut turn = pin!(self.turn.alone());
         let mut held = timeout_at(until, turn.as_mut()).await.ok();
         if let Some(old) = self.bridge() {
             // Writes whose callers have gone may still be under way.
@@ -60,25 +61,25 @@ impl Front {
             bridge.take_over(&old);
         }
         let current = Current { bridge: Some(bridge), service };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        self.current.store(Arc::new(current));
         drop(held);
     }
 
     /// Puts another rule in front of the bridge in force. Requests under way that were let in by the old one
     /// and are not answered yet are judged again.
     pub fn put(&self, service: Arc<dyn Service>) {
-        self.current.write().unwrap_or_else(PoisonError::into_inner).service = service;
+        self.current.rcu(|current| Current { bridge: current.bridge.clone(), service: service.clone() });
     }
 
-    fn current(&self) -> Current {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn current(&self) -> Guard<Arc<Current>> {
+        self.current.load()
     }
 }
 
 impl Service for Front {
     fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
         Box::pin(async move {
-            let service = self.current().service;
+            let service = self.current().service.clone();
             let mut admitted = service.admit(head).await?;
             admitted.by = Some(service);
             Ok(admitted)
@@ -88,8 +89,8 @@ impl Service for Front {
     fn answer(&self, mut request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             // At the deadline the service itself says what is to be said.
-            let _turn = timeout_at(request.head.deadline, self.turn.read()).await;
-            let service = self.current().service;
+            let _turn = timeout_at(request.head.deadline, self.turn.one_of_many()).await;
+            let service = self.current().service.clone();
             let same = request.admitted.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &service));
             if !same {
                 // What is in force by now is served under its own rule, not under the one that let this in.
