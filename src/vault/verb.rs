@@ -115,7 +115,7 @@ impl Verb {
             Verb::List => "list",
             Verb::Unlock | Verb::UnlockWith { .. } => "unlock",
             Verb::Remove { .. } => "remove",
-            Verb::Set { .. } | Verb::SetInfo { .. } => "write",
+            Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Repair(_) => "write",
         }
     }
 
