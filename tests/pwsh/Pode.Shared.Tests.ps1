@@ -203,6 +203,13 @@ Test-Rule 'blocks: a block for this worker alone leaves only what cannot travel'
     Assert-Equal $answer.Contains('table') $false
     Assert-Equal (Invoke-Custom 2 'read' (New-Given 2))['value']['v'] '1 True'
 }
+Test-Rule 'blocks: what an unlock block leaves is told with its answer, also while the script still holds the table' {
+    Start-Blocks 'param($c) $c.Stream = [System.IO.MemoryStream]::new()'
+    $null = Use-Pode { $script:Held.Add(3) }
+    $answer = Invoke-Custom 1 'unlock' (New-Given 1 @{ A = 1 })
+    Assert-Equal @($answer['stays']) @("'Stream' (System.IO.MemoryStream)")
+    Assert-Equal $answer.Contains('table') $true
+}
 Test-Rule 'blocks: a change that came too late is merged with what came before it' {
     Start-Blocks 'param($c, $k) $c.Mine++'
     $answer = Invoke-Custom 1 'read' (New-Given 1 @{ Mine = 0; Other = 0 })

@@ -282,8 +282,9 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
     }
     catch { $answer['failed'] = [SecretBridge.ScriptFaults]::Of($_) }
     finally { if ($null -ne $copy) { $script:TablesInUse.RemoveAt($script:TablesInUse.Count - 1) } }
-    if ($script:Held.Count) { Send-SharedChange }
+    # The table first: what the block left that cannot travel is told with it.
     if ($null -ne $copy -and -not $Call['reads']) { Add-TableAnswer $answer $copy ([bool]$Call['local']) }
+    if ($script:Held.Count) { Send-SharedChange }
     $answer
 }
 
