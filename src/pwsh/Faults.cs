@@ -171,7 +171,7 @@ public static class Faults
         fault["message"] = Redaction.Message(exception.Message, secrets);
         if (PlainJson.Bare(record.TargetObject) is object target)
         {
-            fault["target"] = Redaction.Message(target as string ?? target.GetType().FullName, secrets);
+            fault["target"] = Redaction.Message(target as string ?? PlainJson.TypeOf(target)?.FullName, secrets);
         }
         if (Position(record) is OrderedDictionary position)
         {

@@ -105,6 +105,9 @@ public static class PlainJson
     public static object? Bare(object? value) =>
         value is PSObject { BaseObject: not PSCustomObject } wrapped ? wrapped.BaseObject : value;
 
+    /// <summary>A value's type, as `GetType()` gives it in PowerShell.</summary>
+    public static Type? TypeOf(object? value) => (value is PSObject wrapped ? wrapped.BaseObject : value)?.GetType();
+
     /// <summary>A value's text, as PowerShell gives it.</summary>
     public static string Text(object? value) => value as string ?? LanguagePrimitives.ConvertTo<string>(value) ?? "";
 }

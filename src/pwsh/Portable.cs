@@ -20,6 +20,9 @@ public static class Portable
     /// <summary>Compiles a block that came.</summary>
     public static Func<object?, object>? ToBlock { get; set; }
 
+    /// <summary>Gives the shared object of a number.</summary>
+    public static Func<object?, object?>? ToShared { get; set; }
+
     /// <summary>A value as `{t, v}`.</summary>
     public static OrderedDictionary Tag(object? value)
     {
@@ -73,6 +76,8 @@ public static class Portable
                 return value;
             case "block" when ToBlock is not null:
                 return PlainJson.Bare(ToBlock(value));
+            case "shared" when ToShared is not null:
+                return ToShared(value);
             case "hashtable" when value is IDictionary members:
                 Hashtable table = Values.NewTable();
                 foreach (DictionaryEntry entry in members)

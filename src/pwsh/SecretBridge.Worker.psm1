@@ -51,12 +51,29 @@ function Initialize-BridgeWorker {
 
 <#
 .SYNOPSIS
-Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code. What
-code writes to PowerShell's other streams meanwhile goes to the log at once.
+Serves the channel until it ends or a shutdown is asked; the outcome is the process's exit code.
 #>
 function Start-BridgeWorker {
-    & { [SecretBridge.Worker]::Serve() } *>&1 | & { process { [SecretBridge.Log]::Record($_) } }
+    Invoke-BridgeLoop
     $global:LASTEXITCODE = [SecretBridge.Worker]::ExitCode
+}
+
+<#
+.SYNOPSIS
+The loop: calls are carried out by the compiled worker, blocks of routes are run here. What code writes to
+PowerShell's other streams meanwhile goes to the log at once, through one pipeline that never ends.
+#>
+function Invoke-BridgeLoop {
+    & {
+        while ([SecretBridge.Worker]::Next()) {
+            # An unlabelled `break` of a block ends the inner loop at most.
+            do {
+                try { & ([SecretBridge.Pode.Route]::Runner) ([SecretBridge.Pode.Route]::Block) ([SecretBridge.Pode.Route]::Arguments) }
+                catch { [SecretBridge.Pode.Route]::Failed($_) }
+            } while ($false)
+            [SecretBridge.Worker]::Done()
+        }
+    } *>&1 | & { process { [SecretBridge.Log]::Record($_) } }
 }
 
 <#

@@ -16,7 +16,7 @@ public static class Values
 
     /// <summary>A secret as a vault gave it, as `{t, v}`.</summary>
     public static OrderedDictionary Tag(object? value) =>
-        TryTag(value, true) ?? throw new BridgeException("ValueTypeNotSupported", $"a value is of type {PlainJson.Bare(value)?.GetType().FullName}");
+        TryTag(value, true) ?? throw new BridgeException("ValueTypeNotSupported", $"a value is of type {PlainJson.TypeOf(value)?.FullName}");
 
     /// <summary>The same for a value that may be of another type: then null.</summary>
     public static OrderedDictionary? TryTag(object? value, bool throughPipeline)

@@ -3,6 +3,8 @@ using System.Collections;
 using System.Collections.Generic;
 using System.Collections.Specialized;
 using System.Management.Automation;
+using System.Text.Json;
+using SecretBridge.Pode;
 
 namespace SecretBridge;
 
@@ -21,22 +23,40 @@ public static class Worker
     /// <summary>`$Error`, which holds on to what errors were about; that may be a secret.</summary>
     public static ArrayList? Errors { get; set; }
 
-    /// <summary>The process's exit code, once <see cref="Serve"/> has returned.</summary>
+    private static IDictionary? s_fed;
+    private static object? s_fedReply;
+    private static bool s_feeding;
+    private static long s_id;
+
+    /// <summary>The process's exit code, once <see cref="Next"/> was false.</summary>
     public static int ExitCode { get; private set; }
 
-    /// <summary>Serves the channel until it ends or a shutdown is asked.</summary>
-    public static void Serve()
+    /// <summary>
+    /// Carries out calls until one has a block to run, which the loop in PowerShell does: then true, and
+    /// <see cref="Done"/> is to follow. False where the channel ended or a shutdown was asked.
+    /// </summary>
+    public static bool Next()
     {
         ExitCode = 0;
         try
         {
-            while (Channel.Receive() is OrderedDictionary message)
+            while (s_fed is not null || !s_feeding)
             {
-                if (message["call"] is not OrderedDictionary call)
+                IDictionary? call = NextCall();
+                if (call is null)
                 {
-                    throw new InvalidOperationException("an answer came that nothing had asked for");
+                    break;
                 }
-                if (Carry(call) == "shutdown")
+                if (RouteOf(call) is IDictionary route)
+                {
+                    s_id = Convert.ToInt64(call["id"]);
+                    if (Route.Begin(route))
+                    {
+                        return true;
+                    }
+                    Done();
+                }
+                else if (Carry(call) == "shutdown")
                 {
                     break;
                 }
@@ -48,6 +68,48 @@ public static class Worker
             Console.Error.WriteLine($"worker: the channel broke: {exception.GetType().FullName}");
             ExitCode = 70;
         }
+        return false;
+    }
+
+    /// <summary>Replies to the call whose block has run.</summary>
+    public static void Done()
+    {
+        Route.End();
+        HostExit.WhenAsked();
+        if (s_feeding)
+        {
+            s_fedReply = Route.Plain();
+        }
+        else
+        {
+            try
+            {
+                Reply(s_id, "ok", Route.Write);
+            }
+            catch (BridgeException exception)
+            {
+                OrderedDictionary fault = Faults.Of(exception, null);
+                Reply(s_id, "fault", writer => PlainJson.Write(writer, fault));
+            }
+        }
+        ForgetErrors();
+    }
+
+    /// <summary>Has the loop answer one request that did not come over the channel.</summary>
+    public static void Feed(IDictionary route)
+    {
+        OrderedDictionary op = PlainJson.NewObject();
+        op["route"] = route;
+        s_fed = op;
+        s_fedReply = null;
+        s_feeding = true;
+    }
+
+    /// <summary>The answer to what was fed; the loop serves the channel again.</summary>
+    public static object? TakeFed()
+    {
+        s_feeding = false;
+        return s_fedReply;
     }
 
     /// <summary>Carries one call out and replies; gives the operation's name.</summary>
@@ -66,17 +128,15 @@ public static class Worker
             }
             object? ok = Perform(name, fields as IDictionary ?? PlainJson.NewObject(), secrets);
             HostExit.WhenAsked();
-            Reply(id, "ok", ok);
+            Reply(id, "ok", writer => PlainJson.Write(writer, ok));
         }
         catch (Exception exception) when (exception is not FlowControlException)
         {
             HostExit.WhenAsked();
-            Reply(id, "fault", Faults.Of(exception, secrets));
+            OrderedDictionary fault = Faults.Of(exception, secrets);
+            Reply(id, "fault", writer => PlainJson.Write(writer, fault));
         }
-        if (Errors is { Count: > 0 })
-        {
-            Errors.Clear();
-        }
+        ForgetErrors();
         return name;
     }
 
@@ -98,12 +158,39 @@ public static class Worker
         return operation.InvokeReturnAsIs(fields, secrets);
     }
 
-    private static void Reply(long id, string outcome, object? content) => Channel.Send(writer =>
+    private static IDictionary? NextCall()
+    {
+        if (s_fed is IDictionary fed)
+        {
+            s_fed = null;
+            OrderedDictionary op = PlainJson.NewObject();
+            op["invoke"] = fed;
+            OrderedDictionary made = PlainJson.NewObject();
+            made["id"] = 0;
+            made["op"] = op;
+            return made;
+        }
+        OrderedDictionary? message = Channel.Receive();
+        return message is null ? null : message["call"] as IDictionary ?? throw new InvalidOperationException("an answer came that nothing had asked for");
+    }
+
+    private static IDictionary? RouteOf(IDictionary call) =>
+        Route.Runner is not null && call["op"] is IDictionary op && op["invoke"] is IDictionary invoke ? PlainJson.Bare(invoke["route"]) as IDictionary : null;
+
+    private static void ForgetErrors()
+    {
+        if (Errors is { Count: > 0 })
+        {
+            Errors.Clear();
+        }
+    }
+
+    private static void Reply(long id, string outcome, Action<Utf8JsonWriter> content) => Channel.Send(writer =>
     {
         writer.WriteStartObject("reply");
         writer.WriteNumber("id", id);
         writer.WritePropertyName(outcome);
-        PlainJson.Write(writer, content);
+        content(writer);
         writer.WriteEndObject();
     });
 }

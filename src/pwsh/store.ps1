@@ -35,7 +35,7 @@ function Stop-BridgeStoreWatch($Module) {
         $watcher = if ($null -ne $field) { $field.GetValue($null) }
         if ($watcher -is [System.IO.FileSystemWatcher]) { $watcher.EnableRaisingEvents = $false }
     }
-    catch { Write-BridgeLog 'debug' "SecretStore goes on watching its files: $($_.Exception.GetType().FullName)" $null }
+    catch { [SecretBridge.Log]::Write('debug', "SecretStore goes on watching its files: $($_.Exception.GetType().FullName)", $null) }
 }
 
 # The configuration, or nothing while the store is locked. Never called before there is a store: the
@@ -55,7 +55,7 @@ function Get-BridgeOpenConfiguration([securestring] $Password, $Secrets) {
         try { $null = Invoke-BridgeCmdlet (Get-BridgeStoreCmdlet 'Unlock-SecretStore') @{ Password = $Password } $Secrets }
         catch { if ($left -eq 1) { throw } }
     }
-    throw (New-BridgeError 'StoreLockedAgain' 'the store was locked again each time that it had been opened (another process may be changing its configuration)' 'ResourceUnavailable')
+    throw ([SecretBridge.BridgeException]::Record('StoreLockedAgain', 'the store was locked again each time that it had been opened (another process may be changing its configuration)', 'ResourceUnavailable'))
 }
 
 function Test-BridgeStore {

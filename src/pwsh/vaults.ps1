@@ -100,7 +100,7 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
     finally { Protect-BridgeRegistry }
     $metadata = Test-BridgeMetadataSupport $vault
     if ($module.Name -eq $script:SecretStore) { $null = Get-BridgeStoreCmdlet 'Unlock-SecretStore' }
-    $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo }
+    $script:Vaults[$vault] = @{ Module = $module.Name; Metadata = $metadata; SetInfo = $module.SetInfo; Functions = $module.Functions }
     [ordered]@{ module = $module.Name; metadata = $metadata }
 }
 
@@ -109,12 +109,14 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
 function Import-BridgeExtension([string] $Source, $Secrets) {
     $name = [System.IO.Path]::GetFileName($Source.TrimEnd('/', '\'))
     if ($name -like '*.psd1' -or $name -like '*.psm1') { $name = [System.IO.Path]::GetFileNameWithoutExtension($name) }
-    $found = @{ Name = $name; Source = $Source; SetInfo = $false }
+    $found = @{ Name = $name; Source = $Source; SetInfo = $false; Functions = @{} }
     try {
         $module = @(Import-Module -Name $Source -Global -PassThru -WarningAction SilentlyContinue)[-1]
         $found.Name = $module.Name
         foreach ($nested in $module.NestedModules) {
-            if ($nested.Name -eq "$($module.Name).Extension" -and $nested.ExportedCommands.ContainsKey('Set-SecretInfo')) { $found.SetInfo = $true }
+            if ($nested.Name -ne "$($module.Name).Extension") { continue }
+            $found.SetInfo = $nested.ExportedCommands.ContainsKey('Set-SecretInfo')
+            if ($module.Name -eq $script:SecretStore) { $found.Functions = $nested.ExportedFunctions }
         }
     }
     catch { [SecretBridge.Log]::Write('warning', "the module '$Source' could not be imported: $($_.Exception.Message)", $Secrets) }
@@ -207,7 +209,8 @@ function Invoke-BridgeGet($Fields, $Secrets) {
     $vault = [SecretBridge.Fields]::Text($Fields, 'vault')
     $name = [SecretBridge.Fields]::Text($Fields, 'name')
     Update-BridgeVault $Fields $vault $Secrets
-    $value = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-Secret') @{ Name = $name; Vault = $vault; AsPlainText = $true } $Secrets
+    $value = Get-BridgeOwnSecret $vault $name
+    if ($null -eq $value) { $value = Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-Secret') @{ Name = $name; Vault = $vault; AsPlainText = $true } $Secrets }
     if ($null -eq $value) { throw ([SecretBridge.BridgeException]::Record('GetSecretNotFound', "The secret $name was not found.", 'ObjectNotFound')) }
     $tagged = [SecretBridge.Values]::Tag($value)
     if (-not $Fields['detail']) { return [ordered]@{ value = $tagged; metadata = @{} } }
@@ -217,6 +220,36 @@ function Invoke-BridgeGet($Fields, $Secrets) {
         $metadata = [SecretBridge.Metadata]::Tag($info.Metadata)
     }
     [ordered]@{ value = $tagged; metadata = $metadata }
+}
+
+# What an extension's own function gives, where the extension is known to keep its state in the process and not
+# in SecretManagement's runspace: half of Get-Secret's time is the way there, and nearly all of Get-SecretInfo's.
+# Nothing where it gives an error or anything unlike a plain success: SecretManagement is asked then, and says why.
+function Invoke-BridgeOwnFunction([string] $Vault, [string] $Name, [hashtable] $Arguments) {
+    $known = $script:Vaults[$Vault]
+    if ($null -eq $known -or -not $known.Functions.ContainsKey($Name)) { return }
+    try { $output = @(& $known.Functions[$Name] @Arguments -VaultName $Vault -AdditionalParameters @{ Verbose = $false } -ErrorAction Stop) }
+    catch { return }
+    $script:Warned = $false
+    , $output
+}
+
+# A secret as Get-Secret -AsPlainText would give it.
+function Get-BridgeOwnSecret([string] $Vault, [string] $Name) {
+    $output = Invoke-BridgeOwnFunction $Vault 'Get-Secret' @{ Name = $Name }
+    if ($null -eq $output -or $output.Length -ne 1) { return }
+    $value = $output[0]
+    if ($value -is [securestring]) { return [SecretBridge.SecureText]::Reveal($value) }
+    if ($value -is [string] -or $value -is [byte[]] -or $value -is [pscredential]) { return , $value }
+    if ($value -isnot [hashtable]) { return }
+    # Not the table itself, which the extension may keep.
+    $plain = @{}
+    foreach ($entry in $value.GetEnumerator()) {
+        $member = $entry.Value
+        if ($member -is [securestring]) { $member = [SecretBridge.SecureText]::Reveal($member) }
+        $plain[$entry.Key] = $member
+    }
+    $plain
 }
 
 function Invoke-BridgeSet($Fields, $Secrets) {
@@ -309,6 +342,8 @@ function Find-BridgeInfo([string] $Vault, [string] $Name, $Secrets) {
 }
 
 function Get-BridgeInfoList([string] $Vault, [string] $Filter, $Secrets) {
+    $own = Invoke-BridgeOwnFunction $Vault 'Get-SecretInfo' @{ Filter = $Filter }
+    if ($null -ne $own) { return $own }
     Invoke-BridgeCmdlet (Get-BridgeCmdlet 'Get-SecretInfo') @{ Name = $Filter; Vault = $Vault } $Secrets |
         & { process { $_ } }
 }

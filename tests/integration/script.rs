@@ -9,6 +9,7 @@ use crate::support::server::{Builder, Server};
 use crate::support::{SOON, free_port, wait_until};
 
 mod check;
+mod cmdlets;
 mod live;
 mod words;
 

@@ -266,6 +266,30 @@ Test-That 'a vault with a password is locked until unlocked, and a wrong one say
     Assert-Equal 'GetSecretNotFound' $worker.Fault('get', @{ vault = 'tv'; name = 'k'; refresh = $true })['id']
 }
 
+Test-That 'SecretStore read by its own functions gives what Get-Secret and Get-SecretInfo give' {
+    $worker = Start-Store
+    $values = [ordered]@{
+        text = New-Text 'plain'; empty = New-Text ''; secure = @{ t = 'securestring'; v = 'hidden' }; bytes = @{ t = 'bytes'; v = 'AQID' }; byte = @{ t = 'bytes'; v = 'Bw==' }
+        table = @{ t = 'hashtable'; v = @{ a = New-Text 'x'; b = @{ t = 'securestring'; v = 'y' }; c = @{ t = 'bytes'; v = 'AA==' } } }
+        login = @{ t = 'credential'; v = @{ user = 'u'; password = 'p' } }
+    }
+    foreach ($name in $values.Keys) { $null = $worker.Ok('set', @{ vault = 'store'; name = $name; value = $values[$name]; metadata = @{ note = New-Text "of $name" } }) }
+    # How a reply looks, in one order, with what a call by the cmdlets says beside it.
+    $show = { param($Op, $Fields) $reply = $worker.Call($Op, $Fields); ConvertTo-Json -Depth 9 -Compress ($reply.Contains('ok') ? $reply['ok'] : [ordered]@{ id = $reply['fault']['id']; kind = $reply['fault']['kind'] }) }
+    $cmdlets = '& (Get-Module SecretBridge.Worker) { $script:Vaults["store"].Functions = @{} }'
+    $functions = '& (Get-Module SecretBridge.Worker) { $script:Vaults["store"].Functions = (Get-Module Microsoft.PowerShell.SecretStore).NestedModules.Where({ $_.Name -like "*.Extension" })[0].ExportedFunctions }'
+    $calls = @(foreach ($name in @($values.Keys) + 'missing', 'TEXT', 'a*') { , @('get', @{ vault = 'store'; name = $name }); , @('get', @{ vault = 'store'; name = $name; detail = $true }); , @('info', @{ vault = 'store'; name = $name }) }) + , @('info', @{ vault = 'store' })
+    foreach ($locked in $false, $true) {
+        if ($locked) { $null = $worker.Fault('unlock', @{ vault = 'store'; password = New-Text 'wrong' }) }
+        foreach ($call in $calls) {
+            $null = $worker.Ok('init', @{ script = $functions })
+            $own = & $show $call[0] $call[1]
+            $null = $worker.Ok('init', @{ script = $cmdlets })
+            Assert-Equal (& $show $call[0] $call[1]) $own "$(ConvertTo-Json -Compress $call[1]), locked: $locked"
+        }
+    }
+}
+
 Test-That 'a module that is no vault, or not there, cannot be registered' {
     $worker = Start-Worker
     Assert-Equal 'RegisterSecretVaultCantGetModuleInfo' $worker.Fault('register', @{ vault = 'v'; module = 'No.Such.Module'; parameters = @{} })['id']

@@ -17,6 +17,7 @@ function global:Reset-Core {
 
 . $PSScriptRoot/Compiled.ps1
 $global:WorkerFolder = Initialize-CompiledWorker
+Import-Module "$global:WorkerFolder/SecretBridge.Worker.psm1" -DisableNameChecking -Global
 [SecretBridge.Channel]::LogTo = { param($Level, $Message) $global:Core.Logs.Add("${Level}: $Message") }
 
 function global:Stop-Ask([string] $Message) {

@@ -11,7 +11,7 @@ function Invoke-BridgeScript {
     param([Parameter(Mandatory, Position = 0)] [System.Collections.IDictionary] $Fields)
     foreach ($kind in $Fields.Keys) { break }
     switch -CaseSensitive ($kind) {
-        'route' { return Invoke-ScriptRoute $Fields['route'] }
+        'route' { return Invoke-FedRoute $Fields['route'] }
         'custom' { return Invoke-CustomBlock $Fields['custom'] }
         'load' { return Import-Session $Fields['load'] }
         'merge' { return [ordered]@{ table = Merge-SharedChange $Fields['merge'] } }
@@ -23,11 +23,21 @@ function Invoke-BridgeScript {
 # Runs a block below the scope of people's code, with its `$using:` values, and gives its output. A
 # stray `break` ends here and not in the worker's loop.
 $script:Runner = $script:UserScope.NewBoundScriptBlock({
-        foreach ($__pair in $args[2]) { $ExecutionContext.SessionState.PSVariable.Set($__pair[0], $__pair[1]) }
-        $__block = $args[0]
+        foreach ($__pair in $args[0].Using) { $ExecutionContext.SessionState.PSVariable.Set($__pair[0], $__pair[1]) }
+        $__block = $args[0].ScriptBlock
         $__list = $args[1]
         do { & $__block @__list } while ($false)
     })
+[SecretBridge.Pode.Route]::Runner = $script:Runner
+[SecretBridge.Pode.Route]::Session = $ExecutionContext.SessionState
+
+# A request that did not come over the channel goes through the same loop.
+function Invoke-FedRoute([System.Collections.IDictionary] $Call) {
+    [SecretBridge.Worker]::Feed($Call)
+    try { Invoke-BridgeLoop }
+    finally { $answer = [SecretBridge.Worker]::TakeFed() }
+    $answer
+}
 
 $script:Starter = $script:UserScope.NewBoundScriptBlock({
         $__bridgeList = $args[1]
@@ -56,19 +66,10 @@ function Find-ScriptCommand([string] $Name) {
 # Gives a block's output; what it wrote to other streams goes to the log, also if it throws.
 function Invoke-Block($Compiled, [object[]] $Arguments) {
     $output = [System.Collections.Generic.List[object]]::new()
-    $using = $Compiled.Using
-    # Objects that others change: their latest.
-    if ($Compiled.Shared.Count) { $using = @($using) + @(foreach ($entry in $Compiled.Shared.GetEnumerator()) { , @($entry.Key, (Get-SharedObject $entry.Value).Live) }) }
-    & $script:Runner $Compiled.ScriptBlock $Arguments $using *>&1 | & {
+    & $script:Runner $Compiled $Arguments *>&1 | & {
         process { if (Test-StreamRecord $_) { [SecretBridge.Log]::Record($_) } else { $output.Add($_) } }
     }
     return , $output
-}
-
-function Get-LoadedBlock($Id) {
-    $block = $script:Bridge.Blocks[[long]$Id]
-    if ($null -eq $block) { throw (New-CommandError "there is no block $Id" 'BadCall' 'ObjectNotFound') }
-    $block
 }
 
 # Runs a script as `pwsh -File` would, so that its Pode commands declare the plan.
@@ -235,7 +236,7 @@ function Import-Session([System.Collections.IDictionary] $Load) {
         . (New-CompiledBlock $item).ScriptBlock
     }
     foreach ($item in @($Load['blocks'])) {
-        if ($null -ne $item) { $bridge.Blocks[[long]$item['id']] = New-CompiledBlock $item }
+        if ($null -ne $item) { [SecretBridge.Pode.Blocks]::Set($item['id'], (New-CompiledBlock $item)) }
     }
     if ($fresh) { Initialize-RouteCode }
     [ordered]@{}
@@ -244,23 +245,22 @@ function Import-Session([System.Collections.IDictionary] $Load) {
 # A request of nobody's, so that the code around a block is compiled before the first client waits for it: a
 # quarter of a second otherwise. The block is this module's own; no code of the script runs.
 function Initialize-RouteCode {
-    $blocks = $script:Bridge.Blocks
-    $blocks[0L] = @{ ScriptBlock = { Write-PodeJsonResponse @{ Value = 'v' } }; Using = @(); Shared = @{} }
+    [SecretBridge.Pode.Blocks]::Set(0, [SecretBridge.Pode.Block]::new({ Write-PodeJsonResponse @{ Value = 'v' } }, $null, $null))
     $arrived = [ordered]@{
         method = 'post'; path = '/'; query = 'a=b'; parameters = @{}; body = [Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes('{"Value":"v"}'))
         headers = @(@('Host', 'localhost'), @('Content-Type', 'application/json')); version = '1.1'; context = ''; remote = '127.0.0.1:1'; timestamp = ''
         endpoint = [ordered]@{ protocol = 'http'; address = 'localhost'; name = '' }; route = [ordered]@{ path = '/'; method = 'POST' }
     }
     try {
-        $null = Invoke-ScriptRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived })
+        $null = Invoke-FedRoute ([ordered]@{ block = 0; arguments = @(); event = $arrived })
         # Under the lock of a vault others would wait for it too.
-        $blocks[0L] = @{ ScriptBlock = { param($config, $key) $config.Table[$key] = @($config.Count++) }; Using = @(); Shared = @{} }
+        [SecretBridge.Pode.Blocks]::Set(0, [SecretBridge.Pode.Block]::new({ param($config, $key) $config.Table[$key] = @($config.Count++) }, $null, $null))
         $table = [ordered]@{ id = 0; version = 1; value = '["table","hashtable","Count",1,"Table",["table","hashtable","List",["list","array",1]]]' }
         $null = Invoke-CustomBlock ([ordered]@{ vault = ''; kind = 'read'; block = 0; table = $table; key = 'k'; arguments = @() })
     }
     catch { Write-ScriptLog 'debug' "nothing was compiled ahead: $($_.Exception.Message)" }
     finally {
-        $blocks.Remove(0L)
+        [SecretBridge.Pode.Blocks]::Remove(0)
         $script:Copies.Remove(0L)
     }
 }
@@ -273,7 +273,7 @@ function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
     if ($null -ne $copy) { $script:TablesInUse.Add($copy.Id) }
     try {
         $list = Get-CustomArgument $Call $(if ($null -ne $copy) { , $copy.Live })
-        $output = Invoke-Block (Get-LoadedBlock $Call['block']) $list
+        $output = Invoke-Block ([SecretBridge.Pode.Blocks]::Get($Call['block'])) $list
         if ($kind -ceq 'read') { $answer['value'] = [SecretBridge.Portable]::Tag((Get-BlockValue $output)) }
         if ($kind -ceq 'unlock') {
             $expiry = Get-UnlockExpiry $output
@@ -300,7 +300,7 @@ function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
             $value = [SecretBridge.Portable]::Untag($Call['value'])
             [SecretBridge.Portable]::Note($value)
             $list.Add($(if ($Call.Contains('member')) { Merge-SecretMember $Call['member'] $value } else { , $value }))
-            $list.Add($(if ($null -ne $Call['metadata']) { ConvertFrom-Metadata $Call['metadata'] }))
+            $list.Add($(if ($null -ne $Call['metadata']) { [SecretBridge.Metadata]::Untag($Call['metadata']) }))
         }
         'unlock' {
             [SecretBridge.Portable]::Note($Call['secret'])
@@ -312,7 +312,7 @@ function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
         $list.AddRange($more)
         # Pode puts a `$null` in the place of no arguments, which a parameter's default gives way to. A block
         # that takes no more than it names would refuse it.
-        if ($more.Length -eq 0 -and -not (Test-CmdletBinding (Get-LoadedBlock $Call['block']).ScriptBlock)) { $list.Add($null) }
+        if ($more.Length -eq 0 -and -not (Test-CmdletBinding ([SecretBridge.Pode.Blocks]::Get($Call['block'])).ScriptBlock)) { $list.Add($null) }
     }
     return , $list.ToArray()
 }

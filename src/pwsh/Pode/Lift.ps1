@@ -17,7 +17,7 @@ function Get-BlockLift([scriptblock] $Block, [string] $Method) {
         if ($script:Bridge.Functions.Contains($name)) { return }
         # An alias, or a module's command of that name, would run in its place.
         $found = Find-ScriptCommand $name
-        if ($null -eq $found -or $found.CommandType -ne 'Function' -or $found.ModuleName -ne 'Pode') { return }
+        if ($null -eq $found -or $found.CommandType -ne 'Cmdlet' -or $found.ImplementingType.Assembly -ne [SecretBridge.Worker].Assembly) { return }
     }
     switch ($command.GetCommandName()) {
         'Write-PodeJsonResponse' { return Get-RespondLift $command }

@@ -104,7 +104,7 @@ function Write-PodeErrorLog {
             'Message' { $Message }
         }
         if ($CheckInnerException -and $Exception.InnerException) { $text += " <- $($Exception.InnerException.Message)" }
-        if ($Metadata) { $text += " $(ConvertTo-ResponseJson $Metadata 5 $false)" }
+        if ($Metadata) { $text += " $([SecretBridge.Pode.ResponseJson]::Write($Metadata, 5, $true))" }
         $word = switch ($Level) {
             { $_ -in 'Emergency', 'Alert', 'Critical' } { 'error' }
             { $_ -in 'Notice', 'Informational' } { 'information' }

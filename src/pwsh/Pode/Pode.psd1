@@ -8,7 +8,7 @@
     PowerShellVersion    = '7.4'
     CompatiblePSEditions = @('Core')
     FunctionsToExport    = @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Update-BridgeVariable', 'Step-BridgeVariable')
-    CmdletsToExport      = @()
+    CmdletsToExport      = @('*-Pode*')
     VariablesToExport    = @()
     AliasesToExport      = @('*-Pode*')
 }

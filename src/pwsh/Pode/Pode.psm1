@@ -9,7 +9,6 @@
 #   Lift        which blocks the core may answer by itself
 #   Unsupported what of Pode is not here, refused by name and line
 #   Host        the worker's entry: plan, load, route, custom
-#   Body        request bodies by media type
 #   and by topic: Secrets Server Routes Responses Headers Cookies State Logging Vaults
 
 Set-StrictMode -Version Latest
@@ -26,11 +25,9 @@ $script:Bridge = @{
     Needs     = $null
     Proxied   = $false
     Tree      = $null
-    Blocks    = @{}
     Functions = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
     Warned    = [System.Collections.Generic.HashSet[string]]::new()
     Modules   = $null
-    Locks     = @{}
     Checked   = [System.Collections.Generic.HashSet[string]]::new()
 }
 
@@ -41,10 +38,13 @@ $script:UserScope = New-Module -Name 'SecretBridge.Script' -ScriptBlock { }
 # The request, in routes; a function outside of one finds nothing.
 $global:WebEvent = $null
 
-foreach ($part in 'Core', 'Shared', 'ReadOnly', 'Scope', 'Lift', 'Unsupported', 'Host', 'Body', 'Secrets', 'Server', 'Routes',
-    'Responses', 'Headers', 'Cookies', 'State', 'Logging', 'Vaults') {
+# What routes use for each request is compiled: the commands in *Commands.cs and their like.
+Microsoft.PowerShell.Core\Import-Module -Assembly ([SecretBridge.Worker].Assembly)
+
+foreach ($part in 'Core', 'Shared', 'ReadOnly', 'Scope', 'Lift', 'Unsupported', 'Host', 'Secrets', 'Server', 'Routes',
+    'Responses', 'State', 'Logging', 'Vaults') {
     . ([System.IO.Path]::Combine($PSScriptRoot, "$part.ps1"))
 }
 
 Initialize-UnsupportedCommand
-Export-ModuleMember -Function @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Update-BridgeVariable', 'Step-BridgeVariable') -Alias '*-Pode*'
+Export-ModuleMember -Function @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Update-BridgeVariable', 'Step-BridgeVariable') -Cmdlet '*-Pode*' -Alias '*-Pode*'

@@ -1,33 +1,7 @@
-# What a route answers with. The last text written is the answer.
+# Answers that are tables of another form than JSON, which is compiled (WriteResponses.cs). The last text
+# written is the answer.
 
 Set-StrictMode -Version Latest
-
-# What is escaped, by the rules in docs/script-protocol.md, *JSON text*.
-$script:JsonSpecial = [char[]]@('"', '\') + [char[]](0..31) + [char[]]@(0x85, 0x2028, 0x2029)
-$script:JsonEscapes = @{ '"' = '\"'; '\' = '\\'; "`n" = '\n'; "`r" = '\r'; "`t" = '\t'; "`b" = '\b'; "`f" = '\f' }
-
-function Get-CurrentEvent {
-    if ($null -eq $global:WebEvent) { throw (New-CommandError 'there is no request here: responses are written in routes' 'NoWebEvent') }
-    $global:WebEvent
-}
-
-# An error page that was asked for stays the answer, whatever is written behind it.
-function Set-ResponseBody([byte[]] $Bytes, [string] $ContentType, [int] $StatusCode) {
-    $response = (Get-CurrentEvent).Response
-    if ($StatusCode) { $response.StatusCode = $StatusCode }
-    if ($null -ne $response.Page) { return }
-    $response.Body = $Bytes
-    # An empty answer has no type.
-    if ($Bytes.Length -eq 0) { return }
-    $response.ContentType = if ($ContentType -match 'charset') { $ContentType } else { "$ContentType; charset=utf-8" }
-}
-
-# A text in the charset that its type names, which is UTF-8 where it names none.
-function Set-ResponseText([string] $Text, [string] $ContentType, [int] $StatusCode) {
-    $encoding = [System.Text.Encoding]::UTF8
-    if ($ContentType -match 'charset\s*=\s*"?(?<name>[^"\s;]+)') { $encoding = [System.Text.Encoding]::GetEncoding($Matches['name']) }
-    Set-ResponseBody $encoding.GetBytes($Text) $ContentType $StatusCode
-}
 
 # One file under the server's root, for the -Path of the commands below; a missing one is a 404.
 function Read-ResponseFile([string] $Path) {
@@ -37,139 +11,15 @@ function Read-ResponseFile([string] $Path) {
     Set-PodeResponseStatus -Code 404
 }
 
-function Add-JsonText([System.Text.StringBuilder] $To, [string] $Text) {
-    if ($Text.IndexOfAny($script:JsonSpecial) -ge 0) {
-        $Text = [regex]::Replace($Text, '["\\\x00-\x1f\x85\u2028\u2029]', {
-                param($match)
-                $script:JsonEscapes[$match.Value] ?? ('\u{0:x4}' -f [int][char]$match.Value)
-            })
-    }
-    $null = $To.Append('"').Append($Text).Append('"')
-}
-
-# Writes plain values; false where a value is none of those, or too deep.
-function Add-PlainJson([System.Text.StringBuilder] $To, $Value, [int] $Depth) {
-    if ($null -eq $Value) { $null = $To.Append('null'); return $true }
-    if ($Value -is [string]) { Add-JsonText $To $Value; return $true }
-    if ($Value -is [bool]) { $null = $To.Append($(if ($Value) { 'true' } else { 'false' })); return $true }
-    if ($Value -is [int] -or $Value -is [long]) { $null = $To.Append([string]$Value); return $true }
-    if ($Depth -lt 0) { return $false }
-    if ($Value -is [System.Collections.IDictionary]) {
-        $null = $To.Append('{')
-        $first = $true
-        foreach ($entry in $Value.GetEnumerator()) {
-            if (-not $first) { $null = $To.Append(',') }
-            $first = $false
-            Add-JsonText $To ([string]$entry.Key)
-            $null = $To.Append(':')
-            if (-not (Add-PlainJson $To $entry.Value ($Depth - 1))) { return $false }
-        }
-        $null = $To.Append('}')
-        return $true
-    }
-    if ($Value -is [object[]]) {
-        $null = $To.Append('[')
-        for ($i = 0; $i -lt $Value.Length; $i++) {
-            if ($i) { $null = $To.Append(',') }
-            if (-not (Add-PlainJson $To $Value[$i] ($Depth - 1))) { return $false }
-        }
-        $null = $To.Append(']')
-        return $true
-    }
-    $false
-}
-
-function ConvertTo-ResponseJson($Value, [int] $Depth, [bool] $Indented) {
-    if (-not $Indented) {
-        $text = [System.Text.StringBuilder]::new()
-        if (Add-PlainJson $text $Value $Depth) { return $text.ToString() }
-    }
-    if (-not (Test-TextKey $Value 0)) { $Value = ConvertTo-TextKey $Value 0 }
-    ConvertTo-Json -InputObject $Value -Depth $Depth -Compress:(-not $Indented) -WarningAction SilentlyContinue
-}
-
-# Keys that are no strings would stop ConvertTo-Json.
-function Test-TextKey($Value, [int] $Level) {
-    if ($Level -gt 100 -or $null -eq $Value) { return $true }
-    if ($Value -is [System.Collections.IDictionary]) {
-        foreach ($entry in $Value.GetEnumerator()) { if ($entry.Key -isnot [string] -or -not (Test-TextKey $entry.Value ($Level + 1))) { return $false } }
-    }
-    elseif ($Value -is [object[]]) {
-        foreach ($item in $Value) { if (-not (Test-TextKey $item ($Level + 1))) { return $false } }
-    }
-    $true
-}
-
-function ConvertTo-TextKey($Value, [int] $Level) {
-    if ($Level -gt 100 -or $null -eq $Value) { return $Value }
-    $base = $Value
-    if ($base -is [System.Collections.IDictionary]) {
-        $table = [ordered]@{}
-        foreach ($entry in $base.GetEnumerator()) { $table[[object][string]$entry.Key] = ConvertTo-TextKey $entry.Value ($Level + 1) }
-        return $table
-    }
-    if ($base -is [object[]]) { return , @(foreach ($item in $base) { ConvertTo-TextKey $item ($Level + 1) }) }
-    return , $Value
-}
+# What only PowerShell's own cmdlets can do for the compiled commands.
+[SecretBridge.Pode.ResponseJson]::Convert = { param($Value, $Depth, $Compress) ConvertTo-Json -InputObject $Value -Depth $Depth -Compress:$Compress -WarningAction SilentlyContinue }
+[SecretBridge.Pode.WriteResponseCommand]::Root = { $script:Bridge.Root }
+[SecretBridge.Pode.Body]::ReadCsv = { param($Text) , @($Text | ConvertFrom-Csv) }
 
 # What several pipeline items are together: one is itself, more are a list.
 function Join-PipelineValue($Items, $Value) {
     if ($Items.Count -gt 1) { return , $Items.ToArray() }
     return , $Value
-}
-
-<#
-.SYNOPSIS
-Writes a value as JSON. A string is sent as it is; a blank one is `{}`.
-#>
-function Write-PodeJsonResponse {
-    [CmdletBinding(DefaultParameterSetName = 'Value')]
-    param(
-        [Parameter(Mandatory, Position = 0, ValueFromPipeline, ParameterSetName = 'Value')] [AllowNull()] [AllowEmptyString()] [AllowEmptyCollection()] $Value,
-        [Parameter(Mandatory, ParameterSetName = 'File')] [string] $Path,
-        [Parameter(ParameterSetName = 'File')] [switch] $NoEscape,
-        [ValidateNotNullOrEmpty()] [string] $ContentType = 'application/json',
-        [Parameter(ParameterSetName = 'Value')] [ValidateRange(0, 100)] [int] $Depth = 10,
-        [int] $StatusCode,
-        [Parameter(ParameterSetName = 'Value')] [switch] $NoCompress
-    )
-    begin { $items = [System.Collections.Generic.List[object]]::new() }
-    process { if ($MyInvocation.ExpectingInput) { $items.Add($Value) } }
-    end {
-        if ($Path) { $text = Read-ResponseFile $Path }
-        else {
-            if ($items.Count -gt 1) { $Value = $items.ToArray() }
-            $text = if ($Value -is [string]) { $Value } else { ConvertTo-ResponseJson $Value $Depth $NoCompress }
-            if ([string]::IsNullOrWhiteSpace($text)) { $text = '{}' }
-        }
-        Set-ResponseText $text $ContentType $StatusCode
-    }
-}
-
-<#
-.SYNOPSIS
-Writes a text, or bytes.
-#>
-function Write-PodeTextResponse {
-    [CmdletBinding(DefaultParameterSetName = 'String')]
-    param(
-        [Parameter(Position = 0, ValueFromPipeline, ParameterSetName = 'String')] [AllowNull()] [AllowEmptyString()] [string] $Value,
-        [Parameter(ParameterSetName = 'Bytes')] [byte[]] $Bytes,
-        [string] $ContentType = 'text/plain',
-        [int] $MaxAge = 3600,
-        [int] $StatusCode,
-        [switch] $Cache
-    )
-    begin { $items = [System.Collections.Generic.List[string]]::new() }
-    process { $items.Add($Value) }
-    end {
-        if ($PSCmdlet.ParameterSetName -eq 'Bytes') { Set-ResponseBody $Bytes $ContentType $StatusCode }
-        else { Set-ResponseText ([string]::Join([Environment]::NewLine, $items)) $ContentType $StatusCode }
-        if ($Cache) {
-            Set-PodeHeader -Name 'Cache-Control' -Value "max-age=$MaxAge, must-revalidate"
-            Set-PodeHeader -Name 'Expires' -Value ([datetime]::UtcNow.AddSeconds($MaxAge).ToString('r', [cultureinfo]::InvariantCulture))
-        }
-    }
 }
 
 function ConvertTo-Row($Value) {
@@ -213,7 +63,7 @@ function Write-PodeHtmlResponse {
     end {
         $Value = Join-PipelineValue $items $Value
         $text = if ($Path) { Read-ResponseFile $Path } elseif ($null -eq $Value) { '' } elseif ($Value -is [string]) { $Value } else { ConvertTo-HtmlText $Value }
-        Set-ResponseText $text 'text/html' $StatusCode
+        [SecretBridge.Pode.Response]::SetText($text, 'text/html', $StatusCode)
     }
 }
 
@@ -267,7 +117,7 @@ function Write-PodeXmlResponse {
     end {
         $Value = Join-PipelineValue $items $Value
         $text = if ($Path) { Read-ResponseFile $Path } elseif ($null -eq $Value) { '' } elseif ($Value -is [string]) { $Value } else { ConvertTo-XmlText $Value $Depth }
-        Set-ResponseText $text $ContentType $StatusCode
+        [SecretBridge.Pode.Response]::SetText($text, $ContentType, $StatusCode)
     }
 }
 
@@ -289,58 +139,6 @@ function Write-PodeCsvResponse {
         $Value = Join-PipelineValue $items $Value
         $text = if ($Path) { Read-ResponseFile $Path } elseif ($null -eq $Value) { '' } elseif ($Value -is [string]) { $Value }
         else { (ConvertTo-Row $Value | ConvertTo-Csv -NoTypeInformation) -join [Environment]::NewLine }
-        Set-ResponseText $text 'text/csv' $StatusCode
+        [SecretBridge.Pode.Response]::SetText($text, 'text/csv', $StatusCode)
     }
-}
-
-<#
-.SYNOPSIS
-Sets the status. From 400 up the answer is an error page, unless -NoErrorPage says otherwise.
-#>
-function Set-PodeResponseStatus {
-    [CmdletBinding()]
-    param(
-        [Parameter(Mandatory)] [ValidateRange(200, 999)] [int] $Code,
-        [string] $Description,
-        $Exception,
-        [string] $ContentType,
-        [switch] $NoErrorPage
-    )
-    $response = (Get-CurrentEvent).Response
-    $response.StatusCode = $Code
-    $response.StatusDescription = $Description
-    if ($Code -lt 400 -or $NoErrorPage) { return }
-    $page = [ordered]@{}
-    if ($Description) { $page['description'] = $Description }
-    if ($ContentType) { $page['contentType'] = $ContentType }
-    if ($Exception -is [System.Management.Automation.ErrorRecord]) { $page['exception'] = ConvertTo-PageException $Exception ([SecretBridge.ScriptFaults]::Of($Exception)) }
-    elseif ($null -ne $Exception) {
-        $page['exception'] = [ordered]@{ message = [SecretBridge.Redaction]::Hide($(if ($Exception -is [System.Exception]) { $Exception.Message } else { [string]$Exception })); stackTrace = ''; line = ''; category = '' }
-    }
-    $response.Page = $page
-}
-
-<#
-.SYNOPSIS
-Sends the client elsewhere.
-#>
-function Move-PodeResponseUrl {
-    [CmdletBinding(DefaultParameterSetName = 'Url')]
-    param(
-        [Parameter(Mandatory, Position = 0, ParameterSetName = 'Url')] [string] $Url,
-        [Parameter(ParameterSetName = 'Components')] [int] $Port = 0,
-        [Parameter(ParameterSetName = 'Components')] [ValidateSet('', 'Http', 'Https')] [string] $Protocol,
-        [Parameter(ParameterSetName = 'Components')] [string] $Address,
-        [switch] $Moved
-    )
-    $current = Get-CurrentEvent
-    if ($PSCmdlet.ParameterSetName -eq 'Components') {
-        $from = $current.Request.Url
-        $scheme = if ($Protocol) { $Protocol.ToLowerInvariant() } else { $from.Scheme }
-        $at = if ($Address) { $Address } else { $from.Host }
-        $number = if ($Port -gt 0) { $Port } else { $from.Port }
-        $Url = "${scheme}://$at$(if ($number -notin 80, 443) { ":$number" })$($from.PathAndQuery)"
-    }
-    Set-PodeHeader -Name 'Location' -Value $Url
-    if ($Moved) { Set-PodeResponseStatus -Code 301 -Description 'Moved' } else { Set-PodeResponseStatus -Code 302 -Description 'Redirect' }
 }

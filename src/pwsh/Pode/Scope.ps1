@@ -404,7 +404,7 @@ function New-CompiledBlock([System.Collections.IDictionary] $Block) {
             if ($item['value']['t'] -ceq 'shared') { $shared[$name] = [long]$item['value']['v'] }
             else { , @($name, ([SecretBridge.Portable]::Untag($item['value']))) }
         })
-    @{ ScriptBlock = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock()); Using = $using; Shared = $shared }
+    [SecretBridge.Pode.Block]::new($script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock()), $using, $shared)
 }
 
 # Functions of a script for the workers, at the top of a script or block; the last of a name wins.

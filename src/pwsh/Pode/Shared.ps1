@@ -12,6 +12,10 @@ $script:Copies = @{}
 # Copies that the running request holds, besides the tables of the vaults whose blocks it is in.
 $script:Held = [System.Collections.Generic.HashSet[long]]::new()
 $script:TablesInUse = [System.Collections.Generic.List[long]]::new()
+[SecretBridge.Pode.Shared]::Held = $script:Held
+[SecretBridge.Pode.Shared]::Send = { param($Release) Send-SharedChange -Release:$Release }
+[SecretBridge.Pode.Shared]::Refresh = { Update-SharedCopy }
+[SecretBridge.Portable]::ToShared = { , (Get-SharedObject $args[0]).Live }
 
 $script:MaxSharedDepth = 64
 $script:PlainNumbers = [System.Collections.Generic.HashSet[type]]::new([type[]]@(

@@ -148,7 +148,7 @@ function Restore-PodeState {
     param([Parameter(Mandatory)] [string] $Path, [switch] $Merge, [int] $Depth = 20)
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
     if (-not [System.IO.File]::Exists($full)) { return }
-    $state = ConvertFrom-JsonText ([System.IO.File]::ReadAllText($full))
+    $state = [SecretBridge.Pode.JsonText]::Parse([System.IO.File]::ReadAllText($full))
     if ($state -isnot [hashtable]) { throw (New-CommandError "the state file '$full' holds no table" 'StateFile' 'InvalidData') }
     if ($state.ContainsKey('__pode_state_data__')) { $state = ConvertFrom-StateData $state['__pode_state_data__'] }
     if (-not $Merge) { foreach ($name in @(Get-PodeStateNames)) { $null = Remove-PodeState -Name $name } }
@@ -176,20 +176,13 @@ function Wait-GlobalLock([int] $Timeout) {
 }
 
 function Enter-Lock([string] $Name, [int] $Timeout) {
-    $held = $script:Bridge.Locks
-    if ($held[$Name]) { $held[$Name]++; return }
-    $answer = Request-Core ([ordered]@{ do = 'lock'; name = $Name; timeout = $Timeout })
-    if (-not $answer['locked']) { throw (New-CommandError "Failed to acquire lock on object '$Name'" 'LockTimeout' 'OperationTimeout') }
-    $held[$Name] = 1
-    if ($script:Held.Count) { Update-SharedCopy }
+    try { [SecretBridge.Pode.Locks]::Enter($Name, $Timeout) }
+    catch { throw ([SecretBridge.Faults]::Thrown($_)) }
 }
 
 function Exit-Lock([string] $Name) {
-    $held = $script:Bridge.Locks
-    if (-not $held[$Name]) { return }
-    if (--$held[$Name] -gt 0) { return }
-    $held.Remove($Name)
-    $null = Request-Core ([ordered]@{ do = 'unlock'; name = $Name })
+    try { [SecretBridge.Pode.Locks]::Exit($Name) }
+    catch { throw ([SecretBridge.Faults]::Thrown($_)) }
 }
 
 <#
