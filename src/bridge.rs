@@ -20,6 +20,7 @@ use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder, compiled};
 use crate::secret::SecretValue;
 use crate::store::Authentication;
+use crate::trusted;
 use crate::vault::condition;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
@@ -135,6 +136,7 @@ impl Bridge {
         if !plan.needs_pwsh() {
             return Bridge::assemble(plan, found, None, progress).await;
         }
+        trusted::check_plan(&plan).map_err(StartError::Untrusted)?;
         let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
         let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
         let environment = Environment {

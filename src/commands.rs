@@ -141,7 +141,9 @@ impl CommandError {
 
 fn of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Password { .. } | StartError::NoSuchVault { .. } => Exit::Usage,
+        StartError::Untrusted(_) | StartError::Password { .. } | StartError::NoSuchVault { .. } => {
+            Exit::Usage
+        }
         StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,

@@ -29,7 +29,8 @@ use toml::de::DeTable;
 
 use crate::plan::Plan;
 use crate::plan::callers::NamedToken;
-use crate::private_file::{PrivateFileError, read_private, read_regular};
+use crate::private_file::{PrivateFileError, read_private};
+use crate::trusted;
 use problem::Report;
 use reader::Table;
 
@@ -89,7 +90,10 @@ pub enum ConfigError {
 /// Reads a configuration file. Relative paths in it are relative to its folder.
 pub fn load(path: &Path) -> Result<Plan, ConfigError> {
     let unreadable = |source| ConfigError::Read { path: path.to_owned(), source };
-    let bytes = read_regular(path).map_err(unreadable)?;
+    let bytes = trusted::read(path).map_err(|error| match error {
+        PrivateFileError::Io { source, .. } => unreadable(source),
+        error => error.into(),
+    })?;
     // Absolute, so that the plan means the same wherever the program goes.
     let absolute = std::path::absolute(path).map_err(unreadable)?;
     let base = absolute.parent().unwrap_or(&absolute);

@@ -82,6 +82,7 @@ pub mod script;
 pub mod secret;
 pub mod server;
 mod store;
+pub mod trusted;
 mod vault;
 pub mod worker;
 

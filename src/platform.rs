@@ -107,6 +107,8 @@ pub struct Access {
     pub others_read: bool,
     /// Others may change it.
     pub others_write: bool,
+    /// Others who may write to a folder may add files to it, and not replace or remove those of its owner.
+    pub sticky: bool,
     /// How the system shows it: `mode 0644`, `Everyone may read it`.
     pub shown: String,
 }
@@ -133,11 +135,6 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     system::create_private_folder(path)
 }
 
-/// Takes others' access to a folder away. What is in the folder keeps its own.
-pub fn close_folder(path: &Path) -> io::Result<()> {
-    system::close_folder(path)
-}
-
 /// Who may use an open file or folder.
 pub fn access_of(file: &File) -> io::Result<Access> {
     system::access_of(file)
@@ -151,6 +148,11 @@ pub fn access_at(path: &Path) -> io::Result<Access> {
 /// The command that leaves a file or folder to its owner alone, for a person to run.
 pub fn command_to_close(path: &Path, kind: Kind) -> String {
     system::command_to_close(path, kind)
+}
+
+/// The command that keeps others from changing a file or folder, for a person to run.
+pub fn command_to_protect(path: &Path, kind: Kind) -> String {
+    system::command_to_protect(path, kind)
 }
 
 /// The command that makes a file or folder this user's own, for a person to run.

@@ -31,6 +31,16 @@ pub enum PrivateFileError {
         /// What mends it.
         command: String,
     },
+    /// Others may change it, or put something else in its place.
+    #[error("{path} may be changed by other users ({shown}); run: {command}", path = .path.display())]
+    Writable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Who may use it, as the system shows it.
+        shown: String,
+        /// What mends it.
+        command: String,
+    },
     /// It belongs to another user.
     #[error(
         "{path} belongs to another user ({owner}); run this program as that user, or run: {command}",
@@ -87,8 +97,9 @@ impl PrivateFileError {
     }
 }
 
-/// Makes a folder that only its owner may enter (0700), parents included, or makes sure that the present
-/// one is such: bits for others are taken away where the folder is ours, another user's is refused.
+/// Makes a folder that only its owner may enter (0700), parents included. One that is there already is left
+/// as it is, and refused if it is another user's or if others may write to it: what is in it is private by
+/// itself, but could be replaced.
 pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
     let failed = |doing| move |source| PrivateFileError::Io { doing, path: path.to_owned(), source };
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
@@ -100,7 +111,7 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
     if !fs::metadata(path).map_err(failed("look at"))?.is_dir() {
         return Err(PrivateFileError::NotAFolder { path: path.to_owned() });
     }
-    close_to_others(path)?;
+    check_folder(path)?;
     // A folder that a crash takes back takes its content with it.
     missing
         .into_iter()
@@ -174,7 +185,7 @@ fn is_missing(folder: &Path) -> bool {
     !folder.as_os_str().is_empty() && matches!(folder.try_exists(), Ok(false))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -191,7 +202,7 @@ fn make_private_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-fn foreign(path: &Path, owner: &Owner) -> PrivateFileError {
+pub(crate) fn foreign(path: &Path, owner: &Owner) -> PrivateFileError {
     let (path, command) = (path.to_owned(), platform::command_to_own(path));
     PrivateFileError::ForeignOwner { path, owner: owner.to_string(), command }
 }
@@ -207,8 +218,7 @@ fn check_closed(path: &Path, access: &Access, kind: Kind) -> Result<(), PrivateF
     })
 }
 
-/// Closes a folder of ours to others.
-fn close_to_others(path: &Path) -> Result<(), PrivateFileError> {
+fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
     let access = platform::access_at(path).map_err(|source| PrivateFileError::Io {
         doing: "look at",
         path: path.to_owned(),
@@ -217,11 +227,14 @@ fn close_to_others(path: &Path) -> Result<(), PrivateFileError> {
     if access.owner != Owner::Us {
         return Err(foreign(path, &access.owner));
     }
-    let open = check_closed(path, &access, Kind::Folder);
-    if open.is_err() && platform::close_folder(path).is_ok() {
-        return Ok(());
+    if access.others_write {
+        return Err(PrivateFileError::Writable {
+            path: path.to_owned(),
+            shown: access.shown,
+            command: platform::command_to_protect(path, Kind::Folder),
+        });
     }
-    open
+    Ok(())
 }
 
 #[cfg(test)]
@@ -300,17 +313,20 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_private_with_its_parents_and_closed_where_it_was_open() {
+    fn a_folder_is_made_private_with_its_parents_and_one_that_is_there_keeps_its_mode() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a/b");
         create_private_dir(&folder).unwrap();
         assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
-        chmod(&folder, 0o755);
-        create_private_dir(&folder).unwrap();
-        assert_eq!(mode(&folder), 0o700);
-        chmod(&folder, 0o500);
-        create_private_dir(&folder).unwrap();
-        assert_eq!(mode(&folder), 0o500, "a stricter mode is the user's own choice");
+        for there in [0o755, 0o500] {
+            chmod(&folder, there);
+            create_private_dir(&folder).unwrap();
+            assert_eq!(mode(&folder), there);
+        }
+        chmod(&folder, 0o775);
+        let error = create_private_dir(&folder).unwrap_err();
+        assert!(matches!(error, PrivateFileError::Writable { .. }), "{error}");
+        assert_eq!(mode(&folder), 0o775, "nothing is changed in silence");
         write_private_new(&dir.path().join("file"), b"").unwrap();
         let in_the_way = create_private_dir(&dir.path().join("file"));
         assert!(matches!(in_the_way, Err(PrivateFileError::NotAFolder { .. })), "{in_the_way:?}");

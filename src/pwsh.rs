@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::platform::{self, Owner};
+use crate::platform::{self, Access, Owner};
 
 mod cache;
 pub mod compiled;
@@ -129,32 +129,32 @@ pub struct Folder {
 impl Folder {
     /// Makes the folder, and sweeps those of owners that are gone.
     pub fn create() -> io::Result<Folder> {
-        let base = platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag()));
-        Folder::create_in(&base).map_err(|error| {
+        let place = platform::runtime_folder();
+        Folder::create_in(&place).map_err(|error| {
             let hint = "set XDG_RUNTIME_DIR or TMPDIR, on Windows TEMP, to a folder that can be written";
-            io::Error::new(error.kind(), format!("{}: {error} (hint: {hint})", base.display()))
+            io::Error::new(error.kind(), format!("{}: {error} (hint: {hint})", place.display()))
         })
     }
 
     /// As [`Folder::create`], with nothing in it.
     pub fn bare() -> io::Result<Folder> {
-        Folder::bare_in(&platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag())))
+        Folder::bare_in(&platform::runtime_folder())
     }
 
-    fn bare_in(base: &Path) -> io::Result<Folder> {
-        private_folder(base)?;
-        sweep(base);
+    fn bare_in(place: &Path) -> io::Result<Folder> {
+        let base = base_in(place)?;
+        sweep(&base);
         let owner = std::process::id();
         let name = format!("{PREFIX}{owner}-{}-", platform::started(owner).unwrap_or(0));
         // The random tail tells two servers of one process apart.
         let mut builder = tempfile::Builder::new();
-        let made = builder.prefix(&name).make_in(base, platform::create_private_folder)?;
+        let made = builder.prefix(&name).make_in(&base, platform::create_private_folder)?;
         let path = made.into_temp_path().keep().map_err(|kept| kept.error)?;
         Ok(Folder { path })
     }
 
-    fn create_in(base: &Path) -> io::Result<Folder> {
-        let folder = Folder::bare_in(base)?;
+    fn create_in(place: &Path) -> io::Result<Folder> {
+        let folder = Folder::bare_in(place)?;
         fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;
@@ -227,17 +227,38 @@ fn owner(name: &str) -> Option<(u32, u64)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn private_folder(path: &Path) -> io::Result<()> {
-    match platform::create_private_folder(path) {
-        Ok(()) => return Ok(()),
+fn is_ours_alone(path: &Path) -> bool {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let closed = |access: Access| access.owner == Owner::Us && !access.others_read && !access.others_write;
+    is_folder && platform::access_at(path).is_ok_and(closed)
+}
+
+/// The folder of all servers of this user: the one of the usual name, unless that is not ours alone. Somebody
+/// else may have made it first, in a folder that all may write to, and must not keep us from starting.
+fn base_in(folder: &Path) -> io::Result<PathBuf> {
+    let name = format!("secretbridge-{}", platform::user_tag());
+    let usual = folder.join(&name);
+    match platform::create_private_folder(&usual) {
+        Ok(()) => return Ok(usual),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    // Somebody else may have made it first, in a folder that all may write to.
-    if !fs::symlink_metadata(path)?.is_dir() || platform::access_at(path)?.owner != Owner::Us {
-        return Err(io::Error::other(format!("{} is not a folder of this user", path.display())));
+    if is_ours_alone(&usual) {
+        return Ok(usual);
     }
-    platform::close_folder(path)
+    tracing::warn!("{} is not this user's alone; another folder beside it is used", usual.display());
+    let begins_so = |path: &PathBuf| {
+        let own = path.file_name().and_then(|name| name.to_str());
+        own.is_some_and(|own| own.strip_prefix(&name).is_some_and(|rest| rest.starts_with('-')))
+    };
+    // One that an earlier start made for the same reason.
+    let beside = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    if let Some(earlier) = beside.filter(begins_so).find(|path| is_ours_alone(path)) {
+        return Ok(earlier);
+    }
+    let mut builder = tempfile::Builder::new();
+    let made = builder.prefix(&format!("{name}-")).make_in(folder, platform::create_private_folder)?;
+    made.into_temp_path().keep().map_err(|kept| kept.error)
 }
 
 #[cfg(test)]
@@ -247,15 +268,15 @@ mod tests {
     #[test]
     fn folders_of_dead_owners_are_swept_and_those_of_the_living_kept() {
         let base = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let dead = format!("{PREFIX}{}-1-x", child.id());
-        child.wait().unwrap();
-        fs::create_dir(base.path().join(&dead)).unwrap();
-        fs::create_dir(base.path().join("of-somebody-else")).unwrap();
+        let ours = base_in(base.path()).unwrap();
+        // No system here gives a process so high an id.
+        let dead = ours.join(format!("{PREFIX}{}-1-x", u32::MAX - 1));
+        fs::create_dir(&dead).unwrap();
+        fs::create_dir(ours.join("of-somebody-else")).unwrap();
         let first = Folder::create_in(base.path()).unwrap();
         let second = Folder::create_in(base.path()).unwrap();
-        assert!(!base.path().join(&dead).exists());
-        assert!(base.path().join("of-somebody-else").exists());
+        assert!(!dead.exists());
+        assert!(ours.join("of-somebody-else").exists());
         assert!(first.worker_script().exists() && second.worker_script().exists());
         let gone = first.path().to_path_buf();
         drop(first);
@@ -267,10 +288,44 @@ mod tests {
     fn the_folder_is_the_users_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let base = tempfile::tempdir().unwrap();
-        let folder = Folder::create_in(&base.path().join("ours")).unwrap();
-        for path in [folder.path(), &base.path().join("ours")] {
+        let folder = Folder::create_in(base.path()).unwrap();
+        for path in [folder.path(), folder.path().parent().unwrap()] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_somebody_made_first_keeps_nobody_from_starting_and_is_left_as_it_is() {
+        use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+        let base = tempfile::tempdir().unwrap();
+        let usual = base_in(base.path()).unwrap();
+        let elsewhere = base.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        let attacks: [&dyn Fn(); 3] = [
+            &|| {
+                fs::create_dir(&usual).unwrap();
+                fs::set_permissions(&usual, fs::Permissions::from_mode(0o777)).unwrap();
+            },
+            &|| symlink(&elsewhere, &usual).unwrap(),
+            &|| {
+                fs::create_dir(&usual).unwrap();
+                // Only root can give a folder away.
+                let _ = chown(&usual, Some(12_345), None);
+                fs::set_permissions(&usual, fs::Permissions::from_mode(0o707)).unwrap();
+            },
+        ];
+        let mut places = Vec::new();
+        for attack in attacks {
+            let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir(&usual));
+            attack();
+            let folder = Folder::create_in(base.path()).unwrap();
+            assert!(!folder.path().starts_with(&usual) && is_ours_alone(folder.path().parent().unwrap()));
+            assert!(fs::read_dir(&usual).unwrap().next().is_none(), "nothing was written there");
+            places.push(folder.path().parent().unwrap().to_path_buf());
+        }
+        places.dedup();
+        assert_eq!(places.len(), 1, "the next start finds the same place");
     }
 
     #[test]

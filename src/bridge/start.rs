@@ -9,6 +9,7 @@ use crate::config;
 use crate::local::{LocalError, LocalVault};
 use crate::plan::{Expose, Plan, SecretSource, Vault, VaultKind};
 use crate::pool::{Pool, Progress};
+use crate::private_file::PrivateFileError;
 use crate::pwsh::PwshError;
 use crate::pwsh::compiled::CompileError;
 use crate::registry;
@@ -21,6 +22,9 @@ pub enum StartError {
     /// No pwsh, and the plan needs one.
     #[error(transparent)]
     Pwsh(#[from] PwshError),
+    /// Others may change what decides.
+    #[error(transparent)]
+    Untrusted(PrivateFileError),
     /// A vault's password could not be had.
     #[error("the unlock password of the vault '{vault}': {source}")]
     Password {

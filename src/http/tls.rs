@@ -12,16 +12,19 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
-use zeroize::Zeroizing;
 
 use crate::access::Certificate;
 use crate::plan::Tls;
 use crate::platform;
-use crate::private_file::read_regular;
+use crate::private_file::{PrivateFileError, read_private};
+use crate::trusted;
 
 /// Why a listener's TLS could not be set up.
 #[derive(Debug, Error)]
 pub enum TlsError {
+    /// A file cannot be read, or others may read or change it.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// The certificate file does not do.
     #[error("the certificate file {} does not do: {source} (hint: PEM, the server's own certificate first)", .path.display())]
     Certificate {
@@ -107,15 +110,14 @@ pub(super) fn certificate_of(connection: &rustls::ServerConnection) -> Option<Ce
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fail = |source| TlsError::Certificate { path: path.to_owned(), source };
-    let bytes = read_regular(path).map_err(|error| fail(pem::Error::Io(error)))?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(fail)?;
+    let text = trusted::read(path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(fail)?;
     if chain.is_empty() { Err(fail(pem::Error::NoItemsFound)) } else { Ok(chain) }
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let fail = |source| TlsError::Key { path: path.to_owned(), source };
-    let bytes = Zeroizing::new(read_regular(path).map_err(|error| fail(pem::Error::Io(error)))?);
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(fail)
+    let text = read_private(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|source| TlsError::Key { path: path.to_owned(), source })
 }
 
 type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -141,12 +143,13 @@ fn names(address: Option<IpAddr>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private_file::write_private_new;
 
     fn write_pair(folder: &Path, of: &str) -> Tls {
         let made = rcgen::generate_simple_self_signed(vec![of.to_owned()]).unwrap();
         let (certificate, key) = (folder.join(format!("{of}.crt")), folder.join(format!("{of}.key")));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        write_private_new(&key, made.signing_key.serialize_pem().as_bytes()).unwrap();
         Tls::Files { certificate, key, clients: None }
     }
 
@@ -177,7 +180,7 @@ mod tests {
     fn a_file_that_is_missing_or_empty_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let Tls::Files { certificate, key, .. } = write_pair(folder.path(), "a.test") else { unreachable!() };
-        std::fs::write(folder.path().join("empty"), "").unwrap();
+        write_private_new(&folder.path().join("empty"), b"").unwrap();
         for missing in ["absent", "empty"] {
             let missing = folder.path().join(missing);
             let no_chain = Tls::Files { certificate: missing.clone(), key: key.clone(), clients: None };

@@ -122,6 +122,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn a_deleted_lock_file_excludes_nobody_and_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");

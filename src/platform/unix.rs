@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -35,10 +35,6 @@ pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-pub(super) fn close_folder(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
-
 pub(super) fn access_of(file: &File) -> io::Result<Access> {
     Ok(access(&file.metadata()?))
 }
@@ -59,6 +55,7 @@ fn access(about: &Metadata) -> Access {
         // To search a folder or run a file is to use what is in it.
         others_read: mode & 0o055 != 0,
         others_write: mode & 0o022 != 0,
+        sticky: about.is_dir() && mode & 0o1000 != 0,
         shown: format!("mode {mode:04o}"),
     }
 }
@@ -69,6 +66,10 @@ pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
         Kind::Folder => 700,
     };
     format!("chmod {mode} {}", quoted(path))
+}
+
+pub(super) fn command_to_protect(path: &Path, _kind: Kind) -> String {
+    format!("chmod go-w {}", quoted(path))
 }
 
 pub(super) fn command_to_own(path: &Path) -> String {

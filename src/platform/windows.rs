@@ -24,7 +24,7 @@ mod group;
 mod sid;
 pub(super) mod socket;
 
-pub(super) use access::{access_at, access_of, close_folder, create_private_file, create_private_folder};
+pub(super) use access::{access_at, access_of, create_private_file, create_private_folder};
 pub use events::Signals;
 pub(super) use group::Group;
 
@@ -42,6 +42,17 @@ pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
         Kind::Folder => "(OI)(CI)",
     };
     format!("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:{inherited}F\"", path.display())
+}
+
+pub(super) fn command_to_protect(path: &Path, kind: Kind) -> String {
+    let inherited = match kind {
+        Kind::File => "",
+        Kind::Folder => "(OI)(CI)",
+    };
+    let path = path.display();
+    format!(
+        "icacls \"{path}\" /inheritance:r /grant:r \"%USERNAME%:{inherited}F\" \"*S-1-1-0:{inherited}RX\""
+    )
 }
 
 pub(super) fn command_to_own(path: &Path) -> String {

@@ -240,7 +240,7 @@ mod tests {
             let program = place.path().join("pwsh");
             std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-            let folder = Folder::create_in(&place.path().join("run")).unwrap();
+            let folder = Folder::create_in(place.path()).unwrap();
             ask(&program, &folder, &Environment::default(), None).await
         }
 

@@ -18,6 +18,7 @@ use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Op, Position};
 use crate::pwsh::{self, Folder, compiled};
+use crate::trusted;
 use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
@@ -170,6 +171,7 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     if !std::fs::metadata(&script).map_err(unreadable)?.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a regular file")));
     }
+    trusted::check(&script).map_err(StartError::Untrusted)?;
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
     let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.

@@ -12,12 +12,11 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT,
-    SE_OBJECT_TYPE, SetNamedSecurityInfoW,
+    SE_OBJECT_TYPE,
 };
 use windows_sys::Win32::Security::{
-    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl,
-    INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
-    SECURITY_ATTRIBUTES,
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
+    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
@@ -80,15 +79,6 @@ impl Descriptor {
             bInheritHandle: 0,
         }
     }
-
-    fn list(&self) -> io::Result<*mut ACL> {
-        let (mut list, mut present, mut by_default) = (ptr::null_mut(), 0, 0);
-        // SAFETY: the descriptor is whole; the list lives as long as it.
-        let done = unsafe {
-            GetSecurityDescriptorDacl(self.0, &raw mut present, &raw mut list, &raw mut by_default)
-        };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(list) }
-    }
 }
 
 impl Drop for Descriptor {
@@ -125,18 +115,6 @@ pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> 
     let attributes = descriptor.attributes();
     let done = unsafe { CreateDirectoryW(wide(path).as_ptr(), &raw const attributes) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-pub(in crate::platform) fn close_folder(path: &Path) -> io::Result<()> {
-    let descriptor = Descriptor::private(Kind::Folder)?;
-    let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-    let list = descriptor.list()?;
-    // SAFETY: the path has a zero at its end, and the list outlives the call.
-    let code = unsafe {
-        let none = ptr::null_mut();
-        SetNamedSecurityInfoW(wide(path).as_ptr(), SE_FILE_OBJECT, what, none, none, list, ptr::null())
-    };
-    succeeded(code)
 }
 
 pub(in crate::platform) fn access_of(file: &File) -> io::Result<Access> {
@@ -186,6 +164,7 @@ pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Res
     Ok(Access {
         others_read: others.iter().any(|(_, mask)| mask & READS != 0),
         others_write: others.iter().any(|(_, mask)| mask & WRITES != 0),
+        sticky: false,
         shown: if shown.is_empty() { "nobody else may use it".to_owned() } else { shown.join(", ") },
         owner: match owner {
             owner if ours.contains(&owner) => Owner::Us,

@@ -1,0 +1,142 @@
+//! Files that decide what this program does: configuration, scripts, init files, module folders, TLS keys
+//! and certificates. Nobody but this user and the system itself may change them, or put another in their
+//! place. Files that hold a secret are read by [`read_private`](crate::private_file::read_private), which
+//! asks for more.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::plan::{InitScript, Plan};
+use crate::platform::{self, Access, Kind, Owner};
+use crate::private_file::{PrivateFileError, folder_of, foreign};
+
+/// Reads a file that decides. What is checked is the file that was opened.
+pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { doing: "read", path: path.to_owned(), source };
+    let mut file = platform::open_without_waiting(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(PrivateFileError::NotAFile { path: path.to_owned() });
+    }
+    check_access(path, &platform::access_of(&file).map_err(failed)?, Kind::File)?;
+    check_folder(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Checks a file or folder that decides, and that others read by its path. What is not there is left to
+/// them.
+pub fn check(path: &Path) -> Result<(), PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { doing: "look at", path: path.to_owned(), source };
+    let kind = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if found.is_dir() => Kind::Folder,
+        Ok(_) => Kind::File,
+    };
+    check_access(path, &platform::access_at(path).map_err(failed)?, kind)?;
+    check_folder(path)
+}
+
+/// Checks what a plan has workers read: module folders, modules named by their path, init files.
+pub fn check_plan(plan: &Plan) -> Result<(), PrivateFileError> {
+    let init = plan.init.iter().filter_map(|script| match script {
+        InitScript::File(path) => Some(path.as_path()),
+        InitScript::Text(_) => None,
+    });
+    let modules = plan.vaults.iter().filter_map(|vault| vault.extension());
+    let modules = modules.map(|extension| Path::new(&extension.module)).filter(|path| path.is_absolute());
+    let folders = plan.pwsh.module_path.iter().map(|path| path.as_path());
+    init.chain(modules).chain(folders).try_for_each(check)
+}
+
+/// Whoever may write into the folder may put another file in the place of this one.
+fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
+    // Of a link, the folder that holds its target.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = folder_of(&real);
+    let failed = |source| PrivateFileError::Io { doing: "look at", path: folder.to_owned(), source };
+    let access = platform::access_at(folder).map_err(failed)?;
+    // In a folder such as /tmp others may add files, and not replace ours.
+    if access.sticky && !matches!(access.owner, Owner::Other(_)) {
+        return Ok(());
+    }
+    check_access(folder, &access, Kind::Folder)
+}
+
+fn check_access(path: &Path, access: &Access, kind: Kind) -> Result<(), PrivateFileError> {
+    if let Owner::Other(_) = access.owner {
+        return Err(foreign(path, &access.owner));
+    }
+    if access.others_write {
+        return Err(PrivateFileError::Writable {
+            path: path.to_owned(),
+            shown: access.shown.clone(),
+            command: platform::command_to_protect(path, kind),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_others_may_change_is_refused_with_the_command_that_mends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.toml");
+        fs::write(&file, "x").unwrap();
+        chmod(&file, 0o644);
+        assert_eq!(read(&file).unwrap(), b"x");
+        for mode in [0o664, 0o646, 0o622] {
+            chmod(&file, mode);
+            for error in [read(&file).unwrap_err(), check(&file).unwrap_err()] {
+                assert!(matches!(error, PrivateFileError::Writable { .. }), "{error}");
+                assert!(error.to_string().contains(&format!("chmod go-w '{}'", file.display())), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_may_replace_is_refused_by_the_name_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plan.toml");
+        fs::write(&file, "x").unwrap();
+        chmod(folder.path(), 0o777);
+        let error = read(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("chmod go-w '{}'", folder.path().display())), "{error}");
+        chmod(folder.path(), 0o1777);
+        read(&file).unwrap();
+    }
+
+    #[test]
+    fn another_users_file_is_refused_and_a_missing_one_is_left_to_its_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server.ps1");
+        check(&file).unwrap();
+        fs::write(&file, "x").unwrap();
+        check(&file).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(12_345), None).unwrap();
+            assert!(matches!(check(&file).unwrap_err(), PrivateFileError::ForeignOwner { .. }));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_no_file_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(read(&pipe), Err(PrivateFileError::NotAFile { .. })));
+    }
+}
