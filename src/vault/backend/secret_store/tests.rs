@@ -187,15 +187,17 @@ async fn one_refusal_of_a_password_proves_nothing_and_two_do() {
 
 fn told(module: &str) -> String {
     let mut extension = Extension::new("v", module);
-    extension.parameters.0 =
-        json!({ "Token": "t0ken-1", "More": { "List": ["t0ken-2", 7] } }).as_object().cloned().unwrap();
+    extension.parameters.0 = json!({ "Token": "t0ken-number-1", "More": { "List": ["t0ken-number-2", 7] } })
+        .as_object()
+        .cloned()
+        .unwrap();
     let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
-    let fault = Fault { message: "t0ken-1 and t0ken-2".into(), ..Fault::default() };
+    let fault = Fault { message: "t0ken-number-1 and t0ken-number-2".into(), ..Fault::default() };
     Trouble::Fault(Box::new(fault)).into_error(&entry, None, false).to_string()
 }
 
 #[test]
 fn an_error_does_not_repeat_the_parameters_of_a_vault() {
     assert!(told("My.Vault").contains("failed: *** and ***"), "{}", told("My.Vault"));
-    assert!(told(AZ_KEY_VAULT).contains("t0ken-1"), "they only say which vault is meant");
+    assert!(told(AZ_KEY_VAULT).contains("t0ken-number-1"), "they only say which vault is meant");
 }
