@@ -347,6 +347,11 @@ impl Bridge {
         &self.0.cache
     }
 
+    /// Whether it has begun to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.is_cancelled()
+    }
+
     /// How it is, without calling a vault.
     pub fn health(&self) -> Health {
         let pool = self.0.vaults.pool();

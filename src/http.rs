@@ -22,6 +22,7 @@
 
 mod body;
 pub mod bounds;
+mod content;
 pub mod form;
 mod gate;
 mod json;
@@ -35,6 +36,7 @@ pub mod route;
 mod seats;
 mod secrets;
 mod server;
+mod status;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,10 @@ use hyper::Method;
 
 use crate::access::Caller;
 use crate::audit::{Counts, Name, Record, Trail};
+use overview::Errors;
+pub use overview::Overview;
+
+mod overview;
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -31,6 +35,7 @@ struct Requests {
     answered: Vec<(Answered, u64)>,
     latency: BTreeMap<Name, Histogram>,
     errors: BTreeMap<&'static str, u64>,
+    late: Errors,
 }
 
 struct Answered {
@@ -110,6 +115,11 @@ impl Metrics {
         out.head("audit_waited_total", "counter", "Requests that waited for room in the audit queue.");
         out.line("audit_waited_total", &[], waited);
         out.0
+    }
+
+    /// What the status page shows.
+    pub fn overview(&self) -> Overview {
+        lock(&self.requests).overview()
     }
 
     fn connections(&self, out: &mut Text) {
@@ -229,6 +239,7 @@ impl Requests {
         }
         if record.status >= 400 {
             *self.errors.entry(record.outcome).or_default() += 1;
+            self.late.note(record);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::secret::fold;
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// First parts of the paths that the server answers by itself.
-const RESERVED: [&str; 5] = ["health", "ready", "metrics", "secrets", "vaults"];
+const RESERVED: [&str; 8] = ["admin", "health", "metrics", "mounts", "ready", "secrets", "status", "vaults"];
 
 /// The member of a body or an answer that holds the value.
 const FIELD: &str = "Value";

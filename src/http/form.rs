@@ -20,6 +20,9 @@ use crate::secret::{SecretValue, Text, fold};
 /// Why a body does not hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BodyError {
+    /// No notice of changed secrets.
+    #[error("the body names no changed secrets")]
+    Notice,
     /// Not UTF-8.
     #[error("the body is not UTF-8 text")]
     NotUtf8,
@@ -111,6 +114,9 @@ impl BodyError {
     /// What to send instead.
     pub fn hint(&self) -> &'static str {
         match self {
+            BodyError::Notice => {
+                "send {\"secrets\":[{\"vault\":\"…\",\"key\":\"…\"}]} as JSON, or Event Grid's events"
+            }
             BodyError::NotUtf8 | BodyError::Charset => "send UTF-8, or bytes as application/octet-stream",
             BodyError::Missing { .. } => "send it as a form (Value=…) or as JSON ({\"Value\":\"…\"})",
             BodyError::File { .. } => "send it as text: curl -F 'Value=<file', not 'Value=@file'",

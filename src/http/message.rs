@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::{HeaderMap, Method, StatusCode, Version};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::respond::Problem;
@@ -87,6 +88,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// In place of the body: pieces that come while the answer is read. It ends when their sender is dropped.
+    pub stream: Option<mpsc::Receiver<Bytes>>,
     /// In place of the status's own phrase.
     pub reason: Option<ReasonPhrase>,
     /// What the audit trail is told of it.

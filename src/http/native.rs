@@ -12,13 +12,14 @@ use hyper::StatusCode;
 use hyper::header::{AGE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
+use super::form::BodyError;
 use super::gate::Site;
 use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
 use super::respond::{self, Problem};
 use super::route::{Found, RouteError, Routes, Target};
 pub use super::secrets::Secrets;
-use super::{bounds, form, permit};
+use super::{bounds, form, permit, status};
 use crate::access::{Caller, Refusal, Verb};
 use crate::audit::{Access, Name};
 use crate::bridge::{Bridge, Reading};
@@ -28,9 +29,12 @@ use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
 use crate::secret::{SecretValue, fold};
 
+use notice::{Changed, Notice, Place};
+
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+mod notice;
 mod vaults;
 
 /// Whether an answer comes from the cache (RFC 9211).
@@ -105,6 +109,9 @@ impl<S: Secrets> Native<S> {
             Target::Vaults => Ok(self.vaults(&plan, call.caller)),
             Target::Action(action) => self.act(call, &plan, action, request).await,
             Target::Mounts => Ok(vaults::mounts(&plan, call.caller)),
+            Target::StatusPage => Ok(status::page()),
+            Target::StatusEvents => Ok(self.events()),
+            Target::RefreshCache => self.renew(call, request),
             Target::ClearCache => {
                 self.secrets.clear_cache();
                 let done = Ok(respond::empty(StatusCode::NO_CONTENT));
@@ -151,6 +158,40 @@ impl<S: Secrets> Native<S> {
             return Ok(respond::json(StatusCode::OK, &json!({ "ready": true })));
         }
         Err(BridgeError::NotReady { reason: "the server is starting or stopping".to_owned() }.into())
+    }
+}
+
+// === the cache and the status page ===
+
+impl<S: Secrets> Native<S> {
+    /// Reads anew what has changed elsewhere. Names that nobody reads cost no call, and are counted.
+    fn renew(&self, call: &Call<'_>, request: &Request) -> Result<Reply, Problem> {
+        let changed = match notice::read(&request.body).ok_or(Problem::Body(BodyError::Notice))? {
+            Notice::Handshake(code) => {
+                return Ok(respond::json(StatusCode::OK, &json!({ "validationResponse": code })));
+            }
+            Notice::Changed(changed) => changed,
+        };
+        let (mut renewed, mut unknown) = (0, 0);
+        for Changed { vault, key } in &changed {
+            let vaults = match vault {
+                Place::Friendly(name) => vec![name.clone()],
+                Place::Azure(name) => self.secrets.over_azure(name),
+            };
+            let done: Vec<_> =
+                vaults.iter().filter(|vault| matches!(self.secrets.renew(vault, key), Ok(true))).collect();
+            for vault in &done {
+                let subject = Subject { vault: Some(vault), key: Some(key), mount: None };
+                call.note(action_of(call.found.target), subject, &Ok(()), "ok");
+            }
+            if done.is_empty() { unknown += 1 } else { renewed += 1 }
+        }
+        Ok(respond::json(StatusCode::ACCEPTED, &json!({ "Renewed": renewed, "Unknown": unknown })))
+    }
+
+    fn events(&self) -> Reply {
+        let (secrets, metrics) = (self.secrets.clone(), self.metrics.clone());
+        status::events(move || (!secrets.is_stopping()).then(|| (secrets.health(), metrics.overview())))
     }
 }
 
@@ -254,6 +295,7 @@ fn action_of(target: &Target) -> &'static str {
         Target::Unlock => "unlock",
         Target::Lock => "lock",
         Target::ClearCache => "clear_cache",
+        Target::RefreshCache => "refresh_cache",
         Target::Delete(_) => "remove",
         Target::Get(_) => "read",
         _ => "list",

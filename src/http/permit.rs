@@ -11,10 +11,17 @@ pub(super) fn may(grants: &Grants, found: &Found<'_>, plan: &Plan, default_vault
     match found.target {
         Target::Action(action) => may_act(grants, found.pattern, plan, action),
         // They show to each caller what is theirs.
-        Target::Live | Target::Health | Target::Ready | Target::Vaults | Target::Mounts => true,
-        Target::Metrics => grants.route(Verb::Read, found.pattern),
+        Target::Live
+        | Target::Health
+        | Target::Ready
+        | Target::Vaults
+        | Target::Mounts
+        | Target::StatusPage => true,
+        Target::Metrics | Target::StatusEvents => grants.route(Verb::Read, found.pattern),
         // They concern all callers, so a rule has to name them.
-        Target::Unlock | Target::Lock | Target::ClearCache => grants.route(Verb::Write, found.pattern),
+        Target::Unlock | Target::Lock | Target::ClearCache | Target::RefreshCache => {
+            grants.route(Verb::Write, found.pattern)
+        }
         Target::List(scope) => on_secret(*scope, Verb::List),
         Target::Get(scope) => on_secret(*scope, Verb::Read),
         Target::Put(scope) | Target::Patch(scope) => on_secret(*scope, Verb::Write),

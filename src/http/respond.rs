@@ -97,7 +97,7 @@ pub fn empty(status: StatusCode) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
-    Reply { status, headers, body: Bytes::new(), reason: None, note: Note::default() }
+    Reply { status, headers, body: Bytes::new(), stream: None, reason: None, note: Note::default() }
 }
 
 /// A reply with a body, whose buffer is wiped when it has been sent.

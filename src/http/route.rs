@@ -12,7 +12,9 @@
 //! | `/vaults/{vault}/secrets`, `/vaults/{vault}/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | exposed vaults |
 //! | `/vaults/{vault}/unlock`, `/vaults/{vault}/lock` | POST | exposed vaults |
 //! | `/mounts`, `/mounts/{key}` | GET; GET, PUT, PATCH, DELETE | mounted secrets |
-//! | `/admin/cache/clear` | POST | the cached values |
+//! | `/admin/cache/clear`, `/admin/cache/refresh` | POST | the cached values |
+//! | `/status` | GET | a page, without a token; what it shows is asked for with one |
+//! | `/status/events` | GET | the state, each second |
 
 use hyper::Method;
 use matchit::Router;
@@ -68,6 +70,12 @@ pub enum Target {
     Mounts,
     /// Forgets the cached values.
     ClearCache,
+    /// Reads anew what has changed elsewhere.
+    RefreshCache,
+    /// The status page.
+    StatusPage,
+    /// What the status page shows, live.
+    StatusEvents,
 }
 
 /// Which vault a fixed route is about.
@@ -192,6 +200,9 @@ fn fixed(default_vault: bool) -> Vec<Entry> {
         get("/mounts", Target::Mounts),
         one("/mounts/{key}", Scope::Mounted),
         post("/admin/cache/clear", Target::ClearCache),
+        post("/admin/cache/refresh", Target::RefreshCache),
+        get("/status", Target::StatusPage),
+        get("/status/events", Target::StatusEvents),
     ];
     if default_vault {
         entries.push(get("/secrets", Target::List(Scope::Default)));
@@ -264,7 +275,7 @@ impl Target {
 
     /// Whether it is answered without a token: it tells nothing but that the server is there.
     pub fn is_public(&self) -> bool {
-        matches!(self, Target::Live | Target::Health | Target::Ready)
+        matches!(self, Target::Live | Target::Health | Target::Ready | Target::StatusPage)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, Text};
 
 /// Mounts and vaults, as routes need them. The methods are those of [`Bridge`].
-pub trait Secrets: Send + Sync + 'static {
+pub trait Secrets: Clone + Send + Sync + 'static {
     /// Reads a mounted secret.
     fn read(
         &self,
@@ -103,6 +103,15 @@ pub trait Secrets: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<SecretInfo>, BridgeError>> + Send;
 
+    /// A secret was changed elsewhere: it is read anew, if it is kept or mounted; tells whether.
+    fn renew(&self, vault: &str, key: &str) -> Result<bool, BridgeError>;
+
+    /// The friendly names of the vaults over this vault of Azure.
+    fn over_azure(&self, name: &str) -> Vec<String>;
+
+    /// Whether it has begun to stop.
+    fn is_stopping(&self) -> bool;
+
     /// The plan that is served.
     fn plan(&self) -> Arc<Plan>;
 
@@ -189,6 +198,18 @@ impl Secrets for Bridge {
 
     async fn list(&self, vault: &str, deadline: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
         Bridge::list(self, vault, deadline).await
+    }
+
+    fn renew(&self, vault: &str, key: &str) -> Result<bool, BridgeError> {
+        Bridge::renew(self, vault, key)
+    }
+
+    fn over_azure(&self, name: &str) -> Vec<String> {
+        Bridge::over_azure(self, name)
+    }
+
+    fn is_stopping(&self) -> bool {
+        Bridge::is_stopping(self)
     }
 
     fn plan(&self) -> Arc<Plan> {

@@ -13,7 +13,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
@@ -27,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::body;
+use super::content::Content;
 use super::listener::{Door, Entry};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
@@ -435,7 +435,7 @@ async fn exchange(
     shared: Arc<Shared>,
     link: Link,
     request: hyper::Request<Incoming>,
-) -> Result<hyper::Response<Full<bytes::Bytes>>, Infallible> {
+) -> Result<hyper::Response<Content>, Infallible> {
     let (parts, incoming) = request.into_parts();
     link.unread.clear();
     if let Some(seat) = &link.seat {
@@ -457,7 +457,7 @@ async fn exchange(
     if shared.is_leaving() {
         reply.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let mut response = hyper::Response::new(Full::new(reply.body));
+    let mut response = hyper::Response::new(Content::of(&mut reply));
     *response.status_mut() = reply.status;
     if let Some(reason) = reply.reason {
         response.extensions_mut().insert(reason);

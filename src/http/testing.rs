@@ -68,6 +68,8 @@ struct Inner {
     administered: Mutex<Vec<String>>,
     /// Reads of mounts wait for each other here.
     barrier: Option<Barrier>,
+    /// What was to be read anew.
+    renewed: Mutex<Vec<(String, String)>>,
     /// How old the values are, by folded key.
     ages: Mutex<HashMap<String, Freshness>>,
 }
@@ -112,6 +114,10 @@ impl Memory {
 
     pub(super) fn administered(&self) -> Vec<String> {
         std::mem::take(&mut self.0.administered.lock().unwrap())
+    }
+
+    pub(super) fn renewed(&self) -> Vec<(String, String)> {
+        self.0.renewed.lock().unwrap().clone()
     }
 
     fn fault(&self, key: &str) -> Result<(), BridgeError> {
@@ -234,6 +240,19 @@ impl Secrets for Memory {
             metadata: metadata.clone(),
         });
         Ok(info.collect())
+    }
+
+    fn renew(&self, vault: &str, key: &str) -> Result<bool, BridgeError> {
+        self.0.renewed.lock().unwrap().push((vault.to_owned(), key.to_owned()));
+        Ok(self.kept(vault, key).is_some())
+    }
+
+    fn over_azure(&self, name: &str) -> Vec<String> {
+        if name == "in-azure" { vec!["Open".to_owned()] } else { Vec::new() }
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
     }
 
     fn plan(&self) -> Arc<Plan> {

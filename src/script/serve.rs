@@ -162,7 +162,14 @@ impl<'a> Exchange<'a> {
                 let mut headers = self.headers();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
                 let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
-                Some(Reply { status: StatusCode::OK, headers, body, reason: None, note: Note::default() })
+                Some(Reply {
+                    status: StatusCode::OK,
+                    headers,
+                    body,
+                    stream: None,
+                    reason: None,
+                    note: Note::default(),
+                })
             }
             Lift::Update { secret, field } => {
                 if self.head.headers.contains_key(CONTENT_ENCODING) || !self.is_of_extension(secret) {
@@ -180,6 +187,7 @@ impl<'a> Exchange<'a> {
                             status: StatusCode::OK,
                             headers,
                             body,
+                            stream: None,
                             reason: None,
                             note: Note::default(),
                         })
@@ -299,7 +307,14 @@ impl<'a> Exchange<'a> {
             }
             None => {
                 let body = response.body.map(Bytes::from_owner).unwrap_or_default();
-                Reply { status, headers: self.headers(), body, reason: None, note: Note::default() }
+                Reply {
+                    status,
+                    headers: self.headers(),
+                    body,
+                    stream: None,
+                    reason: None,
+                    note: Note::default(),
+                }
             }
         };
         let described = response.page.as_ref().and_then(|wish| wish.description.as_ref());
@@ -404,7 +419,14 @@ impl<'a> Exchange<'a> {
         let page = Page { status, description, url: &self.url(), exception };
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-        Reply { status, headers, body: page.render(form).into(), reason: None, note: Note::default() }
+        Reply {
+            status,
+            headers,
+            body: page.render(form).into(),
+            stream: None,
+            reason: None,
+            note: Note::default(),
+        }
     }
 }
 

@@ -146,6 +146,7 @@ mod tests {
                     status: self.status,
                     headers: HeaderMap::new(),
                     body: Bytes::new(),
+                    stream: None,
                     reason: None,
                     note: crate::http::Note::default(),
                 }

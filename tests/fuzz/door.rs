@@ -187,6 +187,18 @@ impl Secrets for Shelf {
         Ok(Vec::new())
     }
 
+    fn renew(&self, _: &str, _: &str) -> Result<bool, BridgeError> {
+        Ok(false)
+    }
+
+    fn over_azure(&self, _: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
     fn plan(&self) -> Arc<Plan> {
         let vault = Vault { exposed: true, ..Vault::new("v", VaultKind::Local { folder: None }) };
         let route = |method: &str, action| secretbridge::plan::Route {
@@ -315,6 +327,7 @@ impl Service for Echo {
         self.0.lock().expect("nothing panics in here").push((path, request.body.to_vec()));
         Box::pin(async move {
             Reply {
+                stream: None,
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
                 body: request.body,

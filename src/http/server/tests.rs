@@ -29,6 +29,7 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
         status,
         headers: HeaderMap::new(),
         body: body.into(),
+        stream: None,
         reason: None,
         note: crate::http::Note::default(),
     }

@@ -70,6 +70,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
     let admitted = Admitted::new(Caller::Anyone);
     let request = Request { head: Arc::new(head.clone()), body: SECRET.into(), admitted };
     let reply = Reply {
+        stream: None,
         status: StatusCode::OK,
         headers,
         body: SECRET.into(),

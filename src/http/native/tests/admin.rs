@@ -92,3 +92,36 @@ async fn the_default_vault_is_named_as_such() {
     assert_eq!(listed["Vaults"][0], json!({ "Name": "hidden", "ReadOnly": false, "Default": true }));
     assert_eq!(json_of(&call(&native, "GET", "/vaults/hidden/secrets/key1", "").await)["Value"], "v1");
 }
+
+#[tokio::test]
+async fn a_notice_renews_what_is_read_and_counts_what_is_not() {
+    let memory = memory();
+    memory.put("Open", "db", SecretValue::string("v"), Metadata::new());
+    let native = service(&memory);
+    let ours = r#"{"secrets":[{"vault":"Open","key":"db"},{"vault":"Open","key":"nobody"}]}"#;
+    let reply = call(&native, "POST", "/admin/cache/refresh", ours).await;
+    assert_eq!((reply.status.as_u16(), json_of(&reply)), (202, json!({ "Renewed": 1, "Unknown": 1 })));
+    let grid = r#"[{"eventType":"Microsoft.KeyVault.SecretNewVersionCreated","data":{"VaultName":"in-azure","ObjectName":"db"}}]"#;
+    let reply = call(&native, "POST", "/admin/cache/refresh", grid).await;
+    assert_eq!(json_of(&reply), json!({ "Renewed": 1, "Unknown": 0 }));
+    let handshake = r#"[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"512d"}}]"#;
+    let reply = call(&native, "POST", "/admin/cache/refresh", handshake).await;
+    assert_eq!(json_of(&reply), json!({ "validationResponse": "512d" }));
+    let bad = call(&native, "POST", "/admin/cache/refresh", "{}").await;
+    assert_eq!(outcome(&bad), failed(400, "bad_body"));
+    assert_eq!(memory.renewed().len(), 3, "a body that is none of these renews nothing");
+}
+
+#[tokio::test]
+async fn the_status_page_is_for_all_and_holds_nothing_and_its_events_are_for_callers() {
+    let native = service(&memory());
+
+    let page = send(&native, head("GET", "/status", &[]), "").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"));
+    let events = send(&native, head("GET", "/status/events", &[]), "").await;
+    assert_eq!((events.status, events.stream.is_some()), (StatusCode::UNAUTHORIZED, false));
+    let mut events = call(&native, "GET", "/status/events", "").await.stream.unwrap();
+    let first = String::from_utf8(events.recv().await.unwrap().to_vec()).unwrap();
+    assert!(first.starts_with("data: {") && first.ends_with("\n\n"), "{first}");
+}

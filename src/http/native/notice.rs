@@ -1,0 +1,149 @@
+//! What tells the cache that secrets have changed elsewhere: `POST /admin/cache/refresh`.
+//!
+//! Three forms of a body, all JSON: ours, `{"secrets":[{"vault":"Team","key":"db"}]}`; a list of events in Event
+//! Grid's schema, whose first is its handshake; and one event in the CloudEvents schema. Facts of the two:
+//! <https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema> and
+//! <https://learn.microsoft.com/azure/event-grid/event-schema-key-vault>.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Event Grid asks whether the address wants its events.
+const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
+
+/// Key Vault has a new version of a secret.
+const NEW_VERSION: &str = "Microsoft.KeyVault.SecretNewVersionCreated";
+
+/// Most secrets that one notice may name.
+const MOST: usize = 1000;
+
+/// What a body says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Event Grid's handshake: this code is to be sent back.
+    Handshake(String),
+    /// These have changed.
+    Changed(Vec<Changed>),
+}
+
+/// A secret that has changed elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// In which vault.
+    pub vault: Place,
+    /// Its key.
+    pub key: String,
+}
+
+/// A vault, by one of its names.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The friendly name.
+    Friendly(String),
+    /// The name in Azure, which the vault's parameter `AZKVaultName` holds.
+    Azure(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ours {
+    secrets: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    vault: String,
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(alias = "eventType")]
+    r#type: String,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    #[serde(rename = "validationCode")]
+    code: Option<String>,
+    #[serde(rename = "VaultName")]
+    vault: Option<String>,
+    #[serde(rename = "ObjectName")]
+    name: Option<String>,
+}
+
+/// Reads a body; `None` where it is none of the three. Events of other kinds say nothing.
+pub fn read(body: &[u8]) -> Option<Notice> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let events = match value {
+        Value::Array(events) => events,
+        Value::Object(ref object) if object.contains_key("secrets") => {
+            let ours: Ours = serde_json::from_value(value).ok()?;
+            let changed = ours
+                .secrets
+                .into_iter()
+                .map(|Named { vault, key }| Changed { vault: Place::Friendly(vault), key });
+            return bounded(changed.collect());
+        }
+        event @ Value::Object(_) => vec![event],
+        _ => return None,
+    };
+    let events: Vec<Event> = events.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
+    if let Some(code) =
+        events.iter().find(|event| event.r#type == VALIDATION).and_then(|event| event.data.code.clone())
+    {
+        return Some(Notice::Handshake(code));
+    }
+    let changed = events.into_iter().filter(|event| event.r#type == NEW_VERSION).filter_map(|event| {
+        let Data { vault, name, .. } = event.data;
+        Some(Changed { vault: Place::Azure(vault?), key: name? })
+    });
+    bounded(changed.collect())
+}
+
+fn bounded(changed: Vec<Changed>) -> Option<Notice> {
+    (changed.len() <= MOST).then_some(Notice::Changed(changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_forms_are_read() {
+        let ours = br#"{"secrets":[{"vault":"Team","key":"db"}]}"#;
+        let changed =
+            |vault: Place, key: &str| Some(Notice::Changed(vec![Changed { vault, key: key.into() }]));
+        assert_eq!(read(ours), changed(Place::Friendly("Team".into()), "db"));
+        let grid = br#"[{"id":"1","topic":"/t","subject":"db","eventType":"Microsoft.KeyVault.SecretNewVersionCreated",
+            "eventTime":"2026-11-30T10:00:00Z","dataVersion":"1","metadataVersion":"1",
+            "data":{"Id":"https://team.vault.azure.net/secrets/db/1","VaultName":"team","ObjectType":"Secret",
+            "ObjectName":"db","Version":"1","NBF":null,"EXP":null}}]"#;
+        assert_eq!(read(grid), changed(Place::Azure("team".into()), "db"));
+        let cloud = br#"{"specversion":"1.0","type":"Microsoft.KeyVault.SecretNewVersionCreated","source":"/s","id":"1",
+            "data":{"VaultName":"team","ObjectName":"db"}}"#;
+        assert_eq!(read(cloud), changed(Place::Azure("team".into()), "db"));
+    }
+
+    #[test]
+    fn the_handshake_gives_its_code_and_nothing_else() {
+        let body = br#"[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"512d","validationUrl":"https://x"}}]"#;
+        assert_eq!(read(body), Some(Notice::Handshake("512d".into())));
+    }
+
+    #[test]
+    fn other_events_say_nothing_and_other_bodies_are_none() {
+        let other = br#"[{"eventType":"Microsoft.KeyVault.SecretNearExpiry","data":{"VaultName":"v","ObjectName":"n"}}]"#;
+        assert_eq!(read(other), Some(Notice::Changed(Vec::new())));
+        for body in
+            ["", "x", "1", "{}", r#"{"secrets":[{"vault":"v"}]}"#, r#"{"secrets":{},"more":1}"#, "[1]"]
+        {
+            assert_eq!(read(body.as_bytes()), None, "{body}");
+        }
+        let many = format!(r#"{{"secrets":[{}]}}"#, vec![r#"{"vault":"v","key":"k"}"#; MOST + 1].join(","));
+        assert_eq!(read(many.as_bytes()), None);
+    }
+}
