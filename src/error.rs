@@ -168,7 +168,7 @@ impl BridgeError {
             BridgeError::Refused { .. } => "docs/types.md lists what each vault can hold",
             BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
             BridgeError::Locked { .. } => {
-                "give the vault's password with unlock in the configuration, and check that it is right"
+                "check that unlock in the configuration gives the vault's password, and that the vault's files or service are whole"
             }
             BridgeError::Throttled { .. } => {
                 "come again after Retry-After; a cache_ttl spares the vault, max_stale bridges the time"

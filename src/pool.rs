@@ -135,6 +135,8 @@ pub struct WorkerStatus {
     pub pid: Option<u32>,
     /// Calls so far.
     pub calls: u64,
+    /// Those of them that write or remove a secret.
+    pub writes: u64,
     /// Resident bytes, where the system tells.
     pub memory: Option<u64>,
 }

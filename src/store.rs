@@ -46,6 +46,11 @@ impl Fingerprint {
         self.0.first() == other.0.first()
     }
 
+    /// Whether the file of the data was not there.
+    pub fn lacks_data(&self) -> bool {
+        self.0.first().is_some_and(Option::is_none)
+    }
+
     /// Whether the configuration is as it was then.
     pub fn has_configuration_of(&self, other: &Fingerprint) -> bool {
         self.0.get(1) == other.0.get(1)

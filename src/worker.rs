@@ -168,6 +168,7 @@ pub struct Worker {
     process: Box<dyn Process>,
     next_id: u64,
     calls: u64,
+    writes: u64,
     born: Instant,
     broken: Option<Broken>,
     hello: HelloReply,
@@ -219,6 +220,7 @@ impl Worker {
             process: link.process,
             next_id: 1,
             calls: 0,
+            writes: 0,
             born: Instant::now(),
             broken: None,
             hello: HelloReply {
@@ -288,6 +290,11 @@ impl Worker {
         self.calls
     }
 
+    /// Those of them that write or remove a secret.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
     /// When it was started.
     pub fn born(&self) -> Instant {
         self.born
@@ -327,6 +334,7 @@ impl Worker {
         // Broken until the answer is here: a future dropped half-way leaves it so.
         self.broken = Some(Broken::TimedOut);
         self.calls += 1;
+        self.writes += u64::from(matches!(op, Op::Set(_) | Op::Remove(_)));
         let id = self.next_id;
         self.next_id += 1;
         let reply = match self.exchange(id, op, until, asks).await {

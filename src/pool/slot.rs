@@ -29,7 +29,8 @@ pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
         // In the place of one that ended, so that the list does not grow with the coming and going.
         let ended = status.iter().position(|status| status.state == State::Stopped.word());
         let slot = ended.unwrap_or(status.len());
-        let fresh = WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, memory: None };
+        let fresh =
+            WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, writes: 0, memory: None };
         match status.get_mut(slot) {
             Some(place) => *place = fresh,
             None => status.push(fresh),
@@ -260,6 +261,7 @@ impl Slot {
             status.state = now.word();
             status.pid = self.worker.as_ref().and_then(Worker::pid);
             status.calls = self.worker.as_ref().map_or(0, Worker::calls);
+            status.writes = self.worker.as_ref().map_or(0, Worker::writes);
         }
     }
 }

@@ -23,6 +23,7 @@ use super::cache::Cache;
 use super::{FILES, Folder};
 use crate::platform;
 use crate::worker::is_recent;
+use crate::worker::obituary;
 use crate::worker::process::{Environment, command};
 
 /// How long pwsh may take for one of its two runs. Compiling takes about a second.
@@ -181,7 +182,8 @@ async fn ask(
     let answer = output.lines().find_map(|line| serde_json::from_str::<Answer>(line).ok());
     let Some(answer) = answer.filter(|_| status.success()) else {
         let said = if errors.trim().is_empty() { &output } else { &errors };
-        return Err(failed(format!("{status}: {}", first_lines(said))));
+        let why = obituary::circumstances().map(|why| format!("{why}; ")).unwrap_or_default();
+        return Err(failed(format!("{why}{status}: {}", first_lines(said))));
     };
     if answer.language != "FullLanguage" {
         return Err(CompileError::Restricted(answer.language));
@@ -207,7 +209,8 @@ async fn text(stream: Option<impl AsyncRead + Unpin>) -> String {
 
 /// Enough of an error's text for a message.
 fn first_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(6).collect();
+    let told = |line: &&str| !line.trim().is_empty() && !obituary::is_trace(line);
+    let lines: Vec<&str> = text.lines().filter(told).map(str::trim).take(6).collect();
     lines.join("; ").chars().take(1000).collect()
 }
 

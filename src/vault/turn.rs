@@ -312,7 +312,7 @@ impl Turn<'_> {
 
     pub(super) fn refused(&self, fault: &Fault, files: Fingerprint) -> Trouble {
         let now = Instant::now();
-        let reason = format!("the unlock password was refused ({})", fault.id);
+        let reason = why_refused(self.is_secret_store(), &fault.id, &files);
         let lockout = self.entry.store.unlock_failed(&reason, files, now);
         Trouble::Locked { reason, retry_after: lockout.until.saturating_duration_since(now) }
     }
@@ -327,6 +327,21 @@ impl Turn<'_> {
             .extension()
             .map_or_else(|| self.entry.plan.name.clone(), |extension| extension.registered.clone())
     }
+}
+
+/// What a refused unlock may mean. SecretStore gives one error for a wrong password and for torn files.
+fn why_refused(is_secret_store: bool, id: &str, files: &Fingerprint) -> String {
+    let folder = crate::platform::secret_store();
+    let folder = folder.display();
+    if !is_secret_store {
+        return format!("it did not unlock ({id}): the password may be wrong, or the vault out of reach");
+    }
+    if files.lacks_data() {
+        return format!("it did not unlock ({id}): the store's files in {folder} are gone");
+    }
+    format!(
+        "it did not unlock ({id}): the password may be wrong, or the store's files in {folder} are damaged"
+    )
 }
 
 /// The vault has no such secret.

@@ -42,7 +42,7 @@ impl LastWords {
 }
 
 /// Whether a line belongs to a .NET stack trace.
-fn is_trace(line: &str) -> bool {
+pub fn is_trace(line: &str) -> bool {
     let text = line.trim_start();
     (text.len() < line.len() && text.starts_with("at ")) || text.starts_with("--- End of ")
 }

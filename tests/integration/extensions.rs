@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::need_pwsh;
 use crate::support::fixture;
@@ -146,7 +147,7 @@ fn refused_and_odd(server: &Server) {
         assert_eq!(shown("PUT", &answer), "PUT 502", "{way}: {}", answer.text());
         assert_eq!(client.get(&path(way, "no")).status, 404, "{way}");
     }
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     assert_eq!(client.get(&path("prompts", "ask")).status, 502, "nobody is there to answer");
     assert!(begun.elapsed() < Duration::from_secs(15));
     // Metadata that the caller sends goes to the module, which does with it what it does.
@@ -274,4 +275,39 @@ fn whatever_way_a_module_fails_in_no_answer_is_untrue() {
     }
     say(&format!("extensions/random: {seen:?}"));
     assert!(seen.contains_key("204") && seen.contains_key("502"), "{seen:?}");
+}
+
+#[test]
+fn a_private_folder_that_cannot_be_made_is_named_with_what_to_do() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let config = plan(1, &vault("false", "Ways", folder.path(), ""));
+    let builder = || Builder::new().config(&config).pwsh(pwsh);
+    let failed = |builder: Builder| {
+        let output = builder.run(Duration::from_secs(60));
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.lines().any(|line| line.contains("   at ")), "{said}");
+        said
+    };
+    let said = failed(builder().env("XDG_RUNTIME_DIR", "/proc/1").env("TMPDIR", "/proc/1"));
+    assert!(said.contains("/proc/1/secretbridge-") && said.contains("XDG_RUNTIME_DIR"), "{said}");
+}
+
+#[test]
+fn a_torn_or_missing_store_is_not_called_a_wrong_password() {
+    let pwsh = need_pwsh!();
+    let config = "listen = \"127.0.0.1:0\"\nauth.open = true\npool = { min = 1, max = 1 }\n\
+        [vaults.store]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nunlock = { env = \"MADE_UP\" }\nexpose = true\n";
+    let server = Builder::new().config(config).pwsh(pwsh).env("MADE_UP", "made up").start();
+    assert_eq!(server.client().put(&path("store", "k"), TEXT, "v").status, 204);
+    let local = server.home().join(".secretmanagement/localstore");
+    let file = local.join("storefile");
+    let content = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &content[..content.len().min(100)]).unwrap();
+    let answer = server.get(&path("store", "k"));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let said = answer.text().to_owned();
+    assert!(said.contains("may be wrong, or the store's files in") && said.contains("damaged"), "{said}");
+    assert!(said.contains(&local.display().to_string()), "{said}");
 }
