@@ -312,7 +312,7 @@ impl Turn<'_> {
 
     pub(super) fn refused(&self, fault: &Fault, files: Fingerprint) -> Trouble {
         let now = Instant::now();
-        let reason = why_refused(self.is_secret_store(), &fault.id, &files);
+        let reason = why_refused(self.entry.backend.overwrites_in_steps(), &fault.id, &files);
         let lockout = self.entry.store.unlock_failed(&reason, files, now);
         Trouble::Locked { reason, retry_after: lockout.until.saturating_duration_since(now) }
     }
