@@ -149,6 +149,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(vec![of.to_owned()]).unwrap();
         let (certificate, key) = (folder.join(format!("{of}.crt")), folder.join(format!("{of}.key")));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
+        let _ = std::fs::remove_file(&key);
         write_private_new(&key, made.signing_key.serialize_pem().as_bytes()).unwrap();
         Tls::Files { certificate, key, clients: None }
     }
