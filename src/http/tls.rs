@@ -269,10 +269,10 @@ mod tests {
         let door = super::super::Door::bind(&[listener]).unwrap();
         let certificates = door.certificates();
         let now = || door.entries[0].tls.as_ref().unwrap().acceptor();
-        let (_, old) = shake(&now(), &[certificate.clone()], None).await;
+        let (_, old) = shake(&now(), std::slice::from_ref(certificate), None).await;
         write_pair(folder.path(), "a.test");
         certificates.read_again().unwrap().put_in_force();
-        let (_, new) = shake(&now(), &[certificate.clone()], None).await;
+        let (_, new) = shake(&now(), std::slice::from_ref(certificate), None).await;
         assert_ne!(old, new);
         std::fs::write(certificate, "no certificate").unwrap();
         assert!(certificates.read_again().is_err());
