@@ -12,8 +12,8 @@ use hyper::Method;
 
 use crate::access::Caller;
 use crate::audit::{Counts, Name, Record, Trail};
-use overview::Errors;
 pub use overview::Overview;
+use overview::{Errors, Latency, RouteLatency};
 
 mod overview;
 
@@ -217,6 +217,18 @@ pub(crate) fn vault_calls<'a>(vaults: impl Iterator<Item = (&'a str, &'a Calls)>
 // === impl Requests ===
 
 impl Requests {
+    fn overview(&self) -> Overview {
+        let route = |(route, histogram): (&Name, &Histogram)| RouteLatency {
+            route: route.to_string(),
+            count: histogram.count,
+            buckets: histogram.buckets.to_vec(),
+        };
+        Overview {
+            latency: Latency { bounds: BUCKETS.to_vec(), routes: self.latency.iter().map(route).collect() },
+            errors: self.late.0.iter().cloned().collect(),
+        }
+    }
+
     fn count(&mut self, record: &Record) {
         let method = known(&record.method);
         let is_same = |(of, _): &&mut (Answered, u64)| {

@@ -191,7 +191,10 @@ impl Pool {
             if let Some((error, attempts)) = now.failure {
                 let hopeless = !matches!(
                     error,
-                    LaunchError::Broken(_) | LaunchError::BrokenIn { .. } | LaunchError::Spawn(_)
+                    LaunchError::Broken(_)
+                        | LaunchError::BrokenIn { .. }
+                        | LaunchError::Spawn(_)
+                        | LaunchError::Ended { circumstances: None, .. }
                 );
                 if hopeless || attempts >= 3 {
                     return Err(error);

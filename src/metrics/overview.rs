@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 
-use super::{BUCKETS, Histogram, Requests};
-use crate::audit::{Name, Record};
+use crate::audit::Record;
 use crate::clock;
 
 /// How many errors are remembered.
@@ -58,7 +57,7 @@ pub struct LateError {
 
 /// The last errors.
 #[derive(Default)]
-pub(super) struct Errors(VecDeque<LateError>);
+pub(super) struct Errors(pub(super) VecDeque<LateError>);
 
 impl Errors {
     pub fn note(&mut self, record: &Record) {
@@ -72,19 +71,5 @@ impl Errors {
             vault,
         });
         self.0.truncate(REMEMBERED);
-    }
-}
-
-impl Requests {
-    pub(super) fn overview(&self) -> Overview {
-        let route = |(route, histogram): (&Name, &Histogram)| RouteLatency {
-            route: route.to_string(),
-            count: histogram.count,
-            buckets: histogram.buckets.to_vec(),
-        };
-        Overview {
-            latency: Latency { bounds: BUCKETS.to_vec(), routes: self.latency.iter().map(route).collect() },
-            errors: self.late.0.iter().cloned().collect(),
-        }
     }
 }

@@ -194,7 +194,7 @@ fn status_lines_headers_and_pages_are_podes() {
     let line = |path: &str| {
         let mut socket =
             std::net::TcpStream::connect(server.addresses()[0].trim_start_matches("http://")).unwrap();
-        let sent = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        let sent = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
         std::io::Write::write_all(&mut socket, sent.as_bytes()).unwrap();
         let text = std::io::read_to_string(socket).unwrap();
         text.lines().next().unwrap_or_default().to_owned()

@@ -92,7 +92,8 @@ fn a_worker_that_breaks_is_replaced_and_others_go_on() {
 fn noise_and_a_flood_on_stderr_break_no_request() {
     for name in ["noise-on-stdout", "stderr-flood", "split-line", "slow"] {
         let stand_in = StandIn::scenario(name);
-        let server = serve(VAULT, &stand_in);
+        // One call for each request: a write that is looked at before and after takes three times as long.
+        let server = serve(&format!("{VAULT}verify = false\n"), &stand_in);
         for key in ["a", "b", "c"] {
             let answer = server.put(&format!("/vaults/v/secrets/{key}"), "text/plain", key);
             assert_eq!(answer.status, 204, "{name}: {}", answer.text());
@@ -119,12 +120,11 @@ fn an_overwrite_that_dies_half_way_loses_no_value() {
     let server = serve(STORE, &stand_in);
     let path = "/vaults/store/secrets/k";
     assert_eq!(server.put(path, "text/plain", "old").status, 204);
+    // What became of it is read by another worker, and it is done once more where it was not.
     let answer = server.put(path, "text/plain", "new");
-    let text = answer.text().to_owned();
-    assert_eq!(answer.status, 502, "{text}");
-    assert!(text.contains("unknown"), "{text}");
+    assert_eq!(answer.status, 204, "{}", answer.text());
     let value = server.get(path).json()["Value"].as_str().map(str::to_owned);
-    assert!(matches!(value.as_deref(), Some("old" | "new")), "{value:?} {}", server.stderr());
+    assert_eq!(value.as_deref(), Some("new"), "{}", server.stderr());
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_vault_that_fails_has_its_status() {
     assert_eq!(code(&server, "/vaults/v/secrets/odd"), (502, "vault_failed".into()));
     assert_eq!(code(&server, "/vaults/other/secrets/k").0, 404);
     assert_eq!(code(&server, "/nowhere").0, 404);
-    let answer = server.send("PATCH", "/vaults/v/secrets/k", &[], b"");
+    let answer = server.send("POST", "/vaults/v/secrets/k", &[], b"");
     assert_eq!(answer.status, 405);
     assert!(answer.header("Allow").is_some_and(|allow| allow.contains("GET") && allow.contains("PUT")));
 }

@@ -53,13 +53,13 @@ fn assert_lists<'a>(server: &Server, names: impl IntoIterator<Item = &'a str>) {
 
 /// Reads, removes and writes each name beside those that it would match were it a pattern. `missing` answers
 /// the removal of what is not there; `refused` are the names that the vault cannot be trusted to write.
-fn each_name_is_itself_alone(server: &Server, missing: u16, refused: fn(&str) -> bool) {
+fn each_name_is_itself_alone(server: &Server, refused: fn(&str) -> bool) {
     for name in NEIGHBOURS {
         assert_eq!(put(server, name).0, 204, "{name:?}");
     }
     for name in NAMES {
         assert_eq!(server.get(&path(name)).status, 404, "{name:?} is not there yet");
-        assert_eq!(server.delete(&path(name)).status, missing, "{name:?} is not there yet");
+        assert_eq!(server.delete(&path(name)).status, 404, "{name:?} is not there yet");
         let expected = if refused(name) { (400, "refused".to_owned()) } else { (204, String::new()) };
         assert_eq!(put(server, name), expected, "{name:?}");
     }
@@ -87,7 +87,7 @@ fn names_and_parameters_that_look_like_code_or_patterns_reach_a_module_as_they_a
     assert_eq!(seen["VaultName"], ODD_VAULT);
     assert_eq!(seen["Parameters"][ODD_PARAMETER], ODD_VALUE);
     // The test vault has an error of its own for it.
-    each_name_is_itself_alone(&server, 502, |_| false);
+    each_name_is_itself_alone(&server, |_| false);
     assert_eq!(server.pids_of_workers(), workers, "no worker ended");
     let lines = server.stderr();
     assert!(!lines.contains('\u{1b}') && !lines.lines().any(|line| line.starts_with("b\"")), "{lines}");
@@ -124,6 +124,6 @@ fn a_secret_store_holds_names_that_look_like_code_and_refuses_patterns() {
     assert_holds(&server, "a[1]");
     assert_eq!(server.delete(&path("a[1]")).status, 204);
     assert_holds(&server, "a1");
-    each_name_is_itself_alone(&server, 404, |name| name.contains(['*', '?', '[', ']', '`']));
+    each_name_is_itself_alone(&server, |name| name.contains(['*', '?', '[', ']', '`']));
     assert_eq!(server.pids_of_workers(), workers, "no worker ended");
 }

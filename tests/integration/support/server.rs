@@ -359,7 +359,13 @@ fn mounting(script: &str) -> Command {
 /// The addresses of whole lines `listening on …`.
 fn addresses(stderr: &str) -> Vec<String> {
     let whole = stderr.rfind('\n').map_or("", |end| &stderr[..end]);
-    whole.lines().filter_map(|line| line.strip_prefix(LISTENING)).map(|line| line.trim().to_owned()).collect()
+    let said = |line: &str| {
+        // Where the log is JSON, so is each line for people.
+        let json = serde_json::from_str::<serde_json::Value>(line).ok();
+        let text = json.as_ref().and_then(|json| json["message"].as_str()).unwrap_or(line);
+        text.strip_prefix(LISTENING).map(|address| address.trim().to_owned())
+    };
+    whole.lines().filter_map(said).collect()
 }
 
 fn tcp(address: &str) -> Option<SocketAddr> {
