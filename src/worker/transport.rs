@@ -79,6 +79,10 @@ impl Transport {
         loop {
             if let Some(offset) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
                 let end = self.scanned + offset;
+                // Also where its end has come with the same read.
+                if end > MAX_LINE {
+                    return Err(Broken::TooLong);
+                }
                 let rest = self.buffer.split_off(end + 1);
                 let mut line = std::mem::replace(&mut self.buffer, rest);
                 line.truncate(end);
@@ -165,6 +169,15 @@ mod tests {
     async fn endless_noise_breaks_the_worker() {
         let (message, _) = received("noise\n".repeat(100).as_bytes()).await;
         assert!(matches!(message, Err(Broken::Noise)));
+    }
+
+    /// A cursor gives all that there is room for, so the line's end comes with the bytes that are too many.
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_so_also_where_its_end_has_come_with_it() {
+        let mut line = vec![b'x'; MAX_LINE + 1];
+        line.push(b'\n');
+        let (message, _) = received(&line).await;
+        assert!(matches!(message, Err(Broken::TooLong)));
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ fn a_worker_that_breaks_is_replaced_and_others_go_on() {
         let toml = VAULT.replace("deadline = \"2s\"", &format!("deadline = \"{deadline}\""));
         let server = serve(&toml, &stand_in);
         let answer = server.get("/vaults/v/secrets/bad");
-        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        assert_eq!(answer.status, status, "{name}: {} {}", answer.text(), server.stderr());
         if status == 200 {
             assert_eq!(answer.json()["Value"], derived("v", "bad"), "{name}");
         }

@@ -51,8 +51,8 @@ fn assert_lists<'a>(server: &Server, names: impl IntoIterator<Item = &'a str>) {
     assert_eq!(seen, expected);
 }
 
-/// Reads, removes and writes each name beside those that it would match were it a pattern. `missing` answers
-/// the removal of what is not there; `refused` are the names that the vault cannot be trusted to write.
+/// Reads, removes and writes each name beside those that it would match were it a pattern. `refused` are the names
+/// that the vault cannot be trusted to write.
 fn each_name_is_itself_alone(server: &Server, refused: fn(&str) -> bool) {
     for name in NEIGHBOURS {
         assert_eq!(put(server, name).0, 204, "{name:?}");
