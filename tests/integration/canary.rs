@@ -430,7 +430,7 @@ fn no_canary_of_a_script_shows_in_a_child_of_its_blocks_or_anywhere_else() {
     for path in ["/health", "/metrics"] {
         assert_clean_answer(path, &server.get(path));
     }
-    look_at_processes(&server, false);
+    look_at_processes(&server);
     look_at_files(&server);
     let log = server.stderr();
     assert_eq!(levels_of(&log), LEVELS, "{log}");
