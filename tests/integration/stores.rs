@@ -3,9 +3,9 @@
 use std::thread;
 
 use crate::need_pwsh;
-use crate::support::fixture;
-use crate::support::pwsh::Pwsh;
+use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
+use crate::support::{fixture, soaking};
 
 /// A first start makes the store, writes what the plan names, and unlocks: fewer steps than this.
 const STEPS: usize = 14;
@@ -41,6 +41,18 @@ fn assert_has(server: &Server, key: &str, value: &str) {
     assert_eq!(answer.json()["Value"], value);
 }
 
+/// Nothing went wrong on the way that a later try mended, and the store is as the plan names it.
+fn assert_configured(server: &Server, case: &str) {
+    let log = server.stderr();
+    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{case}: {log}");
+    assert!(!log.contains("ended by itself"), "{case}: {log}");
+    let file = server.home().join(".secretmanagement/localstore/storeconfig");
+    let text = std::fs::read_to_string(file).expect("the configuration of the store");
+    // The genuine module writes an enumeration as its number: the time is the same in both.
+    let configuration: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(configuration["PasswordTimeout"], 3600, "{case}: {text}");
+}
+
 #[test]
 fn a_store_that_locks_itself_between_any_two_steps_of_a_first_start_is_opened_all_the_same() {
     let pwsh = need_pwsh!();
@@ -50,6 +62,7 @@ fn a_store_that_locks_itself_between_any_two_steps_of_a_first_start_is_opened_al
         put(&server, "k", steps);
         assert_has(&server, "k", steps);
         server.assert_never_wrote(&["made up"]);
+        assert_configured(&server, steps);
     };
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -85,4 +98,27 @@ fn a_worker_that_a_module_ends_from_another_thread_costs_no_client_an_answer() {
         let traces = log.lines().filter(|line| line.trim_start().starts_with("at System.")).count();
         assert_eq!(traces, 0, "{when}: {log}");
     }
+}
+
+/// Each with a HOME of its own, as a new user's: the store is made with the password, brought to what the plan names,
+/// written and read. By the store of the pwsh in use, so by the genuine one where that is what it has.
+#[test]
+fn first_starts_of_a_store_with_a_password_all_succeed() {
+    let pwsh = need_pwsh!();
+    let (all, at_once) = if soaking() { (200, 2) } else { (2, 2) };
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < all {
+                    let server =
+                        Builder::new().config(CONFIG).pwsh(pwsh).env("STORE_PASSWORD", "made up").start();
+                    put(&server, "k", "v");
+                    assert_has(&server, "k", "v");
+                    assert_configured(&server, "a first start");
+                }
+            });
+        }
+    });
+    say(&format!("stores: {all} first starts with a password, 0 failed"));
 }

@@ -142,7 +142,7 @@ struct Memory {
 fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
     let pwsh = need_pwsh!();
     let odd = tempfile::tempdir().unwrap();
-    let azure = pwsh.shared && soaking();
+    let azure = pwsh.stand_in_azure && soaking();
     let builder =
         Builder::new().config(&plan(odd.path(), azure, 0)).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD);
     // A line for each access is not what this is about.
@@ -398,7 +398,7 @@ impl Run<'_> {
 
     fn reconfigure(&self, seconds: u64) {
         // The stand-in writes the secrets too, those of its copy: then it erases as any foreign writer does.
-        let _theirs = self.pwsh.shared.then(|| self.writing.write().unwrap());
+        let _theirs = self.pwsh.stand_in_store.then(|| self.writing.write().unwrap());
         let configure = format!(
             "Set-SecretStoreConfiguration -PasswordTimeout {seconds} -Interaction None -Password $password -Confirm:$false"
         );

@@ -32,8 +32,11 @@ pub struct Pwsh {
     pub version: String,
     /// Where it looks for modules, whatever HOME is.
     pub module_path: OsString,
-    /// It is the stand-in with the gallery of `shared/pwsh`, not a genuine one.
-    pub shared: bool,
+    /// It has the stand-in of Az.KeyVault, in the gallery of the folder it was found in.
+    pub stand_in_azure: bool,
+    /// Its SecretStore is the stand-in, which keeps configuration and secrets in one file; the genuine one is an
+    /// assembly.
+    pub stand_in_store: bool,
 }
 
 /// The pwsh of this machine; says once on stderr which one it is.
@@ -176,7 +179,11 @@ fn probe(program: PathBuf, gallery: Option<PathBuf>) -> Option<Pwsh> {
     (new_enough(version) && modules == "2").then(|| Pwsh {
         program,
         version: version.to_owned(),
-        shared: gallery.is_some(),
+        stand_in_azure: gallery.is_some(),
+        stand_in_store: gallery.as_ref().is_some_and(|gallery| {
+            let name = "Microsoft.PowerShell.SecretStore";
+            !gallery.join(name).join(format!("{name}.dll")).exists()
+        }),
         module_path: gallery.map_or_else(|| module_path.into(), PathBuf::into_os_string),
     })
 }
