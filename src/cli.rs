@@ -258,7 +258,8 @@ pub struct AccessArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
 #[command(after_long_help = concat_serve())]
 pub struct ServeArgs {
-    /// The configuration file. Without one, a local vault is served.
+    /// The configuration file; the variable SECRETBRIDGE_CONFIG says the same. Without it: ./secretbridge.toml, then
+    /// yours, then the system's. Where there is none, a local vault is served.
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Listen here in place of where the file says: `127.0.0.1:8085`, `[::1]:0`, `*:8080` or `unix:/path`. May be repeated.
@@ -276,7 +277,7 @@ pub struct ServeArgs {
     /// How many pwsh workers to keep, in place of the pool's min and max.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// The folder of the local vault, when no file is given.
+    /// The folder of the local vault; no configuration is looked for.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub local_vault: Option<PathBuf>,
     /// Do not listen on the socket where the command line finds a server of yours.
@@ -331,9 +332,10 @@ impl AuditArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = concat_check())]
 pub struct CheckArgs {
-    /// The configuration file.
+    /// The configuration file; the variable SECRETBRIDGE_CONFIG says the same. Without it: ./secretbridge.toml, then
+    /// yours, then the system's.
     #[arg(long, short, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
     /// Print the mistakes as a JSON document to standard output.
     #[arg(long)]
     pub json: bool,

@@ -36,7 +36,7 @@ use reader::Table;
 
 pub use address::{AddressError, parse_bind};
 pub use password::resolve;
-pub use place::{Place, find};
+pub use place::{FILE, Place, find, looked_at, named, places};
 pub use problem::{Problem, Problems};
 pub use sections::parse_expose;
 pub use units::parse_duration;

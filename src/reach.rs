@@ -200,7 +200,7 @@ fn sockets(connect: &Connect) -> Result<Vec<Address>, Failure> {
     let Some(config) = connect.config() else {
         return Ok(own().into_iter().map(Address::Unix).collect());
     };
-    let plan = config::load(config)?;
+    let plan = config::load(&config)?;
     let sockets = plan.listeners.into_iter().filter_map(|listener| match listener.bind {
         Bind::Unix(path) => Some(Address::Unix(path)),
         Bind::Tcp(_) => None,

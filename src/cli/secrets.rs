@@ -1,11 +1,12 @@
 //! Arguments of the commands that read and write secrets.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::config::parse_duration;
+use crate::config::{self, parse_duration};
 use crate::protocol::MetadataValue;
 use crate::reach::Name;
 
@@ -38,23 +39,25 @@ The value is never an argument: other users could see it in the list of processe
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
 #[command(next_help_heading = "Where the secrets are")]
 pub struct Connect {
-    /// A server: `http://127.0.0.1:8085`, `https://host:8443` or `unix:/path`. Without it, a server of yours
-    /// is found by its socket.
-    #[arg(long, value_name = "URL", env = "SECRETBRIDGE_ADDR", hide_env_values = true)]
+    /// A server: `http://127.0.0.1:8085`, `https://host:8443` or `unix:/path`; the variable SECRETBRIDGE_ADDR says
+    /// the same. Without it, a server of yours is found by its socket.
+    #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// The file with the server's bearer token (mode 0600).
-    #[arg(long, value_name = "FILE", env = "SECRETBRIDGE_TOKEN_FILE", hide_env_values = true, value_parser = path)]
+    /// The file with the server's bearer token (mode 0600); the variable SECRETBRIDGE_TOKEN_FILE says the same.
+    #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// A PEM file with the authority that signed the server's certificate, in place of the system's.
-    #[arg(long, value_name = "FILE", env = "SECRETBRIDGE_CA_FILE", hide_env_values = true, value_parser = path)]
+    /// A PEM file with the authority that signed the server's certificate, in place of the system's; the variable
+    /// SECRETBRIDGE_CA_FILE says the same.
+    #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Open the vaults of this configuration file; of a server that runs, only the sockets it names are tried.
-    #[arg(long, short, value_name = "FILE", env = "SECRETBRIDGE_CONFIG", hide_env_values = true, value_parser = path)]
+    /// Open the vaults of this configuration file; of a server that runs, only the sockets it names are tried. The
+    /// variable SECRETBRIDGE_CONFIG says the same. Without it: ./secretbridge.toml, then yours, then the system's.
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Open the vaults without asking a server. Not beside a server that writes to them.
     #[arg(long, conflicts_with = "url")]
     pub direct: bool,
-    /// The folder of the local vault, when no configuration is found.
+    /// The folder of the local vault; no configuration is looked for.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "config"])]
     pub local_vault: Option<PathBuf>,
     /// How long an answer may take.
@@ -62,35 +65,42 @@ pub struct Connect {
     pub timeout: Duration,
 }
 
+// What the command line says goes before what a variable says.
 impl Connect {
     /// The server's address, if one is named.
-    pub fn url(&self) -> Option<&str> {
-        self.url.as_deref().filter(|url| !url.is_empty())
+    pub fn url(&self) -> Option<String> {
+        let elsewhere = self.direct || self.local_vault.is_some() || self.config.is_some();
+        let variable = || variable("SECRETBRIDGE_ADDR").filter(|_| !elsewhere)?.into_string().ok();
+        self.url.clone().filter(|url| !url.is_empty()).or_else(variable)
     }
 
     /// The token's file, if one is named.
-    pub fn token_file(&self) -> Option<&Path> {
-        named(self.token_file.as_deref())
+    pub fn token_file(&self) -> Option<PathBuf> {
+        named(self.token_file.as_deref(), "SECRETBRIDGE_TOKEN_FILE")
     }
 
     /// The authority's file, if one is named.
-    pub fn ca_file(&self) -> Option<&Path> {
-        named(self.ca_file.as_deref())
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        named(self.ca_file.as_deref(), "SECRETBRIDGE_CA_FILE")
     }
 
     /// The configuration's file, if one is named.
-    pub fn config(&self) -> Option<&Path> {
-        named(self.config.as_deref())
+    pub fn config(&self) -> Option<PathBuf> {
+        match (&self.config, &self.local_vault) {
+            (None, Some(_)) => None,
+            (option, _) => config::named(option.as_deref()).map(|place| place.path),
+        }
     }
 }
 
-/// A variable that is set but empty is as one that is not set.
-fn named(path: Option<&Path>) -> Option<&Path> {
-    path.filter(|path| !path.as_os_str().is_empty())
+fn named(option: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let option = option.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
+    option.or_else(|| variable(name).map(PathBuf::from))
 }
 
-fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(text.into())
+/// A variable that is set but empty is as one that is not set.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Arguments of `get`.

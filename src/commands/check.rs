@@ -10,7 +10,10 @@ use crate::exit::Exit;
 
 /// Checks a file. Says nothing on standard output if it is good, unless asked for JSON.
 pub fn check(arguments: &CheckArgs) -> Exit {
-    let outcome = config::load(&arguments.config);
+    let Some(place) = config::find(arguments.config.as_deref()) else {
+        return none(arguments);
+    };
+    let outcome = config::load(&place.path);
     let problems = match &outcome {
         Ok(_) => json!({ "problems": [] }),
         Err(ConfigError::Invalid(problems)) => problems.to_json(),
@@ -22,7 +25,7 @@ pub fn check(arguments: &CheckArgs) -> Exit {
     }
     match outcome {
         Ok(_) => {
-            let _ = writeln!(std::io::stderr(), "{}: no mistakes", arguments.config.display());
+            let _ = writeln!(std::io::stderr(), "{}: no mistakes", place.path.display());
             Exit::Ok
         }
         Err(error) => {
@@ -32,4 +35,16 @@ pub fn check(arguments: &CheckArgs) -> Exit {
             Exit::Usage
         }
     }
+}
+
+/// Tells that there is nothing to check.
+fn none(arguments: &CheckArgs) -> Exit {
+    let message = format!("no configuration was found (looked for {})", config::looked_at());
+    if arguments.json {
+        let _ = writeln!(std::io::stdout(), "{}", json!({ "problems": [{ "message": message }] }));
+    } else {
+        let hint = "name one with --config; `secretbridge init` writes one";
+        let _ = writeln!(std::io::stderr(), "{message}\n  hint: {hint}");
+    }
+    Exit::Usage
 }

@@ -39,6 +39,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), CommandError> {
     let mut server = Server::new().map_err(CommandError::Signals)?;
     let mut say = Announcer::to_stderr();
+    let arguments = &with_configuration(arguments, &mut say);
     let own = access::own_names();
     let plan = plan(arguments)?;
     let kept = access::of_plan(&plan.access, &plan.callers, &own)?;
@@ -264,6 +265,18 @@ fn files_of_bridge(plan: &Plan) -> Vec<PathBuf> {
         InitScript::Text(_) => None,
     });
     passwords.chain(scripts).collect()
+}
+
+/// The arguments with the configuration that is in force, if there is one.
+fn with_configuration(arguments: &ServeArgs, say: &mut Announcer) -> ServeArgs {
+    let mut arguments = arguments.clone();
+    if arguments.local_vault.is_none()
+        && let Some(place) = config::find(arguments.config.as_deref())
+    {
+        say.line(format_args!("configuration: {} ({})", place.path.display(), place.whose));
+        arguments.config = Some(place.path);
+    }
+    arguments
 }
 
 /// The plan of the file or, without one, of the command line alone; what the command line says goes first.

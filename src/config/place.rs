@@ -5,26 +5,43 @@ use std::path::{Path, PathBuf};
 use crate::platform;
 
 /// The file's name wherever it is.
-const FILE: &str = "secretbridge.toml";
+pub const FILE: &str = "secretbridge.toml";
+
+/// The variable that names a configuration.
+pub const VARIABLE: &str = "SECRETBRIDGE_CONFIG";
 
 /// A place where a configuration may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
-    /// Whose place it is, for people: `this folder's`, `yours`, `the system's`.
+    /// Whose place it is, for people: `this folder's`, `yours`, `the system's`, or what named it.
     pub whose: &'static str,
 }
 
-/// The configuration that is in force when nobody names one: `./secretbridge.toml`, then the user's, then the
-/// system's. The variable `SECRETBRIDGE_CONFIG` counts as naming one.
-pub fn find() -> Option<Place> {
-    places().into_iter().find(|place| place.path.is_file())
+/// The configuration that somebody named: with an option, else with the variable. The file may be missing.
+pub fn named(option: Option<&Path>) -> Option<Place> {
+    // What is there but empty is as if it were not there.
+    let place = |path: PathBuf, whose| (!path.as_os_str().is_empty()).then_some(Place { path, whose });
+    let option = option.and_then(|path| place(path.to_owned(), "named by --config"));
+    option.or_else(|| place(std::env::var_os(VARIABLE)?.into(), "named by SECRETBRIDGE_CONFIG"))
 }
 
-/// All the places, in their order.
+/// The configuration that is in force: the one that is named, else that of this folder, else the user's, else the
+/// system's.
+pub fn find(option: Option<&Path>) -> Option<Place> {
+    named(option).or_else(|| places().into_iter().find(|place| place.path.is_file()))
+}
+
+/// All the places where one is looked for, in their order.
 pub fn places() -> Vec<Place> {
     list(platform::config_folder(), platform::system_config_folder())
+}
+
+/// The places, for a message: `./secretbridge.toml, /home/…`.
+pub fn looked_at() -> String {
+    let paths: Vec<_> = places().iter().map(|place| place.path.display().to_string()).collect();
+    paths.join(", ")
 }
 
 fn list(user: Option<PathBuf>, system: PathBuf) -> Vec<Place> {

@@ -136,10 +136,9 @@ impl Own {
 
 /// The plan of the configuration that is in force; without one, that of the local vault.
 pub fn plan(connect: &Connect) -> Result<Plan, Failure> {
-    let file = match (connect.config(), &connect.local_vault) {
-        (Some(file), _) => Some(file.to_owned()),
-        (None, Some(_)) => None,
-        (None, None) => config::find().map(|place| place.path),
+    let file = match &connect.local_vault {
+        Some(_) => None,
+        None => config::find(connect.config.as_deref()).map(|place| place.path),
     };
     if let Some(file) = file {
         return Ok(config::load(&file)?);

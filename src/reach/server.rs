@@ -24,7 +24,7 @@ impl Server {
     /// Nothing is sent yet.
     pub fn new(address: Address, connect: &Connect) -> Result<Server, Failure> {
         let token = token(&address, connect)?;
-        let client = Client::new(address, token, connect.ca_file(), connect.timeout);
+        let client = Client::new(address, token, connect.ca_file().as_deref(), connect.timeout);
         Ok(Server { client: client.map_err(|error| Failure::usage(error.to_string()))? })
     }
 
@@ -220,7 +220,7 @@ fn token(address: &Address, connect: &Connect) -> Result<Option<Text>, Failure> 
         Ok(Text::new(String::from_utf8_lossy(&bytes).trim()))
     };
     if let Some(path) = connect.token_file() {
-        return read(path).map(Some).map_err(|error| Failure::usage(format!("the token file: {error}")));
+        return read(&path).map(Some).map_err(|error| Failure::usage(format!("the token file: {error}")));
     }
     if let Address::Unix(socket) = address
         && let Ok(noted) = std::fs::read_to_string(crate::server::own::note_of(socket))

@@ -10,6 +10,7 @@ use crate::support::server::{Builder, Server};
 
 mod child;
 mod docs;
+mod found;
 mod serverless;
 mod setup;
 mod transfer;
