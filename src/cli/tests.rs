@@ -66,7 +66,7 @@ fn a_wrong_line_ends_with_64_and_help_with_0() {
     for line in [
         "",
         "serv",
-        "check",
+        "get",
         "serve --workers 0",
         "serve --workers 257",
         "serve --listen example.org:80",
