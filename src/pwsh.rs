@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("Portable.cs", include_str!("pwsh/Portable.cs")),
     ("Redaction.cs", include_str!("pwsh/Redaction.cs")),
     ("ScriptFaults.cs", include_str!("pwsh/ScriptFaults.cs")),
+    ("ServiceAnswer.cs", include_str!("pwsh/ServiceAnswer.cs")),
     ("SecureText.cs", include_str!("pwsh/SecureText.cs")),
     ("Values.cs", include_str!("pwsh/Values.cs")),
     ("Wire.cs", include_str!("pwsh/Wire.cs")),

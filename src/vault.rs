@@ -159,9 +159,7 @@ impl Vaults {
         entry.condition.admit(&entry.plan.name, Instant::now())?;
         let (action, begun) = (verb.action(), Instant::now());
         let outcome = self.perform_unnoted(entry, verb, deadline).await;
-        let word = outcome.as_ref().map_or_else(BridgeError::code, |_| "ok");
-        entry.calls.note(action, word, begun.elapsed());
-        entry.condition.note(&entry.plan.name, outcome, Instant::now())
+        entry.noted(action, outcome, begun)
     }
 
     async fn perform_unnoted(

@@ -169,6 +169,15 @@ public static class Faults
         fault["kind"] = exception.GetType().FullName;
         fault["category"] = record.CategoryInfo.Category.ToString();
         fault["message"] = Redaction.Message(exception.Message, secrets);
+        (int? status, long? retryAfter) = ServiceAnswer.Of(record.Exception);
+        if (status is int answered)
+        {
+            fault["status"] = answered;
+        }
+        if (retryAfter is long wait)
+        {
+            fault["retry_after"] = wait;
+        }
         if (PlainJson.Bare(record.TargetObject) is object target)
         {
             fault["target"] = Redaction.Message(target as string ?? PlainJson.TypeOf(target)?.FullName, secrets);

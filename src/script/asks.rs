@@ -44,6 +44,9 @@ pub struct Asking {
     pub(super) seen: Seen,
 }
 
+/// The status of a service that wants to be left alone for a while.
+const TOO_MANY_REQUESTS: u16 = 429;
+
 /// What a command throws.
 pub type Failure = Box<Fault>;
 
@@ -72,7 +75,14 @@ pub fn fault_of(error: BridgeError) -> Failure {
         }
         BridgeError::UnknownMount { name } => not_mounted(&name),
         BridgeError::UnknownVault { name } => no_vault(&name),
-        error => refusal(error.code(), error.to_string()),
+        error => {
+            let mut fault = refusal(error.code(), error.to_string());
+            if let BridgeError::Throttled { retry_after, .. } = &error {
+                fault.status = Some(TOO_MANY_REQUESTS);
+                fault.retry_after = Some(retry_after.as_millis().div_ceil(1000) as u64);
+            }
+            fault
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Answers requests for a script: route, lift or block, response or error page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
@@ -20,6 +21,7 @@ use crate::error::BridgeError;
 use crate::http::bounds::{self, Bound};
 use crate::http::respond;
 use crate::http::{BoxFuture, Head, Note, Problem, Reply, Request, Site};
+use crate::protocol::Fault;
 use crate::secret::{self, SecretValue};
 
 /// The name that a script's clients saw.
@@ -223,6 +225,7 @@ impl<'a> Exchange<'a> {
     fn refused(&self, route: &Route, action: &'static str, mount: &str, error: BridgeError) -> Option<Reply> {
         match error {
             BridgeError::Saturated
+            | BridgeError::Throttled { .. }
             | BridgeError::NotReady { .. }
             | BridgeError::Deadline { .. }
             | BridgeError::Worker { .. } => {
@@ -295,6 +298,10 @@ impl<'a> Exchange<'a> {
             return self.page(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let mut reply = match &response.page {
+            // Nothing is wrong with the block: a vault that it read wants to be left alone.
+            Some(_) if let Some(wait) = response.failed.as_ref().and_then(left_alone) => {
+                self.later(route, wait)
+            }
             Some(wish) => {
                 let explicit = wish.content_type.as_deref();
                 self.full_page(
@@ -343,10 +350,23 @@ impl<'a> Exchange<'a> {
         reply
     }
 
+    /// 503, and when to come again.
+    fn later(&self, route: &Route, wait: Duration) -> Reply {
+        let vault = String::new();
+        let problem = Problem::from(BridgeError::Throttled { vault, retry_after: wait });
+        let mut reply = self.full_page(status_of(&problem), None, None, Some(route), None);
+        respond::fields(&problem, &mut reply.headers);
+        reply.note.code = problem.code();
+        reply
+    }
+
     fn unanswered(&self, route: &Route, unanswered: Unanswered) -> Reply {
         match unanswered {
             Unanswered::Fault(fault) => {
                 self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
+                if let Some(wait) = left_alone(&fault) {
+                    return self.later(route, wait);
+                }
                 self.full_page(StatusCode::INTERNAL_SERVER_ERROR, None, None, Some(route), None)
             }
             Unanswered::Bridge(error) => {
@@ -445,6 +465,11 @@ fn status_of(problem: &Problem) -> StatusCode {
         (Problem::Bridge(_), _) => StatusCode::INTERNAL_SERVER_ERROR,
         (_, status) => status,
     }
+}
+
+/// For how long the vault that a block failed of wants to be left alone: by our own refusal alone.
+fn left_alone(fault: &Fault) -> Option<Duration> {
+    fault.retry_after.filter(|_| fault.id == "throttled").map(Duration::from_secs)
 }
 
 /// Headers that the door writes, and a block cannot.

@@ -145,11 +145,20 @@ impl Act {
     /// Does it. The worker may be broken after.
     pub async fn run(&self, worker: &mut Worker) -> Done {
         let mut change = None;
-        let outcome = match ready(worker, &self.entry, self.deadline).await {
-            Ok(()) => self.perform(worker, &mut change).await,
-            Err(error) => Err(error.into()),
-        };
+        let outcome = self.prepared(worker, &mut change).await;
+        if let Err(Trouble::Fault(fault) | Trouble::Unknown(fault)) = &outcome {
+            self.entry.condition.heed(fault, Instant::now());
+        }
         Done { outcome, change }
+    }
+
+    async fn prepared(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
+        // Since it was let in, the vault may have asked to be left alone.
+        if let Some(retry_after) = self.entry.condition.left_alone(Instant::now()) {
+            return Err(Trouble::Throttled { retry_after });
+        }
+        ready(worker, &self.entry, self.deadline).await?;
+        self.perform(worker, change).await
     }
 
     /// The recovery task to park with the lane, after this worker broke inside a write.

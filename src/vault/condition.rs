@@ -131,12 +131,24 @@ pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
 impl Condition {
     /// Refuses a call while the vault wants to be left alone.
     pub fn admit(&self, vault: &str, now: Instant) -> Result<(), BridgeError> {
-        match self.calls().throttled {
-            Some(until) if until > now => Err(BridgeError::Throttled {
-                vault: vault.to_owned(),
-                retry_after: until.saturating_duration_since(now),
-            }),
-            _ => Ok(()),
+        match self.left_alone(now) {
+            Some(retry_after) => Err(BridgeError::Throttled { vault: vault.to_owned(), retry_after }),
+            None => Ok(()),
+        }
+    }
+
+    /// For how long the vault wants to be left alone, if it does.
+    pub fn left_alone(&self, now: Instant) -> Option<Duration> {
+        let until = self.calls().throttled.filter(|until| *until > now)?;
+        Some(until.saturating_duration_since(now))
+    }
+
+    /// Refuses the calls that wait already, from the moment that a call was answered with "later": whoever made it
+    /// tells what it came to only after the next has begun.
+    pub fn heed(&self, fault: &Fault, now: Instant) {
+        let mut calls = self.calls();
+        if is_throttled(fault) {
+            calls.throttled = Some(now + wait(fault, calls.failures));
         }
     }
 
@@ -205,7 +217,7 @@ impl Condition {
 }
 
 /// The service behind the vault has answered that it gets too many requests.
-fn is_throttled(fault: &Fault) -> bool {
+pub fn is_throttled(fault: &Fault) -> bool {
     fault.status == Some(TOO_MANY_REQUESTS) || fault.more.iter().any(is_throttled)
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::backend::{self, Backend};
 use super::condition::Condition;
+use crate::error::BridgeError;
 use crate::local::LocalVault;
 use crate::metrics::Calls;
 use crate::plan::{InitScript, Vault, VaultKind};
@@ -92,6 +93,23 @@ impl Entry {
             closed: AtomicBool::new(false),
             learned: Mutex::default(),
         }
+    }
+
+    /// Takes in what a call that began at this moment came to, for the vault's state and for what is counted; what was
+    /// refused because the vault wants to be left alone was no call.
+    pub fn noted<T>(
+        &self,
+        action: &'static str,
+        outcome: Result<T, BridgeError>,
+        begun: Instant,
+    ) -> Result<T, BridgeError> {
+        if matches!(outcome, Err(BridgeError::Throttled { .. })) {
+            return outcome;
+        }
+        let outcome = self.condition.note(&self.plan.name, outcome, Instant::now());
+        let word = outcome.as_ref().map_or_else(BridgeError::code, |_| "ok");
+        self.calls.note(action, word, begun.elapsed());
+        outcome
     }
 
     /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for

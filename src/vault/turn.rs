@@ -52,6 +52,11 @@ pub enum Trouble {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The service behind the vault wants to be left alone.
+    Throttled {
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// The worker's copy is old and cannot be refreshed: ask a fresh worker.
     OldCopy,
     /// Vaults of this kind are not called in a worker.
@@ -88,6 +93,7 @@ impl Trouble {
                 BridgeError::Worker { reason: broken.to_string(), outcome_unknown: writing }
             }
             Trouble::Locked { reason, retry_after } => BridgeError::Locked { vault, reason, retry_after },
+            Trouble::Throttled { retry_after } => BridgeError::Throttled { vault, retry_after },
             Trouble::GivenUp => BridgeError::Deadline { outcome_unknown: false },
             Trouble::Owed => BridgeError::NotReady {
                 reason: "a write of this secret was cut off, and its old value is still being put back"

@@ -109,7 +109,7 @@ impl Verb {
     }
 
     /// In one word, for counts.
-    pub(super) fn action(&self) -> &'static str {
+    pub fn action(&self) -> &'static str {
         match self {
             Verb::Get { .. } => "read",
             Verb::List => "list",

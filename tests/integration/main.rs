@@ -22,3 +22,4 @@ mod stores;
 mod supervision;
 mod support;
 mod systemd;
+mod throttling;

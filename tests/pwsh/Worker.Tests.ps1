@@ -315,6 +315,55 @@ Test-That 'a fault is bounded in message, inner chain and further errors' {
     Assert-Equal 8 $fault['more'].Length
 }
 
+# As the exceptions of Azure.Core, of the older Azure clients and of Invoke-RestMethod keep the answer.
+class RawResponse { [object] $Headers; RawResponse([object] $h) { $this.Headers = $h } }
+class NamedHeader { [string] $Name; [string] $Value; NamedHeader([string] $n, [string] $v) { $this.Name = $n; $this.Value = $v } }
+class RequestFailedException : System.Exception {
+    [int] $Status; hidden [object] $Raw
+    RequestFailedException([int] $s, [object] $raw) : base('m') { $this.Status = $s; $this.Raw = $raw }
+    [object] GetRawResponse() { return $this.Raw }
+}
+class WrappedResponse { [System.Net.HttpStatusCode] $StatusCode; [object] $Headers }
+class KeyVaultErrorException : System.Exception { [object] $Response; KeyVaultErrorException([object] $r) : base('m') { $this.Response = $r } }
+class AzureServiceException : System.Exception {
+    [System.Net.HttpStatusCode] $StatusCode; [System.Nullable[int]] $RetryAfterSeconds
+    AzureServiceException([int] $s, [System.Nullable[int]] $r) : base('m') { $this.StatusCode = $s; $this.RetryAfterSeconds = $r }
+}
+
+Test-That 'what the service answered is told, wherever a client''s exception keeps it' {
+    $listed = [System.Collections.Generic.Dictionary[string, System.Collections.Generic.IEnumerable[string]]]::new()
+    $listed['retry-after'] = [string[]]@('7')
+    $wrapped = [WrappedResponse]@{ StatusCode = 429; Headers = $listed }
+    $message = [System.Net.Http.HttpResponseMessage]::new(429)
+    $message.Headers.Add('Retry-After', '2')
+    $dated = [System.Net.Http.HttpResponseMessage]::new(503)
+    $dated.Headers.Add('Retry-After', [DateTimeOffset]::UtcNow.AddSeconds(100).ToString('r'))
+    $web = [System.Net.WebHeaderCollection]::new()
+    $web['Retry-After'] = '11'
+    $cases = @(
+        , @([RequestFailedException]::new(429, [RawResponse]::new(@([NamedHeader]::new('Date', 'x'), [NamedHeader]::new('Retry-After', '5')))), 429, 5)
+        , @([RequestFailedException]::new(429, [RawResponse]::new(@([NamedHeader]::new('x-ms-retry-after-ms', '1500')))), 429, 2)
+        , @([RequestFailedException]::new(429, $null), 429, $null)
+        , @([KeyVaultErrorException]::new($wrapped), 429, 7)
+        , @([KeyVaultErrorException]::new($message), 429, 2)
+        , @([KeyVaultErrorException]::new([WrappedResponse]@{ StatusCode = 429; Headers = $web }), 429, 11)
+        , @([AzureServiceException]::new(429, 10), 429, 10)
+        , @([System.Net.Http.HttpRequestException]::new('m', $null, [System.Net.HttpStatusCode]::Forbidden), 403, $null)
+        , @([System.AggregateException]::new('m', [System.Exception]::new('o'), [AzureServiceException]::new(429, 4)), 429, 4)
+        , @([System.Exception]::new('429 Too Many Requests'), $null, $null)
+    )
+    foreach ($case in $cases) {
+        # As SecretManagement wraps it, and as PowerShell does.
+        $inner = [System.Management.Automation.RuntimeException]::new('w', $null, (New-Record $case[0] 'I'))
+        foreach ($thrown in $case[0], [System.InvalidOperationException]::new('u', $case[0]), [System.InvalidOperationException]::new('u', $inner)) {
+            $fault = [SecretBridge.Faults]::Of((New-Record $thrown 'E'), $null)
+            Assert-Equal "$($case[0].GetType().Name) $($case[1]) $($case[2])" "$($case[0].GetType().Name) $($fault['status']) $($fault['retry_after'])"
+        }
+    }
+    $fault = [SecretBridge.Faults]::Of((New-Record ([KeyVaultErrorException]::new($dated)) 'E'), $null)
+    Assert-True ($fault['status'] -eq 503 -and $fault['retry_after'] -gt 80 -and $fault['retry_after'] -le 100) 'a date is a wait'
+}
+
 Test-That 'the call''s own secrets are starred out of message, target and inner errors' {
     $exception = [System.Exception]::new('bad canary-1 here', [System.Exception]::new('canary-1'))
     $fault = [SecretBridge.Faults]::Of((New-Record $exception 'E' 'NotSpecified' 'canary-1'), [string[]]@('canary-1', 'a', ''))

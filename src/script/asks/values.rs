@@ -149,6 +149,7 @@ impl Asking {
             }
             None => None,
         };
+        let (action, begun) = (verb.action(), Instant::now());
         let act = vaults.act(entry, verb, self.deadline, Began::default());
         let done = act.run(worker).await;
         if let Err(Trouble::OldCopy) = done.outcome {
@@ -157,7 +158,7 @@ impl Asking {
         }
         let mut outcome = Err(BridgeError::Deadline { outcome_unknown: true });
         act.settle(worker, done, permit, |told| outcome = told).await;
-        entry.condition.note(&entry.plan.name, outcome, Instant::now())
+        entry.noted(action, outcome, begun)
     }
 
     /// What a script writes counts as begun as soon as it asks for it; not after its caller has given up.

@@ -13,6 +13,7 @@ use crate::protocol::{
 };
 use crate::secret::{SecretValue, fold};
 use crate::store::{Cause, Discipline, Store};
+use crate::vault::condition::is_throttled;
 use crate::vault::set_up::run_init;
 use crate::vault::turn::{Trouble, Turn, is_locked, is_not_found};
 use crate::worker::{CallError, LaunchError};
@@ -133,6 +134,10 @@ impl Turn<'_> {
                 Err(CallError::Fault(fault)) => fault,
                 Err(broken) => return Err(broken.into()),
             };
+            // Whoever asked to be left alone is not asked how it is either.
+            if is_throttled(&fault) {
+                return Err(Trouble::Fault(fault));
+            }
             // The next one does not.
             if std::mem::take(&mut again) && fault.id == "GetSecretInvalidOperation" {
                 continue;
