@@ -17,7 +17,7 @@ mod kept;
 mod lockout;
 mod renewal;
 
-pub use kept::WIPED;
+pub use kept::{Undone, WIPED};
 pub use lockout::Lockout;
 pub use renewal::Cause;
 
@@ -87,6 +87,8 @@ struct State {
     expected: Option<Fingerprint>,
     /// The data of before a write that is not known to have ended well.
     kept: kept::Kept,
+    /// What puts back the value of a key that was not read before a write of ours.
+    undo: Option<kept::Undo>,
     authentication: Authentication,
     /// The worker that wrote last, if it was one of ours and its write was acknowledged.
     last_writer: Option<u64>,
@@ -213,7 +215,8 @@ impl Store {
             }
             Some(expected) => {
                 if !files.has_data_of(expected) {
-                    state.kept.clear();
+                    state.kept = kept::Kept::default();
+                    state.undo = None;
                 }
                 let reconfigured = state.has_other_configuration(&files);
                 state.last_writer = None;

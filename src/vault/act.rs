@@ -70,9 +70,23 @@ pub struct Done {
 #[derive(Debug, Clone)]
 pub struct Change {
     /// What was there, where the store overwrites in more than one step.
-    pub before: Option<GetReply>,
+    pub before: Before,
     /// The whole value, with its metadata, that is to be there; nothing for a removal.
     pub after: Option<(Arc<SecretValue>, Option<Metadata>)>,
+}
+
+/// What was there before a write, as far as it can be put back.
+#[derive(Debug, Clone)]
+pub enum Before {
+    /// Nothing, or it was not looked at.
+    Nothing,
+    /// This, which a set puts back.
+    Value(GetReply),
+    /// A value that was not read: the store's file of before has it.
+    Unread {
+        /// It may be a table.
+        table: bool,
+    },
 }
 
 /// What a set writes.
@@ -113,16 +127,21 @@ impl Began {
 
 impl Change {
     fn new(before: &Present, after: Option<(Arc<SecretValue>, Option<Metadata>)>) -> Change {
-        Change { before: before.reply().cloned(), after }
+        let before = match before {
+            Present::There(reply) => Before::Value(reply.clone()),
+            Present::Unread(unread) => Before::Unread { table: unread.table },
+            Present::Missing | Present::Unknown => Before::Nothing,
+        };
+        Change { before, after }
     }
 
     /// Whether what is there now is what was there before or what was to be there.
     pub fn is_whole(&self, now: Option<&SecretValue>) -> bool {
         match (now, &self.before, &self.after) {
-            (None, None, _) | (None, _, None) => true,
-            (None, Some(_), Some(_)) => false,
+            (None, Before::Nothing, _) | (None, _, None) => true,
+            (None, _, Some(_)) => false,
             (Some(now @ SecretValue::Hashtable(_)), before, after) => {
-                before.as_ref().is_some_and(|before| now.looks_like(&before.value))
+                matches!(before, Before::Value(before) if now.looks_like(&before.value))
                     || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
             }
             (Some(_), _, _) => true,
@@ -133,10 +152,11 @@ impl Change {
     fn may_be_half_done(&self) -> bool {
         let is_table = |value: &SecretValue| matches!(value, SecretValue::Hashtable(_));
         match (&self.before, &self.after) {
-            (Some(_), Some(_)) => true,
-            (Some(before), None) => is_table(&before.value),
-            (None, Some((after, _))) => is_table(after),
-            (None, None) => false,
+            (Before::Nothing, None) => false,
+            (Before::Nothing, Some((after, _))) => is_table(after),
+            (_, Some(_)) => true,
+            (Before::Value(before), None) => is_table(&before.value),
+            (Before::Unread { table }, None) => *table,
         }
     }
 }
@@ -276,7 +296,7 @@ impl Act {
             Some(member) => Arc::new(turn.merged(key, member, new.value, &before).await?),
             None => new.value.clone(),
         };
-        let known = new.metadata.cloned().or(before.reply().map(|before| before.metadata.clone()));
+        let known = new.metadata.cloned().or(before.metadata().cloned());
         let change = change.insert(Change::new(&before, Some((value.clone(), known))));
         self.begin()?;
         let set = turn.set(key, &value, new.metadata, &before).await;
@@ -329,7 +349,7 @@ impl Act {
         match repair {
             Repair::PutBack { key, value, metadata } => {
                 let before = turn.before_write(key).await?;
-                if before.reply().is_some() {
+                if before.is_there() {
                     return Ok(());
                 }
                 let change = change.insert(Change::new(&before, Some((value.clone(), metadata.clone()))));
@@ -442,7 +462,7 @@ mod tests {
         let canary = "canary-5f2d";
         let (key, value) = ("k".to_owned(), Arc::new(SecretValue::SecureString(canary.into())));
         let reply = GetReply { value: (*value).clone(), metadata: Metadata::new() };
-        let change = Change { before: Some(reply.clone()), after: Some((value.clone(), None)) };
+        let change = Change { before: Before::Value(reply.clone()), after: Some((value.clone(), None)) };
         let verbs = [
             Verb::Set { key: key.clone(), value: value.clone(), metadata: None, member: None },
             Verb::Repair(Repair::PutBack { key, value, metadata: None }),

@@ -19,7 +19,7 @@ pub(super) mod local;
 pub mod module;
 pub mod secret_store;
 
-pub use module::checked::Present;
+pub use module::checked::{Present, Unread};
 
 /// What a call in a worker gives.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
@@ -145,6 +145,16 @@ pub trait Backend: Sync {
     /// What is there before a write, as far as a write needs to know.
     fn before_write<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str) -> Answer<'a, Present> {
         Box::pin(async { Err(Trouble::NotInWorker) })
+    }
+
+    /// What is there now, its value included, after a write that was cut off.
+    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+        self.before_write(turn, key)
+    }
+
+    /// Puts back a value that was not read before a write. Tells whether it did.
+    fn undo(&self, _turn: &Turn<'_>, _key: &str) -> Result<bool, Trouble> {
+        Ok(false)
     }
 
     /// Writes a value; `before` is what [`Backend::before_write`] gave, in the same lane.

@@ -65,6 +65,7 @@ impl Ledger {
         let mut lines = self.lines();
         if let (Some(owed), Some(key)) = (lines.owed.get_mut(&entry.store.id), verb.key()) {
             owed.remove(&fold(key));
+            entry.store.forget_undo(key);
         }
         lines.noted += 1;
         let number = lines.noted;
@@ -120,6 +121,7 @@ impl Ledger {
 
     /// Notes what a failed write may have destroyed; the next write of the key settles it.
     pub fn owe(&self, entry: &Entry, key: &str, change: &Change) {
+        entry.store.owe_undo(key);
         let debt = Debt { vault: entry.plan.name.clone(), key: key.to_owned(), change: change.clone() };
         self.lines().owed.entry(entry.store.id.clone()).or_default().insert(fold(key), debt);
     }
@@ -185,6 +187,7 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
+    use crate::vault::act::Before;
 
     fn entry() -> Entry {
         let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn a_new_bridge_takes_over_what_was_written_and_what_is_owed_and_its_own_counts() {
         let (old, new, entry) = (Ledger::default(), Ledger::default(), entry());
-        let change = || Change { before: None, after: after("x") };
+        let change = || Change { before: Before::Nothing, after: after("x") };
         for key in ["both", "old"] {
             old.note(&entry, &set(key, "old"), after("old"));
             old.owe(&entry, &format!("owed {key}"), &change());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
-use super::act::Change;
+use super::act::{Before, Change};
 use super::backend::Present;
 use crate::error::BridgeError;
 use crate::mount::merge;
@@ -254,7 +254,7 @@ impl Turn<'_> {
         match before {
             Present::There(before) => return Ok(merge(Some(&before.value), member, value.clone())),
             Present::Missing => return Ok(merge(None, member, value.clone())),
-            Present::Unknown => {}
+            Present::Unknown | Present::Unread(_) => {}
         }
         match self.get(key, false).await {
             Ok(now) => Ok(merge(Some(&now.value), member, value.clone())),
@@ -266,15 +266,16 @@ impl Turn<'_> {
     /// Puts back what was there before a write that was cut off, if that left neither the old value nor the
     /// new one: an overwrite deletes first, and a table is written member by member.
     pub async fn recover(&mut self, key: &str, change: &Change) -> Result<bool, Trouble> {
-        let now = self.before_write(key).await?;
+        let now = self.entry.backend.look(self, key).await?;
         let whole = change.is_whole(now.reply().map(|now| &now.value));
         match &change.before {
-            _ if whole => {}
-            Some(before) => {
+            _ if whole => self.entry.store.forget_undo(key),
+            Before::Value(before) => {
                 let (value, metadata) = (&before.value, Some(&before.metadata));
                 self.set(key, value, metadata, &Present::Missing).await?;
             }
-            None => self.remove(key, &now).await?,
+            Before::Nothing => self.remove(key, &now).await?,
+            Before::Unread { .. } => return self.entry.backend.undo(self, key),
         }
         Ok(!whole)
     }

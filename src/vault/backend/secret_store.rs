@@ -13,10 +13,12 @@ use tokio::time::{Instant, sleep};
 
 use super::{Answer, Backend, Present, Settings};
 use crate::plan::{SECRET_STORE, Vault};
+#[cfg(not(test))]
 use crate::platform;
 use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Metadata, Op, SecretInfo};
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, fold};
 use crate::store::{Discipline, Fingerprint, Store};
+use crate::vault::act::Change;
 use crate::vault::turn::{Refusal, Trouble, Turn, UnlockFailure, is_not_found, is_refused_unlock};
 use crate::vault::{Entry, Verb};
 use crate::worker::{BoxFuture, CallError, Worker};
@@ -109,12 +111,30 @@ impl Backend for SecretStore {
         Box::pin(async move {
             let vault = turn.registered();
             let op = |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh });
-            Ok(turn.settled::<InfoReply>(false, op).await?.secrets)
+            turn.settled(false, op, |reply: InfoReply| Ok(reply.secrets)).await
         })
     }
 
     fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
         Box::pin(turn.read_before_write(key))
+    }
+
+    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+        Box::pin(turn.look_at(key))
+    }
+
+    fn recover<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, change: &'a Change) -> Answer<'a, bool> {
+        Box::pin(async move {
+            if turn.entry.store.is_unchanged(key) {
+                turn.undo_write(key)
+            } else {
+                turn.recover(key, change).await
+            }
+        })
+    }
+
+    fn undo(&self, turn: &Turn<'_>, key: &str) -> Result<bool, Trouble> {
+        turn.undo_write(key)
     }
 
     fn set<'a>(
@@ -142,15 +162,28 @@ impl Turn<'_> {
     ) -> Result<GetReply, Trouble> {
         let (vault, name) = (self.registered(), key.to_owned());
         let op = |refresh| Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail });
-        self.settled(always_refresh, op).await
+        self.settled(always_refresh, op, Ok).await
     }
 
-    /// Calls until the answer can be believed.
-    async fn settled<T: DeserializeOwned>(
+    /// Metadata and type of one secret, which cost a fraction of its value.
+    async fn info_from_store(&mut self, key: &str, always_refresh: bool) -> Result<SecretInfo, Trouble> {
+        let vault = self.registered();
+        let op = |refresh| Op::Info(Info { vault: vault.clone(), name: Some(key.to_owned()), refresh });
+        let missing = || Box::new(Fault { id: "GetSecretNotFound".into(), ..Fault::default() });
+        let only = |reply: InfoReply| {
+            reply.secrets.into_iter().find(|info| fold(&info.name) == fold(key)).ok_or_else(missing)
+        };
+        self.settled(always_refresh, op, only).await
+    }
+
+    /// Calls until the answer can be believed. `read` takes what is wanted from a reply; its error is judged as one of
+    /// the call.
+    async fn settled<T: DeserializeOwned, R>(
         &mut self,
         always_refresh: bool,
         op: impl Fn(bool) -> Op,
-    ) -> Result<T, Trouble> {
+        read: impl Fn(T) -> Result<R, Box<Fault>>,
+    ) -> Result<R, Trouble> {
         let store = self.entry.store.clone();
         // Before our own write makes the files look like ours again.
         store.foreign_change();
@@ -163,8 +196,9 @@ impl Turn<'_> {
                 (refresh, unlocked_now) = (false, true);
             }
             let files = store.files_now();
-            let fault = match self.ask::<T>(op(refresh), refresh, unlocked_now, &files).await? {
-                Ok(reply) => return Ok(reply),
+            let answer = self.ask::<T>(op(refresh), refresh, unlocked_now, &files).await?;
+            let fault = match answer.and_then(&read) {
+                Ok(found) => return Ok(found),
                 Err(fault) => fault,
             };
             // A worker that cannot unlock may say not-found of a file that it cannot read.
@@ -226,10 +260,10 @@ impl Turn<'_> {
 
 /// Where SecretStore keeps its files.
 fn folder() -> PathBuf {
+    // Never the user's own store, which may be there or not.
     #[cfg(test)]
-    if let Some(folder) = FOLDER.with_borrow(Clone::clone) {
-        return folder;
-    }
+    return FOLDER.with_borrow(Clone::clone).unwrap_or_else(|| "/nowhere".into());
+    #[cfg(not(test))]
     platform::secret_store()
 }
 

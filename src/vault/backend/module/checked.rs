@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::is_own;
-use crate::protocol::{Empty, Fault, GetReply, Op};
+use crate::protocol::{Empty, Fault, GetReply, Metadata, Op};
 use crate::secret::SecretValue;
 use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
@@ -21,8 +21,19 @@ pub enum Present {
     Unknown,
     /// Nothing.
     Missing,
+    /// Something whose value was not read: what keeps the store can put it back.
+    Unread(Unread),
     /// This.
     There(GetReply),
+}
+
+/// What is known of a value that was not read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// It may be a table, which is written member by member.
+    pub table: bool,
 }
 
 impl Present {
@@ -30,6 +41,20 @@ impl Present {
     pub fn reply(&self) -> Option<&GetReply> {
         match self {
             Present::There(reply) => Some(reply),
+            Present::Unknown | Present::Missing | Present::Unread(_) => None,
+        }
+    }
+
+    /// Whether there is something.
+    pub fn is_there(&self) -> bool {
+        matches!(self, Present::Unread(_) | Present::There(_))
+    }
+
+    /// Its metadata, as far as that was read.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Present::There(reply) => Some(&reply.metadata),
+            Present::Unread(unread) => Some(&unread.metadata),
             Present::Unknown | Present::Missing => None,
         }
     }
@@ -75,7 +100,7 @@ pub fn verdict(
 ) -> Verdict {
     let is = |now: &GetReply, value: &SecretValue| now.value.looks_like(value);
     match (now, after) {
-        (Present::Unknown, _) => Verdict::Unknown,
+        (Present::Unknown | Present::Unread(_), _) => Verdict::Unknown,
         (Present::Missing, None) => Verdict::Written,
         (Present::There(now), Some(after)) if is(now, after) => Verdict::Written,
         (Present::Missing, Some(_)) if matches!(before, Present::Missing) || (failed && believed) => {

@@ -45,6 +45,10 @@ async fn worker(script: impl Fn(&Value) -> Reaction + Send + Sync + 'static) -> 
 }
 
 fn value(call: &Value) -> Reaction {
+    if call["op"].get("info").is_some() {
+        let found = json!({ "name": "k", "type": "String", "metadata": {} });
+        return Reaction::Say(vec![ok(call, &json!({ "secrets": [found] }))]);
+    }
     Reaction::Say(vec![ok(call, &json!({ "value": { "t": "string", "v": "v" }, "metadata": {} }))])
 }
 
@@ -54,7 +58,8 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
     let (file, asked) = (place.file.clone(), Arc::new(AtomicUsize::new(0)));
     let counted = asked.clone();
     let mut worker = worker(move |call| {
-        if call["op"].get("get").is_some() && counted.fetch_add(1, SeqCst) == 0 {
+        // The information, and then, since somebody else has written, the value too.
+        if counted.fetch_add(1, SeqCst) == 0 {
             std::fs::write(&file, "theirs, with something new").unwrap();
         }
         value(call)
@@ -80,8 +85,8 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
             let before = std::fs::read_to_string(&file).unwrap();
             std::fs::write(&file, before + ", and more").unwrap();
         }
-        if let Some(get) = call["op"].get("get") {
-            noted.lock().unwrap().push(get["refresh"] == true);
+        if let Some(read) = call["op"].get("get").or(call["op"].get("info")) {
+            noted.lock().unwrap().push(read["refresh"] == true);
         }
         value(call)
     })

@@ -4,9 +4,9 @@ use tokio::time::{Instant, sleep};
 
 use super::judge::{Attempt, Says, Written};
 use crate::protocol::{Empty, Fault, Metadata, Op, Remove, Set};
-use crate::secret::SecretValue;
-use crate::store::{Authentication, Fingerprint, WIPED};
-use crate::vault::backend::Present;
+use crate::secret::{SecretType, SecretValue};
+use crate::store::{Authentication, Fingerprint, Undone, WIPED};
+use crate::vault::backend::{Present, Unread};
 use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
@@ -16,7 +16,7 @@ const LOOKS: u32 = 2;
 /// The state that a write must leave.
 struct Wanted<'a> {
     key: &'a str,
-    was_there: bool,
+    before: &'a Present,
     /// Nothing for a removal.
     after: Option<&'a SecretValue>,
 }
@@ -30,10 +30,40 @@ struct Call {
     changed_nothing: bool,
 }
 
+impl Wanted<'_> {
+    /// Whether a write that is cut off may destroy what was not read. A removal takes one step, save that of a table.
+    fn needs_undo(&self) -> bool {
+        matches!(self.before, Present::Unread(unread) if self.after.is_some() || unread.table)
+    }
+}
+
 impl Turn<'_> {
-    /// What a write may destroy: the value now and its metadata.
+    /// What a write must know of what it may destroy: whether it is there, and its metadata. Its value only where the
+    /// store's file of before could not put it back: see [`crate::store::Store::can_undo`].
     pub(super) async fn read_before_write(&mut self, key: &str) -> Result<Present, Trouble> {
+        if self.entry.store.must_undo_first(key) {
+            return Err(Trouble::Owed);
+        }
         // Here already, so that nothing of what is read is old when it is written.
+        self.let_events_come().await;
+        if !self.entry.store.can_undo() {
+            return self.look_at(key).await;
+        }
+        let info = match self.info_from_store(key, false).await {
+            Ok(info) => info,
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => return Ok(Present::Missing),
+            Err(trouble) => return Err(trouble),
+        };
+        // Somebody else has written while we looked.
+        if self.entry.store.foreign_change() {
+            return self.look_at(key).await;
+        }
+        let table = matches!(info.kind, SecretType::Hashtable | SecretType::Unknown);
+        Ok(Present::Unread(Unread { metadata: info.metadata, table }))
+    }
+
+    /// What is there now, its value included.
+    pub(super) async fn look_at(&mut self, key: &str) -> Result<Present, Trouble> {
         self.let_events_come().await;
         // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
         // somebody else writes too.
@@ -55,6 +85,27 @@ impl Turn<'_> {
         }
     }
 
+    /// Puts the store's file of before a write back; tells whether it did.
+    pub(super) fn undo_write(&self, key: &str) -> Result<bool, Trouble> {
+        let (vault, store) = (&self.entry.plan.name, &self.entry.store);
+        match store.undo(key) {
+            Undone::Back => Ok(true),
+            Undone::Unchanged => Ok(false),
+            Undone::TooLate => {
+                store.note_vanished(key);
+                tracing::error!(%vault, key, "a write was cut off, and its old value cannot be put back: another process has written to the store since");
+                Ok(false)
+            }
+            Undone::NotNow(error) => Err(Trouble::Fault(Box::new(Fault {
+                id: "UndoFailed".into(),
+                kind: STILL_THERE.into(),
+                category: "WriteError".into(),
+                message: format!("the store's file of before the write cannot be put back: {error}"),
+                ..Fault::default()
+            }))),
+        }
+    }
+
     /// Metadata not given is kept: a set without any erases it.
     pub(super) async fn set_in_store(
         &mut self,
@@ -63,7 +114,7 @@ impl Turn<'_> {
         metadata: Option<&Metadata>,
         before: &Present,
     ) -> Result<(), Trouble> {
-        let known = metadata.or(before.reply().map(|before| &before.metadata));
+        let known = metadata.or(before.metadata());
         let op = Op::Set(Set {
             vault: self.registered(),
             name: key.to_owned(),
@@ -72,12 +123,12 @@ impl Turn<'_> {
             refresh: false,
             keep_metadata: false,
         });
-        self.write(op, &Wanted { key, was_there: before.reply().is_some(), after: Some(value) }).await
+        self.write(op, &Wanted { key, before, after: Some(value) }).await
     }
 
     pub(super) async fn remove_from_store(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
         let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
-        self.write(op, &Wanted { key, was_there: before.reply().is_some(), after: None }).await
+        self.write(op, &Wanted { key, before, after: None }).await
     }
 
     /// Writes until the store has it. It reads its file again when somebody else has changed it, and drops what it
@@ -95,10 +146,17 @@ impl Turn<'_> {
                 Ok(files) => files,
                 Err(trouble) => return Err(given_up(lost, trouble)),
             };
+            if tries == 1 && wanted.needs_undo() && !self.entry.store.begin_undo(wanted.key) {
+                // Somebody else never stops writing: the value is to be read first.
+                return Err(Trouble::OldCopy);
+            }
             let call = self.write_once(op.clone(), &files).await?;
             let attempt = self.observe(tries, &call, wanted);
             let last = attempt.is_last();
-            let Some(fault) = self.act_on(call, attempt, wanted).await? else { return Ok(()) };
+            let Some(fault) = self.act_on(call, attempt, wanted).await? else {
+                self.entry.store.forget_undo(wanted.key);
+                return Ok(());
+            };
             if last {
                 return Err(Trouble::Fault(fault));
             }
@@ -124,7 +182,7 @@ impl Turn<'_> {
             shared: store.is_shared(),
             wiped: may_be_wiped && store.is_wiped(),
             removes: wanted.after.is_none(),
-            was_there: wanted.was_there,
+            was_there: wanted.before.is_there(),
             can_refresh: self.can_refresh(),
         }
     }
@@ -144,7 +202,7 @@ impl Turn<'_> {
         let fault = match call.outcome {
             Ok(()) => not_kept("it is not there"),
             Err(mut fault) => {
-                if is_not_found(&fault) && (wanted.was_there || wanted.after.is_some()) {
+                if is_not_found(&fault) && (wanted.before.is_there() || wanted.after.is_some()) {
                     // SecretStore calls whatever keeps it from a write or a removal not found.
                     STILL_THERE.clone_into(&mut fault.kind);
                 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{Discipline, Store};
 use crate::vault::Entry;
+use crate::vault::act::{Before, Change};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 use crate::worker::{Seen, Worker};
 
@@ -74,6 +75,11 @@ impl Place {
                 "unlock" => done(json!({ "authentication": "Password" })),
                 "get" if place.content().is_empty() => Reaction::Say(vec![fault(call, "GetSecretNotFound")]),
                 "get" => done(json!({ "value": { "t": "string", "v": place.content() }, "metadata": {} })),
+                "info" if place.content().is_empty() => done(json!({ "secrets": [] })),
+                "info" => {
+                    let found = json!({ "name": "K", "type": "String", "metadata": { "kept": { "t": "string", "v": "yes" } } });
+                    done(json!({ "secrets": [found] }))
+                }
                 "set" => spoil(before, call).unwrap_or_else(|| {
                     fs::write(place.data(), fields["value"]["v"].as_str().unwrap()).unwrap();
                     done(json!({}))
@@ -227,7 +233,7 @@ async fn what_somebody_else_writes_before_ours_is_read_first() {
     fs::write(place.data(), "theirs").unwrap();
     turn.set("k", &SecretValue::string("new"), None, &before).await.unwrap();
     let calls = place.calls.lock().unwrap().clone();
-    assert_eq!(calls, ["unlock", "get", "unlock", "set", "get"]);
+    assert_eq!(calls, ["unlock", "info", "unlock", "set", "get"]);
     assert_eq!(place.entry.store.foreign_changes(), 1);
 }
 
@@ -268,4 +274,111 @@ async fn what_is_not_there_is_not_found_at_once() {
     let outcome = place.remove(&mut worker).await;
     assert!(matches!(outcome, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
     assert_eq!(place.count("remove"), 1);
+}
+
+/// The call as the worker got it: a value that was not read keeps its metadata all the same.
+#[tokio::test(start_paused = true)]
+async fn a_write_reads_no_value_and_keeps_the_metadata() {
+    let place = Place::new();
+    let sent = Arc::new(Mutex::new(Value::Null));
+    let noted = sent.clone();
+    let mut worker = place
+        .worker(move |_, call| {
+            noted.lock().unwrap().clone_from(&call["op"]["set"]["metadata"]);
+            None
+        })
+        .await;
+    place.write(&mut worker).await.unwrap();
+    // The first write of a worker is looked at, since somebody else may have written shortly before.
+    let gets = place.count("get");
+    place.write(&mut worker).await.unwrap();
+    assert_eq!((place.content().as_str(), place.count("get")), ("new", gets), "no value was read");
+    assert_eq!(*sent.lock().unwrap(), json!({ "kept": { "t": "string", "v": "yes" } }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_somebody_else_a_write_reads_the_value_first() {
+    let place = Place::new();
+    let mut worker = place.worker(|_, _| None).await;
+    place.write(&mut worker).await.unwrap();
+    fs::write(place.data(), "theirs").unwrap();
+    let before = place.turn(&mut worker).before_write("k").await.unwrap();
+    assert!(matches!(before, Present::There(reply) if reply.value == SecretValue::string("theirs")));
+}
+
+fn change(before: &Present) -> Change {
+    let Present::Unread(unread) = before else { panic!("{before:?}") };
+    let after = Some((Arc::new(SecretValue::string("new")), None));
+    Change { before: Before::Unread { table: unread.table }, after }
+}
+
+/// What a write leaves that is cut off in it, and what is there once that was looked into.
+#[tokio::test(start_paused = true)]
+async fn what_a_write_destroyed_that_had_not_read_it_comes_back_with_the_file() {
+    for (left, is_back, content) in [("", true, "old"), ("new", false, "new"), ("old", false, "old")] {
+        let place = Place::new();
+        let spoiled = place.clone();
+        let mut worker = place
+            .worker(move |_, call| {
+                fs::write(spoiled.data(), left).unwrap();
+                says(call, "HostFunctionNotImplemented")
+            })
+            .await;
+        let mut turn = place.turn(&mut worker);
+        let before = turn.before_write("k").await.unwrap();
+        let refused = turn.set("k", &SecretValue::string("new"), None, &before).await;
+        assert!(matches!(refused, Err(Trouble::Fault(_))), "{refused:?}");
+        let recovered = place.entry.backend.recover(&mut turn, "k", &change(&before)).await.unwrap();
+        assert_eq!((recovered, place.content().as_str()), (is_back, content), "{left:?}");
+        let again = place.turn(&mut worker).before_write("other").await;
+        assert!(!matches!(again, Err(Trouble::Owed)), "it is settled");
+    }
+}
+
+/// Its file would take their write back too.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_has_written_since_is_kept_and_the_loss_is_named() {
+    let place = Place::new();
+    let spoiled = place.clone();
+    let mut worker = place
+        .worker(move |_, call| {
+            fs::write(spoiled.data(), "").unwrap();
+            says(call, "HostFunctionNotImplemented")
+        })
+        .await;
+    let mut turn = place.turn(&mut worker);
+    let before = turn.before_write("k").await.unwrap();
+    turn.set("k", &SecretValue::string("new"), None, &before).await.unwrap_err();
+    fs::write(place.folder.path().join("storefile"), "").unwrap();
+    filetime_of_another_write(&place);
+    assert!(!place.entry.backend.recover(&mut turn, "k", &change(&before)).await.unwrap());
+    assert_eq!((place.content().as_str(), place.entry.store.vanished()), ("", vec!["k".to_owned()]));
+}
+
+/// The same content by another process.
+fn filetime_of_another_write(place: &Place) {
+    let file = fs::File::options().write(true).open(place.data()).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+}
+
+/// Until it is back, a write of another key would make the file of before worthless.
+#[tokio::test(start_paused = true)]
+async fn nothing_else_is_written_while_a_value_is_still_to_be_put_back() {
+    let place = Place::new();
+    let spoiled = place.clone();
+    let mut worker = place
+        .worker(move |before, call| {
+            (before == 0).then(|| {
+                fs::write(spoiled.data(), "").unwrap();
+                says(call, "HostFunctionNotImplemented")
+            })?
+        })
+        .await;
+    place.write(&mut worker).await.unwrap_err();
+    place.entry.store.owe_undo("k");
+    let other = place.turn(&mut worker).before_write("other").await;
+    assert!(matches!(other, Err(Trouble::Owed)), "{other:?}");
+    // Its own key may be written anew, which settles it.
+    place.write(&mut worker).await.unwrap();
+    assert!(!place.entry.store.must_undo_first("other"));
 }
