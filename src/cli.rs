@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
 pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
+pub use init::{InitArgs, InitVault, SchemaArgs};
 pub use secrets::{
     CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
     UnlockArgs, ValueType, VaultsArgs,
@@ -26,6 +27,7 @@ use crate::logging;
 use crate::plan::{Bind, Expose};
 
 mod child;
+mod init;
 mod secrets;
 mod setup;
 mod transfer;
@@ -153,6 +155,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Serve vaults over HTTP.
     Serve(ServeArgs),
+    /// Write a first configuration, with a comment for each key.
+    Init(InitArgs),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(SchemaArgs),
     /// Check a configuration file and tell every mistake in it.
     Check(CheckArgs),
     /// Compile the worker ahead of the first start.

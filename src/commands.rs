@@ -8,6 +8,7 @@ mod exec;
 mod export;
 mod get;
 mod import;
+mod init;
 mod inject;
 mod list;
 mod output;

@@ -15,6 +15,7 @@ mod place;
 mod problem;
 mod reader;
 mod routes;
+pub mod schema;
 mod sections;
 mod template;
 mod units;
@@ -32,7 +33,7 @@ use crate::plan::callers::NamedToken;
 use crate::private_file::{PrivateFileError, read_private};
 use crate::trusted;
 use problem::Report;
-use reader::Table;
+use reader::{Node, Table};
 
 pub use address::{AddressError, parse_bind};
 pub use password::resolve;
@@ -40,7 +41,7 @@ pub use place::{FILE, Place, find, looked_at, named, places};
 pub use problem::{Problem, Problems};
 pub use sections::parse_expose;
 pub use units::parse_duration;
-pub use write::to_toml;
+pub use write::{key as toml_key, string as toml_string, to_toml};
 
 /// Why there is no plan, or no password.
 #[derive(Debug, Error)]
@@ -141,6 +142,8 @@ pub fn parse(text: &str, base: &Path) -> Result<Plan, Problems> {
 }
 
 fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
+    // For editors alone.
+    root.read("$schema", Node::text);
     let listeners = sections::listeners(root, base);
     let (access, mut callers) = callers::callers(root, &listeners, base);
     let (pwsh, init) = root.read("pwsh", |pwsh| sections::pwsh(pwsh, base)).unwrap_or_default();

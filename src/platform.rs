@@ -135,6 +135,11 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     system::create_private_folder(path)
 }
 
+/// What lets others read a file that is being made, where files have that by themselves: mode 0644 less the umask.
+pub fn readable_by_others() -> Option<std::fs::Permissions> {
+    system::readable_by_others()
+}
+
 /// Who may use an open file or folder.
 pub fn access_of(file: &File) -> io::Result<Access> {
     system::access_of(file)

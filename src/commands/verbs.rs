@@ -3,7 +3,7 @@
 //! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
 //! output, all else to standard error.
 
-use super::{admin, copy, exec, export, get, import, inject, list, rm, set, setup, status};
+use super::{admin, copy, exec, export, get, import, init, inject, list, rm, set, setup, status};
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, Wanted};
@@ -29,6 +29,8 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Export(arguments) => export::export(arguments, global).await,
             Command::Copy(arguments) => copy::copy(arguments, global).await,
             Command::Import(arguments) => import::import(arguments, global).await,
+            Command::Init(arguments) => init::init(arguments),
+            Command::Schema(_) => init::schema(),
             Command::Completions(arguments) => setup::completions(arguments),
             Command::Man(arguments) => setup::man(arguments),
             Command::Module(arguments) => setup::module(arguments),

@@ -447,7 +447,8 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-fn key(name: &str) -> String {
+/// A key as TOML, in quotes where it needs them.
+pub fn key(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { name.to_owned() } else { string(name) }
 }
@@ -464,8 +465,8 @@ fn size(size: u64) -> String {
     string(&format_size(size))
 }
 
-/// A basic string on one line.
-fn string(text: &str) -> String {
+/// A string as TOML, on one line.
+pub fn string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -33,6 +33,10 @@ pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
 
 pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+pub(super) fn readable_by_others() -> Option<fs::Permissions> {
+    Some(fs::Permissions::from_mode(0o644))
 }
 
 pub(super) fn access_of(file: &File) -> io::Result<Access> {

@@ -185,6 +185,10 @@ pub(super) fn machine_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
+pub(super) fn readable_by_others() -> Option<std::fs::Permissions> {
+    None
+}
+
 pub(super) fn system_config_folder() -> PathBuf {
     super::variable("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into())
 }

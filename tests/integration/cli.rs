@@ -11,6 +11,7 @@ use crate::support::server::{Builder, Server};
 mod child;
 mod docs;
 mod found;
+mod init;
 mod serverless;
 mod setup;
 mod transfer;

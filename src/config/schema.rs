@@ -1,0 +1,90 @@
+//! What a configuration may say, as a table: the JSON Schema that editors understand and the comments of a new file
+//! come from it.
+//!
+//! A test holds it against the reader: both know the same keys in the same tables.
+
+mod json;
+mod keys;
+
+pub use json::schema;
+
+/// A key of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What may stand there.
+    pub shape: Shape,
+    /// What it means, in a sentence or two.
+    pub says: &'static str,
+    /// What counts without it, as TOML; empty where nothing does, or where it depends.
+    pub default: &'static str,
+    /// A value to try, as TOML; empty where the default will do.
+    pub example: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// What may stand for a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A string that says something.
+    Text,
+    /// `true` or `false`.
+    Flag,
+    /// A time, or whole seconds.
+    Time,
+    /// A size, or whole bytes.
+    Size,
+    /// A whole number from the first to the second.
+    Count(u64, u64),
+    /// One of these words, in upper or lower case.
+    Words(&'static [&'static str]),
+    /// One of these, or a list of them.
+    List(&'static Shape),
+    /// One of these shapes.
+    Either(&'static [Shape]),
+    /// Anything.
+    Any,
+    /// A table whose keys are the user's own, with anything in it.
+    Free,
+    /// A table.
+    Table(&'static [Key]),
+    /// A table, and at least one of these keys in it.
+    OneOf(&'static [Key], &'static [&'static str]),
+    /// A list of tables.
+    Tables(&'static Shape),
+    /// Tables by names of the user's own.
+    Named(&'static Shape),
+}
+
+/// A key by its name, what may stand there, and what it means.
+const fn key(name: &'static str, shape: Shape, says: &'static str) -> Key {
+    Key { name, shape, says, default: "", example: "", required: false }
+}
+
+impl Key {
+    const fn default(mut self, default: &'static str) -> Key {
+        self.default = default;
+        self
+    }
+
+    const fn example(mut self, example: &'static str) -> Key {
+        self.example = example;
+        self
+    }
+
+    const fn required(mut self) -> Key {
+        self.required = true;
+        self
+    }
+}
+
+/// The keys of the file itself.
+#[must_use]
+pub fn keys() -> &'static [Key] {
+    keys::ROOT
+}
+
+#[cfg(test)]
+mod tests;
