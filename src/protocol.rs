@@ -62,7 +62,7 @@ pub struct AnswerLine {
     pub seq: u64,
     /// The outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ok: Option<serde_json::Value>,
+    pub ok: Option<Box<RawValue>>,
     /// Or why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -95,7 +95,7 @@ pub enum Op {
     /// `Test-SecretVault`: whether the vault's own test finds it ready.
     Test(VaultName),
     /// Runs something of script mode; the shapes are script mode's own (`docs/protocol.md`).
-    Invoke(Box<serde_json::value::RawValue>),
+    Invoke(Box<RawValue>),
     /// Answers with the worker's state; does nothing.
     Ping(Empty),
     /// The worker answers and exits.

@@ -2,7 +2,8 @@
 //!
 //! The script declares, a worker runs it, and everything that it declares is kept here, once: vaults and
 //! mounts in the [`Bridge`], blocks in the [`session`], routes, endpoints, state and locks in their tables.
-//! Workers ask ([`asks`]) and hold nothing. `docs/script-protocol.md` has the shapes.
+//! Workers ask ([`asks`]) and hold nothing. [`protocol`] has the
+//! shapes.
 //!
 //! ```text
 //! door ─► serve ─► route ─► lift ─► bridge
@@ -44,6 +45,7 @@ mod logging;
 pub mod outline;
 pub mod page;
 pub mod pattern;
+pub mod protocol;
 pub mod route;
 pub mod run;
 mod seen;

@@ -158,7 +158,7 @@ pub trait Asks: Send {
         &'a mut self,
         what: &'a serde_json::value::RawValue,
         worker: &'a mut Worker,
-    ) -> BoxFuture<'a, Result<Result<serde_json::Value, Fault>, Broken>>;
+    ) -> BoxFuture<'a, Result<Result<Box<serde_json::value::RawValue>, Fault>, Broken>>;
 }
 
 /// A connected worker that has said hello.

@@ -146,7 +146,8 @@ fn core_lines() -> Vec<CoreLine> {
         ops.into_iter().zip(1..).map(|(op, id)| CoreLine::Call(CallLine { id, op })).collect();
     let fault =
         Fault { id: "secret_not_found".to_owned(), message: "no secret 'x'".to_owned(), ..Fault::default() };
-    let ok = json!({ "value": { "t": "string", "v": "v" } });
+    let ok =
+        serde_json::value::to_raw_value(&json!({ "value": { "t": "string", "v": "v" } })).expect("encodes");
     lines.push(CoreLine::Answer(AnswerLine { seq: 1, ok: Some(ok), fault: None }));
     lines.push(CoreLine::Answer(AnswerLine { seq: 2, ok: None, fault: Some(fault) }));
     lines

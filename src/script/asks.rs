@@ -1,24 +1,22 @@
 //! What a worker may ask while it runs a block, and who answers.
 //!
-//! An ask is answered from the tables, or done in the asking worker by calls nested into the ask. The
+//! One method for each ask of [`Ask`]. An ask is answered from the tables, or done in the asking worker by calls nested into the ask. The
 //! request's deadline bounds all of it; a write that has begun has its grace beyond. What is asked of
 //! vaults and secrets is in `vaults`, `imports`, `secrets` and `values`, of the server's own tables in `server`.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::Core;
 use super::locks::Owner;
+use super::protocol::{Ask, AskReply};
 use super::seen::{self, Seen};
 use crate::audit::Access;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
-use crate::protocol::Fault;
+use crate::protocol::{Empty, Fault};
 use crate::vault::act::Began;
 use crate::worker::{Asks, BoxFuture, Broken, Worker};
 
@@ -51,7 +49,7 @@ const TOO_MANY_REQUESTS: u16 = 429;
 pub type Failure = Box<Fault>;
 
 /// An ask's outcome: what the worker's command returns, or throws.
-pub(super) type Answer = Result<Value, Failure>;
+pub(super) type Answered = Result<AskReply, Failure>;
 
 /// A fault of our own.
 pub fn refusal(id: &str, message: impl Into<String>) -> Failure {
@@ -110,15 +108,11 @@ impl Asking {
         self.core.bridge().cloned().ok_or_else(|| refusal("not_ready", "the server is not ready"))
     }
 
-    async fn dispatch(&mut self, what: &RawValue, worker: &mut Worker) -> Answer {
-        #[derive(Deserialize)]
-        struct Do {
-            #[serde(rename = "do")]
-            name: String,
-        }
-        let Do { name } = read(what)?;
-        let access = seen::access_of(&self.core, &name, what);
-        let answer = self.answer_to(&name, what, worker).await;
+    /// Answers an ask, and notes what it got at.
+    async fn dispatch(&mut self, what: &RawValue, worker: &mut Worker) -> Answered {
+        let ask = Ask::read(what).map_err(|error| refusal("BadAsk", error.to_string()))?;
+        let access = seen::access_of(&self.core, &ask);
+        let answer = self.answer_to(ask, worker).await;
         if let Some(access) = access {
             // An error's own id may be the text that a block threw, so it is in no line.
             let outcome = if answer.is_ok() { "ok" } else { "failed" };
@@ -127,31 +121,42 @@ impl Asking {
         answer
     }
 
-    async fn answer_to(&mut self, name: &str, what: &RawValue, worker: &mut Worker) -> Answer {
-        match name {
-            "vault-add" => self.vault_add(read(what)?, worker).await,
-            "vault-remove" => self.vault_remove(read(what)?, worker).await,
-            "vault-unlock" => self.vault_unlock(read(what)?, worker).await,
-            "vault-get" => self.vault_get(&read(what)?),
-            "vault-export" => self.vault_export(&read(what)?),
-            "info" => self.info(read(what)?, worker).await,
-            "mount" => self.mount(read(what)?),
-            "dismount" => self.dismount(read(what)?, worker).await,
-            "mount-test" => self.mount_test(&read(what)?),
-            "secret-get" => self.secret_get(read(what)?, worker).await,
-            "secret-set" => self.secret_set(read(what)?, worker).await,
-            "read" => self.read(read(what)?, worker).await,
-            "set" => self.set(read(what)?, worker).await,
-            "remove" => self.remove(read(what)?, worker).await,
-            "lock" => self.lock(read(what)?).await,
-            "unlock" => self.unlock(&read(what)?),
-            "state-set" => self.state_set(read(what)?, worker),
-            "state-remove" => Ok(self.state_remove(&read(what)?)),
-            "shared-add" => self.shared_add(read(what)?, worker),
-            "shared-get" => self.shared_get(&read(what)?, worker),
-            "shared-set" => self.shared_set(read(what)?, worker),
-            "endpoint-add" => self.endpoint_add(read(what)?).await,
-            name => self.tables(name, what),
+    async fn answer_to(&mut self, ask: Ask, worker: &mut Worker) -> Answered {
+        match ask {
+            Ask::VaultAdd(add) => self.vault_add(*add, worker).await,
+            Ask::VaultRemove(named) => self.vault_remove(named, worker).await,
+            Ask::VaultUnlock(unlock) => self.vault_unlock(unlock, worker).await,
+            Ask::VaultGet(get) => self.vault_get(&get),
+            Ask::VaultExport(names) => self.vault_export(&names),
+            Ask::Info(info) => self.info(info, worker).await,
+            Ask::Mount(add) => self.mount(add),
+            Ask::Dismount(dismount) => self.dismount(dismount, worker).await,
+            Ask::MountTest(named) => self.mount_test(&named),
+            Ask::SecretGet(named) => self.secret_get(named, worker).await,
+            Ask::SecretSet(set) => self.secret_set(set, worker).await,
+            Ask::Read(read) => self.read(read, worker).await,
+            Ask::Set(set) => self.set(set, worker).await,
+            Ask::Remove(remove) => self.remove(remove, worker).await,
+            Ask::Server(server) => self.server(*server),
+            Ask::EndpointAdd(add) => self.endpoint_add(*add).await,
+            Ask::RouteAdd(add) => self.route_add(*add),
+            Ask::RouteRemove(route) => Ok(self.route_remove(&route)),
+            Ask::RouteTest(route) => Ok(self.route_test(&route)),
+            Ask::FunctionAdd(function) => Ok(self.declare(|session| session.set_function(function))),
+            Ask::ModuleAdd(module) => Ok(self.declare(|session| session.add_module(module.name))),
+            Ask::VariableAdd(variable) => Ok(self.declare(|session| session.set_variable(variable))),
+            Ask::StateGet(named) => Ok(self.state_get(&named)),
+            Ask::StateSet(set) => self.state_set(set, worker),
+            Ask::StateRemove(named) => Ok(self.state_remove(&named)),
+            Ask::StateNames(scope) => Ok(AskReply::Names { names: self.core.state.names(&scope.scope) }),
+            Ask::SharedAdd(add) => self.shared_add(add, worker),
+            Ask::SharedGet(get) => self.shared_get(&get, worker),
+            Ask::SharedSet(changed) => self.shared_set(changed, worker),
+            Ask::Lock(lock) => self.lock(lock).await,
+            Ask::Unlock(named) => Ok(self.unlock(&named)),
+            Ask::Logging(logging) => self.logging(&logging),
+            Ask::Log(log) => Ok(self.log(&log)),
+            Ask::Close(Empty {}) => Ok(self.close()),
         }
     }
 }
@@ -161,9 +166,14 @@ impl Asks for Asking {
         &'a mut self,
         what: &'a RawValue,
         worker: &'a mut Worker,
-    ) -> BoxFuture<'a, Result<Result<Value, Fault>, Broken>> {
+    ) -> BoxFuture<'a, Result<Result<Box<RawValue>, Fault>, Broken>> {
         // A worker that broke meanwhile is found out by the caller.
-        Box::pin(async move { Ok(self.dispatch(what, worker).await.map_err(|fault| *fault)) })
+        Box::pin(async move {
+            let encoded = self.dispatch(what, worker).await.and_then(|reply| {
+                to_raw_value(&reply).map_err(|_| refusal("BadAsk", "the answer does not encode"))
+            });
+            Ok(encoded.map_err(|fault| *fault))
+        })
     }
 }
 
@@ -171,19 +181,4 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.core.locks.give_all_back(self.owner);
     }
-}
-
-/// Reads an ask. The error shows a place, never the text: it may hold a secret.
-pub(super) fn read<T: DeserializeOwned>(what: &RawValue) -> Result<T, Failure> {
-    serde_json::from_str(what.get()).map_err(|error| {
-        let kind = if error.is_data() { "a field is missing or of the wrong type" } else { "no JSON" };
-        refusal(
-            "BadAsk",
-            format!("the worker asked something that cannot be read: {kind} (column {})", error.column()),
-        )
-    })
-}
-
-pub(super) fn nothing() -> Value {
-    json!({})
 }

@@ -7,93 +7,23 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::asks::{Asking, Failure, fault_of, refusal};
 use super::live::Live;
 use super::locks::{Key, Mode, Refused};
-use super::shared::{Changed, Given};
-use super::value::Portable;
+use super::protocol::Invoke;
+use super::protocol::call::{CustomCall, CustomInvoke, CustomReply, Member, MergeReply};
+use super::protocol::shape::Changed;
 use super::{Core, STEP_LIMIT};
 use crate::clock;
 use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::plan::{Custom, VaultKind};
-use crate::protocol::{Fault, Metadata, Op};
 use crate::secret::{SecretValue, Text};
 use crate::vault::set_up::ready;
 use crate::vault::{Entry, Hooks};
 use crate::worker::{BoxFuture, CallError, Worker};
-
-/// The block of a custom vault to call, with what it is given.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Call<'a> {
-    /// `init read set remove unlock unregister`.
-    pub kind: &'static str,
-    /// The secret's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<&'a str>,
-    /// The new value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<&'a SecretValue>,
-    /// The new value is one member of this whole, which only PowerShell can look into.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub member: Option<Member<'a>>,
-    /// Its metadata.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<&'a Metadata>,
-    /// The mount's arguments.
-    pub arguments: &'a [Portable],
-    /// The unlock secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<&'a Text>,
-}
-
-/// A member of a value, to be changed by itself.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Member<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// The value that it is in, as it is now.
-    pub whole: &'a SecretValue,
-}
-
-#[derive(Serialize)]
-struct Invocation<'a> {
-    vault: &'a str,
-    block: u64,
-    /// The first argument.
-    table: Option<Given>,
-    /// The block only reads the table, so nobody looks whether it has changed.
-    #[serde(skip_serializing_if = "is_false")]
-    reads: bool,
-    /// Only what cannot leave the worker is kept of what the block changes.
-    #[serde(skip_serializing_if = "is_false")]
-    local: bool,
-    #[serde(flatten)]
-    call: &'a Call<'a>,
-}
-
-/// What a block gives.
-#[derive(Debug, Default, Deserialize)]
-pub struct Reply {
-    /// The value read.
-    #[serde(default)]
-    pub value: Option<Portable>,
-    /// Until when it is unlocked, in round-trip form.
-    #[serde(default)]
-    pub expiry: Option<String>,
-    /// The table, where the block has changed it.
-    #[serde(default)]
-    table: Option<Changed>,
-    /// What the block has left that cannot leave the worker, each by its name and type.
-    #[serde(default)]
-    stays: Vec<String>,
-    /// The block threw this; what it had changed before stands, as in Pode.
-    #[serde(default)]
-    failed: Option<Box<Fault>>,
-}
 
 /// What a script does for one of its vaults in each worker.
 pub struct VaultHooks {
@@ -128,8 +58,8 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
-        call: Call<'_>,
-    ) -> Result<Reply, Failure> {
+        call: CustomCall<'_>,
+    ) -> Result<CustomReply, Failure> {
         let name = &entry.plan.name;
         let Some(block) = of(entry).and_then(|custom| custom.blocks.get(call.kind)).copied() else {
             return Err(no_block(call.kind, name));
@@ -169,7 +99,7 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
-        set: Call<'_>,
+        set: CustomCall<'_>,
         member: &str,
     ) -> Result<(), Failure> {
         let key = self.enter(worker, entry, Mode::Alone).await?;
@@ -182,16 +112,16 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
-        set: Call<'_>,
+        set: CustomCall<'_>,
         name: &str,
     ) -> Result<(), Failure> {
         let whole = self.value_now(worker, entry, set.key.unwrap_or_default(), set.arguments).await?;
         let merged;
         let set = if is_opaque(&whole) {
-            Call { member: Some(Member { name, whole: &whole }), ..set }
+            CustomCall { member: Some(Member { name, whole: &whole }), ..set }
         } else {
             merged = set.value.map(|value| merge(Some(&whole), name, value.clone()));
-            Call { value: merged.as_ref(), ..set }
+            CustomCall { value: merged.as_ref(), ..set }
         };
         self.custom(worker, entry, set).await.map(drop)
     }
@@ -204,7 +134,7 @@ impl Asking {
         secret: Option<Text>,
     ) -> Result<(), Failure> {
         entry.allow_unlock();
-        let call = Call { kind: "unlock", secret: secret.as_ref(), ..Call::default() };
+        let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
         self.custom(worker, entry, call).await?;
         if let Some(secret) = secret {
             entry.learn(secret);
@@ -224,8 +154,8 @@ impl Asking {
         entry: &Arc<Entry>,
         live: &Live,
         block: u64,
-        call: Call<'_>,
-    ) -> Result<Reply, Failure> {
+        call: CustomCall<'_>,
+    ) -> Result<CustomReply, Failure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
         if call.kind == "unlock" {
             return self.unlock_now(worker, entry, live, block, call.secret).await;
@@ -271,7 +201,7 @@ impl Asking {
         let seen = worker.ran.get(&entry.number).copied().unwrap_or_default();
         if live.lacks_unlock(seen) && entry.may_unlock() {
             let unlocks = live.unlocks();
-            let call = Call { kind: "unlock", secret: secret.as_ref(), ..Call::default() };
+            let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
             let step = Step { vault: &entry.plan.name, live, local: true };
             step.run(self, worker, unlock, &call, self.deadline).await?;
             worker.ran.insert(entry.number, unlocks);
@@ -286,8 +216,8 @@ impl Asking {
         live: &Live,
         block: u64,
         secret: Option<&Text>,
-    ) -> Result<Reply, Failure> {
-        let call = Call { kind: "unlock", secret, ..Call::default() };
+    ) -> Result<CustomReply, Failure> {
+        let call = CustomCall { kind: "unlock", secret, ..CustomCall::default() };
         let now = Instant::now();
         let reply = self.call(worker, entry, live, block, &call, self.deadline).await?;
         let interval = of(entry).map_or(Duration::ZERO, |custom| custom.unlock_interval);
@@ -313,9 +243,9 @@ impl Asking {
         entry: &Entry,
         live: &Live,
         block: u64,
-        call: &Call<'_>,
+        call: &CustomCall<'_>,
         until: Instant,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<CustomReply, Failure> {
         Step { vault: &entry.plan.name, live, local: false }.run(self, worker, block, call, until).await
     }
 
@@ -351,14 +281,15 @@ impl Step<'_> {
         asking: &mut Asking,
         worker: &mut Worker,
         block: u64,
-        call: &Call<'_>,
+        call: &CustomCall<'_>,
         until: Instant,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<CustomReply, Failure> {
         let core = asking.core.clone();
         let table = self.live.table.and_then(|id| core.shared.give(id, &mut worker.copies));
         let reads = self.live.only_reads(call.kind);
-        let op = invocation(&Invocation { vault: self.vault, block, table, reads, local: self.local, call })?;
-        let outcome = worker.call_asking::<Reply>(op, until, Some(asking)).await;
+        let invocation = CustomInvoke { vault: self.vault, block, table, reads, local: self.local, call };
+        let op = Invoke::Custom(invocation).op().ok_or_else(not_encoded)?;
+        let outcome = worker.call_asking::<CustomReply>(op, until, Some(asking)).await;
         let mut reply = match outcome {
             Ok(reply) => reply,
             Err(error) => {
@@ -387,23 +318,14 @@ impl Core {
         mut changed: Changed,
         until: Instant,
     ) -> Result<(), Failure> {
-        #[derive(Serialize)]
-        struct Merge {
-            merge: Given,
-        }
-        #[derive(Deserialize)]
-        struct Merged {
-            table: Changed,
-        }
         loop {
             // It is gone: the vault was unregistered meanwhile.
             let Some(now) = self.shared.change(changed, &mut worker.copies) else { return Ok(()) };
             if now.value.is_none() {
                 return Ok(());
             }
-            let raw = serde_json::value::to_raw_value(&Merge { merge: now });
-            let op = raw.map(Op::Invoke).map_err(|_| refusal("BadCall", "the call does not encode"))?;
-            changed = worker.call::<Merged>(op, until).await.map_err(as_fault)?.table;
+            let op = Invoke::Merge(now).op().ok_or_else(not_encoded)?;
+            changed = worker.call::<MergeReply>(op, until).await.map_err(as_fault)?.table;
         }
     }
 }
@@ -419,7 +341,7 @@ impl VaultHooks {
     ) -> Result<(), CallError> {
         let (Some(block), Some(core)) = (block, self.core.upgrade()) else { return Ok(()) };
         core.session.load(worker, until).await?;
-        let call = Call { kind, ..Call::default() };
+        let call = CustomCall { kind, ..CustomCall::default() };
         let mut asking = Asking::new(core, until);
         let step = Step { vault: &self.name, live: &self.live, local: kind == "init" };
         match step.run(&mut asking, worker, block, &call, until).await {
@@ -462,18 +384,8 @@ impl Hooks for Loader {
     }
 }
 
-fn invocation(invocation: &Invocation<'_>) -> Result<Op, Failure> {
-    #[derive(Serialize)]
-    struct Custom<'a> {
-        custom: &'a Invocation<'a>,
-    }
-    let raw = serde_json::value::to_raw_value(&Custom { custom: invocation });
-    raw.map(Op::Invoke).map_err(|_| refusal("BadCall", "the call does not encode"))
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
-fn is_false(flag: &bool) -> bool {
-    !flag
+fn not_encoded() -> Failure {
+    refusal("BadCall", "the call does not encode")
 }
 
 /// A broken worker's own error is never seen: its call ends with it.
@@ -531,21 +443,6 @@ mod tests {
     use time::format_description::well_known::Rfc3339;
 
     use super::*;
-
-    #[test]
-    fn debug_of_a_call_and_of_its_reply_shows_no_value() {
-        let value = SecretValue::string("canary");
-        let (arguments, secret) = ([Portable::from(&value)], Text::from("canary"));
-        let call = Call {
-            value: Some(&value),
-            member: Some(Member { name: "m", whole: &value }),
-            arguments: &arguments,
-            secret: Some(&secret),
-            ..Call::default()
-        };
-        let reply = Reply { value: Some(Portable::from(&value)), ..Reply::default() };
-        assert!(!format!("{call:?} {reply:?}").contains("canary"));
-    }
 
     #[test]
     fn an_expiry_is_a_length_of_time_from_the_clock_as_it_is_at_that_moment() {

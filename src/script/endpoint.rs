@@ -4,36 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::protocol::ask::EndpointAdd;
 use crate::plan::{Bind, Listener, Tls};
-use crate::secret::{SecretValue, fold};
-
-/// An endpoint as the script declares it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Declared {
-    /// An address, a name, or `*`.
-    pub address: String,
-    /// 0 is the protocol's default.
-    pub port: u16,
-    /// `http` or `https`.
-    pub protocol: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// Requests for this host only.
-    pub hostname: Option<String>,
-    /// PEM file of the certificate.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of the key; the certificate's own file where missing.
-    pub key: Option<PathBuf>,
-    /// Pass phrase of the key.
-    pub password: Option<SecretValue>,
-    /// Make a certificate.
-    pub self_signed: bool,
-    /// The certificate is a PKCS#12 file.
-    pub pfx: bool,
-}
+use crate::secret::fold;
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,7 +39,7 @@ pub struct Endpoints(RwLock<Vec<Endpoint>>);
 
 impl Endpoints {
     /// Adds an endpoint at `ip`. The same address again is the endpoint that is there.
-    pub fn add(&self, declared: Declared, ip: IpAddr, root: Option<&str>) -> Result<Endpoint, String> {
+    pub fn add(&self, declared: EndpointAdd, ip: IpAddr, root: Option<&str>) -> Result<Endpoint, String> {
         let tls = tls(&declared, root)?;
         let protocol = if tls.is_some() { "https" } else { "http" };
         let port = match declared.port {
@@ -161,7 +136,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn tls(declared: &Declared, root: Option<&str>) -> Result<Option<Tls>, String> {
+fn tls(declared: &EndpointAdd, root: Option<&str>) -> Result<Option<Tls>, String> {
     let has_certificate = declared.certificate.is_some() || declared.self_signed;
     match declared.protocol.to_ascii_lowercase().as_str() {
         "" | "http" if has_certificate => return Err("a certificate needs -Protocol Https".into()),
@@ -218,8 +193,8 @@ pub async fn resolve(address: &str, loopback: bool) -> Result<IpAddr, String> {
 mod tests {
     use super::*;
 
-    fn declared(name: &str, port: u16) -> Declared {
-        Declared { name: Some(name.into()), port, protocol: "Http".into(), ..Declared::default() }
+    fn declared(name: &str, port: u16) -> EndpointAdd {
+        EndpointAdd { name: Some(name.into()), port, protocol: "Http".into(), ..EndpointAdd::default() }
     }
 
     const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -244,7 +219,7 @@ mod tests {
         assert_eq!(all.add(declared("", 0), ANY, None).unwrap().port, 8080);
         assert_eq!(all.add(declared("", 8080), ANY, None).unwrap().port, 8080);
         assert_eq!(all.all().len(), 1, "the same again is the same");
-        all.add(Declared { hostname: Some("a.test".into()), ..declared("a", 8080) }, ANY, None).unwrap();
+        all.add(EndpointAdd { hostname: Some("a.test".into()), ..declared("a", 8080) }, ANY, None).unwrap();
         assert!(all.add(declared("A", 9000), ANY, None).is_err());
         assert_eq!(all.listeners().len(), 1);
         assert_eq!(all.find(0, Some("A.test:8080")).unwrap().name, "a");
@@ -254,24 +229,24 @@ mod tests {
 
     #[test]
     fn what_tls_cannot_do_is_refused_by_name() {
-        let https = || Declared { protocol: "Https".into(), ..Declared::default() };
+        let https = || EndpointAdd { protocol: "Https".into(), ..EndpointAdd::default() };
         let add = |declared| Endpoints::default().add(declared, ANY, Some("/root"));
         assert!(add(https()).is_err());
         assert!(
-            add(Declared { certificate: Some("x.pfx".into()), pfx: true, ..https() })
+            add(EndpointAdd { certificate: Some("x.pfx".into()), pfx: true, ..https() })
                 .unwrap_err()
                 .contains("PKCS#12")
         );
-        assert!(add(Declared { protocol: "Smtp".into(), ..https() }).unwrap_err().contains("smtp"));
-        let with_phrase: Declared = serde_json::from_value(serde_json::json!({
+        assert!(add(EndpointAdd { protocol: "Smtp".into(), ..https() }).unwrap_err().contains("smtp"));
+        let with_phrase: EndpointAdd = serde_json::from_value(serde_json::json!({
             "protocol": "https", "certificate": "c.pem", "password": { "t": "securestring", "v": "canary" },
         }))
         .unwrap();
         assert!(!format!("{with_phrase:?}").contains("canary"));
         assert!(add(with_phrase).unwrap_err().contains("pass phrase"));
-        let own = add(Declared { self_signed: true, ..https() }).unwrap();
+        let own = add(EndpointAdd { self_signed: true, ..https() }).unwrap();
         assert_eq!((own.port, own.tls), (8443, Some(Tls::SelfSigned)));
-        let files = add(Declared { certificate: Some("c.pem".into()), ..https() }).unwrap();
+        let files = add(EndpointAdd { certificate: Some("c.pem".into()), ..https() }).unwrap();
         let (certificate, key) = (PathBuf::from("/root/c.pem"), PathBuf::from("/root/c.pem"));
         assert_eq!(files.tls, Some(Tls::Files { certificate, key, clients: None }));
     }

@@ -5,27 +5,11 @@
 //! doubt, goes to the worker.
 
 use percent_encoding::percent_decode;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::json;
 use crate::plan::Template;
 use crate::secret::{SecretValue, Text, fold};
-
-/// What a block amounts to.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Lift {
-    /// A JSON response and nothing else.
-    Respond(Template),
-    /// An update of a secret from a field of the body, and nothing else.
-    Update {
-        /// The mount.
-        secret: String,
-        /// The field of `$WebEvent.Data`.
-        field: String,
-    },
-}
 
 /// A template's body, if every value is text; `values` are those of [`Template::secrets`], in order.
 pub fn render(template: &Template, values: &[SecretValue]) -> Option<Zeroizing<String>> {
@@ -169,6 +153,7 @@ fn of_json(body: &[u8], field: &str) -> Option<Text> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::protocol::ask::Lift;
 
     fn lift(text: &str) -> Lift {
         serde_json::from_str(text).unwrap()

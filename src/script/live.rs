@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Core;
-use super::shared::Id;
+use super::protocol::shape::Id;
 
 /// How long a vault whose unlock failed is left in peace.
 const PEACE: Duration = Duration::from_secs(60);

@@ -2,26 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Deserialize;
-
+use super::protocol::ask;
 use crate::protocol::{Fault, LogLevel, Position};
-
-/// The `logging` ask.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Declared {
-    /// `error` or `request`.
-    pub kind: String,
-    /// Of errors: `Error`, `Warning`, `Informational`, `Verbose`, `Debug`; none is all.
-    pub levels: Vec<String>,
-    /// To the program's log.
-    pub terminal: bool,
-    /// To this file, too.
-    pub file: Option<PathBuf>,
-}
 
 /// Where things are logged.
 #[derive(Default)]
@@ -37,7 +22,7 @@ struct Sinks {
 
 impl Logging {
     /// Turns a log on, beside those that are on.
-    pub fn enable(&self, declared: &Declared, root: Option<&str>) -> Result<(), String> {
+    pub fn enable(&self, declared: &ask::Logging, root: Option<&str>) -> Result<(), String> {
         let file = declared.file.as_deref().map(|path| open(path, root)).transpose()?;
         let mut sinks = self.sinks();
         match declared.kind.to_ascii_lowercase().as_str() {
@@ -135,20 +120,22 @@ mod tests {
     fn a_file_log_holds_one_line_for_each_message_of_its_levels() {
         let folder = tempfile::tempdir().unwrap();
         let logging = Logging::default();
-        let declared = Declared {
+        let declared = ask::Logging {
             kind: "error".into(),
             levels: vec!["Error".into()],
             file: Some("logs/errors.log".into()),
-            ..Declared::default()
+            ..ask::Logging::default()
         };
         logging.enable(&declared, folder.path().to_str()).unwrap();
         // A second one stands beside the first.
-        logging.enable(&Declared { file: None, terminal: true, ..declared.clone() }, None).unwrap();
+        logging.enable(&ask::Logging { file: None, terminal: true, ..declared.clone() }, None).unwrap();
         logging.message(LogLevel::Error, "one\ntwo");
         logging.message(LogLevel::Debug, "not this");
         let text = std::fs::read_to_string(folder.path().join("logs/errors.log")).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("[error] one two"));
-        assert!(logging.enable(&Declared { kind: "mail".into(), ..Declared::default() }, None).is_err());
+        assert!(
+            logging.enable(&ask::Logging { kind: "mail".into(), ..ask::Logging::default() }, None).is_err()
+        );
     }
 }

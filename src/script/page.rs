@@ -4,9 +4,10 @@
 //! asked for it.
 
 use hyper::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::pattern::{Pattern, Subject};
+use super::protocol::call::Exception;
 
 /// The form of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,21 +18,6 @@ pub enum Form {
     Json,
     /// The same as elements. Only where the script asks for it.
     Xml,
-}
-
-/// What a page may say of an exception.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(serialize = "PascalCase", deserialize = "camelCase"), default)]
-pub struct Exception {
-    /// Its message.
-    pub message: String,
-    /// Where it came from.
-    pub stack_trace: String,
-    /// Position text, or a line's number.
-    #[serde(deserialize_with = "text")]
-    pub line: String,
-    /// PowerShell's category.
-    pub category: String,
 }
 
 /// What stands on a page.
@@ -105,15 +91,6 @@ impl Form {
             Form::Xml => "application/xml; charset=utf-8",
         }
     }
-}
-
-/// Text, or a number as text.
-fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::String(text) => text,
-        serde_json::Value::Null => String::new(),
-        other => other.to_string(),
-    })
 }
 
 fn media(text: &str) -> String {

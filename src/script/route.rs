@@ -9,8 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use percent_encoding::percent_decode_str;
 
-use super::lift::Lift;
 use super::pattern::{Pattern, Subject};
+use super::protocol::ask::{IfExists, Lift};
 use super::value::Portable;
 use crate::secret::fold;
 
@@ -35,18 +35,6 @@ pub struct Route {
     pub lift: Option<Lift>,
     /// Script and line.
     pub position: Option<String>,
-}
-
-/// What to do where the same route is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IfExists {
-    /// An error, which is Pode's default.
-    #[default]
-    Error,
-    /// The new one counts.
-    Overwrite,
-    /// The old one stays.
-    Skip,
 }
 
 /// What was found.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -12,11 +11,12 @@ use super::asks::Asking;
 use super::asks::imports::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
-use super::settings::Needs;
+use super::protocol::Invoke;
+use super::protocol::call::{self, PlanReply, Problem};
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
-use crate::protocol::{Fault, Op, Position};
+use crate::protocol::{Fault, Position};
 use crate::pwsh::{self, Folder, compiled};
 use crate::trusted;
 use crate::vault::set_up::run_init;
@@ -88,32 +88,6 @@ pub enum RunError {
 pub struct Declared {
     core: Arc<Core>,
     bridge: Bridge,
-}
-
-#[derive(Serialize)]
-struct PlanCall<'a> {
-    script: &'a str,
-    arguments: &'a [String],
-    check: bool,
-}
-
-/// A piece of a script that is not served, and what to do instead.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Problem {
-    id: String,
-    message: String,
-    #[serde(default)]
-    position: Option<Position>,
-}
-
-#[derive(Deserialize)]
-struct PlanReply {
-    #[serde(default)]
-    served: bool,
-    #[serde(default)]
-    problems: Vec<Problem>,
-    #[serde(default)]
-    needs: Needs,
 }
 
 impl Problem {
@@ -271,15 +245,11 @@ impl Declared {
         script: &str,
         until: Instant,
     ) -> Result<PlanReply, CallError> {
-        #[derive(Serialize)]
-        struct Call<'a> {
-            plan: PlanCall<'a>,
-        }
-        let plan = PlanCall { script, arguments: &options.parameters, check: options.check };
-        let encoded = serde_json::value::to_raw_value(&Call { plan });
-        let raw = encoded.map_err(|_| crate::worker::Broken::Protocol("the plan call does not encode"))?;
+        let call = call::Plan { script, arguments: &options.parameters, check: options.check };
+        let op = Invoke::Plan(call).op();
+        let op = op.ok_or(crate::worker::Broken::Protocol("the plan call does not encode"))?;
         let mut asking = Asking::new(self.core.clone(), until);
-        worker.call_asking(Op::Invoke(raw), until, Some(&mut asking)).await
+        worker.call_asking(op, until, Some(&mut asking)).await
     }
 
     /// Starts as many workers as the script asked for.

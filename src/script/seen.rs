@@ -2,25 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::Core;
+use super::protocol::Ask;
 use crate::audit::Access;
 
 /// The accesses of one request. A handle: the block's task goes on where its caller has given up.
 #[derive(Debug, Clone, Default)]
 pub struct Seen(Arc<Mutex<Vec<Access>>>);
-
-/// What an ask is about.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct About {
-    name: String,
-    vault: String,
-    key: String,
-    remove: bool,
-}
 
 // === impl Seen ===
 
@@ -37,21 +25,21 @@ impl Seen {
 }
 
 /// The access that an ask is, if it is one; its outcome is not known yet.
-pub fn access_of(core: &Core, ask: &str, what: &RawValue) -> Option<Access> {
-    let action = match ask {
-        "secret-get" | "read" => "read",
-        "secret-set" | "set" => "write",
-        "remove" | "dismount" => "remove",
-        "info" => "list",
-        _ => return None,
+pub fn access_of(core: &Core, ask: &Ask) -> Option<Access> {
+    let of_key = |action, vault: &str, key: &str| Access {
+        vault: vault.into(),
+        key: key.into(),
+        ..Access::of(action)
     };
-    let about: About = serde_json::from_str(what.get()).ok()?;
-    if ask == "dismount" && !about.remove {
-        return None;
-    }
     Some(match ask {
-        "secret-get" | "secret-set" | "dismount" => of_mount(core, action, &about.name),
-        _ => Access { vault: about.vault.into(), key: about.key.into(), ..Access::of(action) },
+        Ask::SecretGet(named) => of_mount(core, "read", &named.name),
+        Ask::SecretSet(set) => of_mount(core, "write", &set.name),
+        Ask::Dismount(dismount) if dismount.remove => of_mount(core, "remove", &dismount.name),
+        Ask::Read(read) => of_key("read", &read.vault, &read.key),
+        Ask::Set(set) => of_key("write", &set.vault, &set.key),
+        Ask::Remove(remove) => of_key("remove", &remove.vault, &remove.key),
+        Ask::Info(info) => of_key("list", &info.vault, ""),
+        _ => return None,
     })
 }
 

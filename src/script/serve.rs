@@ -10,11 +10,13 @@ use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use super::Core;
 use super::endpoint::Endpoint;
-use super::lift::{self, Lift};
-use super::page::{Exception, Form, Page, Wishes};
+use super::lift;
+use super::page::{Form, Page, Wishes};
+use super::protocol::ask::Lift;
+use super::protocol::call::{Event, EventEndpoint, EventRoute, Exception, Response, RouteCall};
 use super::route::{Found, Route, decoded};
 use super::seen::{self, Seen};
-use super::task::{self, Event, EventEndpoint, EventRoute, Invocation, Response, Unanswered};
+use super::task::{self, Unanswered};
 use crate::access::{Caller, Grants, Refusal, Verb};
 use crate::audit::Access;
 use crate::error::BridgeError;
@@ -240,7 +242,7 @@ impl<'a> Exchange<'a> {
     // === with one ===
 
     async fn invoked(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
-        let invocation = Invocation {
+        let invocation = RouteCall {
             block: route.block,
             arguments: &route.arguments,
             event: self.event(route, names, endpoint),

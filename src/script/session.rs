@@ -6,54 +6,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::protocol::Invoke;
+use super::protocol::call::{Load, NumberedBlock};
+use super::protocol::shape::{Block, Function, Variable};
 use super::value::Portable;
 use crate::protocol::{Empty, Op};
 use crate::secret::fold;
 use crate::worker::{CallError, Worker};
-
-/// A script block as its worker sent it. No `Debug`: its source may hold a password.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
-    /// Its source, between the braces, rewritten.
-    pub text: String,
-    /// The script it stands in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The line of its first character.
-    #[serde(default)]
-    pub line: u32,
-    /// `$using:` values.
-    #[serde(default)]
-    pub using: Vec<Variable>,
-}
-
-/// A variable with its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: Portable,
-}
-
-/// A function of the script. No `Debug`, as of a block.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// Its source.
-    pub text: String,
-    /// The script it stands in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The line of its first character.
-    #[serde(default)]
-    pub line: u32,
-}
 
 /// What every worker must have.
 #[derive(Default)]
@@ -76,28 +37,6 @@ struct Tables {
 struct Origin {
     root: String,
     script: String,
-}
-
-/// What a worker lacks.
-#[derive(Serialize)]
-struct Load<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    script: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<&'a Portable>,
-    variables: Vec<&'a Variable>,
-    modules: Vec<&'a str>,
-    functions: Vec<&'a Function>,
-    blocks: Vec<Numbered<'a>>,
-}
-
-#[derive(Serialize)]
-struct Numbered<'a> {
-    id: u64,
-    #[serde(flatten)]
-    block: &'a Block,
 }
 
 impl Session {
@@ -184,20 +123,19 @@ impl Session {
     /// Gives a worker what it lacks.
     pub async fn load(&self, worker: &mut Worker, until: Instant) -> Result<(), CallError> {
         let Some((load, version)) = self.lacking(worker) else { return Ok(()) };
-        worker.call::<Empty>(Op::Invoke(load), until).await?;
+        worker.call::<Empty>(load, until).await?;
         worker.loaded.version = version;
         Ok(())
     }
 
-    fn lacking(&self, worker: &Worker) -> Option<(Box<RawValue>, u64)> {
+    fn lacking(&self, worker: &Worker) -> Option<(Op, u64)> {
         let tables = self.tables();
         let loaded = worker.loaded;
         if loaded.version == tables.version {
             return None;
         }
         let load = tables.newer_than(loaded.version, loaded.declares);
-        let encoded = serde_json::value::to_raw_value(&serde_json::json!({ "load": load })).ok()?;
-        Some((encoded, tables.version))
+        Some((Invoke::Load(load).op()?, tables.version))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -223,7 +161,7 @@ impl Tables {
             variables: newer(&self.variables, wanted).collect(),
             modules: newer(&self.modules, wanted).map(String::as_str).collect(),
             functions: newer(&self.functions, wanted).collect(),
-            blocks: blocks.map(|((_, block), id)| Numbered { id, block }).collect(),
+            blocks: blocks.map(|((_, block), id)| NumberedBlock { id, block }).collect(),
         }
     }
 }

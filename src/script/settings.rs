@@ -3,71 +3,12 @@
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::page::PageSettings;
-use super::value::Portable;
+use super::protocol::ask::{RegisteredVault, Server};
+use super::protocol::call::Needs;
 use crate::plan::{Limits, Vault};
-use crate::protocol::Parameters;
 use crate::registry;
 use crate::secret::fold;
-
-/// The `server` ask.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Server {
-    /// Workers; below one is one.
-    pub threads: i64,
-    /// Error pages show what exceptions say.
-    pub status_page_exceptions: bool,
-    /// The root folder.
-    pub root: Option<String>,
-    /// Say nothing at the start.
-    pub quiet: bool,
-    /// What `Get-PodeConfig` gives.
-    pub config: Option<Portable>,
-    /// What of `server.psd1` is the core's to honour.
-    pub settings: Config,
-    /// Vaults that the script registered with SecretManagement before it started the server.
-    pub registered: Vec<Registered>,
-}
-
-/// A vault that a script registered with SecretManagement itself.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Registered {
-    /// Its name.
-    pub name: String,
-    /// Its module.
-    pub module: String,
-    /// Where the module is.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// VaultParameters.
-    #[serde(default)]
-    pub parameters: Parameters,
-}
-
-/// The core's part of `server.psd1`. Each field is there only if it is set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Config {
-    /// `Server.AutoImport.SecretVaults.Enable`
-    pub auto_import: Option<bool>,
-    /// `Server.AutoImport.SecretVaults.SecretManagement.Enable`
-    pub auto_import_secret_management: Option<bool>,
-    /// `Server.AutoImport.SecretVaults.ExportOnly`
-    pub export_only: Option<bool>,
-    /// `Server.Request.Timeout`, in seconds.
-    pub request_timeout: Option<i64>,
-    /// `Server.Request.BodySize`, in bytes.
-    pub body_size: Option<i64>,
-    /// `Web.ErrorPages.StrictContentTyping`
-    pub strict_content_typing: Option<bool>,
-    /// `Web.ErrorPages.Default`
-    pub error_content_type: Option<String>,
-    /// `Web.ErrorPages.Routes`
-    pub error_routes: Vec<(String, String)>,
-}
 
 /// Which of the user's own vaults a script can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,25 +19,6 @@ pub enum AutoImport {
     Exported,
     /// All.
     All,
-}
-
-/// What a script takes from where it runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Needs {
-    /// Environment variables that it reads.
-    pub environment: Vec<NeededVariable>,
-    /// Files that it has read while it declared.
-    pub files: Vec<String>,
-}
-
-/// An environment variable that a script reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NeededVariable {
-    /// Its name.
-    pub name: String,
-    /// It is set here and now.
-    pub set: bool,
 }
 
 /// The settings, once told.
@@ -165,7 +87,7 @@ impl Settings {
     /// The vaults that the script registered with SecretManagement itself. They count as the user's own.
     pub fn registered(&self) -> Vec<Vault> {
         let registered = self.read(|server| server.registered.clone()).unwrap_or_default();
-        let vault = |one: Registered| registry::imported(one.name, one.module, one.path, one.parameters);
+        let vault = |one: RegisteredVault| registry::imported(one.name, one.module, one.path, one.parameters);
         registered.into_iter().map(vault).collect()
     }
 
@@ -229,16 +151,5 @@ mod tests {
         let limits = set.limits(Limits::default());
         assert_eq!((limits.deadline, limits.max_body), (Duration::from_secs(5), Limits::default().max_body));
         assert_eq!(set.threads(), 1);
-    }
-
-    #[test]
-    fn debug_shows_neither_the_configuration_nor_vault_parameters() {
-        let server: Server = serde_json::from_value(serde_json::json!({
-            "config": { "t": "string", "v": "canary" },
-            "registered": [{ "name": "v", "module": "m", "parameters": { "ApiKey": "canary" } }],
-        }))
-        .unwrap();
-        let shown = format!("{server:?}");
-        assert!(shown.contains("ApiKey") && !shown.contains("canary"), "{shown}");
     }
 }

@@ -10,7 +10,8 @@ use secretbridge::http::respond::Problem;
 use secretbridge::http::route::{Routes, Scope, Target};
 use secretbridge::plan::{Action, Plan, Route, Template};
 use secretbridge::script::pattern::{Pattern, Subject};
-use secretbridge::script::route::{self as pode, Found, IfExists};
+use secretbridge::script::protocol::ask::IfExists;
+use secretbridge::script::route::{self as pode, Found};
 use secretbridge::secret::fold;
 
 use super::{fuzz, text};

@@ -3,24 +3,25 @@
 
 use std::sync::Arc;
 
-use super::vaults::Names;
-use super::{Answer, Asking, Failure, nothing};
+use super::{Answered, Asking, Failure};
 use crate::bridge::Bridge;
 use crate::plan::Vault;
 use crate::registry;
 use crate::script::Core;
+use crate::script::protocol::AskReply;
+use crate::script::protocol::ask::Names;
 use crate::script::settings::AutoImport;
 use crate::secret::fold;
 use crate::vault::{Entry, Means};
 
 impl Asking {
     /// Brings vaults of the user's in that are not imported by themselves.
-    pub(super) fn vault_export(&self, names: &Names) -> Answer {
+    pub(super) fn vault_export(&self, names: &Names) -> Answered {
         if self.core.settings.auto_import() == AutoImport::Exported {
             let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
             self.import(|vault| wanted.contains(&fold(&vault.name)))?;
         }
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
     /// Does to the user's own vaults what `server.psd1` says, once it is known. Until then the script's first

@@ -2,88 +2,18 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use super::vaults::minutes;
-use super::{Answer, Asking, Failure, fault_of, no_vault, not_mounted, nothing, refusal};
+use super::{Answered, Asking, Failure, fault_of, no_vault, not_mounted, refusal};
 use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
-use crate::script::custom::{self, Call};
+use crate::script::custom;
+use crate::script::protocol::AskReply;
+use crate::script::protocol::ask::{self, Dismount, Named, Read, Remove, SecretSet, Set};
+use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::vault::{Entry, Verb};
 use crate::worker::Worker;
-
-#[derive(Deserialize)]
-pub(super) struct MountAdd {
-    name: String,
-    vault: String,
-    key: String,
-    #[serde(default)]
-    property: Option<Vec<String>>,
-    #[serde(default)]
-    expand: Option<String>,
-    #[serde(default)]
-    arguments: Vec<Portable>,
-    #[serde(default = "of_vault")]
-    cache_ttl: i64,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Dismount {
-    name: String,
-    #[serde(default)]
-    remove: bool,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Named {
-    name: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct SecretSet {
-    name: String,
-    value: Portable,
-    #[serde(default)]
-    metadata: Option<Metadata>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Read {
-    vault: String,
-    key: String,
-    #[serde(default)]
-    property: Option<Vec<String>>,
-    #[serde(default)]
-    expand: Option<String>,
-    #[serde(default)]
-    arguments: Vec<Portable>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Set {
-    vault: String,
-    key: String,
-    value: Portable,
-    #[serde(default)]
-    metadata: Option<Metadata>,
-    #[serde(default)]
-    arguments: Vec<Portable>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Remove {
-    vault: String,
-    key: String,
-    #[serde(default)]
-    arguments: Vec<Portable>,
-}
-
-fn of_vault() -> i64 {
-    -1
-}
 
 fn projection(property: Option<Vec<String>>, expand: Option<String>) -> Projection {
     match (expand.filter(|name| !name.is_empty()), property.filter(|names| !names.is_empty())) {
@@ -96,7 +26,7 @@ fn projection(property: Option<Vec<String>>, expand: Option<String>) -> Projecti
 // === mounts ===
 
 impl Asking {
-    pub(super) fn mount(&self, add: MountAdd) -> Answer {
+    pub(super) fn mount(&self, add: ask::Mount) -> Answered {
         let bridge = self.bridge()?;
         if add.expand.is_some() && add.property.as_ref().is_some_and(|names| !names.is_empty()) {
             let message = "Parameters 'Property' and 'ExpandProperty' are mutually exclusive";
@@ -116,14 +46,14 @@ impl Asking {
         };
         let name = mount.name.clone();
         let added = self.core.arguments.add(bridge.mounts(), mount, add.arguments);
-        if added { Ok(nothing()) } else { Err(mounted(&name)) }
+        if added { Ok(AskReply::done()) } else { Err(mounted(&name)) }
     }
 
     pub(super) async fn dismount(
         &mut self,
         Dismount { name, remove }: Dismount,
         worker: &mut Worker,
-    ) -> Answer {
+    ) -> Answered {
         let bridge = self.bridge()?;
         match bridge.mounts().get(&name) {
             Some(mount) if remove => {
@@ -135,14 +65,14 @@ impl Asking {
             _ => {}
         }
         self.core.arguments.remove(bridge.mounts(), &name);
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
-    pub(super) fn mount_test(&self, named: &Named) -> Answer {
-        Ok(json!({ "mounted": self.bridge()?.mounts().get(&named.name).is_some() }))
+    pub(super) fn mount_test(&self, named: &Named) -> Answered {
+        Ok(AskReply::Mounted { mounted: self.bridge()?.mounts().get(&named.name).is_some() })
     }
 
-    pub(super) async fn secret_get(&mut self, Named { name }: Named, worker: &mut Worker) -> Answer {
+    pub(super) async fn secret_get(&mut self, Named { name }: Named, worker: &mut Worker) -> Answered {
         let bridge = self.bridge()?;
         let mount = bridge.mounts().get(&name).ok_or_else(|| not_mounted(&name))?;
         let arguments = self.core.arguments.get(&name);
@@ -156,7 +86,7 @@ impl Asking {
         Ok(projected(&value, &mount.projection))
     }
 
-    pub(super) async fn secret_set(&mut self, set: SecretSet, worker: &mut Worker) -> Answer {
+    pub(super) async fn secret_set(&mut self, set: SecretSet, worker: &mut Worker) -> Answered {
         let bridge = self.bridge()?;
         let mount = bridge.mounts().get(&set.name).ok_or_else(|| not_mounted(&set.name))?;
         let entry = bridge.vaults().get(&mount.vault).map_err(fault_of)?;
@@ -172,21 +102,21 @@ impl Asking {
 // === keys of vaults ===
 
 impl Asking {
-    pub(super) async fn read(&mut self, read: Read, worker: &mut Worker) -> Answer {
+    pub(super) async fn read(&mut self, read: Read, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&read.vault).map_err(fault_of)?;
         let value = self.value_now(worker, &entry, &read.key, &read.arguments).await?;
         Ok(projected(&value, &projection(read.property, read.expand)))
     }
 
-    pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> Answer {
+    pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&set.vault).map_err(fault_of)?;
         self.write(worker, &entry, &set.key, set.value, set.metadata, None, &set.arguments).await
     }
 
-    pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> Answer {
+    pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&remove.vault).map_err(fault_of)?;
         self.remove_key(worker, &entry, &remove.key, &remove.arguments).await?;
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of an ask, and the worker")]
@@ -199,29 +129,29 @@ impl Asking {
         metadata: Option<Metadata>,
         member: Option<String>,
         arguments: &[Portable],
-    ) -> Answer {
+    ) -> Answered {
         if self.core.options.check {
-            return Ok(nothing());
+            return Ok(AskReply::done());
         }
         let value = value.to_secret().ok_or_else(|| {
             refusal("SecretValue", "Secret value is of an invalid type. Expected types: String, SecureString, HashTable, Byte[], or PSCredential")
         })?;
         if custom::of(entry).is_none() {
             let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member };
-            return self.said(worker, entry, verb).await.map(|_| nothing());
+            return self.said(worker, entry, verb).await.map(|_| AskReply::done());
         }
-        let call = Call {
+        let call = CustomCall {
             kind: "set",
             key: Some(key),
             value: Some(&value),
             metadata: metadata.as_ref(),
             arguments,
-            ..Call::default()
+            ..CustomCall::default()
         };
         let Some(member) = member else {
-            return self.custom(worker, entry, call).await.map(|_| nothing());
+            return self.custom(worker, entry, call).await.map(|_| AskReply::done());
         };
-        self.custom_member(worker, entry, call, &member).await.map(|()| nothing())
+        self.custom_member(worker, entry, call, &member).await.map(|()| AskReply::done())
     }
 
     async fn remove_key(
@@ -238,7 +168,7 @@ impl Asking {
             let verb = Verb::Remove { key: key.to_owned() };
             return self.said(worker, entry, verb).await.map(drop);
         }
-        let call = Call { kind: "remove", key: Some(key), arguments, ..Call::default() };
+        let call = CustomCall { kind: "remove", key: Some(key), arguments, ..CustomCall::default() };
         self.custom(worker, entry, call).await.map(drop)
     }
 }
@@ -248,25 +178,37 @@ fn mounted(name: &str) -> Failure {
 }
 
 /// The answer for a value: projected here where it is a table; else whole, and what to show of it beside it.
-fn projected(value: &SecretValue, projection: &Projection) -> Value {
+fn projected(value: &SecretValue, projection: &Projection) -> AskReply {
+    let whole = |value: Portable| AskReply::Value { value, expand: None, property: None };
     match (value, projection) {
-        (_, Projection::Whole) => json!({ "value": Portable::from(value) }),
+        (_, Projection::Whole) => whole(Portable::from(value)),
         (SecretValue::Hashtable(_), Projection::Member(name)) => {
-            json!({ "value": value.member(name).map_or_else(Portable::null, Portable::from) })
+            whole(value.member(name).map_or_else(Portable::null, Portable::from))
         }
-        (_, Projection::Member(name)) => json!({ "value": Portable::from(value), "expand": name }),
+        (_, Projection::Member(name)) => {
+            AskReply::Value { value: Portable::from(value), expand: Some(name.clone()), property: None }
+        }
         // The worker makes an object of it, with a property for each name.
         (SecretValue::Hashtable(_), Projection::Members(names)) => {
             let members = names.iter().filter_map(|name| Some((name.clone(), value.member(name)?.clone())));
-            json!({ "value": Portable::from(&SecretValue::Hashtable(members.collect())), "property": names })
+            let value = Portable::from(&SecretValue::Hashtable(members.collect()));
+            AskReply::Value { value, expand: None, property: Some(names.clone()) }
         }
-        (_, Projection::Members(names)) => json!({ "value": Portable::from(value), "property": names }),
+        (_, Projection::Members(names)) => {
+            AskReply::Value { value: Portable::from(value), expand: None, property: Some(names.clone()) }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn projected(value: &SecretValue, projection: &Projection) -> serde_json::Value {
+        serde_json::to_value(super::projected(value, projection)).unwrap()
+    }
 
     #[test]
     fn a_projection_is_made_here_where_the_value_is_a_table_and_else_left_to_the_worker() {

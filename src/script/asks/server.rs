@@ -2,128 +2,52 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::json;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{Answer, Asking, Failure, nothing, read, refusal};
-use crate::protocol::LogLevel;
-use crate::script::endpoint::{self, Declared};
-use crate::script::lift::Lift;
+use super::{Answered, Asking, Failure, refusal};
+use crate::script::endpoint;
 use crate::script::locks::{Key, Refused};
-use crate::script::logging;
-use crate::script::route::{IfExists, Route, normal};
-use crate::script::session::{Block, Function, Variable};
-use crate::script::settings::Server;
-use crate::script::value::Portable;
+use crate::script::protocol::AskReply;
+use crate::script::protocol::ask::{self, EndpointAdd, Lock, Log, Named, RouteAdd, RouteName, Server};
+use crate::script::route::{Route, normal};
+use crate::script::session::Session;
 use crate::secret::fold;
 
-#[derive(Deserialize)]
-struct RouteAdd {
-    methods: Vec<String>,
-    path: String,
-    block: Block,
-    #[serde(default)]
-    arguments: Vec<Portable>,
-    #[serde(default)]
-    content_type: Option<String>,
-    #[serde(default)]
-    error_content_type: Option<String>,
-    #[serde(default)]
-    if_exists: Option<String>,
-    #[serde(default)]
-    endpoints: Vec<String>,
-    #[serde(default)]
-    lift: Option<Lift>,
-    #[serde(default)]
-    position: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct RouteName {
-    method: String,
-    path: String,
-    #[serde(default)]
-    endpoint: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Scope {
-    scope: Vec<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Lock {
-    name: String,
-    #[serde(default = "for_ever")]
-    timeout: i64,
-}
-
-#[derive(Deserialize)]
-struct Log {
-    level: LogLevel,
-    message: String,
-}
-
-fn for_ever() -> i64 {
-    -1
-}
-
 impl Asking {
-    /// What is answered from a table at once.
-    pub(super) fn tables(&self, name: &str, what: &RawValue) -> Answer {
-        let core = &self.core;
-        match name {
-            "server" => return self.server(read(what)?),
-            "route-add" => return self.route_add(read(what)?),
-            "route-remove" => {
-                let route: RouteName = read(what)?;
-                core.routes.remove(&route.method, &route.path, route.endpoint.as_deref());
-            }
-            "route-test" => {
-                let route: RouteName = read(what)?;
-                let exists = core.routes.has(&route.method, &route.path, route.endpoint.as_deref());
-                return Ok(json!({ "exists": exists }));
-            }
-            "function-add" => core.session.set_function(read::<Function>(what)?),
-            "module-add" => core.session.add_module(read::<Module>(what)?.name),
-            "variable-add" => core.session.set_variable(read::<Variable>(what)?),
-            "state-get" => {
-                let found = core.state.get(&read::<Named>(what)?.name);
-                let is_found = found.is_some();
-                let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
-                return Ok(json!({ "found": is_found, "value": value, "scope": scope }));
-            }
-            "state-names" => return Ok(json!({ "names": core.state.names(&read::<Scope>(what)?.scope) })),
-            "logging" => {
-                let root = core.session.root();
-                let enabled = core.logging.enable(&read::<logging::Declared>(what)?, root.as_deref());
-                enabled.map_err(|message| refusal("Logging", message))?;
-            }
-            "log" => {
-                let Log { level, message } = read(what)?;
-                core.logging.message(level, &message);
-            }
-            "close" => core.closing.cancel(),
-            // What is not known fails closed.
-            other => return Err(refusal("BadAsk", format!("'{other}' is not served"))),
-        }
-        Ok(nothing())
+    /// Notes something that every worker must have.
+    pub(super) fn declare(&self, declare: impl FnOnce(&Session)) -> AskReply {
+        declare(&self.core.session);
+        AskReply::done()
     }
 
-    fn server(&self, server: Server) -> Answer {
+    pub(super) fn route_remove(&self, route: &RouteName) -> AskReply {
+        self.core.routes.remove(&route.method, &route.path, route.endpoint.as_deref());
+        AskReply::done()
+    }
+
+    pub(super) fn route_test(&self, route: &RouteName) -> AskReply {
+        let exists = self.core.routes.has(&route.method, &route.path, route.endpoint.as_deref());
+        AskReply::Exists { exists }
+    }
+
+    pub(super) fn logging(&self, logging: &ask::Logging) -> Answered {
+        let root = self.core.session.root();
+        let enabled = self.core.logging.enable(logging, root.as_deref());
+        enabled.map_err(|message| refusal("Logging", message))?;
+        Ok(AskReply::done())
+    }
+
+    pub(super) fn log(&self, log: &Log) -> AskReply {
+        self.core.logging.message(log.level, &log.message);
+        AskReply::done()
+    }
+
+    pub(super) fn close(&self) -> AskReply {
+        self.core.closing.cancel();
+        AskReply::done()
+    }
+
+    pub(super) fn server(&self, server: Server) -> Answered {
         let core = &self.core;
         if core.settings.is_told() {
             return Err(refusal("ServerStarted", "the server has been started already"));
@@ -136,10 +60,10 @@ impl Asking {
         }
         core.settings.set(server);
         self.auto_import()?;
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
-    pub(super) async fn endpoint_add(&mut self, declared: Declared) -> Answer {
+    pub(super) async fn endpoint_add(&mut self, declared: EndpointAdd) -> Answered {
         let core = &self.core;
         if core.declared.is_cancelled() {
             return Err(refusal("EndpointLate", "an endpoint can only be added while the server starts"));
@@ -147,18 +71,12 @@ impl Asking {
         let wrong = |message| refusal("Endpoint", message);
         let ip = endpoint::resolve(&declared.address, core.options.loopback).await.map_err(wrong)?;
         let root = core.session.root();
-        let endpoint = core.endpoints.add(declared, ip, root.as_deref()).map_err(wrong)?;
-        Ok(json!({ "endpoint": endpoint }))
+        core.endpoints.add(declared, ip, root.as_deref()).map_err(wrong)?;
+        Ok(AskReply::done())
     }
 
-    fn route_add(&self, add: RouteAdd) -> Answer {
+    pub(super) fn route_add(&self, add: RouteAdd) -> Answered {
         let core = &self.core;
-        let if_exists = match add.if_exists.as_deref().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "" | "default" | "error" => IfExists::Error,
-            "overwrite" => IfExists::Overwrite,
-            "skip" => IfExists::Skip,
-            other => return Err(refusal("Route", format!("-IfExists has no '{other}'"))),
-        };
         if let Some(unknown) = add.endpoints.iter().find(|name| !core.endpoints.has(name)) {
             return Err(refusal("Route", format!("The endpoint '{unknown}' does not exist")));
         }
@@ -166,13 +84,7 @@ impl Asking {
         let block = core.session.add_block(add.block);
         let endpoints: Vec<Option<String>> =
             if add.endpoints.is_empty() { vec![None] } else { add.endpoints.into_iter().map(Some).collect() };
-        let position = add.position.and_then(|position| match position {
-            serde_json::Value::String(text) => Some(text),
-            serde_json::Value::Object(at) => {
-                Some(format!("{}:{}", at.get("script")?.as_str()?, at.get("line")?.as_u64()?))
-            }
-            _ => None,
-        });
+        let position = add.position.and_then(|at| Some(format!("{}:{}", at.script?, at.line)));
         for method in &add.methods {
             for endpoint in &endpoints {
                 let route = Route {
@@ -186,20 +98,20 @@ impl Asking {
                     lift: add.lift.clone().filter(|_| !core.options.no_lift),
                     position: position.clone(),
                 };
-                if !core.routes.add(route, if_exists) {
+                if !core.routes.add(route, add.if_exists) {
                     return Err(already_defined(method, &path, endpoint.as_deref()));
                 }
             }
         }
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
-    pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> Answer {
+    pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> Answered {
         let wait = u64::try_from(timeout).ok().map(Duration::from_millis);
         let until = wait.map_or(self.deadline, |wait| self.deadline.min(Instant::now() + wait));
         match self.core.locks.take(Key::Object(fold(&name)), self.owner, Some(until)).await {
-            Ok(()) => Ok(json!({ "locked": true })),
-            Err(Refused::Late) => Ok(json!({ "locked": false })),
+            Ok(()) => Ok(AskReply::Locked { locked: true }),
+            Err(Refused::Late) => Ok(AskReply::Locked { locked: false }),
             Err(Refused::Circle) => Err(refusal(
                 "LockCircle",
                 format!("The lock '{name}' is held by a request that waits for this one"),
@@ -207,9 +119,9 @@ impl Asking {
         }
     }
 
-    pub(super) fn unlock(&self, lock: &Lock) -> Answer {
-        self.core.locks.give_back(&Key::Object(fold(&lock.name)), self.owner);
-        Ok(nothing())
+    pub(super) fn unlock(&self, named: &Named) -> AskReply {
+        self.core.locks.give_back(&Key::Object(fold(&named.name)), self.owner);
+        AskReply::done()
     }
 }
 

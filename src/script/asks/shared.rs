@@ -1,70 +1,35 @@
 //! Asks about objects that a script's blocks share, and about the state, which holds some.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use super::{Answer, Asking, refusal};
-use crate::script::shared::{Changed, Given, Id};
+use super::{Answered, Asking, refusal};
+use crate::script::protocol::AskReply;
+use crate::script::protocol::ask::{Named, SharedAdd, SharedGet, StateSet};
+use crate::script::protocol::shape::{Changed, Given, Id};
 use crate::script::value::Portable;
-use crate::secret::Text;
 use crate::worker::Worker;
-
-/// A new object, or one that is there already.
-#[derive(Deserialize)]
-pub(super) struct Add {
-    #[serde(default)]
-    value: Option<Text>,
-    #[serde(default)]
-    id: Option<Id>,
-}
-
-/// A value, or an object: by its number where the worker knows one, and by its text where that is gone.
-#[derive(Deserialize)]
-pub(super) struct StateSet {
-    name: String,
-    #[serde(default)]
-    scope: Vec<String>,
-    #[serde(default)]
-    value: Option<Portable>,
-    #[serde(default)]
-    shared: Option<Id>,
-    #[serde(default)]
-    text: Option<Text>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct StateName {
-    name: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Get {
-    id: Id,
-}
 
 impl Asking {
     /// The asking worker has the object itself.
-    pub(super) fn shared_add(&self, add: Add, worker: &mut Worker) -> Answer {
+    pub(super) fn shared_add(&self, add: SharedAdd, worker: &mut Worker) -> Answered {
         if let Some(id) = add.id {
-            return Ok(json!({ "id": self.core.shared.keep(id).then_some(id) }));
+            return Ok(AskReply::Object { id: self.core.shared.keep(id).then_some(id), version: None });
         }
         let text = add.value.ok_or_else(|| refusal("BadAsk", "an object without a text"))?;
         let id = self.core.shared.add(text);
         worker.copies.insert(id, 1);
-        Ok(json!({ "id": id, "version": 1 }))
+        Ok(AskReply::Object { id: Some(id), version: Some(1) })
     }
 
-    pub(super) fn state_set(&self, set: StateSet, worker: &mut Worker) -> Answer {
+    pub(super) fn state_set(&self, set: StateSet, worker: &mut Worker) -> Answered {
         let (state, shared) = (&self.core.state, &self.core.shared);
         let old = state.get(&set.name).and_then(|(value, _)| value.shared());
         let known = set.shared.and_then(|id| Some((id, shared.version(id)?)));
         let (value, answer) = match (set.value, set.text) {
-            (Some(value), _) => (value, json!({})),
+            (Some(value), _) => (value, AskReply::done()),
             (None, Some(text)) => {
                 // What several names have stays that of the others.
                 let alone = old.filter(|old| state.holders(*old) == 1);
                 let (id, version) = known.unwrap_or_else(|| shared.put(alone, text, &mut worker.copies));
-                (Portable::of_shared(id), json!({ "id": id, "version": version }))
+                (Portable::of_shared(id), AskReply::Object { id: Some(id), version: Some(version) })
             }
             (None, None) => return Err(refusal("BadAsk", "a state without a value")),
         };
@@ -73,10 +38,17 @@ impl Asking {
         Ok(answer)
     }
 
-    pub(super) fn state_remove(&self, named: &StateName) -> Value {
+    pub(super) fn state_remove(&self, named: &Named) -> AskReply {
         let old = self.core.state.remove(&named.name);
         self.drop_unheld(old.and_then(|value| value.shared()));
-        json!({})
+        AskReply::done()
+    }
+
+    pub(super) fn state_get(&self, named: &Named) -> AskReply {
+        let found = self.core.state.get(&named.name);
+        let is_found = found.is_some();
+        let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
+        AskReply::State { found: is_found, value, scope }
     }
 
     fn drop_unheld(&self, id: Option<Id>) {
@@ -85,16 +57,16 @@ impl Asking {
         }
     }
 
-    pub(super) fn shared_get(&self, get: &Get, worker: &mut Worker) -> Answer {
+    pub(super) fn shared_get(&self, get: &SharedGet, worker: &mut Worker) -> Answered {
         given(self.core.shared.give(get.id, &mut worker.copies))
     }
 
-    pub(super) fn shared_set(&self, changed: Changed, worker: &mut Worker) -> Answer {
+    pub(super) fn shared_set(&self, changed: Changed, worker: &mut Worker) -> Answered {
         given(self.core.shared.change(changed, &mut worker.copies))
     }
 }
 
-fn given(given: Option<Given>) -> Answer {
+fn given(given: Option<Given>) -> Answered {
     let given = given.ok_or_else(|| refusal("SharedGone", "the vault was unregistered meanwhile"))?;
-    serde_json::to_value(given).map_err(|_| refusal("BadAsk", "the answer does not encode"))
+    Ok(AskReply::Shared(given))
 }

@@ -9,7 +9,8 @@ use super::{Asking, Failure, fault_of, refusal};
 use crate::cache::{Found, Join, Wanted};
 use crate::error::BridgeError;
 use crate::plan::{Keep, Mount};
-use crate::script::custom::{self, Call};
+use crate::script::custom;
+use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::store::Authentication;
@@ -96,7 +97,7 @@ impl Asking {
             return Ok(Arc::new(SecretValue::string(UNREAD)));
         }
         if custom::of(entry).is_some() {
-            let call = Call { kind: "read", key: Some(key), arguments, ..Call::default() };
+            let call = CustomCall { kind: "read", key: Some(key), arguments, ..CustomCall::default() };
             let value = self.custom(worker, entry, call).await?.value.unwrap_or_else(Portable::null);
             let secret = value.to_secret();
             return secret

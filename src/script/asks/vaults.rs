@@ -1,22 +1,20 @@
 //! Asks about vaults: registered, unlocked and taken out while the script waits.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-
 use super::imports::{is_imported, search_order};
 use super::words::words_of;
-use super::{Answer, Asking, Failure, fault_of, no_vault, nothing, refusal};
+use super::{Answered, Asking, Failure, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::live::Live;
-use crate::script::session::Block;
-use crate::script::shared::Id;
+use crate::script::protocol::AskReply;
+use crate::script::protocol::ask::{Info, LookBy, Named, VaultAdd, VaultGet, VaultType, VaultUnlock};
+use crate::script::protocol::shape::{Block, VaultShown};
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::set_up::{Opening, join, unregister};
 use crate::vault::turn::Trouble;
@@ -26,88 +24,15 @@ use crate::worker::Worker;
 /// The module name of the embedded vault.
 pub const LOCAL: &str = "SecretBridge.Local";
 
-#[derive(Deserialize)]
-pub(super) struct VaultAdd {
-    name: String,
-    #[serde(rename = "type")]
-    kind: Kind,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
-    #[serde(default)]
-    unlock: Option<SecretValue>,
-    #[serde(default)]
-    interval: i64,
-    #[serde(default)]
-    no_unlock: bool,
-    #[serde(default)]
-    cache_ttl: i64,
-    #[serde(default)]
-    module: Option<String>,
-    #[serde(default)]
-    vault_name: Option<String>,
-    #[serde(default)]
-    blocks: Map<String, Value>,
-    #[serde(default)]
-    init: Option<Block>,
-    /// The first argument of its blocks.
-    #[serde(default)]
-    table: Option<Id>,
-    /// Blocks that only read it.
-    #[serde(default)]
-    reads: BTreeSet<String>,
-    /// Blocks that leave in their process what the others need.
-    #[serde(default)]
-    local: BTreeSet<String>,
-    /// What its init block left that cannot leave this worker.
-    #[serde(default)]
-    stays: Vec<String>,
-    #[serde(default)]
-    replace: bool,
-}
-
-#[derive(Deserialize, PartialEq, Eq, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    SecretManagement,
-    Custom,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Named {
-    name: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Names {
-    #[serde(default)]
-    pub(super) names: Vec<String>,
-    /// `registry`: by SecretManagement's names; `search`: all that it looks through where none is named.
-    #[serde(default)]
-    by: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Unlock {
-    name: String,
-    /// In place of the vault's own.
-    #[serde(default)]
-    secret: Option<SecretValue>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Info {
-    vault: String,
-}
-
 /// Whole minutes; nothing below one.
 pub(super) fn minutes(count: i64) -> Duration {
     u64::try_from(count).map_or(Duration::ZERO, |count| Duration::from_secs(count.saturating_mul(60)))
 }
 
 impl Asking {
-    pub(super) async fn vault_add(&mut self, add: VaultAdd, worker: &mut Worker) -> Answer {
+    pub(super) async fn vault_add(&mut self, add: VaultAdd, worker: &mut Worker) -> Answered {
         let name = add.name.clone();
-        let blocks = self.blocks(&add)?;
+        let blocks = self.numbered(&add.blocks);
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
         let mut plan = plan(&add, &blocks, password.clone())?;
         if let (VaultKind::Local { folder: Some(folder) }, Some(root)) =
@@ -120,7 +45,7 @@ impl Asking {
         let vaults = bridge.vaults();
         // What the user had registered gives way to what the script says.
         if let Ok(present) = vaults.get(&name)
-            && (add.replace || is_imported(&present))
+            && is_imported(&present)
         {
             vaults.forget(&name);
         }
@@ -152,7 +77,7 @@ impl Asking {
         // What an earlier vault of this name held is not this one's.
         bridge.cache().touched_all(&entry.store.id);
         if self.core.options.check {
-            return Ok(nothing());
+            return Ok(AskReply::done());
         }
         let opened = self.open(&entry, worker).await;
         if opened.is_err() {
@@ -163,7 +88,7 @@ impl Asking {
             worker.vaults.remove(&entry.number);
             self.core.forget_live(entry.number);
         }
-        opened.map(|()| nothing())
+        opened.map(|()| AskReply::done())
     }
 
     /// Registers, configures and unlocks a vault that was added just now, here. Its init block has run here
@@ -190,25 +115,18 @@ impl Asking {
         }
     }
 
-    fn blocks(&self, add: &VaultAdd) -> Result<std::collections::BTreeMap<String, u64>, Failure> {
-        let mut numbers = std::collections::BTreeMap::new();
-        for (kind, block) in &add.blocks {
-            if block.is_null() {
-                continue;
-            }
-            let block: Block = serde_json::from_value(block.clone())
-                .map_err(|_| refusal("BadAsk", format!("the {kind} block cannot be read")))?;
-            numbers.insert(kind.to_ascii_lowercase(), self.core.session.add_block(block));
-        }
-        Ok(numbers)
+    /// The numbers of blocks, by their kinds.
+    fn numbered(&self, blocks: &BTreeMap<String, Option<Block>>) -> BTreeMap<String, u64> {
+        let there = blocks.iter().filter_map(|(kind, block)| Some((kind, block.clone()?)));
+        there.map(|(kind, block)| (kind.to_ascii_lowercase(), self.core.session.add_block(block))).collect()
     }
 
-    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> Answer {
+    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> Answered {
         let bridge = self.bridge()?;
-        let Some(entry) = bridge.vaults().forget(&name) else { return Ok(nothing()) };
+        let Some(entry) = bridge.vaults().forget(&name) else { return Ok(AskReply::done()) };
         self.core.arguments.keep(&entry);
         if self.core.options.check {
-            return Ok(nothing());
+            return Ok(AskReply::done());
         }
         if let Some(hooks) = &entry.hooks {
             hooks.after(worker, self.deadline).await.map_err(as_fault)?;
@@ -217,15 +135,15 @@ impl Asking {
             unregister(worker, &entry, extension, self.deadline).await;
         }
         self.core.forget_live(entry.number);
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
-    pub(super) async fn vault_unlock(&mut self, unlock: Unlock, worker: &mut Worker) -> Answer {
+    pub(super) async fn vault_unlock(&mut self, unlock: VaultUnlock, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&unlock.name).map_err(|_| no_vault(&unlock.name))?;
         let given = unlock.secret.as_ref().and_then(SecretValue::as_text).map(Text::from);
         // What has no password is not unlocked, as in Pode.
         if self.core.options.check || (given.is_none() && entry.password().is_none()) {
-            return Ok(nothing());
+            return Ok(AskReply::done());
         }
         if custom::of(&entry).is_some() {
             let secret = given.or_else(|| entry.password());
@@ -234,49 +152,44 @@ impl Asking {
             let verb = given.map_or(Verb::Unlock, |password| Verb::UnlockWith { password });
             self.said(worker, &entry, verb).await?;
         }
-        Ok(nothing())
+        Ok(AskReply::done())
     }
 
-    pub(super) fn vault_get(&self, names: &Names) -> Answer {
+    pub(super) fn vault_get(&self, names: &VaultGet) -> Answered {
         let bridge = self.bridge()?;
         let all = bridge.vaults().all();
-        let found = match names.by.as_deref() {
-            Some("search") => search_order(&all, self.core.settings.default_vault().as_deref()),
-            Some("registry") => named(&all, names, |entry| Some(&entry.plan.extension()?.registered)),
-            _ => named(&all, names, |entry| Some(&entry.plan.name)),
+        let found = match names.by {
+            Some(LookBy::Search) => search_order(&all, self.core.settings.default_vault().as_deref()),
+            Some(LookBy::Registry) => named(&all, names, |entry| Some(&entry.plan.extension()?.registered)),
+            None => named(&all, names, |entry| Some(&entry.plan.name)),
         };
-        Ok(
-            json!({ "vaults": found.into_iter().map(|entry| shown(entry, &self.core.lives.get(entry.number))).collect::<Vec<_>>() }),
-        )
+        let vaults = found.into_iter().map(|entry| shown(entry, &self.core.lives.get(entry.number)));
+        Ok(AskReply::Vaults { vaults: vaults.collect() })
     }
 
     /// Names, types and metadata; never values.
-    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> Answer {
+    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&vault).map_err(fault_of)?;
         if self.core.options.check {
-            return Ok(json!({ "secrets": [] }));
+            return Ok(AskReply::Secrets { secrets: Vec::new() });
         }
         match self.said(worker, &entry, Verb::List).await? {
-            Outcome::List(secrets) => Ok(json!({ "secrets": secrets })),
+            Outcome::List(secrets) => Ok(AskReply::Secrets { secrets }),
             Outcome::Value(_) | Outcome::Done => Err(refusal("WorkerFailed", "no list came")),
         }
     }
 }
 
 /// The vault's plan, checked as Pode checks it.
-fn plan(
-    add: &VaultAdd,
-    blocks: &std::collections::BTreeMap<String, u64>,
-    password: Option<Text>,
-) -> Result<Vault, Failure> {
+fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) -> Result<Vault, Failure> {
     let unlock = password.map(SecretSource::Value);
     let parameters = Parameters(add.parameters.clone().unwrap_or_default());
     let kind = match (add.kind, add.module.as_deref()) {
-        (Kind::Custom, _) => VaultKind::Custom(custom_plan(add, blocks, unlock, parameters)?),
-        (Kind::SecretManagement, None | Some("")) => {
+        (VaultType::Custom, _) => VaultKind::Custom(custom_plan(add, blocks, unlock, parameters)?),
+        (VaultType::SecretManagement, None | Some("")) => {
             return Err(refusal("SecretVault", "a module name is required"));
         }
-        (Kind::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
+        (VaultType::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
             if unlock.is_some() {
                 // Taken and not used, it would only look like protection.
                 let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
@@ -284,7 +197,7 @@ fn plan(
             }
             local_plan(&parameters)?
         }
-        (Kind::SecretManagement, Some(module)) => {
+        (VaultType::SecretManagement, Some(module)) => {
             let registered =
                 add.vault_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| add.name.clone());
             let mut extension = Extension::new(registered, module);
@@ -319,7 +232,7 @@ fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
 
 fn custom_plan(
     add: &VaultAdd,
-    blocks: &std::collections::BTreeMap<String, u64>,
+    blocks: &BTreeMap<String, u64>,
     unlock: Option<SecretSource>,
     parameters: Parameters,
 ) -> Result<Custom, Failure> {
@@ -343,7 +256,7 @@ fn custom_plan(
 /// The vaults of these names, in their order.
 fn named<'a>(
     all: &'a [Arc<Entry>],
-    names: &Names,
+    names: &VaultGet,
     name_of: impl Fn(&Entry) -> Option<&String>,
 ) -> Vec<&'a Arc<Entry>> {
     let is_it = |entry: &Entry, name: &str| name_of(entry).is_some_and(|present| fold(present) == fold(name));
@@ -351,29 +264,33 @@ fn named<'a>(
 }
 
 /// As `Get-PodeSecretVault` shows it, without its secrets.
-fn shown(entry: &Entry, live: &Live) -> Value {
+fn shown(entry: &Entry, live: &Live) -> VaultShown {
     let (kind, interval, extension) = match &entry.plan.kind {
         VaultKind::Custom(custom) => ("custom", custom.unlock_interval, None),
         VaultKind::Extension(extension) => ("secretmanagement", extension.unlock_interval, Some(extension)),
         VaultKind::Local { .. } => ("secretmanagement", Duration::ZERO, None),
     };
     let local = matches!(entry.plan.kind, VaultKind::Local { .. });
-    json!({
-        "name": entry.plan.name,
-        "type": kind,
-        "module": extension.map(|extension| extension.module.as_str()).or(local.then_some(LOCAL)),
-        "vault_name": extension.map(|extension| extension.registered.as_str()),
-        "auto_imported": extension.is_some_and(|extension| extension.imported),
-        "interval": interval.as_secs() / 60,
-        "cache_ttl": entry.plan.keep.ttl.as_secs() / 60,
-        "unlock": entry.password().is_some(),
-        "expiry": live.expiry(),
-        "table": live.table,
-    })
+    VaultShown {
+        name: entry.plan.name.clone(),
+        kind,
+        module: extension
+            .map(|extension| extension.module.clone())
+            .or_else(|| local.then(|| LOCAL.to_owned())),
+        vault_name: extension.map(|extension| extension.registered.clone()),
+        auto_imported: extension.is_some_and(|extension| extension.imported),
+        interval: interval.as_secs() / 60,
+        cache_ttl: entry.plan.keep.ttl.as_secs() / 60,
+        unlock: entry.password().is_some(),
+        expiry: live.expiry(),
+        table: live.table,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn add(more: Value) -> Result<Vault, Failure> {
@@ -421,13 +338,13 @@ mod tests {
         };
         assert!(custom(json!({})).is_err());
         assert!(
-            custom(json!({ "blocks": { "read": {} }, "unlock": secret() }))
+            custom(json!({ "blocks": { "read": { "text": "" } }, "unlock": secret() }))
                 .unwrap_err()
                 .message
                 .contains("Unlock")
         );
         let vault =
-            custom(json!({ "blocks": { "read": {}, "unlock": {} }, "unlock": secret(), "cache_ttl": 2 }))
+            custom(json!({ "blocks": { "read": { "text": "" }, "unlock": { "text": "" } }, "unlock": secret(), "cache_ttl": 2 }))
                 .unwrap();
         assert_eq!(vault.keep.ttl, Duration::from_secs(120));
     }

@@ -71,7 +71,7 @@ async fn a_custom_vault_that_reads_itself_is_refused_by_name() {
         .declared
         .core()
         .settings
-        .set(super::settings::Server { status_page_exceptions: true, ..super::settings::Server::default() });
+        .set(protocol::ask::Server { status_page_exceptions: true, ..protocol::ask::Server::default() });
     for (path, names) in [("/self", "loop -> loop"), ("/far", "far -> near -> far")] {
         let reply = running.ask("GET", path, &[("accept", "application/json")], "").await;
         let page: Value = serde_json::from_slice(&reply.body).unwrap();
