@@ -18,6 +18,7 @@ pub use secrets::{
     CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
     UnlockArgs, ValueType, VaultsArgs,
 };
+pub use service::{InstallArgs, ServiceArgs, ServiceStatusArgs, UninstallArgs, Which};
 pub use setup::{CompletionsArgs, ManArgs, ModuleArgs, ModuleVerb};
 pub use transfer::{CopyArgs, ImportArgs, ImportFormat};
 
@@ -29,6 +30,7 @@ use crate::plan::{Bind, Expose};
 mod child;
 mod init;
 mod secrets;
+mod service;
 mod setup;
 mod transfer;
 
@@ -138,6 +140,9 @@ pub struct Global {
     // The variable is read where pwsh is looked for, because a configuration file stands between the two.
     #[arg(long, global = true, value_name = "PATH")]
     pub pwsh: Option<PathBuf>,
+    /// Windows' service manager starts the service of this name.
+    #[arg(long, global = true, value_name = "NAME", hide = true)]
+    pub as_service: Option<String>,
 }
 
 /// How to write the log.
@@ -210,6 +215,9 @@ pub enum Command {
     /// Make a bearer token, or the hash to keep of one.
     #[command(subcommand)]
     Token(TokenArgs),
+    /// Have the system run this program: a service of Windows, systemd or launchd.
+    #[command(subcommand)]
+    Service(ServiceArgs),
 }
 
 impl Command {

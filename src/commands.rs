@@ -16,6 +16,7 @@ pub mod prepare;
 mod rm;
 pub mod run;
 pub mod serve;
+mod service;
 mod set;
 mod setup;
 mod status;

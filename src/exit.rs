@@ -23,7 +23,7 @@ pub enum Exit {
     Locked,
     /// The server or the vault does not allow it (`EX_NOPERM`).
     Refused,
-    /// The code of the program that `exec` ran.
+    /// The code of the program that `exec` ran, or of the service that this program was.
     Child(u8),
 }
 

@@ -97,6 +97,15 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
             return cli::exit_of(&error);
         }
     };
+    let Some(name) = cli.global.as_service.clone() else { return dispatch(&cli, hardened) };
+    match platform::service::run(&name, Box::new(move || dispatch(&cli, hardened).code())) {
+        Ok(code) => exit::Exit::Child(code),
+        Err(error) => fail(&error, exit::Exit::Failure),
+    }
+}
+
+/// Runs one command.
+fn dispatch(cli: &cli::Cli, hardened: platform::Hardened) -> exit::Exit {
     if let Err(error) = logging::start(cli.log(), cli.global.log_format, cli.global.log_file.as_deref()) {
         return fail(&error, exit::Exit::Usage);
     }

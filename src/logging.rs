@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::cli::LogFormat;
+use crate::platform::service;
 use file::LogFile;
 
 pub mod console;
+mod events;
 pub mod file;
 
 /// Why there is no log.
@@ -55,7 +58,12 @@ pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(),
             subscriber(filter, format, io::stderr().is_terminal() && wanted, io::stderr)?
         }
     };
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+    let done = if service::is_service() {
+        tracing::subscriber::set_global_default(subscriber.with(events::Events(service::report)))
+    } else {
+        tracing::subscriber::set_global_default(subscriber)
+    };
+    done.map_err(|_| LogError::Twice)
 }
 
 /// Checks a filter.

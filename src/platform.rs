@@ -8,6 +8,7 @@
 //! | [`spawn`], [`Group`] | process group, death signal | process group, watcher | job object |
 //! | [`resident_memory`], [`started`] | `/proc` | `proc_pid_rusage` | process information |
 //! | [`Signals`] | signals | signals | console events, service control |
+//! | [`service`] | systemd | launchd | service control manager, Event Log |
 //! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
 
 use std::fmt;
@@ -37,6 +38,7 @@ use macos as system;
 use windows as system;
 
 pub mod local;
+pub mod service;
 
 pub use system::Signals;
 pub use system::child::{PassedOn, TERMINATE};

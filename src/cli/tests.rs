@@ -57,7 +57,10 @@ fn global_options_stand_before_or_after_the_command() {
         let global = cli(line).unwrap().global;
         let pwsh = Some(PathBuf::from("/p"));
         let log = Some("debug".into());
-        assert_eq!(global, Global { log, log_format: LogFormat::Json, log_file: None, pwsh });
+        assert_eq!(
+            global,
+            Global { log, log_format: LogFormat::Json, log_file: None, pwsh, as_service: None }
+        );
     }
 }
 

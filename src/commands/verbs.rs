@@ -3,7 +3,7 @@
 //! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
 //! output, all else to standard error.
 
-use super::{admin, copy, exec, export, get, import, init, inject, list, rm, set, setup, status};
+use super::{admin, copy, exec, export, get, import, init, inject, list, rm, service, set, setup, status};
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, Wanted};
@@ -34,6 +34,7 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Completions(arguments) => setup::completions(arguments),
             Command::Man(arguments) => setup::man(arguments),
             Command::Module(arguments) => setup::module(arguments),
+            Command::Service(arguments) => service::service(arguments, global),
             Command::Cache(arguments) => match &arguments.verb {
                 CacheVerb::Clear { connect } => admin::clear_cache(connect).await,
             },

@@ -6,6 +6,9 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::platform::service;
+use crate::platform::service::events::{self, Event, Severity};
+
 /// The log is written as JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +26,8 @@ pub struct Console {
 
 /// Why the program ends.
 pub fn failed(why: &dyn std::fmt::Display) {
+    let event = Event { id: events::FAILED, severity: Severity::Error, text: &why.to_string() };
+    service::report(&event);
     let text = if JSON.load(Ordering::Relaxed) {
         line("ERROR", &why.to_string())
     } else {
@@ -43,7 +48,8 @@ impl Console {
 
 impl Write for Console {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !JSON.load(Ordering::Relaxed) {
+        let json = JSON.load(Ordering::Relaxed);
+        if !json && !service::is_service() {
             return io::stderr().write(bytes);
         }
         self.line.extend_from_slice(bytes);
@@ -51,6 +57,13 @@ impl Write for Console {
             let whole: Vec<u8> = self.line.drain(..=end).collect();
             let text = String::from_utf8_lossy(&whole);
             if !text.trim().is_empty() {
+                service::report(&Event {
+                    id: events::SAID,
+                    severity: Severity::Information,
+                    text: text.trim(),
+                });
+            }
+            if json && !text.trim().is_empty() {
                 io::stderr().write_all(line("INFO", text.trim()).as_bytes())?;
             }
         }

@@ -22,6 +22,7 @@ use super::{Hardened, Notice};
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
+pub(super) const MANAGER: super::service::Manager = super::service::Manager::Systemd;
 pub(super) const DATA_BELOW_HOME: &str = ".local/share";
 pub(super) const CONFIG_BELOW_HOME: &str = ".config";
 pub(super) const CACHE_BELOW_HOME: &str = ".cache";

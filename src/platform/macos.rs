@@ -16,6 +16,7 @@ use super::{Hardened, Notice};
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
+pub(super) const MANAGER: super::service::Manager = super::service::Manager::Launchd;
 pub(super) const DATA_BELOW_HOME: &str = "Library/Application Support";
 pub(super) const CONFIG_BELOW_HOME: &str = "Library/Application Support";
 pub(super) const CACHE_BELOW_HOME: &str = "Library/Caches";

@@ -16,6 +16,7 @@ use super::{Access, Kind, Owner};
 
 mod channel;
 pub(super) mod child;
+pub(super) mod service;
 mod signals;
 pub(super) mod socket;
 

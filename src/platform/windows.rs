@@ -21,6 +21,7 @@ mod access;
 pub(super) mod child;
 mod events;
 mod group;
+pub(super) mod service;
 mod sid;
 pub(super) mod socket;
 
@@ -28,6 +29,7 @@ pub(super) use access::{access_at, access_of, create_private_file, create_privat
 pub use events::Signals;
 pub(super) use group::Group;
 
+pub(super) const MANAGER: super::service::Manager = super::service::Manager::Scm;
 pub(super) const HOME: &str = "USERPROFILE";
 pub(super) const DATA: &str = "LOCALAPPDATA";
 pub(super) const CACHE: &str = DATA;
@@ -154,7 +156,9 @@ pub(super) fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-pub(super) fn notify(_notice: Notice) {}
+pub(super) fn notify(notice: Notice) {
+    service::told(notice);
+}
 
 pub(super) fn watchdog() -> Option<Duration> {
     None

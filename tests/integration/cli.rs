@@ -13,6 +13,7 @@ mod docs;
 mod found;
 mod init;
 mod serverless;
+mod service;
 mod setup;
 mod transfer;
 mod verbs;

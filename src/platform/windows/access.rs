@@ -16,7 +16,7 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES,
+    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
@@ -57,7 +57,12 @@ impl Descriptor {
             Kind::File => "",
             Kind::Folder => "OICI",
         };
-        let text = wide(format!("D:P(A;{inherited};GA;;;{user})"));
+        Descriptor::read(&format!("D:P(A;{inherited};GA;;;{user})"))
+    }
+
+    /// As the system writes it: SDDL.
+    pub(super) fn read(text: &str) -> io::Result<Descriptor> {
+        let text = wide(text);
         let mut made = ptr::null_mut();
         // SAFETY: the text has a zero at its end; what the system makes is freed on drop.
         let done = unsafe {
@@ -81,6 +86,16 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// Describes from now on what is at a path, its owner too.
+    pub(super) fn put(&self, path: &Path) -> io::Result<()> {
+        let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+        // SAFETY: the path has a zero at its end, and the description is whole.
+        let done = unsafe { SetFileSecurityW(wide(path).as_ptr(), what, self.0) };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
 impl Drop for Descriptor {
     fn drop(&mut self) {
         // SAFETY: the system allocated it for us, and nobody uses it any more.
@@ -89,7 +104,11 @@ impl Drop for Descriptor {
 }
 
 pub(in crate::platform) fn create_private_file(path: &Path) -> io::Result<File> {
-    let descriptor = Descriptor::private(Kind::File)?;
+    create_file(path, &Descriptor::private(Kind::File)?)
+}
+
+/// Makes a file with this description, from its first moment on. One that exists is an error.
+pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<File> {
     let attributes = descriptor.attributes();
     // SAFETY: the path has a zero at its end, and the attributes outlive the call. The handle is ours.
     unsafe {
@@ -110,7 +129,11 @@ pub(in crate::platform) fn create_private_file(path: &Path) -> io::Result<File> 
 }
 
 pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> {
-    let descriptor = Descriptor::private(Kind::Folder)?;
+    create_folder(path, &Descriptor::private(Kind::Folder)?)
+}
+
+/// Makes a folder with this description, from its first moment on. One that exists is an error.
+pub(super) fn create_folder(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
     // SAFETY: the path has a zero at its end, and the attributes outlive the call.
     let attributes = descriptor.attributes();
     let done = unsafe { CreateDirectoryW(wide(path).as_ptr(), &raw const attributes) };

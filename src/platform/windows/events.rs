@@ -1,4 +1,4 @@
-//! What Windows asks of a running program: console events.
+//! What Windows asks of a running program: console events, or what the service manager asks.
 
 use std::io;
 
@@ -7,10 +7,20 @@ use tokio::signal::windows::{
     ctrl_shutdown,
 };
 
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use crate::platform::Event;
 
 /// What the system asks of a running server.
-pub struct Signals {
+pub struct Signals(Source);
+
+enum Source {
+    /// A service has no console, and must not take the logoff of somebody for its own end.
+    Manager(UnboundedReceiver<Event>),
+    Console(Box<Console>),
+}
+
+struct Console {
     c: CtrlC,
     r#break: CtrlBreak,
     close: CtrlClose,
@@ -22,23 +32,30 @@ impl Signals {
     /// Begins to listen. From here on the events no longer end the program by themselves, but for a
     /// console that closes, a logoff or a shutdown: the system then ends the program after some seconds.
     pub fn listen() -> io::Result<Signals> {
-        Ok(Signals {
+        if let Some(controls) = super::service::controls() {
+            return Ok(Signals(Source::Manager(controls)));
+        }
+        Ok(Signals(Source::Console(Box::new(Console {
             c: ctrl_c()?,
             r#break: ctrl_break()?,
             close: ctrl_close()?,
             logoff: ctrl_logoff()?,
             shutdown: ctrl_shutdown()?,
-        })
+        }))))
     }
 
     /// The next one. Cancel safe.
     pub async fn next(&mut self) -> Event {
+        let console = match &mut self.0 {
+            Source::Manager(controls) => return controls.recv().await.unwrap_or(Event::Stop),
+            Source::Console(console) => console,
+        };
         tokio::select! {
-            _ = self.c.recv() => {}
-            _ = self.r#break.recv() => {}
-            _ = self.close.recv() => {}
-            _ = self.logoff.recv() => {}
-            _ = self.shutdown.recv() => {}
+            _ = console.c.recv() => {}
+            _ = console.r#break.recv() => {}
+            _ = console.close.recv() => {}
+            _ = console.logoff.recv() => {}
+            _ = console.shutdown.recv() => {}
         }
         Event::Stop
     }

@@ -7,9 +7,10 @@ use std::ptr;
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Authorization::ConvertSidToStringSidW;
 use windows_sys::Win32::Security::{
-    CopySid, EqualSid, GetLengthSid, GetTokenInformation, IsWellKnownSid, LookupAccountSidW, PSID,
-    TOKEN_OWNER, TOKEN_QUERY, TOKEN_USER, TokenOwner, TokenUser, WELL_KNOWN_SID_TYPE,
-    WinBuiltinAdministratorsSid, WinCreatorOwnerRightsSid, WinCreatorOwnerSid, WinLocalSystemSid,
+    CopySid, EqualSid, GetLengthSid, GetTokenInformation, IsWellKnownSid, LookupAccountNameW,
+    LookupAccountSidW, PSID, TOKEN_OWNER, TOKEN_QUERY, TOKEN_USER, TokenOwner, TokenUser,
+    WELL_KNOWN_SID_TYPE, WinBuiltinAdministratorsSid, WinCreatorOwnerRightsSid, WinCreatorOwnerSid,
+    WinLocalSystemSid,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
@@ -39,6 +40,35 @@ impl Sid {
         unsafe { Sid::copy(owner.Owner) }
     }
 
+    /// An account of this machine, its domain, or a service.
+    pub(super) fn of_account(name: &str) -> io::Result<Sid> {
+        if name.eq_ignore_ascii_case("LocalSystem") {
+            return Ok(Sid(vec![1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0]));
+        }
+        let mut sid = vec![0_u64; 9];
+        let (mut size, mut domain, mut length, mut kind) = ((sid.len() * 8) as u32, [0_u16; 257], 257, 0);
+        // SAFETY: the name has a zero at its end, and the buffers are as long as said: a sid has at most 68 bytes.
+        unsafe {
+            let found = LookupAccountNameW(
+                ptr::null(),
+                super::wide(name).as_ptr(),
+                sid.as_mut_ptr().cast(),
+                &raw mut size,
+                domain.as_mut_ptr(),
+                &raw mut length,
+                &raw mut kind,
+            );
+            if found == 0 {
+                let error = io::Error::last_os_error();
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("the account {name} is not known: {error}"),
+                ));
+            }
+            Sid::copy(sid.as_mut_ptr().cast())
+        }
+    }
+
     /// A copy of one that the system holds.
     ///
     /// # Safety
@@ -60,7 +90,7 @@ impl Sid {
         Sid(vec![1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
     }
 
-    fn raw(&self) -> PSID {
+    pub(super) fn raw(&self) -> PSID {
         self.0.as_ptr().cast_mut().cast()
     }
 
