@@ -27,7 +27,7 @@ fn a_service_of_one_user_is_shown_installed_asked_for_and_removed() {
     let (line, calls) = with_managers(folder.path());
     let unit = folder.path().join("home/.config/systemd/user/secretbridge.service");
     let config = folder.path().join("my vaults.toml");
-    std::fs::write(&config, "[vaults.local]\nlocal = true\n").unwrap();
+    std::fs::write(&config, "[vaults.local]\nlocal = true\nexpose = true\n").unwrap();
     let config = config.to_str().unwrap();
     let install = ["service", "install", "--user", "--config", config];
 
