@@ -22,6 +22,7 @@ use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::trusted;
 use crate::vault::condition;
+pub use crate::vault::condition::State;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::Launcher;
@@ -111,6 +112,9 @@ pub struct VaultHealth {
     /// By its last call, and whether its password is locked out now.
     #[serde(flatten)]
     pub condition: condition::Shown,
+    /// Somebody has locked it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
     /// Why, if it is locked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -415,6 +419,7 @@ fn vault_health(entry: &Entry) -> VaultHealth {
     VaultHealth {
         name: entry.plan.name.clone(),
         condition,
+        closed: entry.is_closed(),
         reason: lockout.map(|lockout| lockout.reason),
         foreign_changes: entry.store.foreign_changes(),
         vanished: entry.store.vanished(),
@@ -424,7 +429,6 @@ fn vault_health(entry: &Entry) -> VaultHealth {
 
 /// Whether any vault can serve: not where each of them is locked.
 fn any_open(vaults: &[VaultHealth]) -> bool {
-    use condition::State;
     let shut = |vault: &VaultHealth| matches!(vault.condition.state, State::Locked | State::LockedOut);
     vaults.is_empty() || !vaults.iter().all(shut)
 }

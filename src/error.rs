@@ -114,7 +114,21 @@ pub enum BridgeError {
         vault: String,
         /// What failed, with the file's path.
         reason: String,
+        /// What is wrong, where it is one of the things that are told apart.
+        trouble: Trouble,
     },
+}
+
+/// What may be wrong with a vault's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trouble {
+    /// Something else.
+    #[default]
+    Other,
+    /// There is no room for a write.
+    DiskFull,
+    /// They are not what was written, or are gone.
+    Damaged,
 }
 
 impl BridgeError {

@@ -21,11 +21,15 @@ mod overview;
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0];
 
+/// Tells when a certificate ends, in seconds since 1970.
+type Expiry = dyn Fn() -> Option<i64> + Send;
+
 /// The counts of a server.
 #[derive(Default)]
 pub struct Metrics {
     requests: Mutex<Requests>,
     listeners: Mutex<Vec<(String, Arc<Connections>)>>,
+    certificates: Mutex<Vec<(String, Box<Expiry>)>>,
     trail: Mutex<Option<Trail>>,
 }
 
@@ -88,6 +92,11 @@ impl Metrics {
         counts
     }
 
+    /// Tells when the certificate of one more listener ends, whichever is in force.
+    pub fn certificate(&self, address: &str, expires: impl Fn() -> Option<i64> + Send + 'static) {
+        lock(&self.certificates).push((address.to_owned(), Box::new(expires)));
+    }
+
     /// The trail whose writer counts requests.
     pub fn use_trail(&self, trail: &Trail) {
         *lock(&self.trail) = Some(trail.clone());
@@ -109,6 +118,13 @@ impl Metrics {
         out.line("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         lock(&self.requests).write(&mut out);
         self.connections(&mut out);
+        let name = "certificate_expiry_timestamp_seconds";
+        out.head(name, "gauge", "When the certificate in force ends, in seconds since 1970.");
+        for (address, expires) in lock(&self.certificates).iter() {
+            if let Some(at) = expires() {
+                out.line(name, &[("listener", address)], at);
+            }
+        }
         let (dropped, waited) = trail.map_or((0, 0), |trail| trail.pressure());
         out.head("audit_dropped_total", "counter", "Audit records that were given up.");
         out.line("audit_dropped_total", &[], dropped);
@@ -381,6 +397,7 @@ mod tests {
             }
         }
         metrics.listener("http://127.0.0.1:1").open.store(5, Ordering::Relaxed);
+        metrics.certificate("https://127.0.0.1:2", || Some(1_800_000_000));
         let text = metrics.text().await;
         for line in [
             r#"secretbridge_requests_total{route="/a",method="GET",status="200",caller="anyone"} 10"#,
@@ -394,6 +411,7 @@ mod tests {
             r#"secretbridge_request_seconds_sum{route="/a"} 0.122980"#,
             r#"secretbridge_connections{listener="http://127.0.0.1:1"} 5"#,
             "secretbridge_audit_dropped_total 0",
+            r#"secretbridge_certificate_expiry_timestamp_seconds{listener="https://127.0.0.1:2"} 1800000000"#,
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }

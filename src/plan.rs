@@ -334,8 +334,10 @@ pub struct Limits {
     pub max_connections_per_peer: usize,
     /// Time for a client that has connected to send its first byte.
     pub first_byte_timeout: Duration,
-    /// Time for a client to send a request's head, and between requests.
+    /// Time for a client to send a request's head, from its first byte to its last.
     pub header_timeout: Duration,
+    /// Time between requests of a connection, with the head of the next; never less than `header_timeout`.
+    pub idle_timeout: Duration,
     /// What a body may hold.
     pub body: BodyLimits,
 }
@@ -557,7 +559,8 @@ impl Default for Limits {
             max_connections_per_peer: 512,
             // Whoever connects has something to say.
             first_byte_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
             body: BodyLimits::default(),
         }
     }

@@ -312,6 +312,9 @@ pub struct Fault {
     /// Seconds after which that service wants to be called again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// There was no room on a disk.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disk_full: bool,
     /// What the error was about, where PowerShell says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("store.ps1", include_str!("pwsh/store.ps1")),
     ("compile.ps1", include_str!("pwsh/compile.ps1")),
     ("BridgeException.cs", include_str!("pwsh/BridgeException.cs")),
+    ("Causes.cs", include_str!("pwsh/Causes.cs")),
     ("Channel.cs", include_str!("pwsh/Channel.cs")),
     ("Descriptors.cs", include_str!("pwsh/Descriptors.cs")),
     ("Faults.cs", include_str!("pwsh/Faults.cs")),

@@ -8,18 +8,23 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::time::{MissedTickBehavior, interval};
+
 use super::CommandError;
 use super::access::{self, Kept};
+use super::serve::LOOK;
 use crate::access::{Access, Counter, Guard};
 use crate::cli::{Global, PlanFormat, RunArgs};
-use crate::http::{Address, Certificates, Gate, Native};
+use crate::http::{Address, Certificates, Gate, Native, Site};
 use crate::logging::console::Console;
 use crate::plan::{Bind, Limits, Listener};
+use crate::platform::{self, Notice};
 use crate::private_file::read_private;
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
 use crate::server::front::Front;
 use crate::server::signals::Wish;
+use crate::server::watch::Looks;
 use crate::server::{Server, Starting, dump};
 
 /// Checks or serves a script, until a signal says stop or the script closes the server.
@@ -45,6 +50,10 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
         };
     }
     warn_of_passwords(arguments);
+    let mut audit = crate::audit::Settings::default();
+    arguments.audit.apply(&mut audit);
+    // Before any listener: what is asked of one is noted from its first request on.
+    server.audit(&audit)?;
     let admin = Admin::open(&mut server, arguments)?;
     let Some(declared) = server.unless_stopped(run::declare(&options)).await else { return Ok(()) };
     let declared = declared?;
@@ -55,11 +64,49 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
 
 /// The listener that tells how the server is. It is there before the script has run.
 struct Admin {
-    front: Arc<Front>,
-    access: Arc<Access>,
+    door: Guarded,
     starting: Arc<Starting>,
     addresses: Vec<Address>,
     token: Option<PathBuf>,
+}
+
+/// A site behind the rule who may call it; the rule can be renewed.
+struct Guarded {
+    front: Arc<Front>,
+    access: Arc<Access>,
+    counter: Arc<Counter>,
+    site: Option<Arc<dyn Site>>,
+}
+
+impl Guarded {
+    /// Tells that it starts, until there is something to serve.
+    fn new(access: Access, starting: Arc<Starting>) -> Guarded {
+        let (access, counter) = (Arc::new(access), Arc::<Counter>::default());
+        let gate = Gate::new(access.clone(), starting).counting(counter.clone());
+        Guarded { front: Arc::new(Front::new(Arc::new(gate))), access, counter, site: None }
+    }
+
+    fn gate(&self, site: &Arc<dyn Site>) -> Arc<Gate> {
+        Arc::new(Gate::new(self.access.clone(), site.clone()).counting(self.counter.clone()))
+    }
+
+    async fn in_force(&mut self, declared: &Declared, site: Arc<dyn Site>) {
+        let gate = self.gate(&site);
+        self.site = Some(site);
+        self.front.replace(declared.bridge().clone(), gate).await;
+    }
+
+    /// Another rule, from this moment on. Says whether it differs.
+    fn renew(&mut self, access: Access) -> bool {
+        if access == *self.access {
+            return false;
+        }
+        self.access = Arc::new(access);
+        if let Some(site) = &self.site {
+            self.front.put(self.gate(site));
+        }
+        true
+    }
 }
 
 impl Admin {
@@ -69,29 +116,32 @@ impl Admin {
         }
         let listener = |bind: &Bind| Listener { bind: bind.clone(), tls: None, name: None };
         let listeners: Vec<_> = arguments.admin_listen.iter().map(listener).collect();
-        let kept = access::of_admin(arguments.admin_token_file.as_deref(), &access::own_names())?;
-        let (access, starting) = (Arc::new(kept.access), Arc::new(Starting::default()));
-        let front = Arc::new(Front::new(Arc::new(Gate::new(access.clone(), starting.clone()))));
-        let addresses = server.open(&listeners, front.clone(), &Limits::default())?;
-        Ok(Some(Admin { front, access, starting, addresses, token: kept.token }))
+        let kept = of_admin(arguments)?;
+        let starting = Arc::new(Starting::default());
+        let door = Guarded::new(kept.access, starting.clone());
+        let addresses = server.open(&listeners, door.front.clone(), &Limits::default())?;
+        Ok(Some(Admin { door, starting, addresses, token: kept.token }))
     }
 
     /// From now on it tells how the script's bridge is.
-    async fn in_force(&self, declared: &Declared) -> Result<(), CommandError> {
-        let site = Native::new(declared.bridge().clone(), None)?;
-        let gate = Gate::new(self.access.clone(), Arc::new(site));
-        self.front.replace(declared.bridge().clone(), Arc::new(gate)).await;
+    async fn in_force(&mut self, declared: &Declared, server: &Server) -> Result<(), CommandError> {
+        let site = Native::new(declared.bridge().clone(), None)?.counted(server.metrics().clone());
+        self.door.in_force(declared, Arc::new(site)).await;
         Ok(())
     }
 
     fn announce(&self) {
         for address in &self.addresses {
-            say(&format!("watched at {address}: /livez, /readyz, /health, /metrics"));
+            say(&format!("watched at {address}: /livez, /readyz, /health, /metrics, /status"));
         }
         if let Some(file) = &self.token {
             say(&format!("bearer token for that: {}", file.display()));
         }
     }
+}
+
+fn of_admin(arguments: &RunArgs) -> Result<Kept, CommandError> {
+    access::of_admin(arguments.admin_token_file.as_deref(), &access::own_names())
 }
 
 /// Serves what was declared; returns when it is over, for whatever reason.
@@ -100,73 +150,126 @@ async fn serve(
     declared: &Declared,
     arguments: &RunArgs,
     kept: Kept,
-    admin: Option<Admin>,
+    mut admin: Option<Admin>,
 ) -> Result<(), CommandError> {
     let core = declared.core();
     let listeners = core.endpoints.listeners();
     if listeners.is_empty() {
         return Err(RunError::NoEndpoint.into());
     }
-    let mut audit = crate::audit::Settings::default();
-    arguments.audit.apply(&mut audit);
-    server.audit(&audit)?;
     // The names of its endpoints are its own.
     let names: Vec<String> = access::own_names().into_iter().chain(core.endpoints.names()).collect();
     let open = &arguments.access;
     let guard = Guard::new(names.iter().cloned(), &open.allow_host, &open.allow_origin);
-    let access = Arc::new(kept.access.with_guard(guard));
-    let counter = Arc::new(Counter::default());
     let starting = admin.as_ref().map(|admin| admin.starting.clone()).unwrap_or_default();
-    let gate = Gate::new(access.clone(), starting.clone()).counting(counter.clone());
-    let front = Arc::new(Front::new(Arc::new(gate)));
+    let files = kept.files;
+    let mut door = Guarded::new(kept.access.with_guard(guard.clone()), starting.clone());
     // Before the workers, which take longer than to find a port taken.
-    let addresses = server.open(&listeners, front.clone(), &declared.limits())?;
+    let addresses = server.open(&listeners, door.front.clone(), &declared.limits())?;
     let progress = |up, of| starting.workers(up, of);
     match server.unless_stopped(declared.start_workers_with(progress)).await {
         Some(started) => started?,
         None => return Ok(()),
     }
-    if access.is_open()
+    if door.access.is_open()
         && let Some(warning) = run::warning(core)
     {
         tracing::warn!("{warning}");
     }
-    let gate = Gate::new(access, Arc::new(ScriptSite::new(core.clone()))).counting(counter);
-    front.replace(declared.bridge().clone(), Arc::new(gate)).await;
+    door.in_force(declared, Arc::new(ScriptSite::new(core.clone()))).await;
     server.in_force();
-    if let Some(admin) = &admin {
-        admin.in_force(declared).await?;
+    if let Some(admin) = &mut admin {
+        admin.in_force(declared, server).await?;
     }
     if !core.settings.is_quiet() {
         admin.iter().for_each(Admin::announce);
         say(&access::refused_at_the_door(&names, &open.allow_host, &open.allow_origin));
         addresses.iter().for_each(|address| say(&format!("listening on {address}")));
     }
-    loop {
-        tokio::select! {
-            wish = server.next() => match wish {
-                Wish::Stop => return Ok(()),
-                Wish::Reload => {
-                    server.reopen_logs();
-                    tell_reload(&server.certificates());
-                }
-                Wish::Dump => dump(Some(declared.bridge())),
-            },
-            () = core.closing.cancelled() => return Ok(()),
-        }
-    }
+    let certificates = server.certificates();
+    let script = Looks::of([&arguments.script]);
+    let files = files.into_iter().chain(admin.iter().filter_map(|admin| admin.token.clone()));
+    let looks = Looks::of(files.chain(certificates.files()));
+    let mut renewal = Renewal { arguments, guard, certificates, script, looks, door, admin };
+    renewal.heed(server, declared).await;
+    Ok(())
 }
 
-/// A script has run once and for all; its certificates can be read again.
-fn tell_reload(certificates: &Certificates) {
-    match certificates.read_again() {
-        Ok(renewed) => {
-            renewed.put_in_force();
-            tracing::info!(
-                "certificates were read again; the script and its tokens are read at a start alone"
-            );
+// === renewal ===
+
+/// What can be renewed while a script is served: tokens and certificates. The script has run once and for all.
+struct Renewal<'a> {
+    arguments: &'a RunArgs,
+    guard: Guard,
+    certificates: Certificates,
+    script: Looks,
+    /// The files of tokens and certificates, as they were when they were read.
+    looks: Looks,
+    door: Guarded,
+    admin: Option<Admin>,
+}
+
+impl Renewal<'_> {
+    /// Returns when it is over.
+    async fn heed(&mut self, server: &mut Server, declared: &Declared) {
+        let mut tick = interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                wish = server.next() => match wish {
+                    Wish::Stop => return,
+                    Wish::Reload => {
+                        server.reopen_logs();
+                        platform::notify(Notice::Reloading);
+                        self.tell("SIGHUP");
+                        platform::notify(Notice::Ready);
+                    }
+                    Wish::Dump => dump(Some(declared.bridge())),
+                },
+                _ = tick.tick() => {
+                    let now = self.looks.again();
+                    if now != self.looks {
+                        let changed = self.looks.changed(&now);
+                        // A change that is refused is told once.
+                        self.looks = now;
+                        self.tell(&format!("a change of {changed}"));
+                    }
+                }
+                () = declared.core().closing.cancelled() => return,
+            }
         }
-        Err(error) => tracing::error!("the certificates stay as they are: {error}"),
+    }
+
+    fn tell(&mut self, why: &str) {
+        tracing::info!("the reload begins, because of {why}");
+        match self.run() {
+            Ok(what) => tracing::info!("the reload is done: {what}"),
+            Err(error) => {
+                tracing::error!("the reload is refused, tokens and certificates stay as they are: {error}");
+            }
+        }
+        let now = self.script.again();
+        if now != self.script {
+            self.script = now;
+            tracing::warn!("the script has changed; it runs at a start alone, so the change needs a restart");
+        }
+    }
+
+    /// All is read before anything is changed.
+    fn run(&mut self) -> Result<&'static str, CommandError> {
+        let kept =
+            access::of_script(&self.arguments.access, &self.arguments.token_file, &access::own_names())?;
+        let admin = self.admin.as_ref().map(|_| of_admin(self.arguments)).transpose()?;
+        let certificates = self.certificates.read_again()?;
+        let mut differs = self.door.renew(kept.access.with_guard(self.guard.clone()));
+        if let (Some(open), Some(kept)) = (&mut self.admin, admin) {
+            differs |= open.door.renew(kept.access);
+        }
+        certificates.put_in_force();
+        Ok(match differs {
+            true => "changed tokens are in force, and certificates were read again",
+            false => "tokens are unchanged, and certificates were read again",
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The `serve` command: from a plan to a served, drained and stopped bridge.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8085);
 const LOCAL_VAULT: &str = "local";
 
 /// How often the configuration file is looked at.
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves until a signal says stop.
 pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), CommandError> {
@@ -151,12 +152,12 @@ async fn heed(server: &mut Server, reload: &Reload<'_>, in_force: &mut InForce) 
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let asked = tokio::select! {
+        let why = tokio::select! {
             wish = server.next() => match wish {
                 Wish::Stop => return,
                 Wish::Reload => {
                     server.reopen_logs();
-                    true
+                    Why::Asked
                 }
                 Wish::Dump => {
                     dump(reload.front.bridge().as_ref());
@@ -168,27 +169,45 @@ async fn heed(server: &mut Server, reload: &Reload<'_>, in_force: &mut InForce) 
                 if now == in_force.all {
                     continue;
                 }
+                let changed = in_force.all.changed(&now);
                 // A change that is refused is told once.
                 in_force.all = now;
-                false
+                Why::Changed(changed)
             }
         };
         platform::notify(Notice::Reloading);
-        match server.unless_stopped(reload.run(in_force, asked)).await {
-            Some(Ok(what)) => tracing::info!("{what}"),
-            Some(Err(error)) => {
-                tracing::error!("the changed configuration is not used, the old one stays in force: {error}");
-            }
+        tracing::info!("the reload begins, because of {why}");
+        match server.unless_stopped(reload.run(in_force, matches!(why, Why::Asked))).await {
+            Some(Ok(what)) => tracing::info!("the reload is done: {what}"),
+            Some(Err(error)) => tracing::error!(
+                "the reload is refused: the changed configuration is not used, the old one stays in force: {error}"
+            ),
             None => return,
         }
         platform::notify(Notice::Ready);
     }
 }
 
+/// What a reload is for.
+enum Why {
+    Asked,
+    /// These files look different.
+    Changed(String),
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Asked => f.write_str("SIGHUP"),
+            Why::Changed(files) => write!(f, "a change of {files}"),
+        }
+    }
+}
+
 impl Reload<'_> {
     /// Everything is read before anything is changed: all of it comes in force at one moment, or nothing. Says
     /// what came of it. `asked`: by a signal, so that workers and vaults are made anew in any case.
-    async fn run(&self, in_force: &mut InForce, asked: bool) -> Result<&'static str, CommandError> {
+    async fn run(&self, in_force: &mut InForce, asked: bool) -> Result<String, CommandError> {
         let plan = plan(self.arguments)?;
         let fixed = fixed(&in_force.plan, &plan);
         if !fixed.is_empty() {
@@ -215,9 +234,10 @@ impl Reload<'_> {
         }
         certificates.put_in_force();
         let same_access = next.access == in_force.access;
+        let changes = differences(&in_force.plan, &next.plan);
         *in_force = next;
-        Ok(match (same_plan, same_access, same_bridge) {
-            (false, ..) => "the changed configuration is in force",
+        let words = match (same_plan, same_access, same_bridge) {
+            (false, ..) => return Ok(format!("the changed configuration is in force; changed: {changes}")),
             (true, false, _) => {
                 "the configuration is unchanged; changed tokens are in force, and certificates were read again"
             }
@@ -228,8 +248,34 @@ impl Reload<'_> {
                 "the configuration is unchanged; workers and vaults are new, tokens and certificates were read again"
             }
             (true, true, true) => "the configuration and tokens are unchanged; certificates were read again",
-        })
+        };
+        Ok(words.to_owned())
     }
+}
+
+/// What differs between two plans, for the log: names, and never what a parameter is.
+fn differences(old: &Plan, new: &Plan) -> String {
+    let vault = |plan: &Plan, name: &str| plan.vaults.iter().find(|vault| vault.name == name).cloned();
+    let names: BTreeSet<&str> =
+        old.vaults.iter().chain(&new.vaults).map(|vault| vault.name.as_str()).collect();
+    let vaults = names.into_iter().filter_map(|name| match (vault(old, name), vault(new, name)) {
+        (None, Some(_)) => Some(format!("vault {name} (new)")),
+        (Some(_), None) => Some(format!("vault {name} (gone)")),
+        (old, new) => (old != new).then(|| format!("vault {name}")),
+    });
+    let parts = [
+        ("secrets", old.mounts != new.mounts),
+        ("routes", old.routes != new.routes),
+        ("who may call", old.access != new.access || old.callers != new.callers),
+        ("init", old.init != new.init),
+        ("pwsh", old.pwsh != new.pwsh),
+        ("pool", old.pool != new.pool),
+        ("limits", old.limits != new.limits),
+        ("cache", old.cache != new.cache),
+        ("auto_import", old.auto_import != new.auto_import),
+    ];
+    let parts = parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
+    vaults.chain(parts).collect::<Vec<_>>().join(", ")
 }
 
 /// What was changed that only a start can put in force, as it stands in the file.
@@ -247,6 +293,7 @@ fn fixed(old: &Plan, new: &Plan) -> Vec<&'static str> {
         ("limits.max_connections_per_peer", a.max_connections_per_peer != b.max_connections_per_peer),
         ("limits.first_byte_timeout", a.first_byte_timeout != b.first_byte_timeout),
         ("limits.header_timeout", a.header_timeout != b.header_timeout),
+        ("limits.idle_timeout", a.idle_timeout != b.idle_timeout),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

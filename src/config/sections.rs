@@ -205,6 +205,7 @@ pub(super) fn limits(node: &Node<'_>, callers: &mut access::Limits) -> Option<Li
             header_timeout: table
                 .read("header_timeout", Node::some_duration)
                 .unwrap_or(default.header_timeout),
+            idle_timeout: table.read("idle_timeout", Node::some_duration).unwrap_or(default.idle_timeout),
             body: body_limits(table),
         }
     })

@@ -230,6 +230,7 @@ impl Writer {
         self.unless("max_connections_per_peer", of_peer.0, of_peer.1, |n| n.to_string());
         self.unless("first_byte_timeout", limits.first_byte_timeout, default.first_byte_timeout, duration);
         self.unless("header_timeout", limits.header_timeout, default.header_timeout, duration);
+        self.unless("idle_timeout", limits.idle_timeout, default.idle_timeout, duration);
         let (body, default) = (limits.body, default.body);
         let mut count = |key, value: usize, default| self.unless(key, value, default, |n| n.to_string());
         count("max_fields", body.max_fields, default.max_fields);

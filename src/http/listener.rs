@@ -52,7 +52,7 @@ pub(super) enum Bound {
 pub(super) struct Secured {
     tls: Tls,
     address: Option<SocketAddr>,
-    acceptor: RwLock<TlsAcceptor>,
+    shown: RwLock<tls::Shown>,
 }
 
 /// The certificates of a door, to be read again while it serves.
@@ -61,7 +61,7 @@ pub struct Certificates(Vec<Arc<Secured>>);
 
 /// Certificates that were read again and are right, not in force yet.
 #[must_use]
-pub struct Renewed(Vec<(Arc<Secured>, TlsAcceptor)>);
+pub struct Renewed(Vec<(Arc<Secured>, tls::Shown)>);
 
 /// Where a listener can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,8 +169,8 @@ impl Entry {
             Bind::Unix(_) => None,
         };
         let secured = |tls: &Tls| {
-            let acceptor = RwLock::new(tls::acceptor(tls, ip)?);
-            Ok(Arc::new(Secured { tls: tls.clone(), address: ip, acceptor }))
+            let shown = RwLock::new(tls::shown(tls, ip)?);
+            Ok(Arc::new(Secured { tls: tls.clone(), address: ip, shown }))
         };
         let tls: Result<_, TlsError> = listener.tls.as_ref().map(secured).transpose();
         Ok(Entry {
@@ -193,7 +193,12 @@ impl fmt::Debug for Entry {
 impl Secured {
     /// For the next connection.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).acceptor.clone()
+    }
+
+    /// When the certificate in force ends, in seconds since 1970.
+    pub(super) fn expires(&self) -> Option<i64> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).expires
     }
 }
 
@@ -212,8 +217,7 @@ impl Certificates {
     /// Reads every certificate again, all or none. One that was made at the start stays.
     pub fn read_again(&self) -> Result<Renewed, TlsError> {
         let files = self.0.iter().filter(|secured| matches!(secured.tls, Tls::Files { .. }));
-        let read =
-            |secured: &Arc<Secured>| Ok((secured.clone(), tls::acceptor(&secured.tls, secured.address)?));
+        let read = |secured: &Arc<Secured>| Ok((secured.clone(), tls::shown(&secured.tls, secured.address)?));
         files.map(read).collect::<Result<_, _>>().map(Renewed)
     }
 
@@ -226,8 +230,8 @@ impl Certificates {
 impl Renewed {
     /// Puts them in force for connections to come.
     pub fn put_in_force(self) {
-        for (secured, acceptor) in self.0 {
-            *secured.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        for (secured, shown) in self.0 {
+            *secured.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
         }
     }
 }

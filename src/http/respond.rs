@@ -345,7 +345,7 @@ mod tests {
             (BridgeError::NoMember { vault: vault(), key: key(), member: name() }, 404, None),
             (BridgeError::Vault { vault: vault(), fault: Box::default(), outcome_unknown: false }, 502, None),
             (BridgeError::Worker { reason: reason(), outcome_unknown: false }, 502, None),
-            (BridgeError::Local { vault: vault(), reason: reason() }, 502, None),
+            (BridgeError::Local { vault: vault(), reason: reason(), trouble: Default::default() }, 502, None),
             (locked(4001), 503, Some("5")),
             (locked(0), 503, Some("1")),
             (BridgeError::Throttled { vault: vault(), retry_after: Duration::from_secs(9) }, 503, Some("9")),

@@ -31,7 +31,7 @@ use super::listener::{Door, Entry};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
 use super::seats::{Held, NoSeat, Seat, Seats};
-use super::stream::{Duplex, Guarded, Unread};
+use super::stream::{Asked, Duplex, Guarded, Unread};
 use super::tls;
 use crate::access::{Caller, Certificate, Peer};
 use crate::audit::{Record, Trail};
@@ -98,6 +98,7 @@ struct Link {
     name: Option<Arc<str>>,
     certificate: Option<Arc<Certificate>>,
     unread: Unread,
+    asked: Asked,
     seat: Option<Arc<Seat>>,
 }
 
@@ -108,8 +109,8 @@ pub async fn serve_connection(
     service: Arc<dyn Service>,
     limits: &Limits,
 ) {
-    let link =
-        Link { peer, listener: 0, name: None, certificate: None, unread: Unread::marked(), seat: None };
+    let (unread, asked) = (Unread::marked(), Asked::default());
+    let link = Link { peer, listener: 0, name: None, certificate: None, unread, asked, seat: None };
     converse(Arc::new(Shared::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
@@ -129,7 +130,11 @@ impl Door {
         let shared = Arc::new(Shared::new(service, limits.clone(), self.trail));
         let mut loops = JoinSet::new();
         for (index, entry) in self.entries.into_iter().enumerate() {
-            let counts = self.metrics.listener(&entry.address.to_string());
+            let address = entry.address.to_string();
+            let counts = self.metrics.listener(&address);
+            if let Some(secured) = entry.tls.clone() {
+                self.metrics.certificate(&address, move || secured.expires());
+            }
             let seats = Seats::new(limits.max_connections, limits.max_connections_per_peer, counts);
             loops.spawn(accept(shared.clone(), index, entry, seats));
         }
@@ -355,6 +360,7 @@ fn start(
         name: entry.name.clone(),
         certificate: None,
         unread: Unread::marked(),
+        asked: Asked::default(),
         seat: Some(seat.clone()),
     };
     let (inner, tls) = (shared.clone(), entry.tls.as_ref().map(|secured| secured.acceptor()));
@@ -397,17 +403,19 @@ async fn connection(shared: Arc<Shared>, mut link: Link, stream: Box<dyn Duplex>
 async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
     let peer = link.peer;
     let phases = shared.clone();
-    let io = TokioIo::new(
-        Guarded::new(stream, shared.limits.deadline, link.unread.clone())
-            .with_first_byte(shared.limits.first_byte_timeout),
-    );
-    let header_timeout = shared.limits.header_timeout;
+    let limits = &shared.limits;
+    let io = TokioIo::new(Guarded::new(stream, limits.deadline, link.unread.clone()).with_heads(
+        limits.first_byte_timeout,
+        limits.header_timeout,
+        link.asked.clone(),
+    ));
+    let idle_timeout = limits.idle_timeout.max(limits.header_timeout);
     let service = service_fn(move |request| exchange(shared.clone(), link.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            // It runs between requests too, so an idle connection ends by it.
-            .header_read_timeout(header_timeout)
+            // It runs between requests, so an idle connection ends by it.
+            .header_read_timeout(idle_timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(2 * MAX_HEAD)
             // A client may end its side after the request, and wait for the answer.
@@ -438,6 +446,7 @@ async fn exchange(
 ) -> Result<hyper::Response<Content>, Infallible> {
     let (parts, incoming) = request.into_parts();
     link.unread.clear();
+    link.asked.begin();
     if let Some(seat) = &link.seat {
         seat.begin();
     }
@@ -451,6 +460,7 @@ async fn exchange(
             Err(_) => shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked)),
         },
     };
+    link.asked.end();
     if let Some(seat) = &link.seat {
         seat.end(head.id);
     }

@@ -3,17 +3,18 @@
 //! *Stall*: a client that does not take the answer in is cut off when no byte could be written for the
 //! time allowed. *Linger*: after an answer to a request that was not read to its end, the rest is read
 //! and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
-//! answer that it was just sent. *First byte*: a client that connects and says nothing is let go.
+//! answer that it was just sent. *Head*: a client that connects and says nothing is let go, and so is one that
+//! takes too long from the first byte of a request's head to its last; a byte now and then does not help.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// How long the rest of a refused body is read and dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -27,6 +28,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 #[derive(Clone, Default)]
 pub(super) struct Unread(Arc<AtomicBool>);
 
+/// How many heads were read, and how many of their requests are answered: together, so that it is odd while a request
+/// is under way.
+#[derive(Clone, Default)]
+pub(super) struct Asked(Arc<AtomicUsize>);
+
 /// The stream with its guards.
 pub(super) struct Guarded {
     inner: Box<dyn Duplex>,
@@ -34,8 +40,15 @@ pub(super) struct Guarded {
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
     unread: Unread,
-    /// Runs until the client's first byte.
-    first: Option<Pin<Box<Sleep>>>,
+    asked: Asked,
+    /// What it was when it was last looked at.
+    seen: usize,
+    /// Time for a head.
+    head_limit: Duration,
+    /// Runs until the client's first byte, and while a head comes in parts.
+    head: Option<Pin<Box<Sleep>>>,
+    /// A head has begun: when.
+    begun: Option<Instant>,
     /// Runs once our side is shut.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -61,17 +74,75 @@ impl Unread {
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    pub(super) fn begin(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn end(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 // === impl Guarded ===
 
 impl Guarded {
     pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: Unread) -> Guarded {
-        Guarded { inner, stall_limit, stall: None, unread, first: None, linger: None }
+        Guarded {
+            inner,
+            stall_limit,
+            stall: None,
+            unread,
+            asked: Asked::default(),
+            seen: 0,
+            head_limit: stall_limit,
+            head: None,
+            begun: None,
+            linger: None,
+        }
     }
 
-    /// Ends the stream where the client's first byte takes longer.
-    pub(super) fn with_first_byte(mut self, limit: Duration) -> Guarded {
-        self.first = Some(Box::pin(sleep(limit)));
+    /// Ends the stream where the client's first byte takes longer than the first time, or a head than the second.
+    pub(super) fn with_heads(mut self, first_byte: Duration, head: Duration, asked: Asked) -> Guarded {
+        self.head = Some(Box::pin(sleep(first_byte)));
+        (self.head_limit, self.asked) = (head, asked);
         self
+    }
+
+    /// Watches over the head of a request: whether it has begun, and since when. A head that comes in one piece, as
+    /// most do, needs no timer.
+    fn guard_head(&mut self, cx: &mut Context<'_>, read: usize, is_pending: bool) -> Poll<io::Error> {
+        let asked = self.asked.0.load(Ordering::Acquire);
+        if asked != self.seen {
+            // The head that had begun was whole.
+            (self.head, self.begun, self.seen) = (None, None, asked);
+        }
+        if asked % 2 == 1 {
+            return Poll::Pending;
+        }
+        if read > 0 {
+            if self.begun.is_none() {
+                (self.head, self.begun) = (None, Some(Instant::now()));
+            }
+        } else if !is_pending {
+            return Poll::Pending;
+        }
+        if let Some(begun) = self.begun {
+            let end = begun + self.head_limit;
+            if Instant::now() >= end {
+                return Poll::Ready(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the head of a request takes too long",
+                ));
+            }
+            if is_pending {
+                self.head.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            }
+        }
+        let Some(head) = self.head.as_mut().filter(|_| is_pending) else { return Poll::Pending };
+        head.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))
     }
 
     /// Passes progress on; turns waiting for too long into an error.
@@ -111,15 +182,11 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let step = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        if let Some(first) = &mut self.first {
-            if buffer.filled().len() > before {
-                self.first = None;
-            } else if step.is_pending() {
-                ready!(first.as_mut().poll(cx));
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client says nothing")));
-            }
+        let read = buffer.filled().len() - before;
+        match self.guard_head(cx, read, step.is_pending()) {
+            Poll::Ready(late) => Poll::Ready(Err(late)),
+            Poll::Pending => step,
         }
-        step
     }
 }
 
@@ -180,7 +247,11 @@ mod tests {
     async fn a_client_that_says_nothing_is_let_go_and_one_that_speaks_is_not() {
         let limit = Duration::from_secs(3);
         let guarded = |ours| {
-            Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default()).with_first_byte(limit)
+            Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default()).with_heads(
+                limit,
+                limit * 9,
+                Asked::default(),
+            )
         };
         let (ours, theirs) = duplex(4);
         let start = Instant::now();

@@ -57,8 +57,16 @@ pub enum TlsError {
     SelfSigned(#[from] rcgen::Error),
 }
 
+/// What a listener shows its clients.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) acceptor: TlsAcceptor,
+    /// When its own certificate ends, in seconds since 1970.
+    pub(super) expires: Option<i64>,
+}
+
 /// Reads or makes the certificate, and checks that its key goes with it.
-pub(super) fn acceptor(tls: &Tls, address: Option<SocketAddr>) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<Shown, TlsError> {
     let ((chain, key), clients) = match tls {
         Tls::Files { certificate, key, clients } => {
             ((read_chain(certificate)?, read_key(key)?), clients.as_deref())
@@ -78,9 +86,11 @@ pub(super) fn acceptor(tls: &Tls, address: Option<SocketAddr>) -> Result<TlsAcce
         ),
         None => builder.with_no_client_auth(),
     };
+    let expires = chain.first().and_then(|leaf| x509_parser::parse_x509_certificate(leaf).ok());
+    let expires = expires.map(|(_, leaf)| leaf.validity().not_after.timestamp());
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Shown { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
 }
 
 fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
@@ -155,13 +165,13 @@ mod tests {
     }
 
     fn error(tls: &Tls) -> String {
-        acceptor(tls, None).err().expect("fails").to_string()
+        shown(tls, None).err().expect("fails").to_string()
     }
 
     #[test]
     fn a_pair_of_pem_files_is_taken() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(acceptor(&write_pair(folder.path(), "a.test"), None).is_ok());
+        assert!(shown(&write_pair(folder.path(), "a.test"), None).is_ok());
     }
 
     #[test]
@@ -249,7 +259,8 @@ mod tests {
         let Tls::Files { certificate, key, .. } = write_pair(folder.path(), "a.test") else { unreachable!() };
         let (authorities, pair) = client(folder.path());
         let trusted = [certificate.clone()];
-        let acceptor = acceptor(&Tls::Files { certificate, key, clients: Some(authorities) }, None).unwrap();
+        let tls = Tls::Files { certificate, key, clients: Some(authorities) };
+        let acceptor = shown(&tls, None).unwrap().acceptor;
         let (known, _) = shake(&acceptor, &trusted, Some(pair)).await;
         assert_eq!(known.unwrap().names, ["CN=backup", "backup.example"]);
         let (unknown, _) = shake(&acceptor, &trusted, None).await;

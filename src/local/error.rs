@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::error::Trouble;
 use crate::private_file::PrivateFileError;
 
 /// Why the local vault did not do it. Unless a variant says otherwise, nothing was changed on disk.
@@ -143,6 +144,28 @@ impl LocalError {
 
     pub(super) fn unconfirmed(path: &Path) -> impl Fn(io::Error) -> LocalError + Copy {
         move |source| LocalError::Unconfirmed { path: path.to_owned(), source }
+    }
+}
+
+impl LocalError {
+    /// What is wrong, where it is one of the things that are told apart.
+    pub fn trouble(&self) -> Trouble {
+        let is_full = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+            )
+        };
+        match self {
+            LocalError::Damaged { .. }
+            | LocalError::WrongKey { .. }
+            | LocalError::BadKey { .. }
+            | LocalError::MissingKey { .. }
+            | LocalError::Vanished { .. }
+            | LocalError::WentBack { .. } => Trouble::Damaged,
+            LocalError::Write { source, .. } if is_full(source) => Trouble::DiskFull,
+            _ => Trouble::Other,
+        }
     }
 }
 

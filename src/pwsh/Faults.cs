@@ -178,6 +178,10 @@ public static class Faults
         {
             fault["retry_after"] = wait;
         }
+        if (Causes.IsDiskFull(record.Exception))
+        {
+            fault["disk_full"] = true;
+        }
         if (PlainJson.Bare(record.TargetObject) is object target)
         {
             fault["target"] = Redaction.Message(target as string ?? PlainJson.TypeOf(target)?.FullName, secrets);

@@ -4,7 +4,6 @@ using System.Collections.Generic;
 using System.Collections.Specialized;
 using System.Globalization;
 using System.Linq;
-using System.Management.Automation;
 using System.Net;
 using System.Reflection;
 
@@ -17,9 +16,6 @@ namespace SecretBridge;
 /// </summary>
 public static class ServiceAnswer
 {
-    /// <summary>So many exceptions are looked through.</summary>
-    private const int Most = 32;
-
     /// <summary>Longer than any service asks for; the core has a limit of its own.</summary>
     private const double LongestWait = 86_400;
 
@@ -28,39 +24,14 @@ public static class ServiceAnswer
     /// <summary>The status, from 400 to 599, and the seconds after which to come again, where an exception or one inside it says.</summary>
     public static (int? Status, long? RetryAfter) Of(Exception exception)
     {
-        Queue<Exception> left = new([exception]);
-        for (int seen = 0; seen < Most && left.TryDequeue(out Exception? at); seen++)
+        foreach (Exception at in Causes.Of(exception))
         {
             if (StatusOf(at) is int status)
             {
                 return (status, WaitOf(at));
             }
-            foreach (Exception inside in Inside(at))
-            {
-                left.Enqueue(inside);
-            }
         }
         return (null, null);
-    }
-
-    private static IEnumerable<Exception> Inside(Exception exception)
-    {
-        if (exception is AggregateException many)
-        {
-            foreach (Exception one in many.InnerExceptions.Take(Most))
-            {
-                yield return one;
-            }
-        }
-        else if (exception.InnerException is Exception inner)
-        {
-            yield return inner;
-        }
-        // PowerShell's own exceptions hold what was thrown in their record.
-        if (exception is IContainsErrorRecord { ErrorRecord.Exception: Exception held } && held != exception)
-        {
-            yield return held;
-        }
     }
 
     private static int? StatusOf(Exception exception)

@@ -119,7 +119,7 @@ mod tests {
             BridgeError::Locked { vault: vault(), reason: key(), retry_after: std::time::Duration::ZERO },
             BridgeError::Saturated,
             BridgeError::Deadline { outcome_unknown: false },
-            BridgeError::Local { vault: vault(), reason: key() },
+            BridgeError::Local { vault: vault(), reason: key(), trouble: Default::default() },
         ] {
             let reply = crate::http::problem_of(error.clone());
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();

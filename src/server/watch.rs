@@ -17,6 +17,12 @@ impl Looks {
         Looks(files.into_iter().map(|path| (path.as_ref().to_owned(), look(path.as_ref()))).collect())
     }
 
+    /// The names of the files that look different there.
+    pub fn changed(&self, now: &Looks) -> String {
+        let differs = self.0.iter().filter(|look| !now.0.contains(look));
+        differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The same files, as they look now.
     pub fn again(&self) -> Looks {
         Looks::of(self.0.iter().map(|(path, _)| path))
@@ -40,6 +46,7 @@ mod tests {
             }
             let now = seen.again();
             assert_ne!(now, seen, "{content:?}");
+            assert_eq!(seen.changed(&now), path.display().to_string());
             seen = now;
         }
     }

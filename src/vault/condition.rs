@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::error::BridgeError;
+use crate::error::{BridgeError, Trouble};
 use crate::protocol::Fault;
 
 /// The status with which an HTTP service asks its clients to come later.
@@ -38,11 +38,43 @@ pub enum State {
     Throttled,
     /// It did not answer within the deadline.
     Hung,
+    /// There is no room on its disk.
+    DiskFull,
+    /// Its files are not what was written, or are gone.
+    Damaged,
     /// It, or the worker that called it, failed.
     Failing,
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 9] = [
+        State::Unknown,
+        State::Ok,
+        State::Locked,
+        State::LockedOut,
+        State::Throttled,
+        State::Hung,
+        State::DiskFull,
+        State::Damaged,
+        State::Failing,
+    ];
+
+    /// As it is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Unknown => "unknown",
+            State::Ok => "ok",
+            State::Locked => "locked",
+            State::LockedOut => "locked_out",
+            State::Throttled => "throttled",
+            State::Hung => "hung",
+            State::DiskFull => "disk_full",
+            State::Damaged => "damaged",
+            State::Failing => "failing",
+        }
+    }
+
     /// Whether nothing is known to be wrong.
     pub fn serves(self) -> bool {
         matches!(self, State::Unknown | State::Ok)
@@ -51,15 +83,7 @@ impl State {
 
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            State::Unknown => "unknown",
-            State::Ok => "ok",
-            State::Locked => "locked",
-            State::LockedOut => "locked_out",
-            State::Throttled => "throttled",
-            State::Hung => "hung",
-            State::Failing => "failing",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -114,6 +138,9 @@ pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
         Err(BridgeError::Locked { .. }) => Some(State::Locked),
         Err(BridgeError::Throttled { .. }) => Some(State::Throttled),
         Err(BridgeError::Deadline { .. }) => Some(State::Hung),
+        Err(BridgeError::Vault { fault, .. }) if is_disk_full(fault) => Some(State::DiskFull),
+        Err(BridgeError::Local { trouble: Trouble::DiskFull, .. }) => Some(State::DiskFull),
+        Err(BridgeError::Local { trouble: Trouble::Damaged, .. }) => Some(State::Damaged),
         Err(BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. }) => {
             Some(State::Failing)
         }
@@ -221,6 +248,10 @@ pub fn is_throttled(fault: &Fault) -> bool {
     fault.status == Some(TOO_MANY_REQUESTS) || fault.more.iter().any(is_throttled)
 }
 
+fn is_disk_full(fault: &Fault) -> bool {
+    fault.disk_full || fault.more.iter().any(is_disk_full)
+}
+
 /// For how long it is left alone: as it says, else longer each time.
 fn wait(fault: &Fault, failures: u32) -> Duration {
     let said = |fault: &Fault| fault.retry_after.filter(|seconds| *seconds > 0);
@@ -267,7 +298,13 @@ mod tests {
     fn a_call_shows_what_it_shows() {
         let (v, k) = (|| "v".to_owned(), || "k".to_owned());
         let second = Duration::from_secs(1);
-        let table: [(Result<(), BridgeError>, Option<State>); 9] = [
+        let local =
+            |trouble| Err(BridgeError::Local { vault: "v".to_owned(), reason: "r".to_owned(), trouble });
+        let table: [(Result<(), BridgeError>, Option<State>); 13] = [
+            (local(Trouble::Other), Some(State::Failing)),
+            (local(Trouble::DiskFull), Some(State::DiskFull)),
+            (local(Trouble::Damaged), Some(State::Damaged)),
+            (failed(Fault { disk_full: true, ..Fault::default() }), Some(State::DiskFull)),
             (Ok(()), Some(State::Ok)),
             (Err(BridgeError::NotFound { vault: v(), key: k() }), Some(State::Ok)),
             (Err(BridgeError::Locked { vault: v(), reason: k(), retry_after: second }), Some(State::Locked)),

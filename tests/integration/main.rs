@@ -17,6 +17,7 @@ mod lifecycle;
 mod local;
 mod real;
 mod reliability;
+mod renewal;
 mod script;
 mod stores;
 mod supervision;

@@ -364,6 +364,14 @@ Test-That 'what the service answered is told, wherever a client''s exception kee
     Assert-True ($fault['status'] -eq 503 -and $fault['retry_after'] -gt 80 -and $fault['retry_after'] -le 100) 'a date is a wait'
 }
 
+Test-That 'a disk without room is told by its number, not by its message' {
+    $number = if ($IsWindows) { 0x80070070 } else { 28 }
+    $full = [System.InvalidOperationException]::new('u', [System.IO.IOException]::new('m', $number))
+    Assert-Equal $true ([SecretBridge.Faults]::Of((New-Record $full 'E'), $null)['disk_full'])
+    $other = [System.InvalidOperationException]::new('u', [System.IO.IOException]::new('No space left on device', 5))
+    Assert-Equal $null ([SecretBridge.Faults]::Of((New-Record $other 'E'), $null)['disk_full'])
+}
+
 Test-That 'the call''s own secrets are starred out of message, target and inner errors' {
     $exception = [System.Exception]::new('bad canary-1 here', [System.Exception]::new('canary-1'))
     $fault = [SecretBridge.Faults]::Of((New-Record $exception 'E' 'NotSpecified' 'canary-1'), [string[]]@('canary-1', 'a', ''))

@@ -206,6 +206,7 @@ fn server() -> impl Strategy<Value = Plan> {
             max_connections_per_peer: max_connections + 1,
             first_byte_timeout: header_timeout,
             header_timeout,
+            idle_timeout: header_timeout,
             body: BodyLimits {
                 max_fields: max_connections,
                 max_rows: max_connections,

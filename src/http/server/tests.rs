@@ -181,12 +181,53 @@ async fn a_body_that_stops_is_408_at_the_deadline() {
 
 #[tokio::test]
 async fn a_head_that_stops_and_an_idle_connection_are_closed() {
-    let server = start_with(Limits { header_timeout: Duration::from_millis(200), ..limits() });
+    let short = Duration::from_millis(200);
+    let server = start_with(Limits { header_timeout: short, idle_timeout: short, ..limits() });
     for begun in ["", "GET / HT"] {
         assert_eq!(server.talk(begun).await, "");
     }
     let answer = server.talk(post("/", "then idle")).await;
     assert!(answer.ends_with("then idle"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_ends_long_before_an_idle_connection() {
+    let server = start_with(Limits { header_timeout: Duration::from_millis(200), ..limits() });
+    let mut idle = server.connect().await;
+    idle.write_all(post("/", "one").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"one") {
+        assert_ne!(idle.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    // After a request as before the first: it is the head that is timed, not the connection.
+    for before in ["", "one"] {
+        let mut slow = server.connect().await;
+        if !before.is_empty() {
+            slow.write_all(post("/", before).as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(before.as_bytes()) {
+                assert_ne!(slow.read_buf(&mut answer).await.unwrap(), 0);
+            }
+        }
+        let dripped = async {
+            let mut byte = [0];
+            for letter in b"GET / HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
+                if slow.write_all(&[*letter]).await.is_err() {
+                    return;
+                }
+                let read = tokio::time::timeout(Duration::from_millis(20), slow.read(&mut byte)).await;
+                if matches!(read, Ok(Ok(0) | Err(_))) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), dripped).await.expect("it is closed while it sends");
+    }
+    idle.write_all(post("/", "two").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"two") {
+        assert_ne!(idle.read_buf(&mut answer).await.unwrap(), 0, "an idle connection is still there");
+    }
 }
 
 #[tokio::test]

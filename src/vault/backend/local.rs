@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Backend;
-use crate::error::BridgeError;
+use crate::error::{BridgeError, Trouble};
 use crate::local::{LocalError, LocalVault};
 use crate::plan::Vault;
 use crate::protocol::GetReply;
@@ -46,8 +46,14 @@ pub(in crate::vault) async fn perform(
         Ok(Err(LocalError::Refused { reason })) => {
             Err(BridgeError::Refused { vault: name, reason: reason.into() })
         }
-        Ok(Err(error)) => Err(BridgeError::Local { vault: name, reason: error.to_string() }),
-        Err(_) => Err(BridgeError::Local { vault: name, reason: "it panicked".into() }),
+        Ok(Err(error)) => {
+            let (reason, trouble) = (error.to_string(), error.trouble());
+            Err(BridgeError::Local { vault: name, reason, trouble })
+        }
+        Err(_) => {
+            let (reason, trouble) = ("it panicked".to_owned(), Trouble::Other);
+            Err(BridgeError::Local { vault: name, reason, trouble })
+        }
     }
 }
 
