@@ -285,6 +285,10 @@ pub struct ServeArgs {
     /// Do not look for vaults that you registered in PowerShell.
     #[arg(long, conflicts_with = "expose_vault")]
     pub no_auto_import: bool,
+    /// Register the vaults in your own SecretManagement registry too, so that other shells see them while the
+    /// server runs. They are taken out again when it stops, or at the next start if it crashed.
+    #[arg(long)]
+    pub register_for_user: bool,
     /// The file with the bearer token that callers must show (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -377,6 +381,10 @@ pub struct RunArgs {
     /// Answer every route of the script in PowerShell, also those that could do without.
     #[arg(long)]
     pub no_lift: bool,
+    /// Register the vaults in your own SecretManagement registry too, so that other shells see them while the
+    /// server runs. They are taken out again when it stops, or at the next start if it crashed.
+    #[arg(long)]
+    pub register_for_user: bool,
     /// Ask callers of the script's routes for the bearer token in this file (mode 0600), or for one of the
     /// [[tokens]] in this .toml file, each with the routes that it may use. May be repeated.
     #[arg(long, value_name = "FILE")]

@@ -152,6 +152,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let cache = root.read("cache", sections::cache).unwrap_or_default();
     let audit = root.read("audit", |audit| sections::audit(audit, base)).unwrap_or_default();
     let auto_import = root.read("auto_import", sections::auto_import).unwrap_or_default();
+    let registry = root.read("registry", sections::registry).unwrap_or_default();
 
     let vault_table = root.get("vaults");
     let secret_table = root.get("secrets");
@@ -184,6 +185,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
         cache,
         audit,
         auto_import,
+        registry,
     }
 }
 

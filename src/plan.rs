@@ -45,6 +45,18 @@ pub struct Plan {
     pub audit: crate::audit::Settings,
     /// Whether to look up the vaults that the user registered.
     pub auto_import: AutoImport,
+    /// Where its vaults are registered.
+    pub registry: Registry,
+}
+
+/// Where SecretManagement vaults are registered while they are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Registry {
+    /// In registries of the workers' own, which nobody else sees.
+    #[default]
+    Private,
+    /// In the user's own registry too, so that other shells see them.
+    User,
 }
 
 /// One listening address.

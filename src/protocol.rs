@@ -135,6 +135,9 @@ pub struct Register {
     pub module: String,
     /// VaultParameters: JSON values; they are secrets too.
     pub parameters: Parameters,
+    /// An error where the registry has a vault of that name; else it is replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new: bool,
 }
 
 /// VaultParameters as the plan gives them. `Debug` shows the names only.

@@ -1,15 +1,19 @@
-//! The user's own vault registry, read and never written.
+//! The user's own vault registry.
 //!
 //! SecretManagement keeps it as JSON: `Vaults` by name, each with `ModuleName`, `ModulePath` and
-//! `VaultParameters`. A registry that cannot be read is no reason not to start.
+//! `VaultParameters`. Here it is only read, and one that cannot be read is no reason not to start; it is written
+//! where the plan asks for it, by [`user`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
 use crate::protocol::Parameters;
+
+pub mod note;
+pub mod user;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -55,6 +59,23 @@ pub fn look() -> Found {
         Err(error) => found.problem = Some(error.to_string()),
     }
     found
+}
+
+/// What stands there under each name, as SecretManagement wrote it. None at all where it is missing.
+fn entries(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(serde_json::Map::new()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let registry: Registry =
+        serde_json::from_slice(text).map_err(|error| format!("it is no registry (line {})", error.line()))?;
+    match (registry.vaults, registry.default) {
+        // What SecretManagement itself takes for one.
+        (Some(vaults), Some(_)) if vaults.values().all(serde_json::Value::is_object) => Ok(vaults),
+        _ => Err("it is no registry".to_owned()),
+    }
 }
 
 fn parse(text: &[u8]) -> Result<(Vec<Vault>, Option<String>), String> {

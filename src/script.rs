@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Bridge;
 use crate::plan::Limits;
+use crate::registry::user::UserRegistry;
 use endpoint::Endpoints;
 use live::Lives;
 use locks::Locks;
@@ -89,6 +90,8 @@ pub struct CoreOptions {
     pub loopback: bool,
     /// The user's own vault registry is not looked at.
     pub no_import: bool,
+    /// Where its vaults are registered for the user, if they are.
+    pub registry: Option<UserRegistry>,
     /// Limits of requests.
     pub limits: Limits,
 }

@@ -34,11 +34,15 @@ use crate::http::{Address, BindError, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
 use crate::platform::{self, Notice};
+use crate::registry::user::UserRegistry;
 use signals::{Signals, Wish};
 pub use starting::Starting;
 
 /// A stop that is hurried on by a second signal leaves calls under way so long.
 const LAST_CALLS: Duration = Duration::from_secs(10);
+
+/// At most so much of a drain limit, and at most a quarter of it, is kept for the user's vault registry.
+const LAST_PART: Duration = Duration::from_secs(5);
 
 /// A server from its first signal handler to its end.
 pub struct Server {
@@ -49,6 +53,7 @@ pub struct Server {
     trail: Option<Trail>,
     metrics: Arc<Metrics>,
     watchdog: Option<JoinHandle<()>>,
+    registry: Option<UserRegistry>,
 }
 
 impl Server {
@@ -62,6 +67,7 @@ impl Server {
             trail: None,
             metrics: Arc::default(),
             watchdog: None,
+            registry: None,
         })
     }
 
@@ -80,6 +86,11 @@ impl Server {
         self.metrics.use_trail(&trail);
         self.trail = Some(trail);
         Ok(())
+    }
+
+    /// What it has in the user's vault registry is taken out at its end.
+    pub fn registers_in(&mut self, registry: &UserRegistry) {
+        self.registry = Some(registry.clone());
     }
 
     /// Opens the files of log and trail anew: they were renamed.
@@ -151,9 +162,14 @@ impl Server {
         platform::notify(Notice::Stopping);
         self.stop.send_replace(true);
         let end = Instant::now() + limit;
+        let is_registered = match &self.registry {
+            Some(registry) => registry.holds_any().await,
+            None => false,
+        };
+        let last = if is_registered { (limit / 4).min(LAST_PART) } else { Duration::ZERO };
         let doors = join_all(self.doors.iter_mut());
         tokio::select! {
-            drained = bridge.stop_after(doors, limit) => {
+            drained = bridge.stop_after(doors, limit - last) => {
                 let cut = |drained| match drained {
                     Ok(Drained::Cut { connections }) => connections,
                     _ => 0,
@@ -168,6 +184,9 @@ impl Server {
                 // But not in the middle of a call: a write that is cut off may leave a store half written.
                 bridge.stop(end.saturating_duration_since(Instant::now()).min(LAST_CALLS)).await;
             }
+        }
+        if let Some(registry) = &self.registry {
+            registry.end(end.saturating_duration_since(Instant::now())).await;
         }
     }
 }

@@ -63,6 +63,9 @@ pub enum StartError {
     /// The workers' compiled part could not be had.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The user's registry.
+    #[error(transparent)]
+    Registry(#[from] registry::user::RegistryError),
     /// The workers did not come up.
     #[error("the workers did not come up: {0}")]
     Workers(#[from] LaunchError),

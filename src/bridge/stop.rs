@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::Bridge;
+use crate::plan::Registry;
 use crate::vault::set_up::unregister;
 
 /// At most so much of a drain limit, and at most a quarter of it, is kept for the stop itself.
@@ -19,6 +20,7 @@ impl Bridge {
         self.0.stopping.cancel();
         let Some(pool) = self.0.vaults.pool() else { return };
         let registered: Vec<_> = self.0.vaults.all();
+        let is_private = self.0.plan.registry == Registry::Private;
         pool.stop(Instant::now() + limit, move |worker, until| {
             Box::pin(async move {
                 for entry in registered {
@@ -27,7 +29,9 @@ impl Bridge {
                     {
                         tracing::warn!(vault = %entry.plan.name, "taking the vault out failed: {error}");
                     }
-                    if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
+                    if let Some(extension) =
+                        entry.plan.extension().filter(|extension| is_private && !extension.imported)
+                    {
                         unregister(worker, &entry, extension, until).await;
                     }
                 }

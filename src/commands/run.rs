@@ -20,6 +20,7 @@ use crate::logging::console::Console;
 use crate::plan::{Bind, Limits, Listener};
 use crate::platform::{self, Notice};
 use crate::private_file::read_private;
+use crate::registry::user::{Means, UserRegistry};
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
 use crate::server::front::Front;
@@ -50,12 +51,28 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
         };
     }
     warn_of_passwords(arguments);
+    let registry = UserRegistry::new(Means { pwsh: global.pwsh.clone(), ..Means::default() });
+    server.registers_in(&registry);
+    registry.sweep().await;
+    let options = RunOptions { registry: arguments.register_for_user.then(|| registry.clone()), ..options };
+    let ran = declare_and_serve(server, &options, arguments, kept).await;
+    // Of a start that failed or was stopped something may be there.
+    registry.end(options.limits.drain).await;
+    ran
+}
+
+async fn declare_and_serve(
+    mut server: Server,
+    options: &RunOptions,
+    arguments: &RunArgs,
+    kept: Kept,
+) -> Result<(), CommandError> {
     let mut audit = crate::audit::Settings::default();
     arguments.audit.apply(&mut audit);
     // Before any listener: what is asked of one is noted from its first request on.
     server.audit(&audit)?;
     let admin = Admin::open(&mut server, arguments)?;
-    let Some(declared) = server.unless_stopped(run::declare(&options)).await else { return Ok(()) };
+    let Some(declared) = server.unless_stopped(run::declare(options)).await else { return Ok(()) };
     let declared = declared?;
     let served = serve(&mut server, &declared, arguments, kept, admin).await;
     server.end(declared.bridge(), declared.limits().drain).await;
@@ -326,6 +343,8 @@ fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandEr
         check: arguments.check,
         no_lift: arguments.no_lift,
         loopback: arguments.loopback,
+        for_user: arguments.register_for_user,
+        registry: None,
         limits: Limits::default(),
     })
 }

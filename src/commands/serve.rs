@@ -10,16 +10,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::CommandError;
 use super::access::{self, Kept};
 use crate::access::{Access, Counter};
-use crate::bridge::{Bridge, Options};
+use crate::bridge::{Bridge, Options, StartError};
 use crate::cli::{Global, ServeArgs};
 use crate::config;
 use crate::http::route::RouteError;
 use crate::http::{Address, Certificates, Gate, Native, Service};
 use crate::local;
 use crate::metrics::Metrics;
-use crate::plan::{self, Bind, InitScript, Listener, Plan, SecretSource, Vault, VaultKind};
+use crate::plan::{self, Bind, InitScript, Listener, Plan, Registry, SecretSource, Vault, VaultKind};
 use crate::platform::local::LocalListener;
 use crate::platform::{self, Notice};
+use crate::registry::user::{Means, UserRegistry, Wanted};
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
 use crate::server::own;
@@ -38,11 +39,26 @@ pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// Serves until a signal says stop.
 pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), CommandError> {
-    let mut server = Server::new().map_err(CommandError::Signals)?;
+    let server = Server::new().map_err(CommandError::Signals)?;
+    let plan = plan(arguments)?;
+    let registry = UserRegistry::new(means(global, &plan));
+    let drain = plan.limits.drain;
+    let served = serve_plan(server, global, arguments, plan, &registry).await;
+    // Of a start that failed or was stopped something may be there.
+    registry.end(drain).await;
+    served
+}
+
+async fn serve_plan(
+    mut server: Server,
+    global: &Global,
+    arguments: &ServeArgs,
+    plan: Plan,
+    registry: &UserRegistry,
+) -> Result<(), CommandError> {
     let mut say = Announcer::to_stderr();
     let arguments = &with_configuration(arguments, &mut say);
     let own = access::own_names();
-    let plan = plan(arguments)?;
     let kept = access::of_plan(&plan.access, &plan.callers, &own)?;
     let (rule, token) = (Arc::new(kept.access.clone()), kept.token.clone());
     let (starting, counter) = (Arc::new(Starting::default()), Arc::new(Counter::default()));
@@ -66,7 +82,13 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
         starting.workers(up, of);
         say.workers(up, of);
     };
-    let started = server.unless_stopped(Bridge::start(plan, &options, progress)).await;
+    server.registers_in(registry);
+    let start = async {
+        registry.sweep().await;
+        registry.sync(Wanted::of_plan(&plan)).await.map_err(StartError::Registry)?;
+        Bridge::start(plan, &options, progress).await
+    };
+    let started = server.unless_stopped(start).await;
     say.end_progress();
     let Some(bridge) = started.transpose()? else {
         say.line("stopped before it was ready");
@@ -90,7 +112,8 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     // Not before: who reads the line may call at once.
     say.addresses(&addresses, rule.is_open(), token.as_deref(), arguments.config.is_none());
     let metrics = server.metrics().clone();
-    let reload = Reload { arguments, options, own, front: &front, counter, metrics, certificates };
+    let reload =
+        Reload { global, arguments, options, own, front: &front, counter, metrics, certificates, registry };
     heed(&mut server, &reload, &mut in_force).await;
     say.line("stopping: requests under way are answered first");
     if let Some(bridge) = front.bridge() {
@@ -125,6 +148,7 @@ struct InForce {
 
 /// What a reload needs beside what is in force.
 struct Reload<'a> {
+    global: &'a Global,
     arguments: &'a ServeArgs,
     options: Options,
     own: Vec<String>,
@@ -132,6 +156,7 @@ struct Reload<'a> {
     counter: Arc<Counter>,
     metrics: Arc<Metrics>,
     certificates: Certificates,
+    registry: &'a UserRegistry,
 }
 
 impl InForce {
@@ -220,6 +245,8 @@ impl Reload<'_> {
         let same_plan = plan == in_force.plan;
         let same_bridge = same_plan && next.of_bridge == in_force.of_bridge;
         if asked || !same_bridge {
+            let (wanted, means) = (Wanted::of_plan(&plan), means(self.global, &plan));
+            self.registry.check(&wanted).await.map_err(StartError::Registry)?;
             let bridge = Bridge::start(plan, &self.options, |_, _| {}).await?;
             let service = match native(&bridge, &rule, &self.counter, &self.metrics) {
                 Ok(service) => service,
@@ -229,6 +256,10 @@ impl Reload<'_> {
                 }
             };
             self.front.replace(bridge, service).await;
+            self.registry.use_means(means).await;
+            if let Err(error) = self.registry.sync(wanted).await {
+                tracing::error!("{error}");
+            }
         } else if let Some(bridge) = self.front.bridge() {
             self.front.put(native(&bridge, &rule, &self.counter, &self.metrics)?);
         }
@@ -272,10 +303,16 @@ fn differences(old: &Plan, new: &Plan) -> String {
         ("pool", old.pool != new.pool),
         ("limits", old.limits != new.limits),
         ("cache", old.cache != new.cache),
+        ("registry", old.registry != new.registry),
         ("auto_import", old.auto_import != new.auto_import),
     ];
     let parts = parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
     vaults.chain(parts).collect::<Vec<_>>().join(", ")
+}
+
+/// What a change of the user's registry needs.
+fn means(global: &Global, plan: &Plan) -> Means {
+    Means { pwsh: global.pwsh.clone(), plan: plan.pwsh.clone(), removed: plan.secret_variables() }
 }
 
 /// What was changed that only a start can put in force, as it stands in the file.
@@ -346,6 +383,9 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     access::add(&mut plan.callers, &arguments.access);
     if let Some(workers) = arguments.workers {
         (plan.pool.min, plan.pool.max) = (workers.into(), workers.into());
+    }
+    if arguments.register_for_user {
+        plan.registry = Registry::User;
     }
     plan.auto_import.enabled &= !arguments.no_auto_import;
     plan.auto_import.expose.extend(arguments.expose_vault.iter().cloned());

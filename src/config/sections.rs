@@ -8,7 +8,8 @@ use super::reader::{Node, Table};
 use crate::access;
 use crate::audit::{self, Destination};
 use crate::plan::{
-    AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Tls,
+    AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Registry,
+    Tls,
 };
 use crate::secret::fold;
 
@@ -270,6 +271,20 @@ fn destination(node: &Node<'_>) -> Option<Destination> {
 }
 
 // === vaults of the user ===
+
+pub(super) fn registry(node: &Node<'_>) -> Option<Registry> {
+    match node.text()? {
+        "private" => Some(Registry::Private),
+        "user" => Some(Registry::User),
+        _ => {
+            node.refuse(
+                "is not known",
+                Some("\"private\", or \"user\" to register the vaults in your own registry too while they are served"),
+            );
+            None
+        }
+    }
+}
 
 pub(super) fn auto_import(node: &Node<'_>) -> Option<AutoImport> {
     node.table(|table| {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::{
-    Access, Action, Bind, Extension, InitScript, Limits, Pool, SecretSource, Template, Tls, Vault, VaultKind,
+    Access, Action, Bind, Extension, InitScript, Limits, Pool, Registry, SecretSource, Template, Tls, Vault,
+    VaultKind,
 };
 use crate::protocol::Parameters;
 
@@ -106,6 +107,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.pool, pool);
     assert!(plan.limits.max_body == 1 << 20 && plan.limits.drain == Duration::from_secs(60));
     assert_ne!(plan.limits, default.limits);
+    assert_eq!((plan.registry, default.registry), (Registry::User, Registry::Private));
     let az = plan.vault("FriendlyVaultName").unwrap();
     assert!(az.read_only && az.exposed && az.repair && az.keep.ttl == Duration::from_secs(300));
     let extension = az.extension().unwrap();

@@ -15,7 +15,7 @@ use crate::audit::{self, Destination};
 use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
-    Plan, Pool, Projection, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Plan, Pool, Projection, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
 use crate::vault::backend;
@@ -27,6 +27,7 @@ pub(super) const PLACEHOLDER: &str = "<fill in: ";
 /// value never is.
 pub fn to_toml(plan: &Plan, redact: bool) -> String {
     let mut out = Writer::default();
+    out.unless("registry", plan.registry, Registry::Private, |_| string("user"));
     out.listeners(&plan.listeners);
     out.access(&plan.access, &plan.callers);
     out.pwsh(plan);

@@ -79,11 +79,13 @@ fn set_up_ops() -> Vec<Op> {
             vault: "azure".to_owned(),
             module: "Az.KeyVault".to_owned(),
             parameters: parameters(azure),
+            new: false,
         }),
         Op::Register(Register {
             vault: "store".to_owned(),
             module: "Microsoft.PowerShell.SecretStore".to_owned(),
             parameters: Parameters::default(),
+            new: true,
         }),
         Op::Unregister(VaultName { vault: "store".to_owned() }),
         Op::Configure(Configure { parameters: parameters(configured), password: Some(secure("pässword")) }),
@@ -281,7 +283,12 @@ fn debug_of_a_call_shows_no_value() {
     let parameters = parameters(json!({ "Token": "canary-7d1f" }));
     let set = set(SecretValue::String(secret));
     let unlock = Unlock { vault: "v".to_owned(), password: password.clone() };
-    let register = Register { vault: "v".to_owned(), module: "m".to_owned(), parameters: parameters.clone() };
+    let register = Register {
+        vault: "v".to_owned(),
+        module: "m".to_owned(),
+        parameters: parameters.clone(),
+        new: false,
+    };
     let configure = Configure { parameters, password };
     let shown = format!("{set:?} {unlock:?} {register:?} {configure:?}");
     assert!(shown.contains("Token") && !shown.contains("canary"), "{shown}");

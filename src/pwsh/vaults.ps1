@@ -87,7 +87,7 @@ function Invoke-BridgeRegister($Fields, $Secrets) {
         throw ([SecretBridge.BridgeException]::Record('BadCall', "the vault name '$vault' has wildcard characters"))
     }
     $module = Import-BridgeExtension ([SecretBridge.Fields]::Text($Fields, 'module')) $Secrets
-    $call = @{ Name = $vault; ModuleName = $module.Source; AllowClobber = $true; Confirm = $false }
+    $call = @{ Name = $vault; ModuleName = $module.Source; AllowClobber = -not $Fields['new']; Confirm = $false }
     $parameters = [SecretBridge.Parameters]::Untag($Fields['parameters'], $Secrets)
     # SecretStore's are its configuration, and go the way of `configure`.
     # `get_Count()`, here and below: `.Count` of a table is its member of that name, if it has one.

@@ -95,6 +95,7 @@ impl Outline {
             routes: natives,
             pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
             limits: core.settings.limits(core.options.limits.clone()),
+            registry: bridge.map(|bridge| bridge.plan().registry).unwrap_or_default(),
             ..Plan::default()
         };
         let needs = core.settings.needs();

@@ -18,6 +18,7 @@ use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::protocol::{Fault, Position};
 use crate::pwsh::{self, Folder, compiled};
+use crate::registry::user::UserRegistry;
 use crate::trusted;
 use crate::vault::set_up::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
@@ -41,6 +42,10 @@ pub struct RunOptions {
     pub no_lift: bool,
     /// `--loopback`.
     pub loopback: bool,
+    /// `--register-for-user`.
+    pub for_user: bool,
+    /// Where its vaults are registered for the user, if they are.
+    pub registry: Option<UserRegistry>,
     /// Limits of requests, where the script says nothing.
     pub limits: Limits,
 }
@@ -167,11 +172,13 @@ pub async fn declare_with(
         no_lift: options.no_lift,
         loopback: options.loopback,
         no_import: folder.is_none(),
+        registry: options.registry.clone(),
         limits: options.limits.clone(),
     });
     let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
     let init = folder.as_deref().map(pode_module).into_iter().collect();
-    let plan = Plan { pool, init, limits: options.limits.clone(), ..Plan::default() };
+    let registry = if options.for_user { plan::Registry::User } else { plan::Registry::Private };
+    let plan = Plan { pool, init, registry, limits: options.limits.clone(), ..Plan::default() };
     let first = Arc::new(Loader(Arc::downgrade(&core)));
     let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
     core.use_bridge(bridge.clone());

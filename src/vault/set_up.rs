@@ -140,6 +140,7 @@ async fn register(
         module: extension.module.clone(),
         // A configuration goes through `configure`; it is no business of the registry.
         parameters: if is_configuration { Parameters::default() } else { extension.parameters.clone() },
+        new: false,
     });
     worker.call::<RegisterReply>(op, until).await.map(drop)
 }

@@ -56,6 +56,8 @@ pub struct Environment {
     pub removed: Vec<String>,
     /// Folders put before PSModulePath.
     pub module_path: Vec<PathBuf>,
+    /// The home whose vault registry it uses, in place of a private one.
+    pub registry: Option<PathBuf>,
 }
 
 struct SpawnRequest {
@@ -132,6 +134,7 @@ impl Launcher for PwshLauncher {
             let failed =
                 |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
             let registry = self.folder.new_registry(number).map_err(failed)?;
+            let used = self.environment.registry.as_ref().unwrap_or(&registry).to_string_lossy().into_owned();
             let mut command = command(&self.program, &self.folder.worker_script(), &self.environment);
             let channel = Channel::attach(&mut command).map_err(failed)?;
             let (reply, spawned) = oneshot::channel();
@@ -149,13 +152,10 @@ impl Launcher for PwshLauncher {
                 logged,
                 group,
                 folder: self.folder.clone(),
-                registry: registry.clone(),
+                // Removed with the process: never the one of a home.
+                registry,
             };
-            Ok(Link {
-                transport: Transport::new(reader, writer),
-                process: Box::new(process),
-                registry: registry.to_string_lossy().into_owned(),
-            })
+            Ok(Link { transport: Transport::new(reader, writer), process: Box::new(process), registry: used })
         })
     }
 }

@@ -16,6 +16,7 @@ mod imports;
 mod lifecycle;
 mod local;
 mod real;
+mod registry;
 mod reliability;
 mod renewal;
 mod script;

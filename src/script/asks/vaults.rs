@@ -10,6 +10,7 @@ use super::{Answered, Asking, Failure, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
+use crate::registry::user::Wanted;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::live::Live;
 use crate::script::protocol::AskReply;
@@ -79,7 +80,10 @@ impl Asking {
         if self.core.options.check {
             return Ok(AskReply::done());
         }
-        let opened = self.open(&entry, worker).await;
+        let mut opened = self.open(&entry, worker).await;
+        if opened.is_ok() {
+            opened = self.register_for_user(&entry).await;
+        }
         if opened.is_err() {
             // Not this name any more, if somebody else has taken it since.
             if vaults.get(&name).is_ok_and(|present| present.number == entry.number) {
@@ -115,6 +119,13 @@ impl Asking {
         }
     }
 
+    /// As Pode does, where the user asks for it.
+    async fn register_for_user(&self, entry: &Entry) -> Result<(), Failure> {
+        let Some(registry) = &self.core.options.registry else { return Ok(()) };
+        let Some(wanted) = entry.plan.extension().and_then(Wanted::of) else { return Ok(()) };
+        registry.add(wanted).await.map_err(|error| refusal("UserRegistry", error.to_string()))
+    }
+
     /// The numbers of blocks, by their kinds.
     fn numbered(&self, blocks: &BTreeMap<String, Option<Block>>) -> BTreeMap<String, u64> {
         let there = blocks.iter().filter_map(|(kind, block)| Some((kind, block.clone()?)));
@@ -132,7 +143,14 @@ impl Asking {
             hooks.after(worker, self.deadline).await.map_err(as_fault)?;
         }
         if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
-            unregister(worker, &entry, extension, self.deadline).await;
+            match &self.core.options.registry {
+                // The module's own goodbye is said there.
+                Some(registry) => registry
+                    .remove(&extension.registered)
+                    .await
+                    .map_err(|error| refusal("UserRegistry", error.to_string()))?,
+                None => unregister(worker, &entry, extension, self.deadline).await,
+            }
         }
         self.core.forget_live(entry.number);
         Ok(AskReply::done())

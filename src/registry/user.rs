@@ -1,0 +1,634 @@
+//! The user's own vault registry, written where the plan asks for it.
+//!
+//! Vaults are put in so that other shells of the user see them, and taken out at the end. What a server that
+//! crashed had put in, the next one takes out. Nothing else is touched: no vault that the user registered, and none
+//! of ours that the user has changed since.
+//!
+//! The change itself is made by SecretManagement's own cmdlets, in a process that lives only for it: SecretManagement
+//! reads the registry when it is loaded and writes it whole, so a process that has lived longer would write what has
+//! become of it since away. Servers take turns ([`note`](super::note)).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::note::{Note, Noted, Notes};
+use crate::plan::{self, Extension, Plan, Registry};
+use crate::platform;
+use crate::private_file::PrivateFileError;
+use crate::protocol::{Empty, Fault, Op, Parameters, Register, RegisterReply, VaultName};
+use crate::pwsh::compiled::CompileError;
+use crate::pwsh::{self, Folder, PwshError, compiled};
+use crate::secret::fold;
+use crate::vault::backend;
+use crate::worker::process::{Environment, PwshLauncher};
+use crate::worker::{Broken, CallError, LaunchError, Worker};
+
+/// How long a change may take: pwsh starts, a module is imported.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a vault is put in again that another program's write took out at the same moment.
+const TRIES: usize = 3;
+
+/// Why the user's registry was not changed.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// It cannot be read. SecretManagement would delete it.
+    #[error(
+        "your vault registry {} cannot be read: {problem}; it is left as it is (hint: mend it, or move it away and register \
+         your vaults again)", .path.display()
+    )]
+    Unreadable {
+        /// The registry.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// The user has another vault of that name.
+    #[error(
+        "a vault named '{vault}' stands in your own registry already, over the module {module}; it is left as it is \
+         (hint: register this one under another name, or take yours out: Unregister-SecretVault -Name '{vault}')"
+    )]
+    Taken {
+        /// The name.
+        vault: String,
+        /// The module of the user's vault.
+        module: String,
+    },
+    /// The notes about what was put in.
+    #[error("the notes about your vault registry: {0}")]
+    Notes(#[from] PrivateFileError),
+    /// No pwsh.
+    #[error(transparent)]
+    Pwsh(#[from] PwshError),
+    /// No folder for its files.
+    #[error("the private folder for worker files: {0}")]
+    Folder(std::io::Error),
+    /// No compiled part.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It did not start.
+    #[error("the process that writes your vault registry did not start: {0}")]
+    Launch(#[from] LaunchError),
+    /// It failed.
+    #[error("the vault '{vault}' in your registry: the process that writes it failed: {broken}")]
+    Broken {
+        /// The vault.
+        vault: String,
+        /// How.
+        broken: Broken,
+    },
+    /// SecretManagement refused.
+    #[error("the vault '{vault}' in your registry: {}", .fault.message)]
+    Fault {
+        /// The vault.
+        vault: String,
+        /// In its own words.
+        fault: Box<Fault>,
+    },
+    /// SecretManagement said nothing, and yet it is not there.
+    #[error("the vault '{vault}' was not written to your registry {} (hint: is its folder writable?)", .path.display())]
+    NotWritten {
+        /// The vault.
+        vault: String,
+        /// The registry.
+        path: PathBuf,
+    },
+}
+
+/// A vault to be put in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Its name in the registry.
+    pub vault: String,
+    /// Its module, by name or path.
+    pub module: String,
+    /// The bare name of its module.
+    pub module_name: String,
+    /// Its VaultParameters.
+    pub parameters: Parameters,
+}
+
+/// What the process that writes needs.
+#[derive(Debug, Clone, Default)]
+pub struct Means {
+    /// `--pwsh`.
+    pub pwsh: Option<PathBuf>,
+    /// What the plan says of it.
+    pub plan: plan::Pwsh,
+    /// Environment variables with secrets, which it does not get.
+    pub removed: Vec<String>,
+}
+
+/// What this server has put into the user's registry. Cheap to clone.
+#[derive(Clone)]
+pub struct UserRegistry(Arc<Mutex<State>>);
+
+struct State {
+    means: Means,
+    notes: Notes,
+    /// There from the first vault on.
+    note: Option<Note>,
+}
+
+type Entries = Map<String, Value>;
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// The vaults that a plan wants there: none, unless it says so.
+    pub fn of_plan(plan: &Plan) -> Vec<Wanted> {
+        if plan.registry == Registry::Private {
+            return Vec::new();
+        }
+        plan.vaults.iter().filter_map(|vault| Wanted::of(vault.extension()?)).collect()
+    }
+
+    /// One vault; none, if the user had registered it.
+    pub fn of(extension: &Extension) -> Option<Wanted> {
+        if extension.imported {
+            return None;
+        }
+        // SecretStore's are its configuration, and no business of the registry.
+        let is_configuration = backend::of_module(extension).settings().is_some();
+        let parameters = if is_configuration { Parameters::default() } else { extension.parameters.clone() };
+        Some(Wanted {
+            vault: extension.registered.clone(),
+            module: extension.module.clone(),
+            module_name: extension.module_name().to_owned(),
+            parameters,
+        })
+    }
+
+    fn digest(&self) -> String {
+        let mut asked = Map::new();
+        asked.insert("module".into(), fold(&self.module).into());
+        asked.insert("parameters".into(), Value::Object(self.parameters.0.clone()));
+        digest(&Value::Object(asked))
+    }
+
+    /// Whether what stands there is what we would write.
+    fn is(&self, entry: &Value) -> bool {
+        let parameters = entry.get("VaultParameters").and_then(Value::as_object).cloned().unwrap_or_default();
+        fold(module_of(entry)) == fold(&self.module_name)
+            && digest(&Value::Object(parameters)) == digest(&Value::Object(self.parameters.0.clone()))
+    }
+}
+
+// === impl UserRegistry ===
+
+impl UserRegistry {
+    /// Nothing is put in yet.
+    pub fn new(means: Means) -> UserRegistry {
+        let registry = platform::vault_registry();
+        // Beside the registry, so that all servers that see it agree.
+        let folder =
+            registry.parent().and_then(|folder| folder.parent()).unwrap_or(&registry).join("secretbridge");
+        UserRegistry(Arc::new(Mutex::new(State { means, notes: Notes::at(folder), note: None })))
+    }
+
+    /// From the next change on, another pwsh.
+    pub async fn use_means(&self, means: Means) {
+        self.0.lock().await.means = means;
+    }
+
+    /// Takes out what servers that crashed had put in. That it cannot is no reason not to start.
+    pub async fn sweep(&self) {
+        let mut state = self.0.lock().await;
+        if !state.notes.any() {
+            return;
+        }
+        if let Err(error) = state.change(&[], Vec::new()).await {
+            tracing::warn!("what a server that crashed left in your vault registry stays there: {error}");
+        }
+    }
+
+    /// Whether a plan's vaults can be put in; changes nothing.
+    pub async fn check(&self, wanted: &[Wanted]) -> Result<(), RegistryError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let state = self.0.lock().await;
+        let _turn = state.notes.turn().await?;
+        let (gone, mut others) = state.notes.of_others(state.note.as_ref());
+        others.extend(gone.into_iter().flat_map(|note| note.vaults));
+        let entries = read()?;
+        wanted.iter().try_for_each(|one| placing(one, &entries, state.note.as_ref(), &others).map(drop))
+    }
+
+    /// Makes these the vaults that this server has there, and no others.
+    pub async fn sync(&self, wanted: Vec<Wanted>) -> Result<(), RegistryError> {
+        let mut state = self.0.lock().await;
+        let is_wanted = |noted: &&Noted| wanted.iter().any(|one| fold(&one.vault) == fold(&noted.vault));
+        let noted = state.note.iter().flat_map(|note| &note.vaults);
+        let out: Vec<_> = noted.filter(|noted| !is_wanted(noted)).map(|noted| noted.vault.clone()).collect();
+        if out.is_empty() && wanted.is_empty() {
+            return Ok(());
+        }
+        state.change(&out, wanted).await
+    }
+
+    /// Puts one more in.
+    pub async fn add(&self, wanted: Wanted) -> Result<(), RegistryError> {
+        self.0.lock().await.change(&[], vec![wanted]).await
+    }
+
+    /// Takes one out, if this server put it in.
+    pub async fn remove(&self, vault: &str) -> Result<(), RegistryError> {
+        let mut state = self.0.lock().await;
+        if state.note.as_ref().is_none_or(|note| note.of(vault).is_none()) {
+            return Ok(());
+        }
+        state.change(&[vault.to_owned()], Vec::new()).await
+    }
+
+    /// Whether this server has anything there.
+    pub async fn holds_any(&self) -> bool {
+        self.0.lock().await.note.as_ref().is_some_and(|note| !note.vaults.is_empty())
+    }
+
+    /// Takes out all that this server has there. What stays, the next start takes out.
+    pub async fn end(&self, limit: Duration) {
+        match tokio::time::timeout(limit, self.sync(Vec::new())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("your vault registry still has vaults of this server: {error}"),
+            Err(_) => {
+                tracing::warn!("your vault registry still has vaults of this server: there was no time left")
+            }
+        }
+        if let Some(note) = self.0.lock().await.note.take_if(|note| note.vaults.is_empty()) {
+            note.end();
+        }
+    }
+}
+
+impl std::fmt::Debug for UserRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UserRegistry(…)")
+    }
+}
+
+impl State {
+    /// Takes out what crashed servers had put in and what is named, and puts in what is wanted.
+    async fn change(&mut self, out: &[String], wanted: Vec<Wanted>) -> Result<(), RegistryError> {
+        let _turn = self.notes.turn().await?;
+        let (gone, living) = self.notes.of_others(self.note.as_ref());
+        let mut entries = read()?;
+        let mut writer = None;
+        for note in gone {
+            match clear(&self.means, &note, &living, &mut writer, &mut entries).await {
+                Ok(()) => note.end(),
+                Err(error) => {
+                    tracing::warn!(
+                        "what a server that crashed left in your vault registry stays there: {error}"
+                    );
+                }
+            }
+        }
+        for vault in out {
+            self.take_out(vault, &living, &mut writer, &mut entries).await?;
+        }
+        for one in wanted {
+            match placing(&one, &entries, self.note.as_ref(), &living)? {
+                Placing::Stands => {
+                    tracing::info!(
+                        vault = one.vault,
+                        "your vault registry has this vault already; it stays yours"
+                    );
+                }
+                Placing::Ours => {}
+                Placing::Shared(noted) => self.note()?.say(noted)?,
+                Placing::Put { replaces } => {
+                    if replaces {
+                        self.take_out(&one.vault, &living, &mut writer, &mut entries).await?;
+                    }
+                    self.put_in(&one, &mut writer, &mut entries).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_out(
+        &mut self,
+        vault: &str,
+        living: &[Noted],
+        writer: &mut Option<Writer>,
+        entries: &mut Entries,
+    ) -> Result<(), RegistryError> {
+        let Some(note) = &mut self.note else { return Ok(()) };
+        let Some(noted) = note.of(vault).cloned() else { return Ok(()) };
+        if leaving(&noted, entries, living) {
+            unregister(&self.means, writer, &noted.vault, entries).await?;
+        }
+        Ok(note.forget(vault)?)
+    }
+
+    async fn put_in(
+        &mut self,
+        wanted: &Wanted,
+        writer: &mut Option<Writer>,
+        entries: &mut Entries,
+    ) -> Result<(), RegistryError> {
+        let mut noted = Noted {
+            vault: wanted.vault.clone(),
+            module: wanted.module_name.clone(),
+            asked: wanted.digest(),
+            found: None,
+        };
+        // Before it is there, so that a crash in between leaves nothing that nobody knows of.
+        self.note()?.say(noted.clone())?;
+        for _ in 0..TRIES {
+            let registered = register(&self.means, writer, wanted).await;
+            *entries = read()?;
+            if let Some(entry) = entry_of(entries, &wanted.vault) {
+                registered?;
+                noted.module = module_of(entry).to_owned();
+                noted.found = Some(digest(entry));
+                return Ok(self.note()?.say(noted)?);
+            }
+            if let Err(error) = registered {
+                self.note()?.forget(&wanted.vault)?;
+                return Err(error);
+            }
+            // Another program wrote at the same moment; one that has read its file says what is there now.
+            *writer = None;
+        }
+        self.note()?.forget(&wanted.vault)?;
+        Err(RegistryError::NotWritten { vault: wanted.vault.clone(), path: platform::vault_registry() })
+    }
+
+    fn note(&mut self) -> Result<&mut Note, RegistryError> {
+        match &mut self.note {
+            Some(note) => Ok(note),
+            none => Ok(none.insert(self.notes.begin()?)),
+        }
+    }
+}
+
+// === what is right ===
+
+/// How a wanted vault comes to stand in the registry.
+#[derive(Debug, PartialEq)]
+enum Placing {
+    /// The user has it already.
+    Stands,
+    /// We have put it in.
+    Ours,
+    /// Another server has put it in: it stays until both are gone.
+    Shared(Noted),
+    /// It is put in.
+    Put {
+        /// In place of one that we put in before.
+        replaces: bool,
+    },
+}
+
+fn placing(
+    wanted: &Wanted,
+    entries: &Entries,
+    own: Option<&Note>,
+    others: &[Noted],
+) -> Result<Placing, RegistryError> {
+    let Some(entry) = entry_of(entries, &wanted.vault) else { return Ok(Placing::Put { replaces: false }) };
+    if let Some(noted) = own.and_then(|own| own.of(&wanted.vault))
+        && is_as_noted(noted, entry)
+    {
+        let same = noted.asked == wanted.digest() && noted.found.is_some();
+        return Ok(if same { Placing::Ours } else { Placing::Put { replaces: true } });
+    }
+    let of_another =
+        others.iter().find(|noted| fold(&noted.vault) == fold(&wanted.vault) && is_as_noted(noted, entry));
+    if let Some(noted) = of_another.filter(|noted| noted.asked == wanted.digest()) {
+        return Ok(Placing::Shared(noted.clone()));
+    }
+    if wanted.is(entry) {
+        return Ok(Placing::Stands);
+    }
+    Err(RegistryError::Taken { vault: wanted.vault.clone(), module: module_of(entry).to_owned() })
+}
+
+/// Whether a vault that was put in is to be taken out: it is there, nobody has changed it, and no other server
+/// that lives has it there too.
+fn leaving(noted: &Noted, entries: &Entries, living: &[Noted]) -> bool {
+    let Some(entry) = entry_of(entries, &noted.vault) else { return false };
+    if !is_as_noted(noted, entry) {
+        tracing::info!(vault = noted.vault, "it stays in your vault registry: it was changed there");
+        return false;
+    }
+    !living.iter().any(|other| fold(&other.vault) == fold(&noted.vault) && is_as_noted(other, entry))
+}
+
+fn is_as_noted(noted: &Noted, entry: &Value) -> bool {
+    match &noted.found {
+        Some(found) => *found == digest(entry),
+        // It was about to be put in where nothing stood.
+        None => fold(module_of(entry)) == fold(&noted.module),
+    }
+}
+
+fn entry_of<'a>(entries: &'a Entries, vault: &str) -> Option<&'a Value> {
+    let folded = fold(vault);
+    entries.iter().find(|(name, _)| fold(name) == folded).map(|(_, entry)| entry)
+}
+
+fn module_of(entry: &Value) -> &str {
+    entry.get("ModuleName").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A digest that the order of members does not change. Parameters may be secrets, so no more is kept of them.
+fn digest(value: &Value) -> String {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    let hash = Sha256::digest(sorted.to_string());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What stands in the registry. SecretManagement deletes one that it cannot read, so such a one is never written.
+fn read() -> Result<Entries, RegistryError> {
+    let path = platform::vault_registry();
+    super::entries(&path).map_err(|problem| RegistryError::Unreadable { path, problem })
+}
+
+// === the process that writes ===
+
+/// A pwsh whose registry is the user's.
+struct Writer {
+    worker: Worker,
+    /// The worker's death signal is tied to it.
+    _launcher: PwshLauncher,
+    until: Instant,
+}
+
+impl Writer {
+    async fn start(means: &Means) -> Result<Writer, RegistryError> {
+        let program = pwsh::find(means.pwsh.as_deref(), means.plan.path.as_deref())?;
+        let folder = Arc::new(Folder::create().map_err(RegistryError::Folder)?);
+        let environment = Environment {
+            removed: means.removed.clone(),
+            module_path: means.plan.module_path.clone(),
+            registry: platform::home(),
+            ..Environment::default()
+        };
+        compiled::provide(&program, &folder, &environment).await?;
+        let launcher = PwshLauncher::new(program, folder, environment).map_err(RegistryError::Folder)?;
+        let until = Instant::now() + LIMIT;
+        let worker = Worker::start(&launcher, 0, until).await?;
+        Ok(Writer { worker, _launcher: launcher, until })
+    }
+}
+
+async fn register(means: &Means, writer: &mut Option<Writer>, wanted: &Wanted) -> Result<(), RegistryError> {
+    let Writer { worker, until, .. } = started(means, writer).await?;
+    let op = Op::Register(Register {
+        vault: wanted.vault.clone(),
+        module: wanted.module.clone(),
+        parameters: wanted.parameters.clone(),
+        new: true,
+    });
+    let done = worker.call::<RegisterReply>(op, *until).await;
+    done.map(drop).map_err(|error| failed(&wanted.vault, error))
+}
+
+/// Takes out what a server had put in that is gone.
+async fn clear(
+    means: &Means,
+    note: &Note,
+    living: &[Noted],
+    writer: &mut Option<Writer>,
+    entries: &mut Entries,
+) -> Result<(), RegistryError> {
+    for noted in &note.vaults {
+        if leaving(noted, entries, living) {
+            unregister(means, writer, &noted.vault, entries).await?;
+            tracing::info!(
+                vault = noted.vault,
+                "taken out of your vault registry: a server that crashed had left it"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// It is out afterwards, or an error says why not. An extension's own hook that fails is only told.
+async fn unregister(
+    means: &Means,
+    writer: &mut Option<Writer>,
+    vault: &str,
+    entries: &mut Entries,
+) -> Result<(), RegistryError> {
+    let Writer { worker, until, .. } = started(means, writer).await?;
+    let done = worker.call::<Empty>(Op::Unregister(VaultName { vault: vault.to_owned() }), *until).await;
+    *entries = read()?;
+    match done.map_err(|error| failed(vault, error)) {
+        Err(error) if entry_of(entries, vault).is_some() => Err(error),
+        Err(error) => {
+            tracing::warn!(vault, "taken out of your vault registry, with an error: {error}");
+            Ok(())
+        }
+        Ok(_) if entry_of(entries, vault).is_some() => {
+            Err(RegistryError::NotWritten { vault: vault.to_owned(), path: platform::vault_registry() })
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn started<'a>(means: &Means, writer: &'a mut Option<Writer>) -> Result<&'a mut Writer, RegistryError> {
+    match writer {
+        Some(writer) => Ok(writer),
+        none => Ok(none.insert(Writer::start(means).await?)),
+    }
+}
+
+fn failed(vault: &str, error: CallError) -> RegistryError {
+    let vault = vault.to_owned();
+    match error {
+        CallError::Fault(fault) => RegistryError::Fault { vault, fault },
+        CallError::Broken(broken) => RegistryError::Broken { vault, broken },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entries(value: Value) -> Entries {
+        value.as_object().unwrap().clone()
+    }
+
+    fn wanted(vault: &str, folder: &str) -> Wanted {
+        let mut extension = Extension::new(vault, "/opt/modules/Keeper");
+        extension.parameters.0.insert("Folder".into(), folder.into());
+        Wanted::of(&extension).unwrap()
+    }
+
+    fn entry(folder: &str) -> Value {
+        json!({ "ModuleName": "Keeper", "ModulePath": "/opt/modules/Keeper", "Description": "",
+            "VaultParameters": { "Folder": folder }, "SetSecretSupportsMetadata": false })
+    }
+
+    fn noted(wanted: &Wanted, found: Option<&Value>) -> Noted {
+        Noted {
+            vault: wanted.vault.clone(),
+            module: wanted.module_name.clone(),
+            asked: wanted.digest(),
+            found: found.map(digest),
+        }
+    }
+
+    #[test]
+    fn a_vault_comes_in_beside_those_of_the_user_and_never_over_one() {
+        let free = placing(&wanted("v", "/a"), &entries(json!({ "w": entry("/a") })), None, &[]);
+        assert_eq!(free.unwrap(), Placing::Put { replaces: false });
+        let there = entries(json!({ "V": entry("/a") }));
+        assert_eq!(placing(&wanted("v", "/a"), &there, None, &[]).unwrap(), Placing::Stands);
+        let taken = placing(&wanted("v", "/b"), &there, None, &[]).unwrap_err();
+        assert!(matches!(taken, RegistryError::Taken { module, .. } if module == "Keeper"));
+    }
+
+    #[test]
+    fn a_vault_of_another_server_is_shared_where_it_is_the_same() {
+        let there = entries(json!({ "v": entry("/a") }));
+        let theirs = noted(&wanted("v", "/a"), Some(&there["v"]));
+        let shared = placing(&wanted("v", "/a"), &there, None, std::slice::from_ref(&theirs)).unwrap();
+        assert_eq!(shared, Placing::Shared(theirs.clone()));
+        assert!(placing(&wanted("v", "/b"), &there, None, &[theirs]).is_err());
+    }
+
+    #[test]
+    fn only_what_we_put_in_goes_and_only_unchanged_and_with_the_last_server() {
+        let there = entries(json!({ "v": entry("/a") }));
+        let ours = noted(&wanted("V", "/a"), Some(&there["v"]));
+        assert!(leaving(&ours, &there, &[]));
+        assert!(!leaving(&ours, &there, std::slice::from_ref(&ours)), "another server lives that has it");
+        assert!(!leaving(&ours, &entries(json!({ "v": entry("/changed") })), &[]));
+        assert!(!leaving(&ours, &Entries::new(), &[]));
+        let begun = noted(&wanted("v", "/a"), None);
+        assert!(leaving(&begun, &there, &[]), "the server died between the write and its note");
+        assert!(!leaving(&begun, &entries(json!({ "v": { "ModuleName": "Other" } })), &[]));
+    }
+
+    #[test]
+    fn the_order_of_members_is_no_change() {
+        let one: Value = serde_json::from_str(r#"{"a":{"x":1,"y":2},"b":3}"#).unwrap();
+        let other: Value = serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap();
+        assert_eq!(digest(&one), digest(&other));
+    }
+
+    #[test]
+    fn a_store_takes_its_configuration_nowhere_else_and_the_users_own_is_not_ours() {
+        let mut store = Extension::new("s", plan::SECRET_STORE);
+        store.parameters.0.insert("Interaction".into(), "None".into());
+        assert!(Wanted::of(&store).unwrap().parameters.0.is_empty());
+        store.imported = true;
+        assert!(Wanted::of(&store).is_none());
+    }
+}
