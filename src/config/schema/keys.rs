@@ -34,6 +34,12 @@ pub(super) const ROOT: &[Key] = &[
     key("limits", Table(LIMITS), "What a request may take, and what a caller may ask for."),
     key("cache", Table(CACHE), "How large the cache may become."),
     key("audit", Table(AUDIT), "Where the audit trail goes."),
+    key(
+        "registry",
+        Words(&["private", "user"]),
+        "Where vaults are registered while they are served: where nobody else sees them, or in your own registry too.",
+    )
+    .default("\"private\""),
     key("auto_import", Table(AUTO_IMPORT), "Vaults that you registered in PowerShell."),
     key("vaults", Named(&OneOf(VAULT, &["local", "module"])), "Vaults, each under its friendly name."),
     key("secrets", Named(&Table(SECRET)), "Mounted secrets: a key of a vault under a name of its own."),
