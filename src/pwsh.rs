@@ -21,7 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("BridgeException.cs", include_str!("pwsh/BridgeException.cs")),
     ("Causes.cs", include_str!("pwsh/Causes.cs")),
     ("Channel.cs", include_str!("pwsh/Channel.cs")),
-    ("Descriptors.cs", include_str!("pwsh/Descriptors.cs")),
+    ("Platform.cs", include_str!("pwsh/Platform.cs")),
     ("Faults.cs", include_str!("pwsh/Faults.cs")),
     ("Fields.cs", include_str!("pwsh/Fields.cs")),
     ("HostExit.cs", include_str!("pwsh/HostExit.cs")),

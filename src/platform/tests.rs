@@ -77,13 +77,62 @@ fn what_differs_between_systems_stands_in_this_module_alone() {
     assert!(wrong.is_empty(), "these lines belong into src/platform:\n{}", wrong.join("\n"));
 }
 
+/// The worker's C# has one file for what differs between systems, and its PowerShell asks that.
+#[test]
+fn what_differs_between_systems_stands_in_one_file_of_the_worker() {
+    let marks = [
+        "$iswindows",
+        "$islinux",
+        "$ismacos",
+        "isosplatform",
+        "osplatform",
+        "operatingsystem.is",
+        "[operatingsystem]",
+        "environment]::osversion",
+        "environment.osversion",
+        "platformid",
+        "psversiontable.platform",
+        "psversiontable.os",
+        "dllimport",
+        "libraryimport",
+        "unixfilemode",
+        "libc",
+        "kernel32",
+        "/dev/",
+        "/proc/",
+        "localapplicationdata",
+    ];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut here = 0;
+    for path in ["src/pwsh", "src/script", "scripts/module"].map(|folder| files(&root.join(folder))).concat()
+    {
+        let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+        if !["cs", "ps1", "psm1"].iter().any(|kind| path.extension().is_some_and(|found| found == *kind)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap().to_ascii_lowercase();
+        let found = text.lines().enumerate().filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
+        match name.as_str() {
+            "src/pwsh/Platform.cs" => here += found.count(),
+            _ => wrong.extend(found.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim()))),
+        }
+    }
+    assert!(here > 10, "the marks are those of the file that may have them");
+    assert!(wrong.is_empty(), "these lines belong into src/pwsh/Platform.cs:\n{}", wrong.join("\n"));
+}
+
 fn sources(folder: &Path) -> Vec<PathBuf> {
+    files(folder).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "rs")).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.extend(files(&path));
+        } else {
             found.push(path);
         }
     }

@@ -59,10 +59,7 @@ function Get-BridgeOpenConfiguration([securestring] $Password, $Secrets) {
 }
 
 function Test-BridgeStore {
-    $root = if ($IsWindows) {
-        [System.IO.Path]::Combine([Environment]::GetFolderPath('LocalApplicationData'), 'Microsoft', 'PowerShell', 'secretmanagement')
-    }
-    else { [System.IO.Path]::Combine([Environment]::GetEnvironmentVariable('HOME'), '.secretmanagement') }
+    $root = [SecretBridge.Platform]::SecretManagement("$([Environment]::GetEnvironmentVariable('HOME'))")
     foreach ($file in 'storeconfig', 'storefile') {
         if ([System.IO.File]::Exists([System.IO.Path]::Combine($root, 'localstore', $file))) { return $true }
     }

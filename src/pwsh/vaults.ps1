@@ -27,7 +27,7 @@ function Invoke-BridgeHello($Fields, $Secrets) {
         protocol = [SecretBridge.Worker]::ProtocolVersion
         pwsh = $PSVersionTable.PSVersion.ToString()
         pid = $PID
-        guarded = [SecretBridge.Descriptors]::Guarded
+        guarded = [SecretBridge.Platform]::Guarded
         secret_management = $version
     }
 }
@@ -124,19 +124,15 @@ function Import-BridgeExtension([string] $Source, $Secrets) {
 }
 
 function Get-BridgeRegistryPath {
-    $root = if ($IsWindows) {
-        [System.IO.Path]::Combine([Environment]::GetFolderPath('LocalApplicationData'), 'Microsoft', 'PowerShell', 'secretmanagement')
-    }
-    else { [System.IO.Path]::Combine($script:Registry, '.secretmanagement') }
-    [System.IO.Path]::Combine($root, 'secretvaultregistry', 'vaultinfo')
+    [System.IO.Path]::Combine([SecretBridge.Platform]::SecretManagement($script:Registry), 'secretvaultregistry', 'vaultinfo')
 }
 
 # SecretManagement makes the file as the umask has it. Its folder lets nobody else in; this holds also
 # where a copy of the file goes elsewhere.
 function Protect-BridgeRegistry {
     $path = Get-BridgeRegistryPath
-    if ($IsWindows -or -not [System.IO.File]::Exists($path)) { return }
-    try { [System.IO.File]::SetUnixFileMode($path, [System.IO.UnixFileMode]'UserRead, UserWrite') }
+    if (-not [System.IO.File]::Exists($path)) { return }
+    try { [SecretBridge.Platform]::Protect($path) }
     catch { [SecretBridge.Log]::Write('warning', "the registry's mode could not be set: $($_.Exception.GetType().FullName)", $null) }
 }
 

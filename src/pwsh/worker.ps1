@@ -32,7 +32,7 @@ if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
 
     # Before anything else may write: from here on only the compiled worker has the channel.
     $null = [System.Reflection.Assembly]::LoadFrom([System.IO.Path]::Combine($PSScriptRoot, 'SecretBridge.dll'))
-    [SecretBridge.Descriptors]::OpenChannel()
+    [SecretBridge.Platform]::OpenChannel()
     [Console]::SetOut([Console]::Error)
     [Console]::SetIn([System.IO.TextReader]::Null)
     Close-DebuggerSocket
