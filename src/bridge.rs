@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Usage};
+use crate::cache::{Cache, Changes, Usage};
 use crate::error::BridgeError;
 use crate::metrics::Calls;
 use crate::mount::{Mounts, project};
@@ -24,22 +24,24 @@ use crate::trusted;
 use crate::vault::condition;
 pub use crate::vault::condition::State;
 use crate::vault::set_up::WorkerSetUp;
-use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
+use crate::vault::{Entry, Hooks, Means, Outcome, VaultTable, Vaults, Verb};
 use crate::worker::Launcher;
 use crate::worker::process::{Environment, PwshLauncher};
 
-mod load;
 mod manage;
+mod renew;
 mod start;
 mod stop;
+mod values;
 mod watch;
 
-use load::Look;
-pub use load::{Answer, Reading};
 pub use start::StartError;
 pub(crate) use start::open_local;
 pub(crate) use start::wait_for;
 use start::{import, password};
+use values::Values;
+pub use values::{Answer, Reading};
+pub(crate) use values::{Loading, Loads, Look, value_of};
 use watch::watch_stores;
 
 /// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
@@ -49,9 +51,8 @@ pub struct Bridge(Arc<Inner>);
 
 struct Inner {
     plan: Arc<Plan>,
-    vaults: Arc<Vaults>,
+    values: Values,
     mounts: Mounts,
-    cache: Arc<Cache>,
     found: Vec<FoundVault>,
     stopping: CancellationToken,
     /// Removed when the last handle goes, after the workers.
@@ -183,40 +184,24 @@ impl Bridge {
         workers: Option<Workers>,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
-        let cache = Arc::new(Cache::new(plan.cache));
-        let touched = cache.clone();
-        let vaults = Arc::new(Vaults::new(plan.limits.clone(), &plan.init, move |store, key| {
-            touched.touched(store, key)
-        }));
+        let table = Arc::new(VaultTable::new(&plan.init));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
-            let added = vaults.add(vault.clone(), Means { password, local, hooks: None });
+            let added = table.add(vault.clone(), Means { password, local, hooks: None });
             added.ok_or_else(|| StartError::TwoVaults { name: vault.name.clone() })?;
         }
-        let mut folder = None;
-        if let Some(Workers { launcher, folder: its_folder, first }) = workers {
-            folder = its_folder;
-            let set_up = WorkerSetUp { vaults: Arc::downgrade(&vaults), init: plan.init.clone(), first };
-            let pool = Pool::start(launcher, Arc::new(set_up), plan.pool.clone());
-            let mut started = wait_for(&pool, plan.pool.min, progress).await;
-            for store in vaults.stores() {
-                if started.is_ok() && store.authentication() == Authentication::None {
-                    // No other worker may serve it.
-                    pool.add_own_worker(store.id.clone());
-                    started = pool.ready().await;
-                }
-            }
-            if let Err(error) = started {
-                pool.stop(Instant::now(), |_, _| Box::pin(async {})).await;
-                return Err(error.into());
-            }
-            vaults.use_pool(pool);
+        let (mut folder, mut pool) = (None, None);
+        if let Some(workers) = workers {
+            folder = workers.folder.clone();
+            pool = Some(start_pool(&plan, &table, workers, progress).await?);
         }
+        let cache = Arc::new(Cache::new(plan.cache));
+        let changes = Changes::to(cache.clone());
+        let vaults = Arc::new(Vaults::new(table, pool, plan.limits.clone(), changes));
         let inner = Inner {
             mounts: Mounts::new(plan.mounts.clone()),
             plan: Arc::new(plan),
-            vaults,
-            cache,
+            values: Values::new(cache, vaults),
             found,
             stopping: CancellationToken::new(),
             _folder: folder,
@@ -240,10 +225,11 @@ impl Bridge {
         deadline: Instant,
     ) -> Result<Answer, BridgeError> {
         let mount = self.mount(mount)?;
-        let entry = self.0.vaults.get(&mount.vault)?;
+        let entry = self.vaults().get(&mount.vault)?;
         let keep = entry.plan.keep.with_ttl(mount.cache_ttl);
-        let look = Look { entry: &entry, key: &mount.key, detail: false, keep, reading, deadline };
-        let Answer { value, freshness } = self.load(&look).await?;
+        let look =
+            Look { entry: &entry, key: &mount.key, name: &mount.key, detail: false, keep, reading, deadline };
+        let Answer { value, freshness } = self.0.values.read(&look).await?;
         let value = plain(&entry, value)?;
         let value = project(&value, &mount.projection).map_err(|member| BridgeError::NoMember {
             vault: mount.vault.clone(),
@@ -262,13 +248,13 @@ impl Bridge {
         deadline: Instant,
     ) -> Result<(), BridgeError> {
         let mount = self.mount(mount)?;
-        let entry = self.0.vaults.get(&mount.vault)?;
+        let entry = self.vaults().get(&mount.vault)?;
         let member = match &mount.projection {
             Projection::Member(member) => Some(member.clone()),
             Projection::Whole | Projection::Members(_) => None,
         };
         let verb = Verb::Set { key: mount.key.clone(), value: Arc::new(value), metadata, member };
-        self.0.vaults.perform(&entry, verb, deadline).await.map(drop)
+        self.vaults().perform(&entry, verb, deadline).await.map(drop)
     }
 
     /// Removes a mounted secret's key from its vault.
@@ -290,10 +276,10 @@ impl Bridge {
         reading: Reading,
         deadline: Instant,
     ) -> Result<Answer, BridgeError> {
-        let entry = self.0.vaults.get(vault)?;
+        let entry = self.vaults().get(vault)?;
         let detail = entry.backend.tells_types();
-        let look = Look { entry: &entry, key, detail, keep: entry.plan.keep, reading, deadline };
-        let Answer { value, freshness } = self.load(&look).await?;
+        let look = Look { entry: &entry, key, name: key, detail, keep: entry.plan.keep, reading, deadline };
+        let Answer { value, freshness } = self.0.values.read(&look).await?;
         Ok(Answer { value: (*plain(&entry, value)?).clone(), freshness })
     }
 
@@ -306,21 +292,21 @@ impl Bridge {
         metadata: Option<Metadata>,
         deadline: Instant,
     ) -> Result<(), BridgeError> {
-        let entry = self.0.vaults.get(vault)?;
+        let entry = self.vaults().get(vault)?;
         let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member: None };
-        self.0.vaults.perform(&entry, verb, deadline).await.map(drop)
+        self.vaults().perform(&entry, verb, deadline).await.map(drop)
     }
 
     /// Removes a key of a vault.
     pub async fn remove(&self, vault: &str, key: &str, deadline: Instant) -> Result<(), BridgeError> {
-        let entry = self.0.vaults.get(vault)?;
-        self.0.vaults.perform(&entry, Verb::Remove { key: key.to_owned() }, deadline).await.map(drop)
+        let entry = self.vaults().get(vault)?;
+        self.vaults().perform(&entry, Verb::Remove { key: key.to_owned() }, deadline).await.map(drop)
     }
 
     /// Lists a vault: names, types and metadata; never values.
     pub async fn list(&self, vault: &str, deadline: Instant) -> Result<Vec<SecretInfo>, BridgeError> {
-        let entry = self.0.vaults.get(vault)?;
-        match self.0.vaults.perform(&entry, Verb::List, deadline).await? {
+        let entry = self.vaults().get(vault)?;
+        match self.vaults().perform(&entry, Verb::List, deadline).await? {
             Outcome::List(secrets) => Ok(secrets),
             Outcome::Value(_) | Outcome::Done => Ok(Vec::new()),
         }
@@ -338,7 +324,7 @@ impl Bridge {
 
     /// The vaults; script mode adds to them while the server runs.
     pub(crate) fn vaults(&self) -> &Arc<Vaults> {
-        &self.0.vaults
+        self.0.values.vaults()
     }
 
     /// The mounts; script mode adds to them while the server runs.
@@ -346,9 +332,9 @@ impl Bridge {
         &self.0.mounts
     }
 
-    /// The cached values.
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.0.cache
+    /// The way to values; a script goes it with its own worker.
+    pub(crate) fn values(&self) -> &Values {
+        &self.0.values
     }
 
     /// Whether it has begun to stop.
@@ -358,17 +344,17 @@ impl Bridge {
 
     /// How it is, without calling a vault.
     pub fn health(&self) -> Health {
-        let pool = self.0.vaults.pool();
+        let pool = self.vaults().pool();
         let workers = pool.map(Pool::workers).unwrap_or_default();
         let has_worker =
             pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
-        let vaults: Vec<_> = self.0.vaults.all().iter().map(|entry| vault_health(entry)).collect();
+        let vaults: Vec<_> = self.vaults().all().iter().map(|entry| vault_health(entry)).collect();
         Health {
             ready: has_worker && !self.0.stopping.is_cancelled() && any_open(&vaults),
             waiting: pool.map_or(0, Pool::waiting),
             restarts: pool.map_or(0, Pool::restarts),
             restart_causes: pool.map(Pool::restart_causes).unwrap_or_default(),
-            cache: self.0.cache.usage(),
+            cache: self.0.values.usage(),
             workers,
             vaults,
         }
@@ -377,7 +363,7 @@ impl Bridge {
     /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
     /// is nobody else's, and what it could not put right is this one's to put right.
     pub fn take_over(&self, old: &Bridge) {
-        self.0.vaults.take_over(&old.0.vaults);
+        self.vaults().take_over(old.vaults());
     }
 
     fn mount(&self, name: &str) -> Result<Arc<crate::plan::Mount>, BridgeError> {
@@ -389,7 +375,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Slots hold the pool that holds them; without a word they would go on for ever.
         self.stopping.cancel();
-        if let Some(pool) = self.vaults.pool() {
+        if let Some(pool) = self.values.vaults().pool() {
             pool.halt();
         }
     }
@@ -398,6 +384,32 @@ impl Drop for Inner {
 impl std::fmt::Debug for Bridge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bridge").field("vaults", &self.0.plan.vaults.len()).finish_non_exhaustive()
+    }
+}
+
+/// Starts the workers and waits until they are ready; where they do not come up none is left.
+async fn start_pool(
+    plan: &Plan,
+    table: &Arc<VaultTable>,
+    workers: Workers,
+    progress: impl FnMut(usize, usize),
+) -> Result<Pool, StartError> {
+    let set_up = WorkerSetUp { table: table.clone(), init: plan.init.clone(), first: workers.first };
+    let pool = Pool::start(workers.launcher, Arc::new(set_up), plan.pool.clone());
+    let mut started = wait_for(&pool, plan.pool.min, progress).await;
+    for store in table.stores() {
+        if started.is_ok() && store.authentication() == Authentication::None {
+            // No other worker may serve it.
+            pool.add_own_worker(store.id.clone());
+            started = pool.ready().await;
+        }
+    }
+    match started {
+        Ok(()) => Ok(pool),
+        Err(error) => {
+            pool.stop(Instant::now(), |_, _| Box::pin(async {})).await;
+            Err(error.into())
+        }
     }
 }
 

@@ -24,10 +24,13 @@ use crate::secret::{SecretValue, fold};
 use crate::store::StoreId;
 use kept::{Kept, Values};
 
+mod changes;
 mod kept;
 
+pub use changes::Changes;
+
 /// The outcome of a load, shared by all who waited for it.
-pub type Loaded = Result<Arc<SecretValue>, BridgeError>;
+pub type LoadResult = Result<Arc<SecretValue>, BridgeError>;
 
 /// Values by store and key.
 pub struct Cache {
@@ -59,17 +62,17 @@ struct Flight {
     detail: bool,
     /// Whoever loads has a worker already.
     in_worker: bool,
-    outcome: watch::Receiver<Option<Loaded>>,
+    outcome: watch::Receiver<Option<LoadResult>>,
 }
 
 /// What a look-up found.
-pub enum Found {
+pub enum Lookup {
     /// A value within its time.
     Fresh(Hit),
     /// The vault said, within the time for that, that there is no such secret.
     Absent,
     /// A load under way; wait for its outcome. A closed channel means that it came to nothing.
-    Loading(watch::Receiver<Option<Loaded>>),
+    Loading(watch::Receiver<Option<LoadResult>>),
     /// Nothing: the caller loads, and tells the others through the ticket.
     Miss(Ticket),
 }
@@ -115,12 +118,12 @@ pub struct Ticket {
     detail: bool,
     epoch: u64,
     begun: Instant,
-    outcome: watch::Sender<Option<Loaded>>,
+    outcome: watch::Sender<Option<LoadResult>>,
 }
 
 impl Ticket {
     /// Waits for the outcome of this load like everybody else.
-    pub fn subscribe(&self) -> watch::Receiver<Option<Loaded>> {
+    pub fn subscribe(&self) -> watch::Receiver<Option<LoadResult>> {
         self.outcome.subscribe()
     }
 }
@@ -186,7 +189,7 @@ impl Cache {
     }
 
     /// Looks a key up.
-    pub fn find(&self, wanted: Wanted<'_>, now: Instant) -> Found {
+    pub fn find(&self, wanted: Wanted<'_>, now: Instant) -> Lookup {
         if let Some(found) = self.look(&wanted, now) {
             return found;
         }
@@ -205,14 +208,14 @@ impl Cache {
                 Join::Never => false,
             };
             if flight.is_alive() && may && flight.spelling == name && (flight.detail || !detail) {
-                return Found::Loading(flight.outcome.clone());
+                return Lookup::Loading(flight.outcome.clone());
             }
         }
-        Found::Miss(key.begin(&wanted, now))
+        Lookup::Miss(key.begin(&wanted, now))
     }
 
     /// The kept value, if there is one within its time that will do.
-    fn look(&self, wanted: &Wanted<'_>, now: Instant) -> Option<Found> {
+    fn look(&self, wanted: &Wanted<'_>, now: Instant) -> Option<Lookup> {
         if !wanted.kept {
             return None;
         }
@@ -224,9 +227,9 @@ impl Cache {
             Some(_) if wanted.detail && !kept.detail => return None,
             Some(value) => {
                 let refresh = kept.refresh.is_some_and(|at| at <= now);
-                Found::Fresh(Hit { value: value.clone(), freshness: kept.freshness(now), refresh })
+                Lookup::Fresh(Hit { value: value.clone(), freshness: kept.freshness(now), refresh })
             }
-            None => Found::Absent,
+            None => Lookup::Absent,
         };
         self.hits.fetch_add(1, Ordering::Relaxed);
         Some(found)
@@ -257,7 +260,7 @@ impl Cache {
 
     /// Ends a load: keeps what it gave as `keep` says if no write came between, and tells those who wait. A load
     /// that failed leaves what is kept; one that found nothing does not.
-    pub fn finish(&self, ticket: Ticket, outcome: Loaded, keep: &Keep, now: Instant) {
+    pub fn finish(&self, ticket: Ticket, outcome: LoadResult, keep: &Keep, now: Instant) {
         {
             let mut guard = self.state();
             if let Some(key) = guard.keys.get_mut(&ticket.key).filter(|key| key.epoch == ticket.epoch) {
@@ -271,7 +274,7 @@ impl Cache {
         let _ = ticket.outcome.send(Some(outcome));
     }
 
-    fn keep(&self, key: &mut Key, ticket: &Ticket, outcome: &Loaded, keep: &Keep, now: Instant) {
+    fn keep(&self, key: &mut Key, ticket: &Ticket, outcome: &LoadResult, keep: &Keep, now: Instant) {
         let (value, ttl) = match outcome {
             Ok(value) => (Some(value.clone()), keep.ttl),
             Err(BridgeError::NotFound { .. }) => (None, keep.negative_ttl.min(keep.ttl)),
@@ -297,7 +300,7 @@ impl Cache {
     }
 
     /// A key was changed, or may have been: older loads no longer count, the value is dropped.
-    pub fn touched(&self, store: &StoreId, name: &str) {
+    fn touched(&self, store: &StoreId, name: &str) {
         let mut state = self.state();
         if let Some(Key { kept: Some(spelling), .. }) = state.keys.remove(&(store.clone(), fold(name))) {
             self.values.remove(store, &spelling);
@@ -305,7 +308,7 @@ impl Cache {
     }
 
     /// A store was changed by somebody else: as [`Cache::touched`] for each of its keys.
-    pub fn touched_all(&self, store: &StoreId) {
+    fn touched_all(&self, store: &StoreId) {
         let mut state = self.state();
         state.keys.retain(|(of, _), _| of != store);
         self.values.remove_all(store);

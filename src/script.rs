@@ -17,7 +17,7 @@
 //! - A mount, route or vault that a block adds is seen by every worker from the next question on.
 //! - Whatever a block leaves behind (locks, a write cut off half-way) is put in order when its call ends.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -60,10 +60,11 @@ mod value;
 
 /// Everything that a script has declared, and what its workers share.
 pub struct Core {
-    bridge: OnceLock<Bridge>,
+    /// Vaults, mounts and what is kept of them.
+    pub(crate) bridge: Bridge,
     /// How it was started.
     pub(crate) options: CoreOptions,
-    pub(crate) session: Session,
+    pub(crate) session: Arc<Session>,
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,
     pub(crate) endpoints: Endpoints,
@@ -100,12 +101,12 @@ pub struct CoreOptions {
 pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Core {
-    /// Empty tables. [`Core::use_bridge`] comes before the first question.
-    pub fn new(options: CoreOptions) -> Arc<Core> {
+    /// Empty tables over a bridge, whose workers are given the session.
+    pub fn new(options: CoreOptions, bridge: Bridge, session: Arc<Session>) -> Arc<Core> {
         Arc::new(Core {
-            bridge: OnceLock::new(),
+            bridge,
             options,
-            session: Session::default(),
+            session,
             settings: Settings::default(),
             routes: Routes::default(),
             endpoints: Endpoints::default(),
@@ -118,17 +119,6 @@ impl Core {
             closing: CancellationToken::new(),
             declared: CancellationToken::new(),
         })
-    }
-
-    /// Puts the bridge behind the tables.
-    pub fn use_bridge(&self, bridge: Bridge) {
-        // Set once, at start; a second bridge would be a second truth.
-        let _ = self.bridge.set(bridge);
-    }
-
-    /// The bridge, once there is one.
-    pub(crate) fn bridge(&self) -> Option<&Bridge> {
-        self.bridge.get()
     }
 }
 

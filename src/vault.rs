@@ -27,19 +27,17 @@
 //!
 //! Who else writes to a store's files is noticed within a second; what it erased is named, or written again.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use crate::cache::Changes;
 use crate::error::BridgeError;
-use crate::plan::{InitScript, Limits, Vault};
+use crate::plan::{Limits, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::{Crew, Lane, Mode};
-use crate::secret::fold;
-use crate::store::{Authentication, Discipline, Store, StoreId};
+use crate::store::{Authentication, Discipline, Store};
 use act::{Act, Began};
 use ledger::Ledger;
 use task::VaultTask;
@@ -51,99 +49,70 @@ mod entry;
 pub mod ledger;
 pub mod rules;
 pub mod set_up;
+mod table;
 mod task;
 pub mod turn;
 mod verb;
 
 pub use entry::{Entry, Hooks, Means};
+pub use table::VaultTable;
 pub use verb::{Outcome, Repair, Verb};
 
-/// The vaults of a bridge.
+/// The vaults of a bridge, with what serves them.
 pub struct Vaults {
-    table: RwLock<HashMap<String, Arc<Entry>>>,
-    stores: Mutex<HashMap<StoreId, Arc<Store>>>,
-    numbers: AtomicU64,
-    pool: OnceLock<Pool>,
+    table: Arc<VaultTable>,
+    /// None where no vault of the plan needs a worker.
+    pool: Option<Pool>,
     limits: Limits,
-    login: Arc<[InitScript]>,
     ledger: Arc<Ledger>,
-    /// Told of each key that a write changed or may have changed, before the write is acknowledged.
-    touched: Touched,
+    changes: Changes,
 }
 
-/// Told of each key that was changed, or may have been.
-pub type Touched = Arc<dyn Fn(&StoreId, &str) + Send + Sync>;
-
 impl Vaults {
-    /// No vaults yet.
-    ///
-    /// `login`: the scripts that log every worker in.
-    pub fn new(
-        limits: Limits,
-        login: &[InitScript],
-        touched: impl Fn(&StoreId, &str) + Send + Sync + 'static,
-    ) -> Vaults {
-        Vaults {
-            login: login.into(),
-            table: RwLock::default(),
-            stores: Mutex::default(),
-            numbers: AtomicU64::new(1),
-            pool: OnceLock::new(),
-            limits,
-            ledger: Arc::default(),
-            touched: Arc::new(touched),
-        }
-    }
-
-    /// Puts the pool behind them.
-    pub fn use_pool(&self, pool: Pool) {
-        // Set once, at start; a second pool would be a second truth.
-        let _ = self.pool.set(pool);
+    /// The vaults of the table. `changes` hears of each key that a write changed or may have changed, before the
+    /// write is acknowledged.
+    pub fn new(table: Arc<VaultTable>, pool: Option<Pool>, limits: Limits, changes: Changes) -> Vaults {
+        Vaults { table, pool, limits, ledger: Arc::default(), changes }
     }
 
     /// The pool, where there is one.
     pub fn pool(&self) -> Option<&Pool> {
-        self.pool.get()
+        self.pool.as_ref()
+    }
+
+    /// The pool, for what cannot do without.
+    pub fn workers(&self) -> Result<&Pool, BridgeError> {
+        self.pool().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })
+    }
+
+    /// Where changes of secrets are told that no verb has made.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Adds a vault; `None` if its name is taken.
     pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
-        let store = backend::of(&plan).store(&plan);
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
-        drop(stores);
-        let folded = fold(&plan.name);
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry::new(number, plan, store, means, self.login.clone()));
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        match table.entry(folded) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(place) => Some(place.insert(entry).clone()),
-        }
+        self.table.add(plan, means)
     }
 
     /// Takes a vault out.
     pub fn forget(&self, name: &str) -> Option<Arc<Entry>> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&fold(name))
+        self.table.forget(name)
     }
 
     /// The vault of that friendly name.
     pub fn get(&self, name: &str) -> Result<Arc<Entry>, BridgeError> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.get(&fold(name)).cloned().ok_or_else(|| BridgeError::UnknownVault { name: name.to_owned() })
+        self.table.get(name)
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Entry>> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = table.values().cloned().collect();
-        all.sort_by(|a, b| a.plan.name.cmp(&b.plan.name));
-        all
+        self.table.all()
     }
 
     /// The stores behind them.
     pub fn stores(&self) -> Vec<Arc<Store>> {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.table.stores()
     }
 
     /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
@@ -169,7 +138,7 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         if let Some(local) = &entry.local {
-            return backend::local::perform(entry, local.clone(), verb, self.touched.clone()).await;
+            return backend::local::perform(entry, local.clone(), verb, self.changes.clone()).await;
         }
         match self.in_worker(entry, &verb, deadline).await {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
@@ -255,8 +224,8 @@ impl Vaults {
 
     /// A verb for a caller that holds a worker, and the verb's lane.
     pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
-        let (grace, touched, ledger) = (self.limits.write_grace, self.touched.clone(), self.ledger.clone());
-        Act { entry: entry.clone(), verb, deadline, grace, began, touched, ledger }
+        let (grace, changes, ledger) = (self.limits.write_grace, self.changes.clone(), self.ledger.clone());
+        Act { entry: entry.clone(), verb, deadline, grace, began, changes, ledger }
     }
 
     /// The lane that a verb needs in a store, if any.
@@ -284,7 +253,7 @@ impl Vaults {
         verb: &Verb,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
-        let pool = self.pool.get().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })?;
+        let pool = self.workers()?;
         let crew = Vaults::crew(&entry.store);
         if let Crew::Own(store) = &crew {
             pool.add_own_worker(store.clone());
@@ -300,7 +269,7 @@ impl Vaults {
         }
         let outcome_unknown = began.give_up();
         if let (true, Some(key)) = (outcome_unknown, verb.key()) {
-            (self.touched)(&entry.store.id, key);
+            self.changes.wrote(&entry.store.id, key);
         }
         Err(match answered {
             // The task was dropped: its worker died with it, or the pool stopped.

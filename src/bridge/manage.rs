@@ -67,14 +67,14 @@ impl Bridge {
     pub fn lock(&self, vault: &str) -> Result<(), BridgeError> {
         let entry = self.vaults().get(vault)?;
         self.of_same_store(&entry).iter().for_each(|entry| entry.close());
-        self.cache().touched_all(&entry.store.id);
+        self.vaults().changes().locked(&entry.store.id);
         Ok(())
     }
 
     /// Forgets every cached value.
     pub fn clear_cache(&self) {
         for store in self.vaults().stores() {
-            self.cache().touched_all(&store.id);
+            self.vaults().changes().forgotten(&store.id);
         }
     }
 

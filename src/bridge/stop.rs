@@ -18,8 +18,8 @@ impl Bridge {
     /// the workers' end: what is under way by then is killed.
     pub async fn stop(&self, limit: Duration) {
         self.0.stopping.cancel();
-        let Some(pool) = self.0.vaults.pool() else { return };
-        let registered: Vec<_> = self.0.vaults.all();
+        let Some(pool) = self.vaults().pool() else { return };
+        let registered: Vec<_> = self.vaults().all();
         let is_private = self.0.plan.registry == Registry::Private;
         pool.stop(Instant::now() + limit, move |worker, until| {
             Box::pin(async move {

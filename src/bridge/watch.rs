@@ -27,11 +27,12 @@ pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToke
             _ = tick.tick() => {}
         }
         let Some(inner) = bridge.upgrade() else { return };
-        inner.cache.expire(Instant::now());
-        let Some(pool) = inner.vaults.pool() else { continue };
+        inner.values.expire();
+        let vaults = inner.values.vaults();
+        let Some(pool) = vaults.pool() else { continue };
         knock_at_locked(&inner).await;
-        let watch = Watch { vaults: &inner.vaults, cache: &inner.cache, pool, stopping: &inner.stopping };
-        for store in inner.vaults.stores() {
+        let watch = Watch { vaults, pool, stopping: &inner.stopping };
+        for store in vaults.stores() {
             watch.look_at(&store).await;
         }
     }
@@ -40,7 +41,7 @@ pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToke
 /// Tries to unlock what its last call found locked, when its back-off is over: without it a vault that nobody reads any
 /// more, because `/ready` says no, would stay locked after its password was put right.
 async fn knock_at_locked(inner: &Inner) {
-    for entry in inner.vaults.all() {
+    for entry in inner.values.vaults().all() {
         let now = Instant::now();
         let is_due = entry.condition.state() == State::Locked
             && entry.may_unlock()
@@ -48,7 +49,7 @@ async fn knock_at_locked(inner: &Inner) {
             && entry.store.lockout(now).is_none();
         if is_due {
             let deadline = now + inner.plan.limits.deadline;
-            if let Err(error) = inner.vaults.perform(&entry, Verb::Unlock, deadline).await {
+            if let Err(error) = inner.values.vaults().perform(&entry, Verb::Unlock, deadline).await {
                 tracing::debug!(vault = entry.plan.name, "it stays locked: {error}");
             }
         }

@@ -6,7 +6,7 @@ fn store() -> StoreId {
     "s".into()
 }
 
-fn value(text: &str) -> Loaded {
+fn value(text: &str) -> LoadResult {
     Ok(Arc::new(SecretValue::string(text)))
 }
 
@@ -18,11 +18,11 @@ fn wanted<'a>(store: &'a StoreId, name: &'a str, join: Join) -> Wanted<'a> {
     Wanted { store, name, detail: false, kept: true, join }
 }
 
-fn find(cache: &Cache, name: &str, now: Instant) -> Found {
+fn find(cache: &Cache, name: &str, now: Instant) -> Lookup {
     look(cache, name, Join::Any, now)
 }
 
-fn look(cache: &Cache, name: &str, join: Join, now: Instant) -> Found {
+fn look(cache: &Cache, name: &str, join: Join, now: Instant) -> Lookup {
     cache.find(wanted(&store(), name, join), now)
 }
 
@@ -32,14 +32,14 @@ fn begin(cache: &Cache, name: &str) -> Ticket {
 
 fn begin_at(cache: &Cache, name: &str, now: Instant) -> Ticket {
     match find(cache, name, now) {
-        Found::Miss(ticket) => ticket,
+        Lookup::Miss(ticket) => ticket,
         _ => panic!("a cold key is a miss"),
     }
 }
 
 fn hit(cache: &Cache, name: &str, now: Instant) -> Option<Hit> {
     match find(cache, name, now) {
-        Found::Fresh(hit) => Some(hit),
+        Lookup::Fresh(hit) => Some(hit),
         _ => None,
     }
 }
@@ -48,11 +48,11 @@ fn fresh(cache: &Cache, name: &str, now: Instant) -> Option<String> {
     hit(cache, name, now)?.value.as_text().map(str::to_owned)
 }
 
-fn missing() -> Loaded {
+fn missing() -> LoadResult {
     Err(BridgeError::NotFound { vault: "v".into(), key: "k".into() })
 }
 
-fn failure() -> Loaded {
+fn failure() -> LoadResult {
     Err(BridgeError::Saturated)
 }
 
@@ -78,7 +78,7 @@ async fn a_values_time_counts_from_when_it_was_asked_for() {
 async fn a_load_begun_before_a_write_is_neither_stored_nor_joined_after_it() {
     let (cache, now) = (Cache::default(), Instant::now());
     let old = begin(&cache, "k");
-    assert!(matches!(find(&cache, "k", now), Found::Loading(_)), "before the write it is joined");
+    assert!(matches!(find(&cache, "k", now), Lookup::Loading(_)), "before the write it is joined");
     cache.touched(&store(), "K");
     let new = begin(&cache, "k");
     cache.finish(old, value("old"), &for_a(MINUTE), now);
@@ -93,7 +93,7 @@ async fn a_load_begun_before_a_write_is_neither_stored_nor_joined_after_it() {
 async fn those_who_wait_get_the_one_outcome() {
     let (cache, now) = (Cache::default(), Instant::now());
     let ticket = begin(&cache, "k");
-    let Found::Loading(mut waiting) = find(&cache, "k", now) else { panic!("one load") };
+    let Lookup::Loading(mut waiting) = find(&cache, "k", now) else { panic!("one load") };
     cache.finish(ticket, value("v"), &Keep::default(), now);
     let outcome = waiting.wait_for(Option::is_some).await.unwrap().clone().unwrap();
     assert_eq!(outcome.unwrap().as_text(), Some("v"));
@@ -112,11 +112,11 @@ async fn who_wants_the_exact_type_neither_gets_nor_joins_a_value_without_it() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
     let exact = Wanted { detail: true, ..wanted(&store, "k", Join::Any) };
     let rough = begin(&cache, "k");
-    let Found::Miss(own) = cache.find(exact, now) else { panic!("it joins no load without the type") };
+    let Lookup::Miss(own) = cache.find(exact, now) else { panic!("it joins no load without the type") };
     cache.finish(rough, value("rough"), &for_a(MINUTE), now);
-    assert!(!matches!(cache.find(exact, now), Found::Fresh(_)), "nor does it get its value");
+    assert!(!matches!(cache.find(exact, now), Lookup::Fresh(_)), "nor does it get its value");
     cache.finish(own, value("exact"), &for_a(MINUTE), now);
-    let Found::Fresh(hit) = cache.find(exact, now) else { panic!("a load with the type was kept") };
+    let Lookup::Fresh(hit) = cache.find(exact, now) else { panic!("a load with the type was kept") };
     assert_eq!(hit.value.as_text(), Some("exact"));
     assert_eq!(fresh(&cache, "k", now).as_deref(), Some("exact"), "which will do for all");
 }
@@ -125,10 +125,10 @@ async fn who_wants_the_exact_type_neither_gets_nor_joins_a_value_without_it() {
 async fn who_holds_a_worker_joins_no_load_that_may_wait_for_one() {
     let (cache, now) = (Cache::default(), Instant::now());
     let queued = begin(&cache, "k");
-    let Found::Miss(own) = look(&cache, "k", Join::InWorker, now) else { panic!("its own load") };
-    assert!(matches!(look(&cache, "k", Join::InWorker, now), Found::Loading(_)));
-    assert!(matches!(look(&cache, "k", Join::Any, now), Found::Loading(_)));
-    let Found::Miss(_) = look(&cache, "k", Join::Never, now) else { panic!("its own load") };
+    let Lookup::Miss(own) = look(&cache, "k", Join::InWorker, now) else { panic!("its own load") };
+    assert!(matches!(look(&cache, "k", Join::InWorker, now), Lookup::Loading(_)));
+    assert!(matches!(look(&cache, "k", Join::Any, now), Lookup::Loading(_)));
+    let Lookup::Miss(_) = look(&cache, "k", Join::Never, now) else { panic!("its own load") };
     cache.finish(queued, value("v"), &for_a(MINUTE), now);
     cache.finish(own, value("v"), &for_a(MINUTE), now);
     assert_eq!(fresh(&cache, "k", now).as_deref(), Some("v"));
@@ -218,13 +218,13 @@ async fn a_stale_value_ends_with_a_write_and_with_the_vaults_word_that_it_is_gon
 async fn that_there_is_no_such_secret_is_known_for_a_short_time() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
     cache.finish(begin(&cache, "k"), missing(), &for_a(MINUTE), now);
-    assert!(matches!(find(&cache, "k", now), Found::Absent));
-    assert!(matches!(find(&cache, "k", now + Keep::NEGATIVE_TTL), Found::Miss(_)));
+    assert!(matches!(find(&cache, "k", now), Lookup::Absent));
+    assert!(matches!(find(&cache, "k", now + Keep::NEGATIVE_TTL), Lookup::Miss(_)));
     cache.finish(begin(&cache, "other"), missing(), &for_a(MINUTE), now);
     cache.touched(&store, "other");
-    assert!(matches!(find(&cache, "other", now), Found::Miss(_)), "a write ends it at once");
+    assert!(matches!(find(&cache, "other", now), Lookup::Miss(_)), "a write ends it at once");
     cache.finish(begin(&cache, "third"), missing(), &Keep::default(), now);
-    assert!(matches!(find(&cache, "third", now), Found::Miss(_)), "without a cache it is not known at all");
+    assert!(matches!(find(&cache, "third", now), Lookup::Miss(_)), "without a cache it is not known at all");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,11 +250,12 @@ async fn near_its_end_a_value_is_loaded_again_by_one() {
 async fn a_value_that_must_be_new_is_loaded_for_its_caller_and_kept_for_the_others() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
     cache.finish(begin(&cache, "k"), value("old"), &for_a(MINUTE), now);
-    let Found::Miss(under_way) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Any) }, now)
+    let Lookup::Miss(under_way) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Any) }, now)
     else {
         panic!("no kept value")
     };
-    let Found::Miss(own) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Never) }, now) else {
+    let Lookup::Miss(own) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Never) }, now)
+    else {
         panic!("no load that began before")
     };
     drop(under_way);
@@ -275,13 +276,13 @@ fn readers_on_other_threads_never_see_a_value_older_than_an_acknowledged_write()
                 while !over.load(Ordering::SeqCst) {
                     let floor = acknowledged.load(Ordering::SeqCst);
                     let seen = match find(&cache, "k", Instant::now()) {
-                        Found::Fresh(hit) => hit.value.as_text().unwrap().parse::<u64>().unwrap(),
-                        Found::Miss(ticket) => {
+                        Lookup::Fresh(hit) => hit.value.as_text().unwrap().parse::<u64>().unwrap(),
+                        Lookup::Miss(ticket) => {
                             let now = vault.load(Ordering::SeqCst);
                             cache.finish(ticket, value(&now.to_string()), &for_a(MINUTE), Instant::now());
                             now
                         }
-                        Found::Absent | Found::Loading(_) => continue,
+                        Lookup::Absent | Lookup::Loading(_) => continue,
                     };
                     reads.fetch_add(1, Ordering::Relaxed);
                     assert!(seen >= floor, "read {seen} after {floor} was acknowledged");

@@ -15,6 +15,7 @@ use super::locks::{Key, Mode, Refused};
 use super::protocol::Invoke;
 use super::protocol::call::{CustomCall, CustomInvoke, CustomReply, Member, MergeReply};
 use super::protocol::shape::Changed;
+use super::session::Session;
 use super::{Core, STEP_LIMIT};
 use crate::clock;
 use crate::error::BridgeError;
@@ -42,7 +43,7 @@ pub struct VaultHooks {
 }
 
 /// Loads the session into each fresh worker.
-pub struct Loader(pub Weak<Core>);
+pub struct Loader(pub Arc<Session>);
 
 /// The custom vault behind an entry.
 pub fn of(entry: &Entry) -> Option<&Custom> {
@@ -171,9 +172,7 @@ impl Asking {
         let outcome = self.call(worker, entry, live, block, &call, until).await;
         if writes {
             // A block may change other keys; clear the whole store.
-            if let Some(bridge) = self.core.bridge() {
-                bridge.cache().touched_all(&entry.store.id);
-            }
+            self.core.bridge.vaults().changes().wrote_by_block(&entry.store.id);
         }
         outcome
     }
@@ -373,10 +372,7 @@ impl Hooks for VaultHooks {
 
 impl Hooks for Loader {
     fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(async move {
-            let Some(core) = self.0.upgrade() else { return Ok(()) };
-            core.session.load(worker, until).await
-        })
+        Box::pin(async move { self.0.load(worker, until).await })
     }
 
     fn after<'a>(&'a self, _worker: &'a mut Worker, _until: Instant) -> BoxFuture<'a, Result<(), CallError>> {

@@ -52,24 +52,18 @@ struct RouteOutline {
 impl Outline {
     /// Of what is declared so far.
     pub fn of(core: &Core) -> Outline {
-        let bridge = core.bridge();
-        let mounts: Vec<plan::Mount> = bridge
-            .map(|bridge| bridge.mounts().all().iter().map(|mount| (**mount).clone()).collect())
-            .unwrap_or_default();
+        let (vaults, mounts) = (core.bridge.vaults(), core.bridge.mounts().all());
+        let mounts: Vec<plan::Mount> = mounts.iter().map(|mount| (**mount).clone()).collect();
         // Of the user's own vaults, those that the script mounts from.
         let is_used = |vault: &Vault| {
             !is_imported(vault) || mounts.iter().any(|mount| fold(&mount.vault) == fold(&vault.name))
         };
-        let entries: Vec<_> = bridge.map(|bridge| bridge.vaults().all()).unwrap_or_default();
+        let entries = vaults.all();
         let entries = entries.iter().filter(|entry| is_used(&entry.plan));
         let has_init = |entry: &&Arc<Entry>| entry.hooks.as_ref().is_some_and(|hooks| hooks.has_before());
         let initialised = entries.clone().filter(has_init).map(|entry| entry.plan.name.clone()).collect();
-        let vaults: Vec<Vault> = entries.map(|entry| entry.plan.clone()).collect();
-        let is_custom = |name: &str| {
-            bridge
-                .and_then(|bridge| bridge.vaults().get(name).ok())
-                .is_some_and(|entry| custom::of(&entry).is_some())
-        };
+        let declared: Vec<Vault> = entries.map(|entry| entry.plan.clone()).collect();
+        let is_custom = |name: &str| vaults.get(name).is_ok_and(|entry| custom::of(&entry).is_some());
         let kept: Vec<plan::Mount> =
             mounts.iter().filter(|mount| !is_custom(&mount.vault)).cloned().collect();
         let mut routes = Vec::new();
@@ -90,16 +84,25 @@ impl Outline {
         let plan = Plan {
             listeners: core.endpoints.listeners(),
             access: Access::Open,
-            vaults: vaults.iter().cloned().map(in_file).collect(),
+            vaults: declared.iter().cloned().map(in_file).collect(),
             mounts: kept,
             routes: natives,
             pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
             limits: core.settings.limits(core.options.limits.clone()),
-            registry: bridge.map(|bridge| bridge.plan().registry).unwrap_or_default(),
+            registry: core.bridge.plan().registry,
             ..Plan::default()
         };
         let needs = core.settings.needs();
-        Outline { threads, endpoints: core.endpoints.all(), vaults, initialised, mounts, routes, needs, plan }
+        Outline {
+            threads,
+            endpoints: core.endpoints.all(),
+            vaults: declared,
+            initialised,
+            mounts,
+            routes,
+            needs,
+            plan,
+        }
     }
 
     /// For people.

@@ -13,6 +13,7 @@ use super::custom::Loader;
 use super::outline::Outline;
 use super::protocol::Invoke;
 use super::protocol::call::{self, PlanReply, Problem};
+use super::session::Session;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
@@ -167,21 +168,22 @@ pub async fn declare_with(
     launcher: Arc<dyn Launcher>,
     folder: Option<Arc<Folder>>,
 ) -> Result<Declared, RunError> {
-    let core = Core::new(CoreOptions {
+    let core_options = CoreOptions {
         check: options.check,
         no_lift: options.no_lift,
         loopback: options.loopback,
         no_import: folder.is_none(),
         registry: options.registry.clone(),
         limits: options.limits.clone(),
-    });
+    };
     let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
     let init = folder.as_deref().map(pode_module).into_iter().collect();
     let registry = if options.for_user { plan::Registry::User } else { plan::Registry::Private };
     let plan = Plan { pool, init, registry, limits: options.limits.clone(), ..Plan::default() };
-    let first = Arc::new(Loader(Arc::downgrade(&core)));
+    let session = Arc::new(Session::default());
+    let first = Arc::new(Loader(session.clone()));
     let bridge = Bridge::start_script(plan, launcher, folder, first).await?;
-    core.use_bridge(bridge.clone());
+    let core = Core::new(core_options, bridge.clone(), session);
     let declared = Declared { core, bridge };
     match declared.run_script(options).await {
         Ok(()) => Ok(declared),

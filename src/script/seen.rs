@@ -45,7 +45,7 @@ pub fn access_of(core: &Core, ask: &Ask) -> Option<Access> {
 
 /// An access to a mounted secret.
 pub fn of_mount(core: &Core, action: &'static str, name: &str) -> Access {
-    let mount = core.bridge().and_then(|bridge| bridge.mounts().get(name));
+    let mount = core.bridge.mounts().get(name);
     let (vault, key) =
         mount.map_or_else(Default::default, |m| (m.vault.as_str().into(), m.key.as_str().into()));
     Access { vault, key, mount: name.into(), ..Access::of(action) }

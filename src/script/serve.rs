@@ -181,9 +181,8 @@ impl<'a> Exchange<'a> {
                 }
                 let forced = route.content_type.as_deref();
                 let text = lift::field(&self.body, self.header(CONTENT_TYPE), forced, field)?;
-                let bridge = self.core.bridge()?;
                 let value = SecretValue::String(text);
-                match bridge.update(secret, value, None, self.head.deadline).await {
+                match self.core.bridge.update(secret, value, None, self.head.deadline).await {
                     Ok(()) => {
                         self.seen.note(seen::of_mount(self.core, "write", secret));
                         let (headers, body) = (self.headers(), Bytes::new());
@@ -204,11 +203,10 @@ impl<'a> Exchange<'a> {
 
     /// A mounted value; nothing where only a block can tell it.
     async fn read(&self, name: &str) -> Result<Option<SecretValue>, BridgeError> {
-        let Some(bridge) = self.core.bridge() else { return Ok(None) };
         if !self.is_of_extension(name) {
             return Ok(None);
         }
-        let value = bridge.read(name, self.head.deadline).await?;
+        let value = self.core.bridge.read(name, self.head.deadline).await?;
         if value.as_text().is_none() {
             return Ok(None);
         }
@@ -218,7 +216,7 @@ impl<'a> Exchange<'a> {
 
     /// Whether the core may call the mount's vault by itself: custom vaults are blocks.
     fn is_of_extension(&self, mount: &str) -> bool {
-        let Some(bridge) = self.core.bridge() else { return false };
+        let bridge = &self.core.bridge;
         let entry = bridge.mounts().get(mount).and_then(|mount| bridge.vaults().get(&mount.vault).ok());
         entry.is_some_and(|entry| super::custom::of(&entry).is_none())
     }

@@ -42,9 +42,14 @@ pub async fn invoke(
     deadline: Instant,
     seen: &Seen,
 ) -> Result<Response, Unanswered> {
-    let not_ready = || Unanswered::Bridge(BridgeError::NotReady { reason: "no worker pool runs".into() });
-    let pool = core.bridge().and_then(|bridge| bridge.vaults().pool()).ok_or_else(not_ready)?;
-    let op = Invoke::Route(call).op().ok_or_else(not_ready)?;
+    let pool = core.bridge.vaults().workers().map_err(Unanswered::Bridge)?;
+    let not_encoded = || {
+        Unanswered::Bridge(BridgeError::Worker {
+            reason: "the call does not encode".into(),
+            outcome_unknown: false,
+        })
+    };
+    let op = Invoke::Route(call).op().ok_or_else(not_encoded)?;
     let (reply, answer) = oneshot::channel();
     let began = Began::default();
     let task =

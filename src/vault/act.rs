@@ -10,11 +10,13 @@ use super::backend::Present;
 use super::ledger::Ledger;
 use super::set_up::ready;
 use super::turn::{Trouble, Turn, is_not_found};
-use super::{Entry, Outcome, Repair, Touched, Vaults, Verb};
+use super::{Entry, Outcome, Repair, Vaults, Verb};
+use crate::cache::Changes;
 use crate::error::BridgeError;
 use crate::pool::{Permit, Task, Verdict};
 use crate::protocol::{GetReply, Metadata};
 use crate::secret::SecretValue;
+use crate::store::Store;
 use crate::worker::{BoxFuture, Worker};
 
 /// How long a fresh worker may take to look whether a value must be restored, and to restore it.
@@ -53,7 +55,7 @@ pub struct Act {
     /// Set when the write begins.
     pub began: Began,
     /// Told of the key, whatever a write came to.
-    pub touched: Touched,
+    pub changes: Changes,
     /// Where writes are noted that were done.
     pub ledger: Arc<Ledger>,
 }
@@ -64,6 +66,17 @@ pub struct Done {
     pub outcome: Result<Outcome, Trouble>,
     /// What a write that has begun changes.
     change: Option<Change>,
+}
+
+/// The end of an act's use of its lane, after its caller has been told.
+#[must_use = "a lane is free only when what broke in it is gone"]
+pub struct Ending {
+    store: Arc<Store>,
+    permit: Option<Permit>,
+    /// What goes before whatever else wants the lane.
+    rest: Option<Box<dyn Task>>,
+    /// A write has begun.
+    wrote: bool,
 }
 
 /// What a write makes of what.
@@ -101,7 +114,7 @@ struct Restore {
     entry: Arc<Entry>,
     key: String,
     change: Change,
-    touched: Touched,
+    changes: Changes,
     ledger: Arc<Ledger>,
     tries: u32,
 }
@@ -191,32 +204,22 @@ impl Act {
             return None;
         }
         let key = self.verb.key()?.to_owned();
-        let (entry, touched, ledger) = (self.entry.clone(), self.touched.clone(), self.ledger.clone());
-        Some(Box::new(Restore { entry, key, change, touched, ledger, tries: 0 }))
+        let (entry, changes, ledger) = (self.entry.clone(), self.changes.clone(), self.ledger.clone());
+        Some(Box::new(Restore { entry, key, change, changes, ledger, tries: 0 }))
     }
 
-    /// Ends it, and the use of its lane: notes a write that was done, tells of the key that may have
-    /// changed, and tells the outcome in the caller's terms. A worker that broke inside a write is gone
-    /// before the lane is free, so that nothing it had begun meets the next writer; what it left half done
-    /// goes before whatever else wants the lane.
-    pub async fn settle(
+    /// Notes a write that was done and tells of the key that may have changed: the outcome in the caller's terms, and
+    /// what is still to be done before others may use the lane.
+    pub fn settle(
         &self,
-        worker: &mut Worker,
+        worker: &Worker,
         done: Done,
         permit: Option<Permit>,
-        tell: impl FnOnce(Result<Outcome, BridgeError>),
-    ) {
+    ) -> (Result<Outcome, BridgeError>, Ending) {
         let rest = self.rest(worker, &done);
-        tell(self.note(done));
-        if worker.broken().is_some() && permit.is_some() {
-            worker.end(Instant::now() + DEATH).await;
-            if self.began.is_writing() {
-                self.entry.store.left_by_a_dead_writer();
-            }
-        }
-        if let (Some(rest), Some(permit)) = (rest, permit) {
-            permit.park(rest, Vaults::crew(&self.entry.store));
-        }
+        let wrote = self.began.is_writing();
+        let outcome = self.note(done);
+        (outcome, Ending { store: self.entry.store.clone(), permit, rest, wrote })
     }
 
     fn note(&self, done: Done) -> Result<Outcome, BridgeError> {
@@ -233,7 +236,7 @@ impl Act {
                 // Possibly removed as asked; do not report it vanished.
                 self.ledger.forget(&self.entry, key);
             }
-            (self.touched)(&self.entry.store.id, key);
+            self.changes.wrote(&self.entry.store.id, key);
         }
         if self.verb.writes() && Instant::now() > self.deadline {
             tracing::warn!(vault = %self.entry.plan.name, ok = done.outcome.is_ok(), "a write ended after its deadline");
@@ -399,6 +402,23 @@ impl Act {
     }
 }
 
+impl Ending {
+    /// Ends the use of the lane. A worker that broke inside a write is gone before the lane is free, so that nothing it
+    /// had begun meets the next writer; what it left half done goes before whatever else wants the lane.
+    pub async fn finish(self, worker: &mut Worker) {
+        let Some(permit) = self.permit else { return };
+        if worker.broken().is_some() {
+            worker.end(Instant::now() + DEATH).await;
+            if self.wrote {
+                self.store.left_by_a_dead_writer();
+            }
+        }
+        if let Some(rest) = self.rest {
+            permit.park(rest, Vaults::crew(&self.store));
+        }
+    }
+}
+
 impl Restore {
     async fn look(&self, worker: &mut Worker) -> Result<bool, Trouble> {
         let until = Instant::now() + RESTORE_LIMIT;
@@ -417,7 +437,7 @@ impl Task for Restore {
         Box::pin(async move {
             let outcome = self.look(worker).await;
             let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
-            (self.touched)(&self.entry.store.id, key);
+            self.changes.wrote(&self.entry.store.id, key);
             match outcome {
                 Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
                 Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
@@ -455,7 +475,7 @@ impl Task for Restore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Discipline, Store};
+    use crate::store::Discipline;
 
     #[test]
     fn debug_of_a_verb_its_outcome_and_its_change_shows_no_value() {

@@ -1,12 +1,12 @@
 //! Sets a fresh worker up: init scripts, then each vault registered, configured and unlocked.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::turn::{Trouble, Turn};
-use super::{Entry, Hooks, Vaults};
+use super::{Entry, Hooks, VaultTable};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
 use crate::pool::{SetUp, Task};
@@ -16,8 +16,8 @@ use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Worker};
 
 /// Replays the plan's set-up into each worker.
 pub struct WorkerSetUp {
-    /// The vaults; they hold the pool that holds this.
-    pub vaults: Weak<Vaults>,
+    /// The vaults, also those that are added later.
+    pub table: Arc<VaultTable>,
     /// Scripts that run first.
     pub init: Vec<InitScript>,
     /// What script mode loads after them.
@@ -39,8 +39,7 @@ impl SetUp for WorkerSetUp {
             if let Some(first) = &self.first {
                 first.before(worker, until).await.map_err(|error| named("loading the script", error))?;
             }
-            let Some(vaults) = self.vaults.upgrade() else { return Ok(()) };
-            for entry in vaults.all() {
+            for entry in self.table.all() {
                 if belongs(&entry, crew) {
                     match enter(worker, &entry, lanes, until).await {
                         // A script may be adding it just now, and take it out again.

@@ -41,10 +41,9 @@ impl Task for VaultTask {
             // One that answered after its time is slow: its place is taken by one that is not.
             let slow = Instant::now() > self.act.deadline;
             let VaultTask { act, reply, .. } = *self;
-            let tell = |outcome| {
-                let _ = reply.send(outcome);
-            };
-            act.settle(worker, done, permit, tell).await;
+            let (outcome, ending) = act.settle(worker, done, permit);
+            let _ = reply.send(outcome);
+            ending.finish(worker).await;
             if worker.broken().is_some() || slow { Verdict::Replace } else { Verdict::Keep }
         })
     }

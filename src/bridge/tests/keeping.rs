@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use super::*;
-use crate::cache::{Found, Join, Wanted};
+use crate::cache::{Join, Lookup, Wanted};
 
 #[tokio::test(start_paused = true)]
 async fn a_mounts_own_time_to_live_counts_for_that_mount_and_the_vaults_for_the_others() {
@@ -32,8 +32,8 @@ async fn a_mounts_own_time_to_live_counts_for_that_mount_and_the_vaults_for_the_
 fn kept(bridge: &Bridge, key: &str) -> Weak<SecretValue> {
     let store = bridge.vaults().get("store").unwrap().store.id.clone();
     let wanted = Wanted { store: &store, name: key, detail: false, kept: true, join: Join::Any };
-    match bridge.cache().find(wanted, Instant::now()) {
-        Found::Fresh(hit) => Arc::downgrade(&hit.value),
+    match bridge.values().cache().find(wanted, Instant::now()) {
+        Lookup::Fresh(hit) => Arc::downgrade(&hit.value),
         _ => panic!("{key} is not kept"),
     }
 }

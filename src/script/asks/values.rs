@@ -1,12 +1,14 @@
 //! Values: from the cache, or from the vault, in the asking worker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::words::words_of;
-use super::{Asking, Failure, fault_of, refusal};
-use crate::cache::{Found, Join, Wanted};
+use super::{Asking, Failure, refusal};
+use crate::bridge::{Loading, Loads, Look, Reading, value_of};
+use crate::cache::{Join, LoadResult, Ticket};
 use crate::error::BridgeError;
 use crate::plan::{Keep, Mount};
 use crate::script::custom;
@@ -32,57 +34,13 @@ impl Asking {
         keep: Keep,
         arguments: &[Portable],
     ) -> Result<Arc<SecretValue>, Failure> {
-        let is_custom = custom::of(entry).is_some();
-        let name = cached_name(key, arguments);
-        // A custom vault's load may wait for what this call holds, so it is never joined.
-        let join = if is_custom { Join::Never } else { Join::InWorker };
-        loop {
-            let bridge = self.bridge()?;
-            let wanted = Wanted {
-                store: &entry.store.id,
-                name: &name,
-                detail: false,
-                kept: !keep.ttl.is_zero(),
-                join,
-            };
-            let mut outcome = match bridge.cache().find(wanted, Instant::now()) {
-                Found::Fresh(hit) => return Ok(hit.value),
-                Found::Absent => {
-                    let (vault, key) = (entry.plan.name.clone(), key.to_owned());
-                    let get = Verb::Get { key: key.clone(), detail: false };
-                    return Err(words_of(BridgeError::NotFound { vault, key }, entry, &get));
-                }
-                Found::Loading(outcome) => outcome,
-                Found::Miss(ticket) => {
-                    let loaded = self.value_now(worker, entry, key, arguments).await;
-                    if worker.broken().is_none() {
-                        let shared = loaded.clone().map_err(|fault| BridgeError::Vault {
-                            vault: entry.plan.name.clone(),
-                            fault,
-                            outcome_unknown: false,
-                        });
-                        bridge.cache().finish(ticket, shared, &keep, Instant::now());
-                    }
-                    if loaded.is_err()
-                        && !keep.max_stale.is_zero()
-                        && let Some(hit) = bridge.cache().stale(wanted, Instant::now())
-                    {
-                        return Ok(hit.value);
-                    }
-                    return loaded;
-                }
-            };
-            let waited = timeout_at(self.deadline, outcome.wait_for(Option::is_some)).await;
-            let late = |_| fault_of(BridgeError::Deadline { outcome_unknown: false });
-            let loaded = waited.map_err(late)?.ok().and_then(|loaded| loaded.clone());
-            match loaded {
-                Some(Ok(value)) => return Ok(value),
-                // Another's deadline, or worker, is not ours.
-                Some(Err(_)) => return self.value_now(worker, entry, key, arguments).await,
-                // The load was given up.
-                None => tokio::task::yield_now().await,
-            }
-        }
+        // Pode asks again for what was not there.
+        let keep = Keep { negative_ttl: Duration::ZERO, ..keep };
+        let (name, reading, deadline) = (cached_name(key, arguments), Reading::Kept, self.deadline);
+        let look = Look { entry, key, name: &name, detail: false, keep, reading, deadline };
+        let values = self.core.bridge.values().clone();
+        let answer = values.read_by(&look, &mut OwnWorker { asking: self, worker, arguments }).await;
+        answer.map(|answer| answer.value).map_err(|error| words_of(error, entry, &get(key)))
     }
 
     /// A value, from the vault.
@@ -93,21 +51,34 @@ impl Asking {
         key: &str,
         arguments: &[Portable],
     ) -> Result<Arc<SecretValue>, Failure> {
+        let loaded = self.loaded(worker, entry, key, arguments).await;
+        loaded.map_err(|error| words_of(error, entry, &get(key)))
+    }
+
+    async fn loaded(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        key: &str,
+        arguments: &[Portable],
+    ) -> LoadResult {
         if self.core.options.check {
             return Ok(Arc::new(SecretValue::string(UNREAD)));
         }
-        if custom::of(entry).is_some() {
-            let call = CustomCall { kind: "read", key: Some(key), arguments, ..CustomCall::default() };
-            let value = self.custom(worker, entry, call).await?.value.unwrap_or_else(Portable::null);
-            let secret = value.to_secret();
-            return secret
-                .map(Arc::new)
-                .ok_or_else(|| refusal("SecretValue", "a script block is no secret's value"));
+        if custom::of(entry).is_none() {
+            return value_of(self.verb(worker, entry, get(key)).await?);
         }
-        match self.said(worker, entry, Verb::Get { key: key.to_owned(), detail: false }).await? {
-            Outcome::Value(reply) => Ok(Arc::new(reply.value)),
-            Outcome::List(_) | Outcome::Done => Err(refusal("WorkerFailed", "no value came")),
-        }
+        let call = CustomCall { kind: "read", key: Some(key), arguments, ..CustomCall::default() };
+        let read = self.custom(worker, entry, call).await.and_then(|reply| {
+            let secret = reply.value.unwrap_or_else(Portable::null).to_secret();
+            secret.ok_or_else(|| refusal("SecretValue", "a script block is no secret's value"))
+        });
+        let vault = || entry.plan.name.clone();
+        read.map(Arc::new).map_err(|fault| BridgeError::Vault {
+            vault: vault(),
+            fault,
+            outcome_unknown: false,
+        })
     }
 
     /// Does a verb, with its error in the module's words.
@@ -131,14 +102,12 @@ impl Asking {
     ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
         entry.condition.admit(&entry.plan.name, Instant::now())?;
-        let not_ready = || BridgeError::NotReady { reason: "no worker pool runs".into() };
-        let bridge = self.core.bridge().cloned().ok_or_else(not_ready)?;
-        let vaults = bridge.vaults();
+        let vaults = self.core.bridge.vaults().clone();
         self.begin(&verb)?;
         if entry.local.is_some() || entry.store.authentication() == Authentication::None {
             return vaults.perform(entry, verb, self.deadline).await;
         }
-        let pool = vaults.pool().ok_or_else(not_ready)?;
+        let pool = vaults.workers()?;
         // What a script does before a vault's first use may need lanes itself, so it goes first.
         if let Err(error) = crate::vault::set_up::ready(worker, entry, self.deadline).await {
             return Err(Trouble::from(error).into_error(entry, verb.key(), false));
@@ -157,8 +126,8 @@ impl Asking {
             drop(permit);
             return vaults.perform(entry, act.verb, self.deadline).await;
         }
-        let mut outcome = Err(BridgeError::Deadline { outcome_unknown: true });
-        act.settle(worker, done, permit, |told| outcome = told).await;
+        let (outcome, ending) = act.settle(worker, done, permit);
+        ending.finish(worker).await;
         entry.noted(action, outcome, begun)
     }
 
@@ -177,12 +146,40 @@ impl Asking {
             return None;
         }
         let name = cached_name(&mount.key, arguments);
-        let wanted = Wanted { store: &store, name: &name, detail: false, kept: true, join: Join::Never };
-        match self.core.bridge()?.cache().find(wanted, Instant::now()) {
-            Found::Fresh(hit) => Some(hit.value),
-            Found::Absent | Found::Loading(_) | Found::Miss(_) => None,
-        }
+        self.core.bridge.values().kept(&store, &name)
     }
+}
+
+/// A script that loads in its own worker.
+struct OwnWorker<'a> {
+    asking: &'a mut Asking,
+    worker: &'a mut Worker,
+    arguments: &'a [Portable],
+}
+
+impl Loads for OwnWorker<'_> {
+    fn join(&self, entry: &Entry) -> Join {
+        // A custom vault's load may wait for what this call holds, so it is never joined.
+        if custom::of(entry).is_some() { Join::Never } else { Join::InWorker }
+    }
+
+    fn is_anothers(&self, _error: &BridgeError) -> bool {
+        // Another's deadline, or worker, is not ours.
+        true
+    }
+
+    async fn load(&mut self, look: &Look<'_>, ticket: Ticket) -> Loading {
+        let result = self.asking.loaded(self.worker, look.entry, look.key, self.arguments).await;
+        // Else those who wait look again.
+        if self.worker.broken().is_none() {
+            self.asking.core.bridge.values().finish(ticket, result.clone(), &look.keep);
+        }
+        Loading::Ended(result)
+    }
+}
+
+fn get(key: &str) -> Verb {
+    Verb::Get { key: key.to_owned(), detail: false }
 }
 
 /// The key of a value in the cache: a mount's arguments may change what its vault gives.

@@ -76,7 +76,7 @@ impl Asking {
             Ok((entry.number, entry))
         })?;
         // What an earlier vault of this name held is not this one's.
-        bridge.cache().touched_all(&entry.store.id);
+        vaults.changes().replaced(&entry.store.id);
         if self.core.options.check {
             return Ok(AskReply::done());
         }
@@ -109,7 +109,7 @@ impl Asking {
             return Ok(());
         }
         let bridge = self.bridge()?;
-        let pool = bridge.vaults().pool().ok_or_else(|| refusal("not_ready", "no worker pool runs"))?;
+        let pool = bridge.vaults().workers().map_err(fault_of)?;
         let opening = Opening { entry, lanes: pool.lanes(), until: self.deadline, added: true };
         match opening.open(worker).await {
             Ok(()) => Ok(()),

@@ -127,7 +127,7 @@ async fn a_block_that_throws_is_a_500_that_keeps_its_words_to_the_log() {
     let page: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!((reply.status.as_u16(), &page["Exception"]), (500, &Value::Null));
     assert_eq!(running.ask("GET", "/x", &[], "").await.status, 500, "the worker goes on");
-    assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
+    assert_eq!(running.declared.bridge().health().restarts, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +208,7 @@ async fn a_block_never_waits_for_a_load_that_waits_for_its_worker() {
     // The lifted route's load is queued while the block is busy with its first read.
     let (block, lifted) = tokio::join!(running.get("/block"), running.ask("GET", "/secret", &[], ""));
     assert_eq!((block, lifted.status.as_u16()), ((200, "x".into()), 200));
-    assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
+    assert_eq!(running.declared.bridge().health().restarts, 0);
 }
 
 #[tokio::test(start_paused = true)]

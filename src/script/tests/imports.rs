@@ -71,7 +71,7 @@ async fn a_registration_of_pode_s_own_takes_the_name() {
 async fn where_no_vault_is_named_the_default_is_first_and_the_others_follow_by_name() {
     let running =
         after_registering(json!({}), vec![custom("c", json!({ "read": block(json!([])) }))]).await.unwrap();
-    let all = running.declared.core().bridge().unwrap().vaults().all();
+    let all = running.declared.bridge().vaults().all();
     let order = |default: Option<&str>| {
         search_order(&all, default).iter().map(|entry| entry.plan.name.clone()).collect::<Vec<_>>()
     };

@@ -40,7 +40,7 @@ async fn crowd(threads: usize) {
     for client in clients {
         client.await.unwrap();
     }
-    let bridge = running.declared.core().bridge().unwrap();
+    let bridge = running.declared.bridge();
     assert_eq!(bridge.health().restarts, 0, "no worker was killed on the way");
 }
 
@@ -103,7 +103,7 @@ async fn two_custom_vaults_that_wait_for_each_other_do_not_wait_for_good() {
     assert_eq!((a.0, b.0), (500, 500));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(running.get("/slow").await, (200, "s".into()));
-    assert_eq!(running.declared.core().bridge().unwrap().health().restarts, 0);
+    assert_eq!(running.declared.bridge().health().restarts, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Backend;
+use crate::cache::Changes;
 use crate::error::{BridgeError, Trouble};
 use crate::local::{LocalError, LocalVault};
 use crate::plan::Vault;
 use crate::protocol::GetReply;
 use crate::secret::fold;
 use crate::store::{Discipline, Store};
-use crate::vault::{Entry, Outcome, Touched, Verb};
+use crate::vault::{Entry, Outcome, Verb};
 
 /// See the module.
 pub(super) struct Local;
@@ -20,12 +21,12 @@ impl Backend for Local {
     }
 }
 
-/// Does a verb on a thread that may block. `touched` is told of a key that it may have changed.
+/// Does a verb on a thread that may block. `changes` is told of a key that it may have changed.
 pub(in crate::vault) async fn perform(
     entry: &Entry,
     local: Arc<LocalVault>,
     verb: Verb,
-    touched: Touched,
+    changes: Changes,
 ) -> Result<Outcome, BridgeError> {
     let name = entry.plan.name.clone();
     let key = verb.key().map(str::to_owned);
@@ -35,7 +36,7 @@ pub(in crate::vault) async fn perform(
         let done = in_file(&local, verb);
         // In here, since it is done even where its caller has hung up.
         if let Some(key) = key {
-            touched(&store, &key);
+            changes.wrote(&store, &key);
         }
         done
     })

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Cache;
 use crate::pool::Pool;
 use crate::pool::lanes::{Lane, Mode};
 use crate::store::{FOREIGN_STEPS, Store};
@@ -18,8 +17,6 @@ use crate::vault::{Outcome, Repair, Vaults, Verb};
 pub struct Watch<'a> {
     /// The vaults over the stores.
     pub vaults: &'a Vaults,
-    /// What was kept of them.
-    pub cache: &'a Cache,
     /// Where lanes are taken.
     pub pool: &'a Pool,
     /// The bridge stops.
@@ -46,7 +43,7 @@ impl Watch<'_> {
         if !store.take_uninspected() {
             return;
         }
-        self.cache.touched_all(&store.id);
+        self.vaults.changes().changed_by_others(&store.id);
         drop(permit);
         if self.vaults.ledger().has(&store.id) || !store.vanished().is_empty() {
             self.look_for_damage(store).await;
