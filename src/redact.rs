@@ -148,6 +148,24 @@ mod tests {
         }
     }
 
+    /// The compiled worker has the same rule, and the same cases (`src/pwsh/Redaction.cs`).
+    #[test]
+    fn every_case_of_the_fixture_holds() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            rule: String,
+            values: Vec<String>,
+            text: String,
+            hidden: String,
+        }
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../fixtures/redaction.json")).unwrap();
+        assert!(cases.len() > 15);
+        for case in cases {
+            let values: Vec<&str> = case.values.iter().map(String::as_str).collect();
+            assert_eq!(Redactor::new(&values).hide(&case.text), case.hidden, "{}", case.rule);
+        }
+    }
+
     #[test]
     fn the_longest_goes_first() {
         let both = Redactor::new(&["secret-token", "secret-token-and-more"]);

@@ -28,6 +28,18 @@ public static class Metadata
         return plain;
     }
 
+    /// <summary>A table of a vault's own as one to send.</summary>
+    public static Hashtable Copy(IEnumerable metadata)
+    {
+        Hashtable copy = Values.NewTable();
+        foreach (object? item in metadata)
+        {
+            (object? name, object? found) = Entry(item);
+            copy[PlainJson.Text(name)] = found;
+        }
+        return copy;
+    }
+
     /// <summary>What the tagged ones stand for.</summary>
     public static Hashtable Untag(IDictionary plain)
     {

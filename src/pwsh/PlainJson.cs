@@ -1,44 +1,68 @@
 using System;
 using System.Collections;
 using System.Collections.Specialized;
+using System.Globalization;
 using System.Management.Automation;
+using System.Numerics;
 using System.Text.Json;
 
 namespace SecretBridge;
 
 /// <summary>
-/// JSON as plain objects: an object is an OrderedDictionary with case-sensitive keys, a list an object[], a number an
-/// int, long or double; strings stay strings, whatever they look like.
+/// JSON, read and written. Strings stay strings, whatever they look like. As plain objects (the protocol's): an object is an
+/// OrderedDictionary with case-sensitive keys, a list an object[], a number an int, long or double. As tables (people's): an object
+/// is a Hashtable whose keys are found without case, a whole number a long, or a BigInteger where it is too large for one.
 /// </summary>
 public static class PlainJson
 {
+    private static readonly JsonDocumentOptions Lenient = new() { MaxDepth = 100, AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip };
+
     /// <summary>A fresh object.</summary>
     public static OrderedDictionary NewObject() => new(StringComparer.Ordinal);
 
     /// <summary>An element as a plain object.</summary>
-    public static object? Read(JsonElement element)
+    public static object? Read(JsonElement element) => Read(element, false);
+
+    /// <summary>A text as a plain object.</summary>
+    public static object? Parse(string text)
+    {
+        using JsonDocument document = JsonDocument.Parse(text);
+        return Read(document.RootElement, false);
+    }
+
+    /// <summary>A text of people's as tables; throws where it is not JSON.</summary>
+    public static object? ParseTables(string text)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(text, Lenient);
+            return Read(document.RootElement, true);
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            // The second: a text that holds a lone surrogate.
+            throw new Pode.BadBodyException("the body is not valid JSON");
+        }
+    }
+
+    private static object? Read(JsonElement element, bool tables)
     {
         switch (element.ValueKind)
         {
             case JsonValueKind.Object:
-                OrderedDictionary read = NewObject();
-                foreach (JsonProperty member in element.EnumerateObject())
-                {
-                    read[member.Name] = Read(member.Value);
-                }
-                return read;
+                return tables ? ReadTable(element) : ReadObject(element);
             case JsonValueKind.Array:
                 object?[] list = new object?[element.GetArrayLength()];
                 int at = 0;
                 foreach (JsonElement item in element.EnumerateArray())
                 {
-                    list[at++] = Read(item);
+                    list[at++] = Read(item, tables);
                 }
                 return list;
             case JsonValueKind.String:
                 return element.GetString();
             case JsonValueKind.Number:
-                return element.TryGetInt32(out int small) ? (object)small : element.TryGetInt64(out long large) ? (object)large : element.GetDouble();
+                return ReadNumber(element, tables);
             case JsonValueKind.True:
                 return true;
             case JsonValueKind.False:
@@ -48,11 +72,45 @@ public static class PlainJson
         }
     }
 
-    /// <summary>A text as a plain object.</summary>
-    public static object? Parse(string text)
+    private static OrderedDictionary ReadObject(JsonElement element)
     {
-        using JsonDocument document = JsonDocument.Parse(text);
-        return Read(document.RootElement);
+        OrderedDictionary read = NewObject();
+        foreach (JsonProperty member in element.EnumerateObject())
+        {
+            read[member.Name] = Read(member.Value, false);
+        }
+        return read;
+    }
+
+    // An object with two keys that differ in case alone is a table with case. It is copied once at most, however many are alike.
+    private static Hashtable ReadTable(JsonElement element)
+    {
+        Hashtable table = Values.NewTable();
+        bool exact = false;
+        foreach (JsonProperty member in element.EnumerateObject())
+        {
+            if (!exact && table.ContainsKey(member.Name))
+            {
+                table = new Hashtable(table, StringComparer.Ordinal);
+                exact = true;
+            }
+            table[member.Name] = Read(member.Value, true);
+        }
+        return table;
+    }
+
+    private static object ReadNumber(JsonElement element, bool tables)
+    {
+        if (!tables && element.TryGetInt32(out int small))
+        {
+            return small;
+        }
+        if (element.TryGetInt64(out long large))
+        {
+            return large;
+        }
+        bool whole = tables && element.GetRawText().IndexOfAny(['.', 'e', 'E']) < 0;
+        return whole ? BigInteger.Parse(element.GetRawText(), CultureInfo.InvariantCulture) : element.GetDouble();
     }
 
     /// <summary>Writes a plain object. What is none goes as its text.</summary>

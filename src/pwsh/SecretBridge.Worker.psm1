@@ -1,7 +1,7 @@
 # The worker's PowerShell: the calls that run cmdlets and scripts. What runs on every call is compiled
-# (*.cs): lines, plain objects, tagged values, faults, dispatch.
+# (*.cs): lines, plain objects, tagged values, faults, dispatch, reads and writes of vaults.
 #
-#   vaults.ps1  the calls on vaults
+#   vaults.ps1  registering vaults, and unlocking them
 #   store.ps1   what is SecretStore's own
 #
 # Plain objects: an object is an OrderedDictionary with case-sensitive keys, a list an object[], a
@@ -28,11 +28,6 @@ $script:Operations = @{
     unregister = ${function:Invoke-BridgeUnregister}
     configure = ${function:Invoke-BridgeConfigure}
     unlock = ${function:Invoke-BridgeUnlock}
-    get = ${function:Invoke-BridgeGet}
-    set = ${function:Invoke-BridgeSet}
-    remove = ${function:Invoke-BridgeRemove}
-    info = ${function:Invoke-BridgeInfo}
-    test = ${function:Invoke-BridgeTest}
     init = { param($Fields, $Secrets) Invoke-BridgeInit $Fields $Secrets }
     invoke = { param($Fields, $Secrets) Invoke-BridgeScriptMode $Fields }
 }

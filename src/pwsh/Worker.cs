@@ -151,6 +151,10 @@ public static class Worker
             case "shutdown":
                 return PlainJson.NewObject();
         }
+        if (VaultCalls.Operations.TryGetValue(name, out Func<IDictionary, List<string>, object?>? call))
+        {
+            return call(fields, secrets);
+        }
         if (!Operations.TryGetValue(name, out ScriptBlock? operation))
         {
             throw new BridgeException("BadCall", $"there is no operation '{name}'");

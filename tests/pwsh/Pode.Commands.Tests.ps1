@@ -550,9 +550,9 @@ Test-Rule 'a table keeps its bytes, and nothing of what a request has read is sh
     Assert-Equal "$($value['one']['t']) $($value['one']['v']) $($value['many']['v']) $($value['text']['v'])" 'bytes Bw== AQID x'
     [SecretBridge.Redaction]::Seen.Clear()
     [SecretBridge.Portable]::Note(@([pscredential]::new('u', ([SecretBridge.SecureText]::Make('pass'))), [pscustomobject]@{ A = [ordered]@{ B = 'password123' } }))
-    $hidden = [SecretBridge.Redaction]::Hide('pass and password123')
+    $hidden = [SecretBridge.Redaction]::Hide('''pass'' and password123')
     [SecretBridge.Redaction]::Seen.Clear()
-    Assert-Equal $hidden '*** and ***'
+    Assert-Equal $hidden '''***'' and ***'
 }
 Test-Rule 'a body that is not in its charset is bad, whoever names the charset' {
     foreach ($type in 'application/json', 'application/json; charset=utf-8') {

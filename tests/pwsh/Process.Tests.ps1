@@ -276,8 +276,8 @@ Test-That 'SecretStore read by its own functions gives what Get-Secret and Get-S
     foreach ($name in $values.Keys) { $null = $worker.Ok('set', @{ vault = 'store'; name = $name; value = $values[$name]; metadata = @{ note = New-Text "of $name" } }) }
     # How a reply looks, in one order, with what a call by the cmdlets says beside it.
     $show = { param($Op, $Fields) $reply = $worker.Call($Op, $Fields); ConvertTo-Json -Depth 9 -Compress ($reply.Contains('ok') ? $reply['ok'] : [ordered]@{ id = $reply['fault']['id']; kind = $reply['fault']['kind'] }) }
-    $cmdlets = '& (Get-Module SecretBridge.Worker) { $script:Vaults["store"].Functions = @{} }'
-    $functions = '& (Get-Module SecretBridge.Worker) { $script:Vaults["store"].Functions = (Get-Module Microsoft.PowerShell.SecretStore).NestedModules.Where({ $_.Name -like "*.Extension" })[0].ExportedFunctions }'
+    $cmdlets = '[SecretBridge.Vaults]::Known["store"] = [SecretBridge.KnownVault]@{ Module = [SecretBridge.Vaults]::SecretStore; Metadata = $true; SetInfo = $true; Functions = @{} }'
+    $functions = '[SecretBridge.Vaults]::Known["store"] = [SecretBridge.KnownVault]@{ Module = [SecretBridge.Vaults]::SecretStore; Metadata = $true; SetInfo = $true; Functions = (Get-Module Microsoft.PowerShell.SecretStore).NestedModules.Where({ $_.Name -like "*.Extension" })[0].ExportedFunctions }'
     $calls = @(foreach ($name in @($values.Keys) + 'missing', 'TEXT', 'a*') { , @('get', @{ vault = 'store'; name = $name }); , @('get', @{ vault = 'store'; name = $name; detail = $true }); , @('info', @{ vault = 'store'; name = $name }) }) + , @('info', @{ vault = 'store' })
     foreach ($locked in $false, $true) {
         if ($locked) { $null = $worker.Fault('unlock', @{ vault = 'store'; password = New-Text 'wrong' }) }

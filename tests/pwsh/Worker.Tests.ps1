@@ -129,7 +129,7 @@ Test-That 'every call of the golden lines has an operation, and no operation is 
         $message = Read-Message
         if ($message.Contains('call')) { $message['call']['op'].Keys }
     }
-    $known = @([SecretBridge.Worker]::Operations.Keys) + 'ping', 'shutdown'
+    $known = @([SecretBridge.Worker]::Operations.Keys) + @([SecretBridge.VaultCalls]::Operations.Keys) + 'ping', 'shutdown'
     Assert-Equal (($known | Sort-Object) -join ' ') (($named | Sort-Object -Unique) -join ' ')
 }
 
@@ -440,7 +440,7 @@ Test-That 'a fault in an answer is thrown with its id and category, and comes ba
 
 function Get-GoldenLines {
     function New-Reply($Ok) { @{ reply = [ordered]@{ id = $script:NextId++; ok = $Ok } } }
-    function New-Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = [SecretBridge.Faults]::Of($Record, [string[]]@('canary')) } } }
+    function New-Fault($Record) { @{ reply = [ordered]@{ id = $script:NextId++; fault = [SecretBridge.Faults]::Of($Record, [string[]]@('canary-1')) } } }
     $script:NextId = 1
     $objects = @(
         New-Reply ([ordered]@{ protocol = 1; pwsh = '7.6.0'; pid = 4711; guarded = $true; secret_management = '1.1.2' })
@@ -467,7 +467,7 @@ function Get-GoldenLines {
         New-Fault (New-Record ([System.Management.Automation.ItemNotFoundException]::new('The secret nope was not found.')) 'GetSecretNotFound,Microsoft.PowerShell.SecretManagement.GetSecretCommand' 'ObjectNotFound' 'nope')
         $several = @(
             New-Record ([System.Management.Automation.ItemNotFoundException]::new('not found')) 'GetSecretNotFound' 'ObjectNotFound'
-            New-Record ([System.Security.Authentication.AuthenticationException]::new('with canary', [System.IO.IOException]::new('inner canary'))) 'SecretStoreUnlockFailed' 'AuthenticationError'
+            New-Record ([System.Security.Authentication.AuthenticationException]::new('with canary-1', [System.IO.IOException]::new('inner canary-1'))) 'SecretStoreUnlockFailed' 'AuthenticationError'
         )
         New-Fault ([SecretBridge.Faults]::Join($several))
         @{ ask = [ordered]@{ seq = 1; what = [ordered]@{ read = [ordered]@{ vault = 'store'; key = $odd } } } }
@@ -479,10 +479,16 @@ function Get-GoldenLines {
 if ($Write) { [System.IO.File]::WriteAllText("$golden/worker.jsonl", -join (Get-GoldenLines), $utf8) }
 
 Test-That 'a secret in a thrown text is starred out of the error''s id too' {
-    try { throw 'no entry for hunter2, sorry' }
-    catch { $fault = [SecretBridge.Faults]::Of($_, [string[]]@('hunter2')) }
+    try { throw 'no entry for hunter22, sorry' }
+    catch { $fault = [SecretBridge.Faults]::Of($_, [string[]]@('hunter22')) }
     Assert-Equal 'no entry for ***' $fault['id']
     Assert-Equal 'no entry for ***, sorry' $fault['message']
+}
+
+Test-That 'whole values are starred out, by the rule that the core has' {
+    $cases = ConvertFrom-Json ([System.IO.File]::ReadAllText("$root/fixtures/redaction.json", $utf8))
+    Assert-True ($cases.Count -gt 15) 'there are cases'
+    foreach ($case in $cases) { Assert-Equal $case.hidden ([SecretBridge.Redaction]::Hide($case.text, [string[]]@($case.values))) $case.rule }
 }
 
 Test-That 'parameters that SecretManagement changes on the way are told by their place' {

@@ -51,7 +51,7 @@ public sealed class Body
     {
         if (type.EndsWith("/json", StringComparison.Ordinal))
         {
-            return JsonText.Parse(text);
+            return PlainJson.ParseTables(text);
         }
         if (type.EndsWith("/xml", StringComparison.Ordinal))
         {
@@ -133,7 +133,7 @@ public sealed class Body
         {
             try
             {
-                return JsonText.Parse(text);
+                return PlainJson.ParseTables(text);
             }
             catch (BadBodyException)
             {

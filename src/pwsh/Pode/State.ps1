@@ -2,26 +2,8 @@
 
 Set-StrictMode -Version Latest
 
-<#
-.SYNOPSIS
-Stores a value in the shared state, and gives it back.
-#>
-function Set-PodeState {
-    [CmdletBinding()]
-    param(
-        [Parameter(Mandatory)] [string] $Name,
-        [Parameter(ValueFromPipeline, Position = 0)] $Value,
-        [string[]] $Scope,
-        [switch] $NoPassThru
-    )
-    begin { $items = [System.Collections.Generic.List[object]]::new() }
-    process { $items.Add($Value) }
-    end {
-        if ($items.Count -gt 1) { $Value = $items.ToArray() }
-        Send-StateValue $Name $Value @($Scope.Where({ $_ }))
-        if (-not $NoPassThru) { return , $Value }
-    }
-}
+# Get-, Set-, Remove-, Test-PodeState and Get-PodeStateNames are compiled (StateCommands.cs); what is an object comes here.
+[SecretBridge.Pode.SetPodeStateCommand]::Store = { param($Name, $Value, $Scope) Send-StateValue $Name $Value $Scope }
 
 # An object that is known already is told by its number; another takes the place of the one of that name.
 function Send-StateValue([string] $Name, $Value, [string[]] $Scope) {
@@ -44,59 +26,6 @@ function Send-StateValue([string] $Name, $Value, [string[]] $Scope) {
     if ($what['shared'] -ne $answer['id']) {
         if ($null -ne $copy) { $script:Copies.Remove($copy.Id) }
         $null = Add-SharedCopy $answer['id'] $Value $found.Text $answer['version']
-    }
-}
-
-<#
-.SYNOPSIS
-A value of the shared state.
-#>
-function Get-PodeState {
-    [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Name, [switch] $WithScope)
-    $answer = Request-Core ([ordered]@{ do = 'state-get'; name = $Name })
-    if (-not $answer['found']) { return }
-    $value = ConvertFrom-LivePortable $answer['value']
-    if ($WithScope) { return @{ Value = $value; Scope = @($answer['scope']) } }
-    return , $value
-}
-
-<#
-.SYNOPSIS
-Removes a value from the shared state, and gives it.
-#>
-function Remove-PodeState {
-    [CmdletBinding()]
-    param([Parameter(Mandatory)] [string] $Name, [switch] $NoPassThru)
-    $value = if (-not $NoPassThru) { , (Get-PodeState -Name $Name) }
-    $null = Request-Core ([ordered]@{ do = 'state-remove'; name = $Name })
-    if ($null -ne $value) { return , $value }
-}
-
-<#
-.SYNOPSIS
-Tells whether the shared state has a value.
-#>
-function Test-PodeState {
-    [CmdletBinding()]
-    [OutputType([bool])]
-    param([Parameter(Mandatory)] [string] $Name)
-    [bool](Request-Core ([ordered]@{ do = 'state-get'; name = $Name }))['found']
-}
-
-<#
-.SYNOPSIS
-The names in the shared state.
-#>
-function Get-PodeStateNames {
-    [CmdletBinding()]
-    param([string] $Pattern, [string[]] $Scope, [string[]] $Exclude, [string[]] $Include)
-    $what = [ordered]@{ do = 'state-names' }
-    if ($Scope) { $what['scope'] = $Scope }
-    foreach ($name in @((Request-Core $what)['names'])) {
-        if (-not $name -or ($Pattern -and $name -inotmatch $Pattern)) { continue }
-        if (($Include -and $name -notin $Include) -or ($Exclude -and $name -in $Exclude)) { continue }
-        $name
     }
 }
 
@@ -148,7 +77,7 @@ function Restore-PodeState {
     param([Parameter(Mandatory)] [string] $Path, [switch] $Merge, [int] $Depth = 20)
     $full = [System.IO.Path]::GetFullPath($Path, $script:Bridge.Root)
     if (-not [System.IO.File]::Exists($full)) { return }
-    $state = [SecretBridge.Pode.JsonText]::Parse([System.IO.File]::ReadAllText($full))
+    $state = [SecretBridge.PlainJson]::ParseTables([System.IO.File]::ReadAllText($full))
     if ($state -isnot [hashtable]) { throw (New-CommandError "the state file '$full' holds no table" 'StateFile' 'InvalidData') }
     if ($state.ContainsKey('__pode_state_data__')) { $state = ConvertFrom-StateData $state['__pode_state_data__'] }
     if (-not $Merge) { foreach ($name in @(Get-PodeStateNames)) { $null = Remove-PodeState -Name $name } }

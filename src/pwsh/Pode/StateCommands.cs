@@ -1,0 +1,213 @@
+using System;
+using System.Collections;
+using System.Collections.Generic;
+using System.Collections.Specialized;
+using System.Linq;
+using System.Management.Automation;
+using System.Text.RegularExpressions;
+
+namespace SecretBridge.Pode;
+
+/// <summary>A command about the shared state: one table, in the core.</summary>
+public abstract class StateCommand : PodeCommand
+{
+    /// <summary>The names in the state that have one of these scopes, or all.</summary>
+    protected static IEnumerable<string> Names(string[]? scope)
+    {
+        OrderedDictionary ask = NewAsk("state-names");
+        if (scope is { Length: > 0 })
+        {
+            ask["scope"] = scope;
+        }
+        return (PlainJson.Bare(Ask(ask)["names"]) as IEnumerable ?? Array.Empty<object>()).Cast<object?>().Select(PlainJson.Text).Where(name => name.Length > 0);
+    }
+
+    /// <summary>What the core has of a name.</summary>
+    protected static OrderedDictionary Find(string name)
+    {
+        OrderedDictionary ask = NewAsk("state-get");
+        ask["name"] = name;
+        return Ask(ask);
+    }
+
+    /// <summary>The value in such an answer; an object that changes is this process's copy of it.</summary>
+    protected static object? ValueOf(OrderedDictionary found) => Own(() => Portable.Untag((IDictionary)PlainJson.Bare(found["value"])!));
+
+    /// <summary>Runs what PowerShell does for the command; what that throws is the command's own error.</summary>
+    protected static T Own<T>(Func<T> step)
+    {
+        try
+        {
+            return step();
+        }
+        catch (RuntimeException exception) when (exception is not (BridgeException or PipelineStoppedException))
+        {
+            throw new BridgeException(Faults.Thrown(Faults.RecordOf(exception)));
+        }
+    }
+}
+
+/// <summary>Stores a value in the shared state, and gives it back.</summary>
+[Cmdlet(VerbsCommon.Set, "PodeState")]
+public sealed class SetPodeStateCommand : StateCommand
+{
+    private readonly List<object?> _items = [];
+
+    /// <summary>Stores an object that changes, which is shared: its name, the object and the scopes.</summary>
+    public static Action<string, object, string[]>? Store { get; set; }
+
+    /// <summary>Its name.</summary>
+    [Parameter(Mandatory = true)]
+    public string Name { get; set; } = "";
+
+    /// <summary>The value; several by pipeline are a list.</summary>
+    [Parameter(Position = 0, ValueFromPipeline = true)]
+    public object? Value { get; set; }
+
+    /// <summary>Scopes, by which state is listed and saved.</summary>
+    [Parameter]
+    public string[]? Scope { get; set; }
+
+    /// <summary>Gives nothing back.</summary>
+    [Parameter]
+    public SwitchParameter NoPassThru { get; set; }
+
+    /// <inheritdoc/>
+    protected override void Process() => _items.Add(Value);
+
+    /// <inheritdoc/>
+    protected override void End()
+    {
+        object? value = _items.Count > 1 ? _items.ToArray() : Value;
+        string[] scope = (Scope ?? []).Where(one => !string.IsNullOrEmpty(one)).ToArray();
+        if (value is null || PlainJson.Bare(value) is string or ValueType || Store is null)
+        {
+            OrderedDictionary ask = NewAsk("state-set");
+            ask["name"] = Name;
+            ask["scope"] = scope;
+            ask["value"] = Portable.Tag(value);
+            Ask(ask);
+        }
+        else
+        {
+            Own(() =>
+            {
+                Store(Name, value, scope);
+                return true;
+            });
+        }
+        if (!NoPassThru)
+        {
+            WriteObject(value);
+        }
+    }
+}
+
+/// <summary>A value of the shared state.</summary>
+[Cmdlet(VerbsCommon.Get, "PodeState")]
+public sealed class GetPodeStateCommand : StateCommand
+{
+    /// <summary>Its name.</summary>
+    [Parameter(Mandatory = true)]
+    public string Name { get; set; } = "";
+
+    /// <summary>Gives a table of the value and its scopes.</summary>
+    [Parameter]
+    public SwitchParameter WithScope { get; set; }
+
+    /// <inheritdoc/>
+    protected override void Process()
+    {
+        OrderedDictionary found = Find(Name);
+        if (!Fields.Flag(found, "found"))
+        {
+            return;
+        }
+        object? value = ValueOf(found);
+        if (!WithScope)
+        {
+            WriteObject(value);
+            return;
+        }
+        Hashtable both = Values.NewTable();
+        both["Value"] = value;
+        both["Scope"] = PlainJson.Bare(found["scope"]) as object?[] ?? [];
+        WriteObject(both);
+    }
+}
+
+/// <summary>Removes a value from the shared state, and gives it.</summary>
+[Cmdlet(VerbsCommon.Remove, "PodeState")]
+public sealed class RemovePodeStateCommand : StateCommand
+{
+    /// <summary>Its name.</summary>
+    [Parameter(Mandatory = true)]
+    public string Name { get; set; } = "";
+
+    /// <summary>Gives nothing back.</summary>
+    [Parameter]
+    public SwitchParameter NoPassThru { get; set; }
+
+    /// <inheritdoc/>
+    protected override void Process()
+    {
+        OrderedDictionary? found = NoPassThru ? null : Find(Name);
+        object? value = found is not null && Fields.Flag(found, "found") ? ValueOf(found) : null;
+        OrderedDictionary ask = NewAsk("state-remove");
+        ask["name"] = Name;
+        Ask(ask);
+        if (value is not null)
+        {
+            WriteObject(value);
+        }
+    }
+}
+
+/// <summary>Tells whether the shared state has a value.</summary>
+[Cmdlet(VerbsDiagnostic.Test, "PodeState")]
+[OutputType(typeof(bool))]
+public sealed class TestPodeStateCommand : StateCommand
+{
+    /// <summary>Its name.</summary>
+    [Parameter(Mandatory = true)]
+    public string Name { get; set; } = "";
+
+    /// <inheritdoc/>
+    protected override void Process() => WriteObject(Fields.Flag(Find(Name), "found"));
+}
+
+/// <summary>The names in the shared state.</summary>
+[Cmdlet(VerbsCommon.Get, "PodeStateNames")]
+[OutputType(typeof(string))]
+public sealed class GetPodeStateNamesCommand : StateCommand
+{
+    /// <summary>A regular expression that names match.</summary>
+    [Parameter]
+    public string Pattern { get; set; } = "";
+
+    /// <summary>Scopes, of which names have one.</summary>
+    [Parameter]
+    public string[]? Scope { get; set; }
+
+    /// <summary>Names that are left out.</summary>
+    [Parameter]
+    public string[]? Exclude { get; set; }
+
+    /// <summary>The only names.</summary>
+    [Parameter]
+    public string[]? Include { get; set; }
+
+    /// <inheritdoc/>
+    protected override void Process()
+    {
+        foreach (string name in Names(Scope))
+        {
+            bool IsIn(string[]? list) => list is { Length: > 0 } && list.Contains(name, StringComparer.OrdinalIgnoreCase);
+            bool included = Include is not { Length: > 0 } || IsIn(Include);
+            if (included && !IsIn(Exclude) && (Pattern.Length == 0 || Regex.IsMatch(name, Pattern, RegexOptions.IgnoreCase)))
+            {
+                WriteObject(name);
+            }
+        }
+    }
+}
