@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
 pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
+pub use doctor::DoctorArgs;
 pub use init::{InitArgs, InitVault, SchemaArgs};
 pub use secrets::{
     CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
@@ -28,6 +29,7 @@ use crate::logging;
 use crate::plan::{Bind, Expose};
 
 mod child;
+mod doctor;
 mod init;
 mod secrets;
 mod service;
@@ -166,6 +168,8 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Check a configuration file and tell every mistake in it.
     Check(CheckArgs),
+    /// Look at everything a server needs, and tell what is wrong and what mends it.
+    Doctor(DoctorArgs),
     /// Compile the worker ahead of the first start.
     Prepare(PrepareArgs),
     /// Serve a PowerShell script written for Pode's Secrets feature.

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 pub mod check;
 mod copy;
+mod doctor;
 mod exec;
 mod export;
 mod get;

@@ -53,3 +53,4 @@ pub(crate) use respond::of_bridge as problem_of;
 pub use respond::{DoorFault, Problem};
 pub use server::{Drained, serve_connection};
 pub use tls::TlsError;
+pub use tls::check as check_tls;

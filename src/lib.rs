@@ -65,6 +65,7 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod http;
+pub mod inspect;
 pub mod local;
 pub mod logging;
 pub mod metrics;

@@ -45,6 +45,9 @@ use lock::{FolderLock, Gate, LOCK_WAIT};
 /// Begins the names of files that are about to be renamed into place.
 const STAGED_PREFIX: &str = ".vault-";
 
+/// The files that a vault is lost without: its key, and what it keeps.
+pub const FILES: [&str; 2] = ["key.txt", "vault.age"];
+
 /// An open local vault. Any number of threads and processes may use the same folder. Calls block on the
 /// disk; a read of an unchanged file costs one `stat`.
 pub struct LocalVault {
@@ -180,8 +183,8 @@ impl Paths {
     fn of(folder: &Path) -> Paths {
         Paths {
             folder: folder.to_owned(),
-            vault: folder.join("vault.age"),
-            key: folder.join("key.txt"),
+            vault: folder.join(FILES[1]),
+            key: folder.join(FILES[0]),
             lock: folder.join("vault.lock"),
             mark: folder.join("vault.mark"),
         }

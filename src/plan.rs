@@ -389,6 +389,9 @@ pub struct Expose {
     pub writable: bool,
 }
 
+/// Where a server listens if nobody says otherwise.
+pub const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8085);
+
 /// The module name of SecretStore.
 pub const SECRET_STORE: &str = "Microsoft.PowerShell.SecretStore";
 

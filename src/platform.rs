@@ -124,7 +124,24 @@ pub enum Kind {
     Folder,
 }
 
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Where its home is.
+    pub home: PathBuf,
+}
+
 // === files and folders ===
+
+/// How many bytes this user may still write to the disk that a folder is on, where the system tells.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    system::free_space(folder)
+}
+
+/// The user of this name, where the system's database of users has it.
+pub fn account(name: &str) -> Option<Account> {
+    system::account(name)
+}
 
 /// Makes a file that only its owner may use, from its first moment on. One that exists is an error.
 /// Open for reading and writing.

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &[
     ("SecretBridge.Worker.psm1", include_str!("pwsh/SecretBridge.Worker.psm1")),
     ("vaults.ps1", include_str!("pwsh/vaults.ps1")),
     ("store.ps1", include_str!("pwsh/store.ps1")),
+    ("inspect.ps1", include_str!("pwsh/inspect.ps1")),
     ("compile.ps1", include_str!("pwsh/compile.ps1")),
     ("BridgeException.cs", include_str!("pwsh/BridgeException.cs")),
     ("Causes.cs", include_str!("pwsh/Causes.cs")),
@@ -172,6 +173,11 @@ impl Folder {
     /// The script that a worker runs.
     pub fn worker_script(&self) -> PathBuf {
         self.path.join(FILES[0].0)
+    }
+
+    /// What tells of the engine and its modules.
+    pub fn inspect_script(&self) -> PathBuf {
+        self.path.join("inspect.ps1")
     }
 
     /// The script that has pwsh compile the sources.

@@ -95,6 +95,18 @@ impl Reach {
         })
     }
 
+    /// A server of this user's, whatever configuration it serves.
+    pub async fn any_server(connect: &Connect) -> Result<Option<Server>, Failure> {
+        if let Some(server) = Reach::server(connect).await? {
+            return Ok(Some(server));
+        }
+        let Some(socket) = platform::own_socket().filter(|_| connect.url().is_none()) else {
+            return Ok(None);
+        };
+        let server = Server::new(Address::Unix(socket), connect)?;
+        Ok(server.is_reachable().await.then_some(server))
+    }
+
     async fn server(connect: &Connect) -> Result<Option<Server>, Failure> {
         if connect.direct {
             return Ok(None);

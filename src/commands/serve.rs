@@ -28,9 +28,6 @@ use crate::server::signals::Wish;
 use crate::server::watch::Looks;
 use crate::server::{Server, Starting, dump};
 
-/// Where a server listens if nobody says otherwise.
-const DEFAULT_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 8085);
-
 /// The name of the embedded vault that is served without a configuration.
 const LOCAL_VAULT: &str = "local";
 
@@ -374,7 +371,11 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
         plan.listeners = arguments.listen.iter().map(listener).collect();
     }
     if plan.listeners.is_empty() {
-        plan.listeners.push(Listener { bind: Bind::Tcp(DEFAULT_ADDRESS.into()), tls: None, name: None });
+        plan.listeners.push(Listener {
+            bind: Bind::Tcp(plan::DEFAULT_ADDRESS.into()),
+            tls: None,
+            name: None,
+        });
     }
     if let Some(file) = &arguments.token_file {
         plan.access = plan::Access::TokenFile(file.clone());

@@ -36,7 +36,8 @@ fn text(address: &str, health: &Value) -> String {
     lines.push(format!("cache    {} hits, {} misses", health["cache"]["hits"], health["cache"]["misses"]));
     for vault in list("vaults") {
         let reason = vault["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-        lines.push(format!("vault    {} {}{reason}", word(&vault["name"]), word(&vault["state"])));
+        let state = if vault["closed"] == true { "locked by hand".to_owned() } else { word(&vault["state"]) };
+        lines.push(format!("vault    {} {state}{reason}", word(&vault["name"])));
     }
     lines.join("\n") + "\n"
 }

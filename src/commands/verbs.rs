@@ -3,7 +3,9 @@
 //! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
 //! output, all else to standard error.
 
-use super::{admin, copy, exec, export, get, import, init, inject, list, rm, service, set, setup, status};
+use super::{
+    admin, copy, doctor, exec, export, get, import, init, inject, list, rm, service, set, setup, status,
+};
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, Wanted};
@@ -29,6 +31,7 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Export(arguments) => export::export(arguments, global).await,
             Command::Copy(arguments) => copy::copy(arguments, global).await,
             Command::Import(arguments) => import::import(arguments, global).await,
+            Command::Doctor(arguments) => doctor::doctor(arguments, global).await,
             Command::Init(arguments) => init::init(arguments),
             Command::Schema(_) => init::schema(),
             Command::Completions(arguments) => setup::completions(arguments),

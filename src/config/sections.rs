@@ -8,8 +8,8 @@ use super::reader::{Node, Table};
 use crate::access;
 use crate::audit::{self, Destination};
 use crate::plan::{
-    AutoImport, Bind, BodyLimits, CacheLimits, Expose, InitScript, Limits, Listener, Pool, Pwsh, Registry,
-    Tls,
+    AutoImport, Bind, BodyLimits, CacheLimits, DEFAULT_ADDRESS, Expose, InitScript, Limits, Listener, Pool,
+    Pwsh, Registry, Tls,
 };
 use crate::secret::fold;
 
@@ -47,7 +47,7 @@ pub(super) fn listeners(root: &mut Table<'_>, base: &Path) -> Vec<Listener> {
     }
     refuse_twins(&found);
     if found.is_empty() {
-        let bind = Bind::Tcp(([127, 0, 0, 1], 8085).into());
+        let bind = Bind::Tcp(DEFAULT_ADDRESS.into());
         return vec![Listener { bind, tls: None, name: None }];
     }
     found.into_iter().map(|(_, listener)| listener).collect()

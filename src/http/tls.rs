@@ -65,6 +65,11 @@ pub(super) struct Shown {
     pub(super) expires: Option<i64>,
 }
 
+/// Whether a listener's certificate, key and authorities can be used.
+pub fn check(tls: &Tls) -> Result<(), TlsError> {
+    shown(tls, None).map(drop)
+}
+
 /// Reads or makes the certificate, and checks that its key goes with it.
 pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<Shown, TlsError> {
     let ((chain, key), clients) = match tls {

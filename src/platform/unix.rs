@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
 
-use super::{Access, Kind, Owner};
+use super::{Access, Account, Kind, Owner};
 
 mod channel;
 pub(super) mod child;
@@ -34,6 +34,17 @@ pub(super) fn create_private_file(path: &Path) -> io::Result<File> {
 
 pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+pub(super) fn free_space(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+pub(super) fn account(name: &str) -> Option<Account> {
+    let database = fs::read_to_string("/etc/passwd").ok()?;
+    let line = database.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(5).filter(|home| !home.is_empty()).map(|home| Account { home: home.into() })
 }
 
 pub(super) fn readable_by_others() -> Option<fs::Permissions> {

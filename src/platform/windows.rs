@@ -189,6 +189,27 @@ pub(super) fn machine_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
+pub(super) fn free_space(folder: &Path) -> Option<u64> {
+    let path: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
+    let mut free = 0u64;
+    // SAFETY: the path has a zero at its end, and the number outlives the call.
+    let done = unsafe {
+        windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW(
+            path.as_ptr(),
+            &raw mut free,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    (done != 0).then_some(free)
+}
+
+/// A profile is where the profiles of all users are.
+pub(super) fn account(name: &str) -> Option<super::Account> {
+    let home = super::home()?.parent()?.join(name);
+    home.is_dir().then_some(super::Account { home })
+}
+
 pub(super) fn readable_by_others() -> Option<std::fs::Permissions> {
     None
 }

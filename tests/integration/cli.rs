@@ -10,6 +10,7 @@ use crate::support::server::{Builder, Server};
 
 mod child;
 mod docs;
+mod doctor;
 mod found;
 mod init;
 mod serverless;

@@ -1,0 +1,117 @@
+//! Each vault, reached by listing it. Nothing is written: a store is not configured, a file that is not there is not
+//! made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Finding;
+use crate::bridge::{Bridge, Options};
+use crate::error::BridgeError;
+use crate::local::{self, LocalVault};
+use crate::plan::{AutoImport, Plan, Registry, SECRET_STORE, Vault, VaultKind};
+use crate::platform;
+
+const AREA: &str = "vaults";
+
+/// How long a vault may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Reaches one vault.
+pub async fn reach(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
+    let name = &vault.name;
+    let finding = match &vault.kind {
+        VaultKind::Local { folder } => match folder.clone().or_else(local::default_folder) {
+            Some(folder) => local(name, folder).await,
+            None => Finding::problem(AREA, format!("'{name}': no home folder is known"), "set HOME"),
+        },
+        VaultKind::Custom(_) => Finding::ok(AREA, format!("'{name}' is a script's own")),
+        VaultKind::Extension(extension)
+            if extension.module_name().eq_ignore_ascii_case(SECRET_STORE) && !has_store() =>
+        {
+            Finding::ok(AREA, format!("'{name}': there is no SecretStore yet; the first start makes it"))
+        }
+        VaultKind::Extension(_) => {
+            let work = of_module(plan, vault, pwsh, limit);
+            match tokio::time::timeout(limit * 2, work).await {
+                Ok(finding) => finding,
+                Err(_) => Finding::problem(
+                    AREA,
+                    format!("'{name}' did not answer in time"),
+                    "give it more with --timeout",
+                ),
+            }
+        }
+    };
+    finding.with("vault", name.as_str())
+}
+
+/// Whether there is a SecretStore: asking the module would make one.
+fn has_store() -> bool {
+    let folder = platform::secret_store();
+    ["storeconfig", "storefile"].iter().any(|file| folder.join(file).exists())
+}
+
+async fn local(name: &str, folder: PathBuf) -> Finding {
+    let there = local::FILES.map(|file| folder.join(file).exists());
+    if there == [false, false] {
+        return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
+    }
+    if there != [true, true] {
+        let missing = local::FILES[usize::from(there[0])];
+        let message =
+            format!("'{name}': {missing} is missing in {}, and the other file is there", folder.display());
+        return Finding::problem(AREA, message, "restore both files from a backup of the same time");
+    }
+    let listed =
+        tokio::task::spawn_blocking(move || LocalVault::open(&folder).and_then(|vault| vault.list())).await;
+    match listed {
+        Ok(Ok(secrets)) => Finding::ok(AREA, format!("'{name}': reached, {} secrets", secrets.len()))
+            .with("secrets", secrets.len()),
+        Ok(Err(error)) => {
+            Finding::problem(AREA, format!("'{name}': {error}"), "look at the file that is named")
+        }
+        Err(error) => Finding::problem(AREA, format!("'{name}': {error}"), "report this as a bug"),
+    }
+}
+
+/// Opens the vault as one that somebody else has configured, and lists it.
+async fn of_module(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
+    let name = vault.name.clone();
+    let mut vault = vault.clone();
+    if let VaultKind::Extension(extension) = &mut vault.kind {
+        // Of the user's own: it is not configured then. Its parameters reach a module all the same.
+        extension.imported = true;
+    }
+    (vault.read_only, vault.repair) = (true, false);
+    let mut alone = Plan { vaults: vec![vault], mounts: Vec::new(), routes: Vec::new(), ..plan.clone() };
+    (alone.pool.min, alone.pool.max) = (1, 1);
+    // Nothing is registered in the user's own registry.
+    alone.registry = Registry::Private;
+    alone.auto_import = AutoImport { enabled: false, expose: Vec::new() };
+    let began = Instant::now();
+    let bridge = match Bridge::start(alone, &Options { pwsh }, |_, _| {}).await {
+        Ok(bridge) => bridge,
+        Err(error) => {
+            return Finding::problem(AREA, format!("'{name}': {error}"), "mend what the message names");
+        }
+    };
+    let listed = bridge.list(&name, Instant::now() + limit).await;
+    let took = began.elapsed();
+    bridge.stop(CLOSING).await;
+    match listed {
+        Ok(secrets) => {
+            let message = format!(
+                "'{name}': reached and unlocked, {} secrets, {} ms with a new worker",
+                secrets.len(),
+                took.as_millis()
+            );
+            Finding::ok(AREA, message).with("secrets", secrets.len()).with("unlocked", true)
+        }
+        Err(error @ BridgeError::Locked { .. }) => {
+            Finding::problem(AREA, format!("'{name}': {error}"), error.hint()).with("unlocked", false)
+        }
+        Err(error) => Finding::problem(AREA, format!("'{name}': {error}"), error.hint()),
+    }
+}
