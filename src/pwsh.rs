@@ -47,6 +47,7 @@ const FILES: &[(&str, &str)] = &[
     ("Pode/Body.cs", include_str!("pwsh/Pode/Body.cs")),
     ("Pode/CookieCommands.cs", include_str!("pwsh/Pode/CookieCommands.cs")),
     ("Pode/Cookies.cs", include_str!("pwsh/Pode/Cookies.cs")),
+    ("Pode/Check.ps1", include_str!("pwsh/Pode/Check.ps1")),
     ("Pode/Core.ps1", include_str!("pwsh/Pode/Core.ps1")),
     ("Pode/FormText.cs", include_str!("pwsh/Pode/FormText.cs")),
     ("Pode/Headers.cs", include_str!("pwsh/Pode/Headers.cs")),

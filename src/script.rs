@@ -47,6 +47,7 @@ pub mod outline;
 pub mod page;
 pub mod pattern;
 pub mod protocol;
+mod renewal;
 pub mod route;
 pub mod run;
 mod seen;

@@ -143,6 +143,27 @@ impl Asking {
         Ok(())
     }
 
+    /// Unlocks a vault whose time is over, where no call does.
+    pub(super) async fn renew_unlock(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+    ) -> Result<(), Failure> {
+        let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() else {
+            return Ok(());
+        };
+        let live = self.core.lives.get(entry.number);
+        let key = self.enter(worker, entry, Mode::Alone).await?;
+        self.chain.push((entry.number, entry.plan.name.clone()));
+        let outcome = match self.core.clone().session.load(worker, self.deadline).await {
+            Ok(()) => self.keep_unlocked(worker, entry, &live, unlock).await,
+            Err(error) => Err(as_fault(error)),
+        };
+        self.chain.pop();
+        self.core.locks.give_back(&key, self.owner);
+        outcome
+    }
+
     /// Whether the unlock block goes before the next call.
     fn is_unlock_due(&self, live: &Live, entry: &Entry) -> bool {
         entry.may_unlock() && live.is_due(Instant::now())
@@ -430,7 +451,8 @@ fn pode_date(expiry: &str) -> String {
     then.ok().and_then(|then| then.to_offset(time::UtcOffset::UTC).format(form).ok()).unwrap_or_default()
 }
 
-fn round_trip(then: time::OffsetDateTime) -> String {
+/// As PowerShell reads it back to the tick.
+pub fn round_trip(then: time::OffsetDateTime) -> String {
     then.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::Core;
@@ -37,6 +38,8 @@ struct State {
     next: Option<Instant>,
     /// Until when it is unlocked, in round-trip form.
     expiry: Option<String>,
+    /// When a module's vault was unlocked.
+    since: Option<OffsetDateTime>,
 }
 
 /// The vaults of a script, by their entries' numbers.
@@ -104,6 +107,19 @@ impl Live {
         self.state().expiry.clone()
     }
 
+    /// A module's vault was unlocked just now; it is unlocked again each time that the interval has passed.
+    pub fn unlocked_since(&self, now: OffsetDateTime) {
+        self.state().since = Some(now);
+    }
+
+    /// When a module's vault is unlocked again, as Pode shows it.
+    pub fn next_unlock(&self, interval: Duration, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let since = self.state().since.filter(|_| !interval.is_zero())?;
+        let passed = Duration::try_from(now - since).unwrap_or_default();
+        let times = passed.as_secs() / interval.as_secs().max(1) + 1;
+        Some(since + interval.saturating_mul(u32::try_from(times).ok()?))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,6 +178,19 @@ mod tests {
         assert!(!live.is_due(Instant::now()), "a failed one is not tried at every call");
         tokio::time::advance(PEACE).await;
         assert!(live.is_due(Instant::now()));
+    }
+
+    #[test]
+    fn the_next_unlock_of_a_modules_vault_is_always_to_come() {
+        let (live, minute) = (Live::default(), Duration::from_secs(60));
+        let then = OffsetDateTime::UNIX_EPOCH;
+        let after = |seconds| then + Duration::from_secs(seconds);
+        assert_eq!(live.next_unlock(minute, then), None, "it was never unlocked");
+        live.unlocked_since(then);
+        assert_eq!(live.next_unlock(Duration::ZERO, then), None);
+        for (passed, next) in [(0, 60), (59, 60), (60, 120), (3601, 3660)] {
+            assert_eq!(live.next_unlock(minute, after(passed)), Some(after(next)));
+        }
     }
 
     #[test]

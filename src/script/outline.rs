@@ -128,6 +128,9 @@ impl Outline {
             let at = route.position.as_deref().map(|position| format!(" ({position})")).unwrap_or_default();
             let _ = writeln!(out, "route      {} {}: {how}{at}", route.method, route.path);
         }
+        for name in &self.needs.parameters {
+            let _ = writeln!(out, "needs      the parameter -{name} (not given)");
+        }
         for variable in &self.needs.environment {
             let set = if variable.set { "" } else { " (not set)" };
             let _ = writeln!(out, "needs      the environment variable {}{set}", variable.name);

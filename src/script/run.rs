@@ -13,6 +13,7 @@ use super::custom::Loader;
 use super::outline::Outline;
 use super::protocol::Invoke;
 use super::protocol::call::{self, PlanReply, Problem};
+use super::renewal::renew_unlocks;
 use super::session::Session;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError, wait_for};
@@ -271,7 +272,9 @@ impl Declared {
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
         let threads = self.core.settings.threads();
         pool.grow(threads);
-        Ok(wait_for(pool, threads, progress).await?)
+        wait_for(pool, threads, progress).await?;
+        tokio::spawn(renew_unlocks(Arc::downgrade(&self.core)));
+        Ok(())
     }
 
     /// Ends everything: custom vaults' unregister blocks run once, then the workers go.

@@ -85,6 +85,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $problems = @(Find-ScriptFileProblem $files)
     if ($problems.Length) { return [ordered]@{ served = $false; problems = $problems } }
     $variables = if ($bridge.Check) { @(Set-MissingVariable $files) }
+    $parameters = @()
     if ($bridge.Check) { Register-CheckProxy }
     try {
         $file = Read-ScriptFile $path
@@ -94,6 +95,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         $bridge.Tree = $tree
         Import-RequiredModule $tree
         $arguments = ConvertTo-ScriptArgument @($Plan['arguments'])
+        if ($bridge.Check) { $parameters = @(Add-MissingParameter $tree $arguments) }
         $block = $script:UserScope.NewBoundScriptBlock($tree.GetScriptBlock())
         :BridgePlanned do {
             & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { [SecretBridge.Log]::Record($_) } }
@@ -105,52 +107,15 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         # Of a file that was named by a variable.
         $problems = $_.Exception.Data['SecretBridge.Problems']
         if ($null -ne $problems) { return [ordered]@{ served = $false; problems = @($problems) } }
-        throw (New-PlanError $_)
+        throw (New-PlanError $_ $(if ($bridge.Check) { Get-StandInHint $variables $parameters }))
     }
     $answer = [ordered]@{ served = $bridge.Served }
-    if ($bridge.Check) { $answer['needs'] = [ordered]@{ environment = @($variables); files = @($bridge.Needs) } }
+    if ($bridge.Check) { $answer['needs'] = [ordered]@{ environment = @($variables); files = @($bridge.Needs); parameters = $parameters } }
     $answer
 }
 
-# A check needs no secret: a variable that is not set gets a stand-in, so that the script goes on. Gives all
-# that the script reads, and which were missing.
-function Set-MissingVariable([object[]] $Files) {
-    foreach ($name in Find-NeededVariable $Files) {
-        $isSet = -not [string]::IsNullOrEmpty([System.Environment]::GetEnvironmentVariable($name))
-        if (-not $isSet) { [System.Environment]::SetEnvironmentVariable($name, "<$name>") }
-        [ordered]@{ name = $name; set = $isSet }
-    }
-}
-
-# While a script is checked, the files that it reads are named, and one that is missing has a stand-in.
-function Register-CheckProxy {
-    foreach ($name in 'Get-Content', 'Import-Clixml') {
-        $cmdlet = $ExecutionContext.InvokeCommand.GetCommand($name, 'Cmdlet')
-        $metadata = [System.Management.Automation.CommandMetadata]::new($cmdlet)
-        $binding = [System.Management.Automation.ProxyCommand]::GetCmdletBindingAttribute($metadata)
-        $parameters = [System.Management.Automation.ProxyCommand]::GetParamBlock($metadata)
-        $text = "$binding param($parameters) process { Read-ForCheck '$($cmdlet.ModuleName)\$name' `$PSBoundParameters `$PSCmdlet.SessionState }"
-        $proxy = $ExecutionContext.SessionState.Module.NewBoundScriptBlock([scriptblock]::Create($text))
-        $null = & $script:UserScope { param($n, $b) Set-Item -Path "function:script:$n" -Value $b } $name $proxy
-    }
-}
-
-function Read-ForCheck([string] $Command, $Bound, $SessionState) {
-    $paths = @(foreach ($key in 'Path', 'LiteralPath') { if ($Bound.ContainsKey($key)) { $Bound[$key] } })
-    $files = @(foreach ($path in $paths) { if ($path -notmatch '^\w{2,}:') { $SessionState.Path.GetUnresolvedProviderPathFromPSPath($path) } })
-    foreach ($file in $files) { $null = $script:Bridge.Needs.Add($file) }
-    $missing = $files.Where({ $_.IndexOfAny([char[]]'*?') -lt 0 -and -not [System.IO.File]::Exists($_) })
-    if (-not $missing.Count) { return & $Command @Bound }
-    foreach ($file in $missing) {
-        $stand = "<$([System.IO.Path]::GetFileName($file))>"
-        if ($Command -notlike '*Import-Clixml') { $stand; continue }
-        # Mostly a credential, whose password is asked for.
-        [pscredential]::new($stand, ([SecretBridge.SecureText]::Make($stand)))
-    }
-}
-
 # The error of a script that fails to declare, with a hint where there is one.
-function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
+function New-PlanError([System.Management.Automation.ErrorRecord] $Record, [string] $StandIns) {
     $id = ([string]$Record.FullyQualifiedErrorId).Split(',')[0]
     $fault = (New-FaultError $Record).Exception.Data['SecretBridge.Fault']
     # The script's own parameters are bound before any line of it runs: the place is then that of the binder.
@@ -161,6 +126,7 @@ function New-PlanError([System.Management.Automation.ErrorRecord] $Record) {
         'NamedParameterNotFound' { if ($own) { 'the script has no such parameter' } else { 'docs/pode.md lists the parameters of each command' } }
         'CommandNotFoundException' { 'is the module installed for this user, and on PSModulePath?' }
     }
+    if ($StandIns) { $hint = $StandIns }
     if ($hint -and $fault['message'] -notmatch '\(hint:') { $fault['message'] = "$($fault['message']) (hint: $hint)" }
     if ($own -and $script:Bridge.Script) { $fault['position'] = [ordered]@{ script = $script:Bridge.Script; line = 1; column = 1 } }
     $exception = [System.InvalidOperationException]::new([string]$fault['message'])

@@ -7,7 +7,7 @@
     Description          = 'Pode''s command names over secretbridge: the Secrets feature, and what of the rest it needs. Not Pode itself; docs/pode.md says what differs.'
     PowerShellVersion    = '7.4'
     CompatiblePSEditions = @('Core')
-    FunctionsToExport    = @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Update-BridgeVariable', 'Step-BridgeVariable')
+    FunctionsToExport    = @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Read-BridgeFile', 'Update-BridgeVariable', 'Step-BridgeVariable')
     CmdletsToExport      = @('*-Pode*')
     VariablesToExport    = @()
     AliasesToExport      = @('*-Pode*')

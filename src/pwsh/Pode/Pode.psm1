@@ -41,10 +41,10 @@ $global:WebEvent = $null
 # What routes use for each request is compiled: the commands in *Commands.cs and their like.
 Microsoft.PowerShell.Core\Import-Module -Assembly ([SecretBridge.Worker].Assembly)
 
-foreach ($part in 'Core', 'Shared', 'ReadOnly', 'Scope', 'Lift', 'Unsupported', 'Host', 'Secrets', 'Server', 'Routes',
+foreach ($part in 'Core', 'Shared', 'ReadOnly', 'Scope', 'Lift', 'Unsupported', 'Check', 'Host', 'Secrets', 'Server', 'Routes',
     'Responses', 'State', 'Logging', 'Vaults') {
     . ([System.IO.Path]::Combine($PSScriptRoot, "$part.ps1"))
 }
 
 Initialize-UnsupportedCommand
-Export-ModuleMember -Function @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Update-BridgeVariable', 'Step-BridgeVariable') -Cmdlet '*-Pode*' -Alias '*-Pode*'
+Export-ModuleMember -Function @('*-Pode*', 'Invoke-BridgeScript', 'Resolve-BridgeScript', 'Read-BridgeFile', 'Update-BridgeVariable', 'Step-BridgeVariable') -Cmdlet '*-Pode*' -Alias '*-Pode*'

@@ -36,6 +36,7 @@ function Convert-ScriptText([string] $Text, [string] $File, [switch] $Main, [swi
         if ($scope -eq 'secret' -or $scope -eq 'state') { Add-VariableEdit $edits $variable $scope }
     }
     Add-CommandEdit $edits $tree
+    if ($script:Bridge.Check) { Add-FileReadEdit $edits $tree }
     if ($Main) { Add-InvocationEdit $edits $tree }
     Merge-Edit $Text $edits
 }

@@ -8,6 +8,7 @@ use super::imports::{is_imported, search_order};
 use super::words::words_of;
 use super::{Answered, Asking, Failure, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
+use crate::clock;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
 use crate::registry::user::Wanted;
@@ -112,7 +113,12 @@ impl Asking {
         let pool = bridge.vaults().workers().map_err(fault_of)?;
         let opening = Opening { entry, lanes: pool.lanes(), until: self.deadline, added: true };
         match opening.open(worker).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if entry.may_unlock() {
+                    self.core.lives.get(entry.number).unlocked_since(clock::now());
+                }
+                Ok(())
+            }
             // The vault's own words, where there are any.
             Err(Trouble::Fault(fault)) => Err(fault),
             Err(trouble) => Err(words_of(trouble.into_error(entry, None, false), entry, &Verb::Unlock)),
@@ -169,6 +175,7 @@ impl Asking {
         } else {
             let verb = given.map_or(Verb::Unlock, |password| Verb::UnlockWith { password });
             self.said(worker, &entry, verb).await?;
+            self.core.lives.get(entry.number).unlocked_since(clock::now());
         }
         Ok(AskReply::done())
     }
@@ -300,7 +307,7 @@ fn shown(entry: &Entry, live: &Live) -> VaultShown {
         interval: interval.as_secs() / 60,
         cache_ttl: entry.plan.keep.ttl.as_secs() / 60,
         unlock: entry.password().is_some(),
-        expiry: live.expiry(),
+        expiry: live.expiry().or_else(|| live.next_unlock(interval, clock::now()).map(custom::round_trip)),
         table: live.table,
     }
 }

@@ -81,6 +81,9 @@ pub struct Needs {
     pub environment: Vec<NeededVariable>,
     /// Files that it has read while it declared.
     pub files: Vec<String>,
+    /// Mandatory parameters of its own that were not given.
+    #[serde(default)]
+    pub parameters: Vec<String>,
 }
 
 /// An environment variable that a script reads.

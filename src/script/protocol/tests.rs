@@ -353,6 +353,7 @@ fn replies_to_calls_are_read_with_all_their_fields() {
         ("MINE", false)
     );
     assert_eq!(checked.needs.files, ["/srv/app/token.txt"]);
+    assert_eq!(checked.needs.parameters, ["VaultName"]);
 }
 
 #[test]

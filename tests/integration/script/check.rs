@@ -68,6 +68,57 @@ fn a_check_needs_no_secret_and_names_those_that_would_be_needed() {
 }
 
 #[test]
+fn a_check_goes_on_without_the_scripts_parameters_and_files_however_they_are_read() {
+    let pwsh = need_pwsh!();
+    let secrets = r#"param(
+            [Parameter(Mandatory)] [string] $VaultName,
+            [Parameter(Mandatory = $true)] [securestring] $Password,
+            [Parameter(Mandatory)] [ValidateSet('east', 'west')] $Region,
+            [Parameter(Mandatory)] [ValidateRange(8000, 9000)] [int] $Port,
+            [Parameter(Mandatory = $false)] [string] $Other,
+            [Parameter(Mandatory)] [string[]] $Names,
+            [switch] $Loud
+        )
+        Start-PodeServer {
+            Add-PodeEndpoint -Address localhost -Port $Port -Protocol Http
+            $text = [System.IO.File]::ReadAllText((Join-Path $PSScriptRoot 'text.pem')).Trim()
+            $bytes = [IO.File]::ReadAllBytes("$PSScriptRoot/key.bin")
+            if ($bytes -isnot [byte[]] -or $Region -ne 'east' -or $Names.Count -ne 1 -or $Other) { throw 'a stand-in is unlike the real one' }
+            $saved = Get-Content ./saved.txt | ConvertTo-SecureString
+            $data = Import-PowerShellDataFile -Path ./settings.psd1
+            Register-PodeSecretVault -Name Store -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecureSecret $saved
+            Register-PodeSecretVault -Name Own -VaultParameters @{ Vault = $VaultName; Token = $text } -ScriptBlock { 'v' }
+        }"#;
+    let output = check(pwsh, secrets, "json");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        told["needs"]["parameters"],
+        serde_json::json!(["VaultName", "Password", "Region", "Port", "Names"])
+    );
+    let files = told["needs"]["files"].as_array().expect("a list");
+    let names: Vec<_> = files.iter().map(|file| file.as_str().unwrap().rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["key.bin", "saved.txt", "settings.psd1", "text.pem"]);
+    let given = ["-Vault", "mine", "-Port:8001", "-Loud", "-Names", "a"];
+    let output = script(pwsh, secrets, &["--check"], &given).run(SOON);
+    let shown = text(&output.stdout);
+    assert!(output.status.success() && shown.contains(":8001"), "{shown}{}", text(&output.stderr));
+    for (name, is_needed) in [("VaultName", false), ("Password", true), ("Names", false), ("Other", false)] {
+        assert_eq!(
+            shown.contains(&format!("the parameter -{name} (not given)")),
+            is_needed,
+            "{name}: {shown}"
+        );
+    }
+    let output = check(pwsh, "Start-PodeServer { [xml](Get-Content ./data.xml) }", "text");
+    let words = text(&output.stderr);
+    assert!(
+        !output.status.success() && words.contains("had stand-ins") && words.contains("data.xml"),
+        "{words}"
+    );
+}
+
+#[test]
 fn a_check_refuses_the_placeholders_of_the_file_that_it_prints() {
     let pwsh = need_pwsh!();
     let vault = "Register-PodeSecretVault -Name Cloud -ModuleName Az.KeyVault -VaultParameters @{ AZKVaultName = 'canary-name'; SubscriptionId = 's' }

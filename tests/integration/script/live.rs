@@ -225,8 +225,9 @@ fn a_vault_is_shown_as_pode_shows_it() {
         Register-PodeSecretVault -Name Bare -ScriptBlock { param($config) "<$($null -eq $config)>" }
         Add-PodeRoute -Method Get -Path /vault/:name -ScriptBlock { Write-PodeJsonResponse (Get-PodeSecretVault -Name $WebEvent.Parameters.name) }
         Add-PodeRoute -Method Get -Path /bare -ScriptBlock { Write-PodeTextResponse (Read-PodeSecret -Vault Bare -Key k) }
-        Add-PodeRoute -Method Get -Path /kind -ScriptBlock {
-            $vault = Get-PodeSecretVault -Name mem
+        Register-PodeSecretVault -Name Store -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecret canary-password -UnlockInterval 3
+        Add-PodeRoute -Method Get -Path /kind/:name -ScriptBlock {
+            $vault = Get-PodeSecretVault -Name $WebEvent.Parameters.name
             Write-PodeTextResponse "$($vault.Unlock.Expiry.Kind) $($vault.Unlock.Expiry -gt [datetime]::UtcNow.AddMinutes(2)) $($vault.Unlock.ContainsKey('Secret'))"
         }"#,
     );
@@ -237,10 +238,34 @@ fn a_vault_is_shown_as_pode_shows_it() {
     );
     assert_eq!((&vault["Unlock"]["Enabled"], &vault["Unlock"]["Interval"]), (&true.into(), &3.into()));
     assert_eq!((&vault["Cache"]["Ttl"], &vault["Cache"]["Enabled"]), (&2.into(), &true.into()));
-    assert_eq!(body(&server.get("/kind")), (200, "Utc True False"));
+    for name in ["mem", "store"] {
+        assert_eq!(body(&server.get(&format!("/kind/{name}"))), (200, "Utc True False"), "{name}");
+    }
     let bare = server.get("/vault/bare").json();
     assert!(bare["Parameters"].is_null() && bare["Unlock"]["Expiry"].is_null(), "{bare}");
     assert_eq!(body(&server.get("/bare")), (200, "<True>"), "no parameters are $null");
+    server.assert_never_wrote(&["canary-password"]);
+}
+
+#[test]
+fn a_vault_whose_time_is_over_is_unlocked_again_also_where_nobody_asks_for_a_secret() {
+    let pwsh = need_pwsh!();
+    let server = server(
+        pwsh,
+        2,
+        r#"Register-PodeSecretVault -Name Mem -VaultParameters @{ Unlocks = 0 } -UnlockSecret canary-password -ScriptBlock {
+            param($config) $config.Token
+        } -UnlockScriptBlock {
+            param($config, $secret)
+            $config.Unlocks++
+            $config.Token = "token $($config.Unlocks)"
+            [datetime]::UtcNow.AddSeconds(2)
+        }
+        Add-PodeRoute -Method Get -Path /unlocks -ScriptBlock { Write-PodeTextResponse "$((Get-PodeSecretVault -Name Mem).Parameters.Unlocks)" }"#,
+    );
+    let unlocks = || server.get("/unlocks").text().parse::<u32>().unwrap();
+    let first = unlocks();
+    wait_until("it is unlocked again", SOON, || unlocks() > first + 1);
     server.assert_never_wrote(&["canary-password"]);
 }
 
