@@ -33,7 +33,10 @@ pub async fn renew_unlocks(core: Weak<Core>) {
     loop {
         tick.tick().await;
         let Some(core) = core.upgrade() else { return };
-        let Some(bridge) = core.bridge().filter(|bridge| !bridge.is_stopping()) else { return };
+        let bridge = &core.bridge;
+        if bridge.is_stopping() {
+            return;
+        }
         let now = Instant::now();
         let is_due = |entry: &Arc<Entry>| {
             custom::of(entry).is_some() && entry.may_unlock() && core.lives.get(entry.number).is_due(now)
@@ -44,7 +47,7 @@ pub async fn renew_unlocks(core: Weak<Core>) {
 }
 
 async fn renew(core: &Arc<Core>, entry: Arc<Entry>) {
-    let Some(pool) = core.bridge().and_then(|bridge| bridge.vaults().pool()) else { return };
+    let Some(pool) = core.bridge.vaults().pool() else { return };
     let deadline = Instant::now() + core.options.limits.deadline;
     let (_done, done) = oneshot::channel();
     let task = Renewal { core: core.clone(), entry, deadline, _done };
