@@ -11,10 +11,10 @@ use futures_util::stream;
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use multer::Multipart;
-use percent_encoding::percent_decode_str;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-use super::json;
+use super::{fields, json};
 use crate::secret::{SecretValue, Text, fold};
 
 /// Why a body does not hold a secret.
@@ -227,17 +227,10 @@ fn either_field(text: &str, name: &str) -> Result<SecretValue, BodyError> {
 
 /// A field of a form.
 pub(super) fn form_field(text: &str, name: &str) -> Result<SecretValue, BodyError> {
-    let mut fields = Vec::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        fields.push((decode(key)?, decode(value)?));
-    }
-    choose(fields, name)
-}
-
-fn decode(text: &str) -> Result<String, BodyError> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().map(String::from).map_err(|_| BodyError::NotUtf8)
+    let pairs = fields::pairs(text).map_err(|fields::NotUtf8| BodyError::NotUtf8)?;
+    let written = pairs.into_iter().filter(|pair| pair.value.is_some() || !pair.name.is_empty());
+    let value = |value: Option<Zeroizing<String>>| value.map(|mut value| std::mem::take(&mut *value));
+    choose(written.map(|pair| (pair.name, value(pair.value).unwrap_or_default())).collect(), name)
 }
 
 /// Fields of the exact name, else of the name without case; several are joined with a comma, as Pode

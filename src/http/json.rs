@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::fields;
 use super::form::BodyError;
 use crate::secret::{SecretValue, Text, fold};
 
@@ -14,14 +15,15 @@ use crate::secret::{SecretValue, Text, fold};
 const MAX_DEPTH: usize = 32;
 
 /// The members of a JSON object. Of two with one name the last counts, as in PowerShell.
-pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
+pub(super) type ByName<'a> = BTreeMap<String, &'a RawValue>;
 
 /// The document as an object.
-pub(super) fn object(text: &str) -> Result<Members<'_>, BodyError> {
-    serde_json::from_str(text).map_err(|error| match error.classify() {
+pub(super) fn object(text: &str) -> Result<ByName<'_>, BodyError> {
+    let fields::Members(members) = serde_json::from_str(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => BodyError::NotObject,
         _ => BodyError::Json { line: error.line(), column: error.column() },
-    })
+    })?;
+    Ok(members.into_iter().collect())
 }
 
 /// The document as a string, if it is one.
@@ -30,7 +32,7 @@ pub(super) fn string(text: &str) -> Option<String> {
 }
 
 /// A member by its exact name, else without case.
-pub(super) fn find<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
+pub(super) fn find<'a>(members: &ByName<'a>, name: &str) -> Option<&'a RawValue> {
     members.get(name).copied().or_else(|| {
         let folded = fold(name);
         members.iter().find(|(key, _)| fold(key) == folded).map(|(_, raw)| *raw)
@@ -57,7 +59,7 @@ fn value_at(raw: &RawValue, field: &str, depth: usize) -> Result<SecretValue, Bo
         Some(b'[') => Err(BodyError::List { field: field() }),
         Some(b'{') if depth == MAX_DEPTH => Err(BodyError::Deep { field: field() }),
         Some(b'{') => {
-            let members: Members<'_> =
+            let members: ByName<'_> =
                 serde_json::from_str(text).map_err(|_| BodyError::Unrepresentable { field: field() })?;
             let table = members.into_iter().map(|(key, raw)| Ok((key, value_at(raw, &field(), depth + 1)?)));
             table_of(table.collect::<Result<_, BodyError>>()?, &field())

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::form::{self, BodyError, Media};
-use super::json::{self, Members};
+use super::json::{self, ByName};
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{Bytes, Credential, SecretType, SecretValue, Text};
 
@@ -120,7 +120,7 @@ fn whole(text: &str, name: &str) -> Result<Written, BodyError> {
     }
 }
 
-fn from_object(members: &Members<'_>, name: &str) -> Result<Written, BodyError> {
+fn from_object(members: &ByName<'_>, name: &str) -> Result<Written, BodyError> {
     const KNOWN: [&str; 4] = ["Name", "Value", "Type", "Metadata"];
     if members.keys().any(|key| !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(key))) {
         return Err(BodyError::Member);
@@ -176,7 +176,7 @@ fn text(raw: &RawValue) -> Result<Text, BodyError> {
         .ok_or_else(|| BodyError::Unrepresentable { field: "Value".to_owned() })
 }
 
-fn members(raw: &RawValue) -> Result<Members<'_>, BodyError> {
+fn members(raw: &RawValue) -> Result<ByName<'_>, BodyError> {
     json::object(raw.get()).map_err(|_| BodyError::Mismatch)
 }
 

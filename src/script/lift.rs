@@ -4,10 +4,10 @@
 //! without it is decided here: only where the answer is the same to the byte. Everything else, and every
 //! doubt, goes to the worker.
 
-use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::json;
+use crate::http::fields::{self, Members, Pair};
 use crate::plan::Template;
 use crate::secret::{SecretValue, Text, fold};
 
@@ -87,14 +87,13 @@ pub fn field(body: &[u8], content_type: Option<&str>, forced: Option<&str>, fiel
 fn of_form(body: &[u8], field: &str) -> Option<Text> {
     // A part without a sign, or a name twice, has a meaning of its own in .NET.
     let mut found = None;
-    for part in body.split(|byte| *byte == b'&') {
-        let (name, value) = part.split_at(part.iter().position(|byte| *byte == b'=')?);
-        let name = plain(name)?;
+    for Pair { name, value } in fields::pairs(std::str::from_utf8(body).ok()?).ok()? {
+        let mut value = value?;
         if name.eq_ignore_ascii_case(field) {
             if found.is_some() {
                 return None;
             }
-            found = Some(Text::new(plain(&value[1..])?));
+            found = Some(Text::new(std::mem::take(&mut *value)));
         } else if fold(&name) == fold(field) {
             return None;
         }
@@ -102,52 +101,12 @@ fn of_form(body: &[u8], field: &str) -> Option<Text> {
     found
 }
 
-/// A form's text, if it is UTF-8.
-fn plain(encoded: &[u8]) -> Option<String> {
-    let spaced: Vec<u8> = encoded.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    let spaced = Zeroizing::new(spaced);
-    percent_decode(&spaced).decode_utf8().ok().map(String::from)
-}
-
+/// The member of that exact name, if it stands there once and is a string.
 fn of_json(body: &[u8], field: &str) -> Option<Text> {
-    /// The wanted member, if it stands there once and is a string.
-    struct Wanted<'a>(&'a str);
-
-    impl<'de> serde::de::DeserializeSeed<'de> for Wanted<'_> {
-        type Value = Option<Text>;
-
-        fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-            deserializer.deserialize_map(self)
-        }
-    }
-
-    impl<'de> serde::de::Visitor<'de> for Wanted<'_> {
-        type Value = Option<Text>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<M: serde::de::MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let (mut found, mut times) = (None, 0);
-            while let Some(key) = map.next_key::<String>()? {
-                if key == self.0 {
-                    times += 1;
-                    found = map
-                        .next_value::<&serde_json::value::RawValue>()
-                        .map(|raw| serde_json::from_str::<Text>(raw.get()).ok())?;
-                } else {
-                    map.next_value::<serde::de::IgnoredAny>()?;
-                }
-            }
-            Ok(found.filter(|_| times == 1))
-        }
-    }
-
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let found = serde::de::DeserializeSeed::deserialize(Wanted(field), &mut reader).ok()?;
-    reader.end().ok()?;
-    found
+    let Members(members) = serde_json::from_slice(body).ok()?;
+    let mut named = members.iter().filter(|(name, _)| name == field);
+    let (_, raw) = named.next()?;
+    if named.next().is_some() { None } else { serde_json::from_str(raw.get()).ok() }
 }
 
 #[cfg(test)]
