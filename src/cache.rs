@@ -22,7 +22,7 @@ use crate::error::BridgeError;
 use crate::plan::{CacheLimits, Keep};
 use crate::secret::{SecretValue, fold};
 use crate::store::StoreId;
-use kept::{Kept, Values};
+use kept::{Kept, KeptValues};
 
 mod changes;
 mod kept;
@@ -35,7 +35,7 @@ pub type LoadResult = Result<Arc<SecretValue>, BridgeError>;
 /// Values by store and key.
 pub struct Cache {
     /// Changed only by who holds `state`; read without it.
-    values: Values,
+    values: KeptValues,
     state: Mutex<State>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -180,7 +180,7 @@ impl Cache {
     /// An empty cache of at most this size.
     pub fn new(limits: CacheLimits) -> Cache {
         Cache {
-            values: Values::new(limits),
+            values: KeptValues::new(limits),
             state: Mutex::default(),
             hits: AtomicU64::default(),
             misses: AtomicU64::default(),

@@ -115,13 +115,13 @@ pub enum BridgeError {
         /// What failed, with the file's path.
         reason: String,
         /// What is wrong, where it is one of the things that are told apart.
-        trouble: Trouble,
+        trouble: FileTrouble,
     },
 }
 
 /// What may be wrong with a vault's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Trouble {
+pub enum FileTrouble {
     /// Something else.
     #[default]
     Other,

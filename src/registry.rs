@@ -17,7 +17,7 @@ pub mod user;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundVaults {
     /// The file looked at.
     pub path: PathBuf,
     /// The vaults in it, by name.
@@ -47,9 +47,9 @@ struct Registered {
 }
 
 /// Looks at the user's registry.
-pub fn look() -> Found {
+pub fn look() -> FoundVaults {
     let path = platform::vault_registry();
-    let mut found = Found { path, ..Found::default() };
+    let mut found = FoundVaults { path, ..FoundVaults::default() };
     match std::fs::read(&found.path) {
         Ok(text) => match parse(&text) {
             Ok((vaults, default)) => (found.vaults, found.default) = (vaults, default),

@@ -48,8 +48,8 @@ impl Kept {
     }
 }
 
-/// Values by store and spelling.
-pub(super) struct Values {
+/// KeptValues by store and spelling.
+pub(super) struct KeptValues {
     parts: [RwLock<HashMap<StoreId, HashMap<String, Kept>>>; PARTS],
     hasher: std::hash::RandomState,
     order: Mutex<Order>,
@@ -72,9 +72,9 @@ struct Size {
     bytes: usize,
 }
 
-impl Values {
-    pub fn new(limits: CacheLimits) -> Values {
-        Values {
+impl KeptValues {
+    pub fn new(limits: CacheLimits) -> KeptValues {
+        KeptValues {
             parts: std::array::from_fn(|_| RwLock::default()),
             hasher: std::hash::RandomState::new(),
             order: Mutex::default(),

@@ -32,7 +32,7 @@ pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> Outcome {
     }
     let template = read(&arguments.template, stdin)?;
     let format = arguments.format.unwrap_or_else(|| format_of(&arguments.template));
-    let reach = Found { connect: arguments, global, reach: None };
+    let reach = Lookups { connect: arguments, global, reach: None };
     let filled = filled(template, format, reach).await?;
     let target = if arguments.in_place { Some(&arguments.template) } else { arguments.output.as_ref() };
     match target {
@@ -46,13 +46,13 @@ pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> Outcome {
 }
 
 /// The way to secrets, found when the first is asked for: a file without references needs none.
-struct Found<'a> {
+struct Lookups<'a> {
     connect: &'a InjectArgs,
     global: &'a Global,
     reach: Option<Reach>,
 }
 
-impl Found<'_> {
+impl Lookups<'_> {
     async fn get(&mut self, name: &Name) -> Result<Zeroizing<String>, Failure> {
         // A reach that opens vaults itself has only those that it was opened for.
         if !matches!(self.reach, Some(Reach::Server(_))) {
@@ -78,7 +78,7 @@ impl Found<'_> {
 async fn filled(
     template: String,
     format: InjectFormat,
-    mut found: Found<'_>,
+    mut found: Lookups<'_>,
 ) -> Result<Zeroizing<String>, Failure> {
     let (asks, mut asked) = mpsc::channel::<Ask>(1);
     let rendering = tokio::task::spawn_blocking(move || render(&template, asks));
@@ -113,7 +113,7 @@ async fn references(
     text: &str,
     format: InjectFormat,
     marks: &[Zeroizing<String>],
-    found: &mut Found<'_>,
+    found: &mut Lookups<'_>,
 ) -> Result<Zeroizing<String>, Failure> {
     let mut known: HashMap<Name, Zeroizing<String>> = HashMap::new();
     for reference in place::references(text) {

@@ -35,12 +35,12 @@ pub struct Problems {
 /// Gathers problems while a document is walked.
 pub(super) struct Report<'t> {
     text: &'t str,
-    found: RefCell<Vec<Found>>,
+    found: RefCell<Vec<Noted>>,
     syntax: RefCell<Vec<usize>>,
     damaged: Cell<bool>,
 }
 
-struct Found {
+struct Noted {
     offset: usize,
     path: String,
     message: String,
@@ -102,7 +102,7 @@ impl<'t> Report<'t> {
 
     /// Records a mistake at a byte offset.
     pub fn add(&self, offset: usize, path: &str, message: impl Into<String>, hint: Option<String>) {
-        let found = Found { offset, path: path.to_owned(), message: message.into(), hint };
+        let found = Noted { offset, path: path.to_owned(), message: message.into(), hint };
         self.found.borrow_mut().push(found);
     }
 

@@ -26,7 +26,7 @@ const BACKLOG: i32 = 1024;
 /// Bound listeners, not serving yet.
 #[derive(Debug)]
 pub struct Door {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Listening>,
     /// Where requests are noted.
     pub(super) trail: Option<Trail>,
     /// Where connections are counted.
@@ -34,7 +34,7 @@ pub struct Door {
 }
 
 /// One bound listener.
-pub(super) struct Entry {
+pub(super) struct Listening {
     pub(super) socket: Bound,
     pub(super) tls: Option<Arc<Secured>>,
     pub(super) name: Option<Arc<str>>,
@@ -118,8 +118,10 @@ pub enum BindErrorKind {
 impl Door {
     /// Binds every listener, or none. Needs a tokio runtime around it.
     pub fn bind(listeners: &[Listener]) -> Result<Door, BindError> {
-        let entries =
-            listeners.iter().map(|listener| Entry::bind(listener, listeners)).collect::<Result<_, _>>()?;
+        let entries = listeners
+            .iter()
+            .map(|listener| Listening::bind(listener, listeners))
+            .collect::<Result<_, _>>()?;
         Ok(Door { entries, trail: None, metrics: Arc::default() })
     }
 
@@ -132,7 +134,7 @@ impl Door {
 
     /// Binds one more. The others stay bound if it cannot be.
     pub fn add(&mut self, listener: &Listener) -> Result<(), BindError> {
-        self.entries.push(Entry::bind(listener, std::slice::from_ref(listener))?);
+        self.entries.push(Listening::bind(listener, std::slice::from_ref(listener))?);
         Ok(())
     }
 
@@ -147,10 +149,10 @@ impl Door {
     }
 }
 
-// === impl Entry ===
+// === impl Listening ===
 
-impl Entry {
-    fn bind(listener: &Listener, all: &[Listener]) -> Result<Entry, BindError> {
+impl Listening {
+    fn bind(listener: &Listener, all: &[Listener]) -> Result<Listening, BindError> {
         let wanted = Address { bind: listener.bind.clone(), tls: listener.tls.is_some() };
         let fail = |kind| BindError { address: wanted.to_string(), kind };
         let (socket, bind) = match &listener.bind {
@@ -173,7 +175,7 @@ impl Entry {
             Ok(Arc::new(Secured { tls: tls.clone(), address: ip, shown }))
         };
         let tls: Result<_, TlsError> = listener.tls.as_ref().map(secured).transpose();
-        Ok(Entry {
+        Ok(Listening {
             socket,
             tls: tls.map_err(|error| fail(error.into()))?,
             name: listener.name.as_deref().map(Arc::from),
@@ -182,9 +184,9 @@ impl Entry {
     }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({})", self.address)
+        write!(f, "Listening({})", self.address)
     }
 }
 

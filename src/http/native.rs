@@ -17,7 +17,7 @@ use super::gate::Site;
 use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
 use super::respond::{self, Problem};
-use super::route::{Found, RouteError, Routes, Target};
+use super::route::{RouteError, Routed, Routes, Target};
 pub use super::secrets::Secrets;
 use super::{bounds, form, permit, status};
 use crate::access::{Caller, Refusal, Verb};
@@ -65,7 +65,7 @@ impl From<Reply> for Shown {
 struct Call<'a> {
     head: &'a Head,
     caller: &'a Caller,
-    found: Found<'a>,
+    found: Routed<'a>,
     /// What it got at so far.
     accesses: Mutex<Vec<Access>>,
 }

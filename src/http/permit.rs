@@ -1,12 +1,12 @@
 //! What of the native routes a caller may use. Pure; it says the same whether a secret is there or not.
 
-use super::route::{Found, Scope, Target};
+use super::route::{Routed, Scope, Target};
 use crate::access::{Grants, Verb};
 use crate::plan::{Action, Plan};
 use crate::secret::fold;
 
 /// Whether the caller may have the route that was found.
-pub(super) fn may(grants: &Grants, found: &Found<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
+pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
     let on_secret = |scope: Scope, verb: Verb| may_reach(grants, found, plan, default_vault, scope, verb);
     match found.target {
         Target::Action(action) => may_act(grants, found.pattern, plan, action),
@@ -31,7 +31,7 @@ pub(super) fn may(grants: &Grants, found: &Found<'_>, plan: &Plan, default_vault
 
 fn may_reach(
     grants: &Grants,
-    found: &Found<'_>,
+    found: &Routed<'_>,
     plan: &Plan,
     default_vault: Option<&str>,
     scope: Scope,

@@ -28,11 +28,11 @@ use crate::plan::{Action, Plan, Route};
 /// The routes of a server.
 #[derive(Debug, Clone)]
 pub struct Routes {
-    router: Router<Entry>,
+    router: Router<PathTargets>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct PathTargets {
     pattern: Name,
     targets: Vec<(Method, Target)>,
 }
@@ -91,7 +91,7 @@ pub enum Scope {
 
 /// A route found.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct Routed<'a> {
     /// What it leads to.
     pub target: &'a Target,
     /// Its pattern, for the audit trail.
@@ -157,7 +157,7 @@ impl Routes {
 
     /// Finds the route of a request. `OPTIONS` and methods that a path does not take are problems too,
     /// which carry their answer.
-    pub fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Problem> {
+    pub fn find(&self, method: &Method, path: &str) -> Result<Routed<'_>, Problem> {
         let matched = self.router.at(path).map_err(|_| Problem::UnknownRoute)?;
         let entry = matched.value;
         let target = entry.target(method).ok_or_else(|| match *method {
@@ -169,15 +169,18 @@ impl Routes {
             Target::Action(_) => (None, None),
             _ => (decoded("vault")?, decoded("key")?),
         };
-        Ok(Found { target, pattern: &entry.pattern, vault, key })
+        Ok(Routed { target, pattern: &entry.pattern, vault, key })
     }
 }
 
-fn fixed(default_vault: bool) -> Vec<Entry> {
-    let get = |pattern: &str, target| Entry { pattern: pattern.into(), targets: vec![(Method::GET, target)] };
-    let post =
-        |pattern: &str, target| Entry { pattern: pattern.into(), targets: vec![(Method::POST, target)] };
-    let one = |pattern: &str, scope| Entry {
+fn fixed(default_vault: bool) -> Vec<PathTargets> {
+    let get =
+        |pattern: &str, target| PathTargets { pattern: pattern.into(), targets: vec![(Method::GET, target)] };
+    let post = |pattern: &str, target| PathTargets {
+        pattern: pattern.into(),
+        targets: vec![(Method::POST, target)],
+    };
+    let one = |pattern: &str, scope| PathTargets {
         pattern: pattern.into(),
         targets: vec![
             (Method::GET, Target::Get(scope)),
@@ -211,9 +214,9 @@ fn fixed(default_vault: bool) -> Vec<Entry> {
     entries
 }
 
-fn add(entries: &mut Vec<Entry>, path: &str, method: Method, target: Target) -> Result<(), RouteError> {
+fn add(entries: &mut Vec<PathTargets>, path: &str, method: Method, target: Target) -> Result<(), RouteError> {
     let Some(entry) = entries.iter_mut().find(|entry| *entry.pattern == *path) else {
-        entries.push(Entry { pattern: path.into(), targets: vec![(method, target)] });
+        entries.push(PathTargets { pattern: path.into(), targets: vec![(method, target)] });
         return Ok(());
     };
     if entry.targets.iter().any(|(other, _)| *other == method) {
@@ -228,9 +231,9 @@ fn decode(caught: &str) -> Result<String, Problem> {
     percent_decode_str(caught).decode_utf8().map(String::from).map_err(|_| Problem::BadPath)
 }
 
-// === impl Entry ===
+// === impl PathTargets ===
 
-impl Entry {
+impl PathTargets {
     /// HEAD is GET without its body, unless the plan says otherwise.
     fn target(&self, method: &Method) -> Option<&Target> {
         let exact = |wanted: &Method| self.targets.iter().find(|(method, _)| method == wanted);

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use super::body;
 use super::content::Content;
-use super::listener::{Door, Entry};
+use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
 use super::seats::{Held, NoSeat, Seat, Seats};
@@ -253,7 +253,7 @@ fn is_trace(text: &str) -> bool {
 
 // === accepting ===
 
-async fn accept(shared: Arc<Shared>, index: usize, entry: Entry, seats: Arc<Seats>) {
+async fn accept(shared: Arc<Shared>, index: usize, entry: Listening, seats: Arc<Seats>) {
     let mut crowd = Crowd { seats, told: None };
     let mut leaving = pin!(shared.reached(Phase::Leaving));
     let mut pause = ACCEPT_PAUSE.0;
@@ -300,7 +300,7 @@ struct Crowd {
 
 impl Crowd {
     /// A seat, once there is one; none for a peer that has as many as it may.
-    async fn seat(&mut self, peer: &Peer, entry: &Entry) -> Option<Held> {
+    async fn seat(&mut self, peer: &Peer, entry: &Listening) -> Option<Held> {
         self.seats.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut waits = false;
         loop {
@@ -331,7 +331,7 @@ impl Crowd {
         }
     }
 
-    fn tell(&mut self, entry: &Entry, what: &str) {
+    fn tell(&mut self, entry: &Listening, what: &str) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
             self.told = Some(Instant::now());
             tracing::warn!(address = %entry.address, "{what}");
@@ -348,7 +348,7 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 fn start(
     shared: &Arc<Shared>,
     listener: usize,
-    entry: &Entry,
+    entry: &Listening,
     stream: Box<dyn Duplex>,
     peer: Peer,
     held: Held,

@@ -22,13 +22,13 @@ pub(super) const MAX_DEPTH: usize = 32;
 pub(super) struct Secrets {
     /// Grows with each write: tells an old file that was put back from the one that was written last.
     pub(super) revision: u64,
-    entries: BTreeMap<String, Arc<Entry>>,
+    entries: BTreeMap<String, Arc<StoredSecret>>,
 }
 
 /// A secret as it is stored. The name is spelt as it was first written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct StoredSecret {
     name: String,
     pub(super) value: SecretValue,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
@@ -39,7 +39,7 @@ pub(super) struct Entry {
 struct Outgoing<'a> {
     format: u32,
     revision: u64,
-    secrets: Vec<&'a Entry>,
+    secrets: Vec<&'a StoredSecret>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ struct Incoming {
     format: u32,
     #[serde(default)]
     revision: u64,
-    secrets: Vec<Entry>,
+    secrets: Vec<StoredSecret>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ pub(super) enum BadContent {
 }
 
 impl Secrets {
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<StoredSecret>> {
         self.entries.get(&fold(name))
     }
 
@@ -74,7 +74,7 @@ impl Secrets {
         let old = self.entries.get(&folded);
         let metadata = metadata.or_else(|| old.map(|old| old.metadata.clone())).unwrap_or_default();
         let name = old.map_or(name, |old| &old.name).to_owned();
-        self.entries.insert(folded, Arc::new(Entry { name, value, metadata }));
+        self.entries.insert(folded, Arc::new(StoredSecret { name, value, metadata }));
     }
 
     pub(super) fn remove(&mut self, name: &str) -> bool {
@@ -83,7 +83,7 @@ impl Secrets {
 
     /// Sorted by name, without case.
     pub(super) fn list(&self) -> Vec<SecretInfo> {
-        let info = |entry: &Arc<Entry>| SecretInfo {
+        let info = |entry: &Arc<StoredSecret>| SecretInfo {
             name: entry.name.clone(),
             kind: entry.value.kind(),
             metadata: entry.metadata.clone(),

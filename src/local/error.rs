@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::error::Trouble;
+use crate::error::FileTrouble;
 use crate::private_file::PrivateFileError;
 
 /// Why the local vault did not do it. Unless a variant says otherwise, nothing was changed on disk.
@@ -149,7 +149,7 @@ impl LocalError {
 
 impl LocalError {
     /// What is wrong, where it is one of the things that are told apart.
-    pub fn trouble(&self) -> Trouble {
+    pub fn trouble(&self) -> FileTrouble {
         let is_full = |error: &io::Error| {
             matches!(
                 error.kind(),
@@ -162,9 +162,9 @@ impl LocalError {
             | LocalError::BadKey { .. }
             | LocalError::MissingKey { .. }
             | LocalError::Vanished { .. }
-            | LocalError::WentBack { .. } => Trouble::Damaged,
-            LocalError::Write { source, .. } if is_full(source) => Trouble::DiskFull,
-            _ => Trouble::Other,
+            | LocalError::WentBack { .. } => FileTrouble::Damaged,
+            LocalError::Write { source, .. } if is_full(source) => FileTrouble::DiskFull,
+            _ => FileTrouble::Other,
         }
     }
 }

@@ -72,7 +72,7 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    entries: VecDeque<Entry<T>>,
+    entries: VecDeque<Queued<T>>,
     parked: Vec<Parked<T>>,
     held: HashMap<StoreId, Held>,
     /// Who was alone in a lane last, and until when it is expected back: its copy of the store is the newest.
@@ -83,7 +83,7 @@ struct State<T> {
     closed: bool,
 }
 
-struct Entry<T> {
+struct Queued<T> {
     lane: Option<Lane>,
     wants: Wants<T>,
 }
@@ -153,7 +153,7 @@ impl<T> Lanes<T> {
                 return Err(Refusal::Full);
             }
         }
-        state.entries.push_back(Entry { lane, wants: Wants::Worker { task, crew } });
+        state.entries.push_back(Queued { lane, wants: Wants::Worker { task, crew } });
         drop(state);
         self.shared.changed.notify_waiters();
         Ok(())
@@ -196,7 +196,7 @@ impl<T> Lanes<T> {
                     }
                     return Some((task, Some(Permit::new(lane, &self.shared, Some(worker)))));
                 }
-                let mine = |state: &State<T>, entry: &Entry<T>| {
+                let mine = |state: &State<T>, entry: &Queued<T>| {
                     if !matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew) {
                         return false;
                     }
@@ -204,7 +204,7 @@ impl<T> Lanes<T> {
                     again.set(left.or(again.get()));
                     left.is_none()
                 };
-                if let Some(Entry { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
+                if let Some(Queued { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
                     return Some((task, lane.map(|lane| Permit::new(lane, &self.shared, Some(worker)))));
                 }
                 if state.is_finished(crew) {
@@ -235,7 +235,7 @@ impl<T> Lanes<T> {
             let ticket = state.next_ticket;
             state
                 .entries
-                .push_back(Entry { lane: Some(lane.clone()), wants: Wants::Lane { ticket, starting } });
+                .push_back(Queued { lane: Some(lane.clone()), wants: Wants::Lane { ticket, starting } });
             ticket
         };
         let waiting = Waiting { shared: &self.shared, ticket };
@@ -243,7 +243,7 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mine = |_: &State<T>, entry: &Entry<T>| matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == waiting.ticket);
+            let mine = |_: &State<T>, entry: &Queued<T>| matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == waiting.ticket);
             if self.shared.state().take(true, mine).is_some() {
                 return Permit::new(lane, &self.shared, None);
             }
@@ -264,7 +264,7 @@ impl<T> Lanes<T> {
 
     /// Drops the tasks that wait.
     pub fn clear(&self) {
-        let dropped: (VecDeque<Entry<T>>, Vec<Parked<T>>) = {
+        let dropped: (VecDeque<Queued<T>>, Vec<Parked<T>>) = {
             let mut state = self.shared.state();
             let (gone, kept) =
                 state.entries.drain(..).partition(|entry| matches!(entry.wants, Wants::Worker { .. }));
@@ -311,7 +311,7 @@ impl<T> Shared<T> {
 impl<T> State<T> {
     /// Takes the first entry that `mine` names and whose lane admits it, and holds the lane for it. With
     /// `has_worker`, tasks that wait for a worker are passed over: they may be waiting for this very one.
-    fn take(&mut self, has_worker: bool, mine: impl Fn(&State<T>, &Entry<T>) -> bool) -> Option<Entry<T>> {
+    fn take(&mut self, has_worker: bool, mine: impl Fn(&State<T>, &Queued<T>) -> bool) -> Option<Queued<T>> {
         let mut blocked: HashSet<&StoreId> = HashSet::new();
         let mut found = None;
         for (index, entry) in self.entries.iter().enumerate() {
@@ -396,14 +396,14 @@ impl<T> State<T> {
 
     /// Whether no more comes for this crew.
     fn is_finished(&self, crew: &Crew) -> bool {
-        let waits = |entry: &Entry<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
+        let waits = |entry: &Queued<T>| matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew);
         self.closed
             && !self.entries.iter().any(waits)
             && !self.parked.iter().any(|parked| parked.crew == *crew)
     }
 
     fn waiting(&self) -> usize {
-        let waits = |entry: &&Entry<T>| matches!(entry.wants, Wants::Worker { .. });
+        let waits = |entry: &&Queued<T>| matches!(entry.wants, Wants::Worker { .. });
         self.entries.iter().filter(waits).count() + self.parked.len()
     }
 }

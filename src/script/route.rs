@@ -39,7 +39,7 @@ pub struct Route {
 
 /// What was found.
 #[derive(Debug)]
-pub enum Found {
+pub enum Match {
     /// A route, and what its pattern's names stand for.
     Route(Arc<Route>, Vec<(String, String)>),
     /// The path exists for these methods only.
@@ -50,9 +50,9 @@ pub enum Found {
 
 /// The routing table. May change while the server runs.
 #[derive(Default)]
-pub struct Routes(RwLock<Vec<Entry>>);
+pub struct Routes(RwLock<Vec<Compiled>>);
 
-struct Entry {
+struct Compiled {
     route: Arc<Route>,
     pattern: Pattern,
 }
@@ -87,7 +87,7 @@ impl Routes {
     pub fn add(&self, route: Route, if_exists: IfExists) -> bool {
         let pattern = Pattern::new(&route.path);
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let same = |entry: &Entry| {
+        let same = |entry: &Compiled| {
             entry.route.method == route.method
                 && entry.pattern == pattern
                 && folded(&entry.route.endpoint) == folded(&route.endpoint)
@@ -96,8 +96,10 @@ impl Routes {
             (Some(_), IfExists::Error) => return false,
             (Some(_), IfExists::Skip) => {}
             // It keeps its place in the order.
-            (Some(index), IfExists::Overwrite) => entries[index] = Entry { route: Arc::new(route), pattern },
-            (None, _) => entries.push(Entry { route: Arc::new(route), pattern }),
+            (Some(index), IfExists::Overwrite) => {
+                entries[index] = Compiled { route: Arc::new(route), pattern }
+            }
+            (None, _) => entries.push(Compiled { route: Arc::new(route), pattern }),
         }
         true
     }
@@ -117,14 +119,14 @@ impl Routes {
     }
 
     /// The route of a request; `path` is decoded.
-    pub fn find(&self, method: &str, path: &str, endpoint: Option<&str>) -> Found {
+    pub fn find(&self, method: &str, path: &str, endpoint: Option<&str>) -> Match {
         let path = &Subject::new(path);
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for wanted in ["*", method] {
             let of_method = || entries.iter().filter(|entry| entry.route.method == wanted);
             let exact = best(of_method().filter(|entry| entry.pattern.is_exactly(path)), endpoint);
             if let Some(entry) = exact {
-                return Found::Route(entry.route.clone(), Vec::new());
+                return Match::Route(entry.route.clone(), Vec::new());
             }
             // The first pattern that fits, of its kind the one of the endpoint's own.
             let fits = of_method()
@@ -133,7 +135,7 @@ impl Routes {
             if let Some((pattern, names)) = fits {
                 let same = of_method().filter(|entry| entry.pattern == *pattern);
                 if let Some(entry) = best(same, endpoint) {
-                    return Found::Route(entry.route.clone(), names);
+                    return Match::Route(entry.route.clone(), names);
                 }
             }
         }
@@ -144,7 +146,7 @@ impl Routes {
         let mut others: Vec<String> = others.collect();
         others.sort();
         others.dedup();
-        if others.is_empty() { Found::None } else { Found::OtherMethods(others) }
+        if others.is_empty() { Match::None } else { Match::OtherMethods(others) }
     }
 
     /// All of them, in order.
@@ -158,18 +160,18 @@ fn folded(name: &Option<String>) -> Option<String> {
     name.as_deref().map(fold)
 }
 
-fn is(entry: &Entry, method: &str, pattern: &Pattern, endpoint: Option<&str>) -> bool {
+fn is(entry: &Compiled, method: &str, pattern: &Pattern, endpoint: Option<&str>) -> bool {
     entry.route.method.eq_ignore_ascii_case(method)
         && entry.pattern == *pattern
         && endpoint.is_none_or(|endpoint| folded(&entry.route.endpoint) == Some(fold(endpoint)))
 }
 
-fn serves(entry: &Entry, endpoint: Option<&str>) -> bool {
+fn serves(entry: &Compiled, endpoint: Option<&str>) -> bool {
     entry.route.endpoint.is_none() || folded(&entry.route.endpoint) == endpoint.map(fold)
 }
 
 /// The one of the endpoint's own, else the one of every endpoint.
-fn best<'a>(entries: impl Iterator<Item = &'a Entry>, endpoint: Option<&str>) -> Option<&'a Entry> {
+fn best<'a>(entries: impl Iterator<Item = &'a Compiled>, endpoint: Option<&str>) -> Option<&'a Compiled> {
     let mut fallback = None;
     for entry in entries.filter(|entry| serves(entry, endpoint)) {
         if entry.route.endpoint.is_some() {
@@ -209,12 +211,12 @@ mod tests {
     /// The block found, with the names; 0 and the methods for a 405; `None` for a 404.
     fn found(table: &Routes, method: &str, path: &str) -> Option<(u64, String)> {
         match table.find(method, &decoded(path)?, None) {
-            Found::Route(route, names) => {
+            Match::Route(route, names) => {
                 let names: Vec<_> = names.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 Some((route.block, names.join(",")))
             }
-            Found::OtherMethods(methods) => Some((0, methods.join(","))),
-            Found::None => None,
+            Match::OtherMethods(methods) => Some((0, methods.join(","))),
+            Match::None => None,
         }
     }
 
@@ -289,7 +291,7 @@ mod tests {
             assert!(table.add(route("GET", path, endpoint, block), IfExists::Error));
         }
         let block = |path: &str, endpoint| match table.find("GET", path, endpoint) {
-            Found::Route(route, _) => Some(route.block),
+            Match::Route(route, _) => Some(route.block),
             _ => None,
         };
         assert_eq!(

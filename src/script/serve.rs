@@ -14,7 +14,7 @@ use super::lift;
 use super::page::{Form, Page, Wishes};
 use super::protocol::ask::Lift;
 use super::protocol::call::{Event, EventEndpoint, EventRoute, Exception, Response, RouteCall};
-use super::route::{Found, Route, decoded};
+use super::route::{Match, Route, decoded};
 use super::seen::{self, Seen};
 use super::task::{self, Unanswered};
 use crate::access::{Caller, Grants, Refusal, Verb};
@@ -107,15 +107,15 @@ impl<'a> Exchange<'a> {
         let Some(path) = decoded(&self.head.path) else { return self.refusal(&Problem::UnknownRoute) };
         let name = Some(endpoint.name.as_str()).filter(|name| !name.is_empty());
         match self.core.routes.find(self.head.method.as_str(), &path, name) {
-            Found::None => self.refusal(&Problem::UnknownRoute),
-            Found::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
+            Match::None => self.refusal(&Problem::UnknownRoute),
+            Match::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
             // By the route as it is declared; what its block reads is the script's own affair.
-            Found::Route(route, _)
+            Match::Route(route, _)
                 if !grants.route(Verb::of_method(self.head.method.as_str()), &route.path) =>
             {
                 self.refusal(&Refusal::Forbidden.into())
             }
-            Found::Route(route, names) => {
+            Match::Route(route, names) => {
                 let mut reply = self.routed(&route, names, endpoint).await;
                 reply.note.route = route.path.as_str().into();
                 reply

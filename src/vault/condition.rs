@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::error::{BridgeError, Trouble};
+use crate::error::{BridgeError, FileTrouble};
 use crate::protocol::Fault;
 
 /// The status with which an HTTP service asks its clients to come later.
@@ -139,8 +139,8 @@ pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
         Err(BridgeError::Throttled { .. }) => Some(State::Throttled),
         Err(BridgeError::Deadline { .. }) => Some(State::Hung),
         Err(BridgeError::Vault { fault, .. }) if is_disk_full(fault) => Some(State::DiskFull),
-        Err(BridgeError::Local { trouble: Trouble::DiskFull, .. }) => Some(State::DiskFull),
-        Err(BridgeError::Local { trouble: Trouble::Damaged, .. }) => Some(State::Damaged),
+        Err(BridgeError::Local { trouble: FileTrouble::DiskFull, .. }) => Some(State::DiskFull),
+        Err(BridgeError::Local { trouble: FileTrouble::Damaged, .. }) => Some(State::Damaged),
         Err(BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. }) => {
             Some(State::Failing)
         }
@@ -301,9 +301,9 @@ mod tests {
         let local =
             |trouble| Err(BridgeError::Local { vault: "v".to_owned(), reason: "r".to_owned(), trouble });
         let table: [(Result<(), BridgeError>, Option<State>); 13] = [
-            (local(Trouble::Other), Some(State::Failing)),
-            (local(Trouble::DiskFull), Some(State::DiskFull)),
-            (local(Trouble::Damaged), Some(State::Damaged)),
+            (local(FileTrouble::Other), Some(State::Failing)),
+            (local(FileTrouble::DiskFull), Some(State::DiskFull)),
+            (local(FileTrouble::Damaged), Some(State::Damaged)),
             (failed(Fault { disk_full: true, ..Fault::default() }), Some(State::DiskFull)),
             (Ok(()), Some(State::Ok)),
             (Err(BridgeError::NotFound { vault: v(), key: k() }), Some(State::Ok)),

@@ -11,7 +11,7 @@ use secretbridge::http::route::{Routes, Scope, Target};
 use secretbridge::plan::{Action, Plan, Route, Template};
 use secretbridge::script::pattern::{Pattern, Subject};
 use secretbridge::script::protocol::ask::IfExists;
-use secretbridge::script::route::{self as pode, Found};
+use secretbridge::script::route::{self as pode, Match};
 use secretbridge::secret::fold;
 
 use super::{fuzz, text};
@@ -145,8 +145,8 @@ fn a_pode_pattern_matches_what_it_describes_and_takes_names_from_the_path() {
         prop_assert!(declared.starts_with('/') && !declared.contains("//"), "{declared:?}");
         prop_assert!(table.add(route, IfExists::Error));
         if !declared.contains([':', '*']) {
-            prop_assert!(matches!(table.find("GET", &declared, None), Found::Route(..)), "{declared:?}");
-            prop_assert!(matches!(table.find("PUT", &declared, None), Found::OtherMethods(_)));
+            prop_assert!(matches!(table.find("GET", &declared, None), Match::Route(..)), "{declared:?}");
+            prop_assert!(matches!(table.find("PUT", &declared, None), Match::OtherMethods(_)));
         }
         if let Some(path) = pode::decoded(&other) {
             let _ = table.find("GET", &path, None);

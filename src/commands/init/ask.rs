@@ -9,7 +9,11 @@ use crate::registry;
 /// Shows a question and gives the answer, without the space around it.
 type Asker<'a> = &'a mut dyn FnMut(&str) -> Result<String, Failure>;
 
-pub(super) fn ask(arguments: &InitArgs, found: &registry::Found, asker: Asker<'_>) -> Result<Wish, Failure> {
+pub(super) fn ask(
+    arguments: &InitArgs,
+    found: &registry::FoundVaults,
+    asker: Asker<'_>,
+) -> Result<Wish, Failure> {
     let registered: Vec<_> = found.vaults.iter().map(|vault| vault.name.as_str()).collect();
     let mut question =
         "Which vault is to be served?\n  1  a local vault: an encrypted file, which needs no PowerShell\n  \

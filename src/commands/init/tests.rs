@@ -21,7 +21,7 @@ fn plan_of(wish: &Wish) -> Plan {
     config::parse(&text, Path::new("/base")).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
-fn asked(found: &registry::Found, answers: &[&str]) -> Wish {
+fn asked(found: &registry::FoundVaults, answers: &[&str]) -> Wish {
     let mut answers = answers.iter();
     let mut asker = |_: &str| Ok(answers.next().expect("no more questions").to_string());
     let wish = ask::ask(&arguments(""), found, &mut asker).unwrap();
@@ -31,9 +31,9 @@ fn asked(found: &registry::Found, answers: &[&str]) -> Wish {
 
 #[test]
 fn answers_and_options_that_say_the_same_write_the_same() {
-    let found = registry::Found {
+    let found = registry::FoundVaults {
         vaults: ["Mine", "Team"].map(|name| Vault::new(name, VaultKind::Local { folder: None })).into(),
-        ..registry::Found::default()
+        ..registry::FoundVaults::default()
     };
     for (answers, options) in [
         (&["", "", ""][..], "--yes"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Backend;
 use crate::cache::Changes;
-use crate::error::{BridgeError, Trouble};
+use crate::error::{BridgeError, FileTrouble};
 use crate::local::{LocalError, LocalVault};
 use crate::plan::Vault;
 use crate::protocol::GetReply;
@@ -52,7 +52,7 @@ pub(in crate::vault) async fn perform(
             Err(BridgeError::Local { vault: name, reason, trouble })
         }
         Err(_) => {
-            let (reason, trouble) = ("it panicked".to_owned(), Trouble::Other);
+            let (reason, trouble) = ("it panicked".to_owned(), FileTrouble::Other);
             Err(BridgeError::Local { vault: name, reason, trouble })
         }
     }
