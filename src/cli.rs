@@ -280,7 +280,7 @@ pub struct ServeArgs {
     /// yours, then the system's. Where there is none, a local vault is served.
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Listen here in place of where the file says: `127.0.0.1:8085`, `[::1]:0`, `*:8080` or `unix:/path`. May be repeated.
+    /// Listen here in place of where the file says: `127.0.0.1:8085`, `[::1]:0`, `*:8080`, `unix:/path` or, on Windows, `pipe:NAME`. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = parse_bind)]
     pub listen: Vec<Bind>,
     /// Serve a vault that you registered in PowerShell, for reading, or with :rw for writing too. May be repeated.
@@ -394,7 +394,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub token_file: Vec<PathBuf>,
     /// Tell how the server is (/livez, /readyz, /health, /metrics) on a listener of its own, away from the
-    /// script's routes: `127.0.0.1:8086` or `unix:/path`. It is there from the first moment. May be repeated.
+    /// script's routes: `127.0.0.1:8086`, `unix:/path` or, on Windows, `pipe:NAME`. It is there from the first moment. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = parse_bind)]
     pub admin_listen: Vec<Bind>,
     /// The file with the token for that listener (mode 0600). Without one a token is made and kept in the data folder.

@@ -39,7 +39,7 @@ The value is never an argument: other users could see it in the list of processe
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
 #[command(next_help_heading = "Where the secrets are")]
 pub struct Connect {
-    /// A server: `http://127.0.0.1:8085`, `https://host:8443` or `unix:/path`; the variable SECRETBRIDGE_ADDR says
+    /// A server: `http://127.0.0.1:8085`, `https://host:8443`, `unix:/path` or, on Windows, `pipe:NAME`; the variable SECRETBRIDGE_ADDR says
     /// the same. Without it, a server of yours is found by its socket.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

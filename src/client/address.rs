@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::platform::local::{BY_PIPES, pipe, shown};
+
 /// The port of a server whose address names none.
 const DEFAULT_PORT: u16 = 8085;
 
@@ -21,14 +23,14 @@ pub enum Address {
         /// Whether it speaks TLS.
         tls: bool,
     },
-    /// A Unix socket.
+    /// A Unix socket, or a named pipe of Windows.
     Unix(PathBuf),
 }
 
 /// Why text is no address of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "'{0}' is no server's address (hint: http://127.0.0.1:8085, https://host:8443 or unix:/path/to/socket)"
+    "'{0}' is no server's address (hint: http://127.0.0.1:8085, https://host:8443, unix:/path/to/socket, on Windows pipe:NAME)"
 )]
 pub struct AddressError(String);
 
@@ -56,6 +58,11 @@ impl FromStr for Address {
         for start in ["unix://", "unix:", "http+unix://", "http+unix:"] {
             if let Some(path) = text.strip_prefix(start) {
                 return if path.is_empty() { Err(wrong()) } else { Ok(Address::Unix(path.into())) };
+            }
+        }
+        for start in ["pipe:", "http+pipe:"] {
+            if let Some(name) = text.strip_prefix(start) {
+                return pipe(name).filter(|_| BY_PIPES).map(Address::Unix).ok_or_else(wrong);
             }
         }
         let (tls, rest) = match text.split_once("://") {
@@ -93,7 +100,7 @@ impl fmt::Display for Address {
             Address::Tcp { tls, .. } => {
                 write!(f, "{}://{}", if *tls { "https" } else { "http" }, self.authority())
             }
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => f.write_str(&shown(path)),
         }
     }
 }
@@ -121,5 +128,11 @@ mod tests {
         {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
+        for text in ["pipe:bridge", "http+pipe:bridge"] {
+            let read = text.parse::<Address>().map(|address| address.to_string());
+            assert_eq!(read.ok(), BY_PIPES.then(|| "pipe:bridge".to_owned()), "{text}");
+        }
+        assert!("pipe:".parse::<Address>().is_err() && "pipe:a/b".parse::<Address>().is_err());
+        assert_eq!(Address::Unix(pipe("bridge").unwrap()).to_string(), "pipe:bridge");
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::plan::Bind;
+use crate::platform::local::{BY_PIPES, pipe, shown};
 
 /// Why an address cannot be listened on, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -24,8 +25,8 @@ pub(super) struct Address {
     pub https: Option<bool>,
 }
 
-/// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `*:8080` (every interface, IPv4 and IPv6) or
-/// `unix:/run/bridge.sock`. Host names other than `localhost` are not looked up.
+/// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `*:8080` (every interface, IPv4 and IPv6),
+/// `unix:/run/bridge.sock` or, on Windows, `pipe:bridge`. Host names other than `localhost` are not looked up.
 pub fn parse_bind(text: &str) -> Result<Bind, AddressError> {
     let address = parse_address(text)?;
     match address.https {
@@ -36,10 +37,23 @@ pub fn parse_bind(text: &str) -> Result<Bind, AddressError> {
 
 /// The same, with `http://` or `https://` before it.
 pub(super) fn parse_address(text: &str) -> Result<Address, AddressError> {
+    let local = |path| Ok(Address { bind: Bind::Unix(path), https: None });
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
             "" => Err(refused("names no socket", "write unix:/run/secretbridge.sock")),
-            path => Ok(Address { bind: Bind::Unix(PathBuf::from(path)), https: None }),
+            path => local(PathBuf::from(path)),
+        };
+    }
+    if let Some(name) = text.strip_prefix("pipe:") {
+        return match pipe(name) {
+            None => Err(refused(
+                "names no pipe",
+                "write pipe:secretbridge: letters, digits, '.', '_' and '-', at most 200",
+            )),
+            Some(_) if !BY_PIPES => {
+                Err(refused("names a pipe, which only Windows has", "write unix:/run/secretbridge.sock"))
+            }
+            Some(path) => local(path),
         };
     }
     let (https, rest) = match text.split_once("://") {
@@ -81,7 +95,7 @@ fn parse_socket(text: &str) -> Result<SocketAddr, AddressError> {
 pub(super) fn format_bind(bind: &Bind) -> String {
     match bind {
         Bind::Tcp(address) => address.to_string(),
-        Bind::Unix(path) => format!("unix:{}", path.display()),
+        Bind::Unix(path) => shown(path),
     }
 }
 
@@ -109,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_is_listened_on_where_the_system_has_pipes() {
+        let read = parse_bind("pipe:bridge").map(|bind| format_bind(&bind));
+        match BY_PIPES {
+            true => assert_eq!(read, Ok("pipe:bridge".to_owned())),
+            false => assert_eq!(read.unwrap_err().hint, "write unix:/run/secretbridge.sock"),
+        }
+        assert_eq!(format_bind(&Bind::Unix(pipe("bridge").unwrap())), "pipe:bridge");
+    }
+
+    #[test]
     fn a_wrong_address_tells_what_to_write() {
         for (text, hint) in [
             ("8080", "write 127.0.0.1:8080, or *:8080 for all"),
@@ -118,6 +142,8 @@ mod tests {
             ("example.org:80", "host names are not looked up; write *:80 for all"),
             ("localhost:99999", "e.g. :8085"),
             ("unix:", "write unix:/run/secretbridge.sock"),
+            ("pipe:", "write pipe:secretbridge: letters, digits, '.', '_' and '-', at most 200"),
+            (r"pipe:\\.\pipe\x", "write pipe:secretbridge: letters, digits, '.', '_' and '-', at most 200"),
             ("ftp://x", "write address:port, e.g. 127.0.0.1:8085"),
             ("https://127.0.0.1:1", "write [[listeners]] with tls in a file"),
             ("", "e.g. 127.0.0.1:8085, or unix:/run/secretbridge.sock"),

@@ -18,7 +18,7 @@ use crate::audit::Trail;
 use crate::metrics::Metrics;
 use crate::plan::{Bind, Listener, Tls};
 use crate::platform;
-use crate::platform::local::{LocalBindError, LocalListener};
+use crate::platform::local::{self, LocalBindError, LocalListener};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -290,7 +290,7 @@ impl fmt::Display for Address {
         let scheme = if self.tls { "https" } else { "http" };
         match &self.bind {
             Bind::Tcp(address) => write!(f, "{scheme}://{address}"),
-            Bind::Unix(path) => write!(f, "{scheme}+unix:{}", path.display()),
+            Bind::Unix(path) => write!(f, "{scheme}+{}", local::shown(path)),
         }
     }
 }

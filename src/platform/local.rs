@@ -2,11 +2,20 @@
 //! connect, unless the system's own accounts do.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::system;
+
+/// Where Windows has its named pipes.
+const PIPES: &str = r"\\.\pipe\";
+
+/// The longest name of a pipe: with what is before it, the system takes 256 characters.
+const LONGEST_PIPE: usize = 200;
+
+/// Local connections are named pipes here, not sockets.
+pub const BY_PIPES: bool = system::socket::BY_PIPES;
 
 /// A listener that only programs of this machine and this user can reach. Its file goes with it.
 pub struct LocalListener(system::socket::Listener);
@@ -57,7 +66,41 @@ impl LocalListener {
     }
 }
 
+/// Where the pipe of this name is, if it can be a name.
+pub fn pipe(name: &str) -> Option<PathBuf> {
+    let plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let fits = !name.is_empty() && name.chars().count() <= LONGEST_PIPE && name.chars().all(plain);
+    fits.then(|| format!("{PIPES}{name}").into())
+}
+
+/// The place of a listener as people write it: `pipe:NAME`, `unix:/path`.
+pub fn shown(path: &Path) -> String {
+    match path.to_str().and_then(|path| path.strip_prefix(PIPES)) {
+        Some(name) => format!("pipe:{name}"),
+        None => format!("unix:{}", path.display()),
+    }
+}
+
 /// Connects to a listener at a path; on Windows at a pipe's name.
 pub async fn connect(path: &Path) -> io::Result<LocalStream> {
     system::socket::connect(path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_s_name_leads_to_it_and_nowhere_else() {
+        for name in ["secretbridge", "a.b-c_1", "schlüssel"] {
+            let path = pipe(name).unwrap();
+            assert_eq!(path.to_str().unwrap(), format!(r"\\.\pipe\{name}"));
+            assert_eq!(shown(&path), format!("pipe:{name}"));
+        }
+        let long = "x".repeat(201);
+        for name in ["", r"a\b", "a/b", r"\\host\pipe\x", "a b", "a:b", "*", &long] {
+            assert_eq!(pipe(name), None, "{name}");
+        }
+        assert_eq!(shown(Path::new("/run/b.sock")), "unix:/run/b.sock");
+    }
 }

@@ -12,9 +12,6 @@ public static class Causes
     /// <summary>So many exceptions are looked through.</summary>
     private const int Most = 32;
 
-    // The end of HResult: ENOSPC and EDQUOT (Linux, macOS), ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL (Windows).
-    private static readonly int[] DiskFull = OperatingSystem.IsWindows() ? [39, 112] : [28, 122, 69];
-
     /// <summary>The exception and all inside it, the outer ones first.</summary>
     public static IEnumerable<Exception> Of(Exception exception)
     {
@@ -30,7 +27,7 @@ public static class Causes
     }
 
     /// <summary>Whether there was no room on a disk.</summary>
-    public static bool IsDiskFull(Exception exception) => Of(exception).Any(at => at is IOException && DiskFull.Contains(at.HResult & 0xFFFF));
+    public static bool IsDiskFull(Exception exception) => Of(exception).Any(at => at is IOException && Platform.IsDiskFull(at.HResult));
 
     private static IEnumerable<Exception> Inside(Exception exception)
     {

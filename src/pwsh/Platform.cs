@@ -48,6 +48,12 @@ public static class Platform
         }
     }
 
+    /// <summary>Whether the number of an error means that there was no room on a disk.</summary>
+    public static bool IsDiskFull(int number) => Array.IndexOf(DiskFull, number & 0xFFFF) >= 0;
+
+    // The end of HResult: ENOSPC and EDQUOT (Linux, macOS), ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL (Windows).
+    private static readonly int[] DiskFull = OperatingSystem.IsWindows() ? [39, 112] : [28, 122, 69];
+
     // No buffer of its own: the wire reads and writes whole blocks.
     private static FileStream Open(IntPtr handle, FileAccess access) => new(new SafeFileHandle(handle, true), access, 0, false);
 

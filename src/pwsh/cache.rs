@@ -101,7 +101,13 @@ impl Cache {
         let bytes = fs::read(assembly).map_err(failed)?;
         let path = self.folder.join(format!("{key}-{}{ASSEMBLY}", digest_of(&bytes)));
         let staged = stage(&self.folder, "new-", &bytes).map_err(failed)?;
-        staged.persist(&path).map_err(|error| failed(error.error))?;
+        // Windows does not replace one that somebody has open; where it is the same, that is as good.
+        match staged.persist(&path) {
+            Err(error) if !fs::read(&path).is_ok_and(|kept| kept == bytes) => {
+                return Err(failed(error.error));
+            }
+            _ => {}
+        }
         self.sweep(&path);
         Ok(path)
     }

@@ -12,6 +12,7 @@ use crate::local;
 use crate::logging::console::Console;
 use crate::plan::{Bind, VaultKind};
 use crate::platform;
+use crate::platform::local::{BY_PIPES, shown};
 use crate::pwsh;
 
 /// What is encoded in a segment of a path.
@@ -128,6 +129,11 @@ impl<W: Write> Announcer<W> {
         if let (true, Some(file), Some(address)) = (curl, file, addresses.first()) {
             let place = match &address.bind {
                 Bind::Tcp(_) => format!("{address}/secrets"),
+                // curl speaks to sockets, and not to pipes.
+                Bind::Unix(path) if BY_PIPES => {
+                    self.line(format_args!("try: secretbridge list --url {}", shown(path)));
+                    return;
+                }
                 Bind::Unix(path) => {
                     let socket = quoted(&path.display().to_string());
                     format!("--unix-socket {socket} http://localhost/secrets")

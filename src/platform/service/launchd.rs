@@ -71,17 +71,16 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn place(name: &str, home: Option<&Path>) -> PathBuf {
-    let folder = match home {
-        Some(home) => home.join("Library/LaunchAgents"),
-        None => "/Library/LaunchDaemons".into(),
-    };
-    folder.join(format!("{name}.plist"))
+    match home {
+        Some(home) => format!("{}/Library/LaunchAgents/{name}.plist", home.display()).into(),
+        None => format!("/Library/LaunchDaemons/{name}.plist").into(),
+    }
 }
 
 /// The file: the one that packages install, with this service's name, command and account.
 fn text(wanted: &Wanted) -> Result<String, Unfit> {
     let log = match &wanted.of_user {
-        Some(home) => home.join(format!("Library/Logs/{}.log", wanted.name)).display().to_string(),
+        Some(home) => format!("{}/Library/Logs/{}.log", home.display(), wanted.name),
         None => format!("/Library/Logs/{}.log", wanted.name),
     };
     let mut command = String::new();

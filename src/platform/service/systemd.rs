@@ -83,11 +83,10 @@ fn systemctl(user: bool, words: &[&str]) -> Vec<String> {
 }
 
 fn place(name: &str, home: Option<&Path>) -> PathBuf {
-    let folder = match home {
-        Some(home) => home.join(".config/systemd/user"),
-        None => "/etc/systemd/system".into(),
-    };
-    folder.join(format!("{name}.service"))
+    match home {
+        Some(home) => format!("{}/.config/systemd/user/{name}.service", home.display()).into(),
+        None => format!("/etc/systemd/system/{name}.service").into(),
+    }
 }
 
 /// The text of the unit: the one that packages install, with this program's command and account.

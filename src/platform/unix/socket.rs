@@ -12,6 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::platform::identity;
 use crate::platform::local::{LocalBindError, LocalPeer};
 
+/// See [`crate::platform::local::BY_PIPES`].
+pub(in crate::platform) const BY_PIPES: bool = false;
+
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 

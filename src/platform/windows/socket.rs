@@ -18,6 +18,9 @@ use super::access::{Descriptor, access};
 use crate::platform::local::{LocalBindError, LocalPeer};
 use crate::platform::{Kind, Owner};
 
+/// See [`crate::platform::local::BY_PIPES`].
+pub(in crate::platform) const BY_PIPES: bool = true;
+
 /// How long a caller waits where all instances are taken: the listener makes the next one at once.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
