@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::audit;
+pub use backup::{BackupArgs, RestoreArgs};
 pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
 pub use doctor::DoctorArgs;
 pub use init::{InitArgs, InitVault, SchemaArgs};
@@ -28,6 +29,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::plan::{Bind, Expose};
 
+mod backup;
 mod child;
 mod doctor;
 mod init;
@@ -208,6 +210,10 @@ pub enum Command {
     Export(ExportArgs),
     /// Copy secrets from one vault to another.
     Copy(CopyArgs),
+    /// Write the secrets of vaults into one encrypted archive.
+    Backup(BackupArgs),
+    /// Write the secrets of an archive back into vaults.
+    Restore(RestoreArgs),
     /// Write the secrets of a .env, JSON, CSV, Bitwarden or KeePass file into a vault.
     Import(ImportArgs),
     /// Print what a shell needs to complete this program's command line.

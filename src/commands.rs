@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod backup;
 pub mod check;
 mod copy;
 mod doctor;
@@ -14,6 +15,7 @@ mod inject;
 mod list;
 mod output;
 pub mod prepare;
+mod put;
 mod rm;
 pub mod run;
 pub mod serve;

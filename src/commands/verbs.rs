@@ -4,7 +4,8 @@
 //! output, all else to standard error.
 
 use super::{
-    admin, copy, doctor, exec, export, get, import, init, inject, list, rm, service, set, setup, status,
+    admin, backup, copy, doctor, exec, export, get, import, init, inject, list, rm, service, set, setup,
+    status,
 };
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
@@ -30,6 +31,8 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
             Command::Inject(arguments) => inject::inject(arguments, global).await,
             Command::Export(arguments) => export::export(arguments, global).await,
             Command::Copy(arguments) => copy::copy(arguments, global).await,
+            Command::Backup(arguments) => backup::backup(arguments, global).await,
+            Command::Restore(arguments) => backup::restore(arguments, global).await,
             Command::Import(arguments) => import::import(arguments, global).await,
             Command::Doctor(arguments) => doctor::doctor(arguments, global).await,
             Command::Init(arguments) => init::init(arguments),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::server::{Builder, Server};
 
+mod backup;
 mod child;
 mod docs;
 mod doctor;
