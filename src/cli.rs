@@ -457,6 +457,14 @@ where
     Cli::try_parse_from(arguments)
 }
 
+/// Whether a command line, right or wrong, asks for a log of JSON lines.
+pub fn wants_json(arguments: &[OsString]) -> bool {
+    let is = |word: &OsString, text: &str| word.to_str().is_some_and(|word| word.eq_ignore_ascii_case(text));
+    let ours = arguments.iter().position(|word| word == "--").map_or(arguments, |end| &arguments[..end]);
+    ours.iter().any(|word| is(word, "--log-format=json"))
+        || ours.windows(2).any(|pair| is(&pair[0], "--log-format") && is(&pair[1], "json"))
+}
+
 /// How the program ends after such an error: help and version that were asked for are no mistake.
 pub fn exit_of(error: &clap::Error) -> Exit {
     use clap::error::ErrorKind;

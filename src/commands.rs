@@ -36,7 +36,7 @@ use crate::bridge::StartError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::http::route::RouteError;
-use crate::http::{BindError, TlsError};
+use crate::http::{BindError, BindErrorKind, TlsError};
 use crate::private_file::PrivateFileError;
 use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
@@ -136,7 +136,10 @@ impl CommandError {
             | CommandError::NotARoute { .. }
             | CommandError::Parameter { .. }
             | CommandError::ParameterNotText(_)
-            | CommandError::Run(RunError::Script { .. }) => Exit::Usage,
+            | CommandError::Tls(_)
+            | CommandError::Bind(BindError { kind: BindErrorKind::Tls(_), .. }) => Exit::Usage,
+            CommandError::Folder(error) if !matches!(error, PrivateFileError::Io { .. }) => Exit::Usage,
+            CommandError::Run(error) if error.is_of_the_script() => Exit::Usage,
             CommandError::Start(error) | CommandError::Run(RunError::Start(error)) => of_start(error),
             CommandError::Run(RunError::Workers(error)) => of_launch(error),
             _ => Exit::Failure,

@@ -90,12 +90,19 @@ pub mod worker;
 /// Runs the program with its arguments, the name of the program first.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exit {
     let hardened = platform::harden();
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let wants_json = cli::wants_json(&arguments);
     let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            let exit = cli::exit_of(&error);
+            if exit != exit::Exit::Ok && wants_json {
+                logging::console::use_json(true);
+                return fail(&error.to_string().trim_start_matches("error: ").trim_end(), exit);
+            }
             // clap knows what goes to standard output; if that is closed, nobody reads it.
             let _ = error.print();
-            return cli::exit_of(&error);
+            return exit;
         }
     };
     let Some(name) = cli.global.as_service.clone() else { return dispatch(&cli, hardened) };
@@ -110,13 +117,16 @@ fn dispatch(cli: &cli::Cli, hardened: platform::Hardened) -> exit::Exit {
     if let Err(error) = logging::start(cli.log(), cli.global.log_format, cli.global.log_file.as_deref()) {
         return fail(&error, exit::Exit::Usage);
     }
+    if matches!(cli.command, cli::Command::Serve(_) | cli::Command::Run(_)) {
+        metrics::traces::begin();
+    }
     tracing::debug!(?hardened, "what keeps other programs of this user out of the memory");
     let global = &cli.global;
     let ended = |done: Result<(), commands::CommandError>| {
         done.map_or_else(|error| fail(&error, error.exit()), |()| exit::Exit::Ok)
     };
     match &cli.command {
-        cli::Command::Check(arguments) => commands::check::check(arguments),
+        cli::Command::Check(arguments) => in_runtime(commands::check::check(global, arguments)),
         cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => audit::command::verify(&arguments.files),
         cli::Command::Serve(arguments) => {
             in_runtime(async { ended(commands::serve::serve(global, arguments).await) })
@@ -134,6 +144,7 @@ fn in_runtime(work: impl Future<Output = exit::Exit>) -> exit::Exit {
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let exit = runtime.block_on(work);
+            metrics::traces::end();
             // Nothing that still blocks (a disk, a name server) may hold up the end.
             runtime.shutdown_timeout(std::time::Duration::from_millis(500));
             exit

@@ -1,4 +1,5 @@
-//! The log: to standard error, as text for people or as JSON lines for machines.
+//! The log: to standard error, as text for people or as JSON lines for machines; where standard error is the journal,
+//! to that, with native fields.
 //!
 //! Standard output stays free for what a command answers.
 
@@ -11,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::cli::LogFormat;
+use crate::platform;
 use crate::platform::service;
 use file::LogFile;
 
@@ -46,6 +48,10 @@ pub enum LogError {
 /// (`warn,secretbridge::pool=debug`).
 pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(), LogError> {
     console::use_json(format == LogFormat::Json);
+    if format == LogFormat::Json {
+        // What the program says last is a line like the others.
+        std::panic::set_hook(Box::new(|panic| console::failed(panic)));
+    }
     let subscriber = match file {
         Some(path) => {
             let log =
@@ -53,6 +59,11 @@ pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(),
             subscriber(filter, format, false, move || log.clone())?
         }
         None => {
+            let journal = (format == LogFormat::Text).then(platform::journal).flatten();
+            if let Some(journal) = journal {
+                let log = tracing_subscriber::registry().with(parse_filter(filter)?).with(journal);
+                return tracing::subscriber::set_global_default(log).map_err(|_| LogError::Twice);
+            }
             // Colours are for eyes only, and the standard switch against them is honoured.
             let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             subscriber(filter, format, io::stderr().is_terminal() && wanted, io::stderr)?

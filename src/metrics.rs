@@ -16,6 +16,7 @@ pub use overview::Overview;
 use overview::{Errors, Latency, RouteLatency};
 
 mod overview;
+pub mod traces;
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -171,7 +172,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Counts for Metrics {
     fn take(&self, records: &mut dyn Iterator<Item = &Record>) {
         let mut requests = lock(&self.requests);
-        records.for_each(|record| requests.count(record));
+        records.for_each(|record| {
+            requests.count(record);
+            traces::send(record);
+        });
     }
 }
 

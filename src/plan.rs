@@ -16,7 +16,8 @@ mod vaults;
 pub use limits::{BodyLimits, Limits, Pool};
 pub use serving::{Access, Action, Bind, DEFAULT_ADDRESS, Listener, Route, Template, Tls};
 pub use vaults::{
-    AZ_KEY_VAULT, CacheLimits, Custom, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
+    AZ_KEY_VAULT, CacheLimits, Custom, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault,
+    VaultKind,
 };
 
 /// Everything that a server needs to know.

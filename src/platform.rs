@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
+use tracing_subscriber::layer::Layer;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -276,6 +277,17 @@ pub fn forget_variable(name: &str) {
 }
 
 // === service managers ===
+
+/// A log of spans and events for the system's own journal.
+pub type Journal<S> = Box<dyn Layer<S> + Send + Sync>;
+
+/// The system's journal, where standard error goes there: it keeps level, target and fields apart.
+pub fn journal<S>() -> Option<Journal<S>>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    system::journal()
+}
 
 /// Tells the service manager, if there is one that wants to know.
 pub fn notify(notice: Notice) {

@@ -1,6 +1,6 @@
 //! What goes on beside the requests: changes of stores by others, and values whose time is over.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -29,12 +29,32 @@ pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToke
         let Some(inner) = bridge.upgrade() else { return };
         inner.values.expire();
         let vaults = inner.values.vaults();
+        probe_idle(&inner);
         let Some(pool) = vaults.pool() else { continue };
         knock_at_locked(&inner).await;
         let watch = Watch { vaults, pool, stopping: &inner.stopping };
         for store in vaults.stores() {
             watch.look_at(&store).await;
         }
+    }
+}
+
+/// Asks vaults that nobody has called for a while how they are; not while requests wait for a worker.
+fn probe_idle(inner: &Arc<Inner>) {
+    let now = Instant::now();
+    let vaults = inner.values.vaults();
+    if vaults.pool().is_some_and(|pool| pool.waiting() > 0) {
+        return;
+    }
+    for entry in vaults.all().iter().filter(|entry| entry.is_probe_due(now)) {
+        entry.condition.begin_look(now);
+        let (vaults, entry, deadline) = (vaults.clone(), entry.clone(), now + inner.plan.limits.deadline);
+        // Beside the watch, which a vault that hangs must not hold up.
+        tokio::spawn(async move {
+            if let Err(error) = vaults.perform(&entry, Verb::Probe, deadline).await {
+                tracing::debug!(vault = entry.plan.name, "asked how it is: {error}");
+            }
+        });
     }
 }
 
@@ -45,7 +65,7 @@ async fn knock_at_locked(inner: &Inner) {
         let now = Instant::now();
         let is_due = entry.condition.state() == State::Locked
             && entry.may_unlock()
-            && entry.condition.idle(now).is_some_and(|idle| idle >= KNOCK)
+            && entry.condition.idle(now) >= KNOCK
             && entry.store.lockout(now).is_none();
         if is_due {
             let deadline = now + inner.plan.limits.deadline;

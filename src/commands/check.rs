@@ -4,12 +4,12 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, Global};
 use crate::config::{self, ConfigError};
 use crate::exit::Exit;
 
 /// Checks a file. Says nothing on standard output if it is good, unless asked for JSON.
-pub fn check(arguments: &CheckArgs) -> Exit {
+pub async fn check(_global: &Global, arguments: &CheckArgs) -> Exit {
     let Some(place) = config::find(arguments.config.as_deref()) else {
         return none(arguments);
     };

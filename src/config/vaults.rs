@@ -127,8 +127,9 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
     let unlock_interval = needs_unlock(table, "unlock_interval", &unlock_node, Node::duration);
     let unlock_at_start = needs_unlock(table, "unlock_at_start", &unlock_node, Node::flag);
     let parallel = table.read("parallel", Node::flag);
-    let ways = ["keep_metadata", "verify", "probe"].map(|key| table.get(key));
-    let [keep_metadata, verify, probe] = ways.each_ref().map(|node| node.as_ref().and_then(Node::flag));
+    let ways = ["keep_metadata", "verify"].map(|key| table.get(key));
+    let [keep_metadata, verify] = ways.each_ref().map(|node| node.as_ref().and_then(Node::flag));
+    let (probe, probe_every) = table.get("probe").as_ref().map_or((true, None), probe);
     let module = module(table, base);
     let extension = Extension {
         registered: registered.unwrap_or_else(|| name.to_owned()),
@@ -140,7 +141,8 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         parallel,
         keep_metadata: keep_metadata.unwrap_or(false),
         verify,
-        probe: probe.unwrap_or(true),
+        probe,
+        probe_every,
         imported: false,
     };
     if let Some(settings) = backend::of_module(&extension).settings() {
@@ -154,6 +156,15 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         check_store(node, &extension, given, names, unlock_node.is_some());
     }
     Some(extension)
+}
+
+/// Whether the vault may be asked how it is, and after how long without a call: `true`, `false` or a time.
+fn probe(node: &Node<'_>) -> (bool, Option<Duration>) {
+    match node.value().as_bool() {
+        Some(true) => (true, None),
+        Some(false) => (false, Some(Duration::ZERO)),
+        None => (true, node.duration()),
+    }
 }
 
 fn module(table: &mut Table<'_>, base: &Path) -> Option<String> {

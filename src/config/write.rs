@@ -342,7 +342,11 @@ impl Writer {
         if let Some(verify) = extension.verify {
             self.line("verify", verify);
         }
-        self.unless("probe", extension.probe, true, |flag| flag.to_string());
+        match (extension.probe, extension.probe_every) {
+            (false, _) => self.line("probe", false),
+            (true, Some(every)) => self.line("probe", duration(every)),
+            (true, None) => {}
+        }
     }
 
     fn mount(&mut self, mount: &Mount) {

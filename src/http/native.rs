@@ -35,6 +35,7 @@ use notice::{Changed, Notice, Place};
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 mod notice;
+mod openapi;
 mod vaults;
 
 /// Whether an answer comes from the cache (RFC 9211).
@@ -106,6 +107,7 @@ impl<S: Secrets> Native<S> {
                 let text = metrics::text(&self.secrets.health()) + &self.metrics.text().await;
                 Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
+            Target::OpenApi => Ok(respond::json(StatusCode::OK, &openapi::document(&self.routes))),
             Target::Vaults => Ok(self.vaults(&plan, call.caller)),
             Target::Action(action) => self.act(call, &plan, action, request).await,
             Target::Mounts => Ok(vaults::mounts(&plan, call.caller)),

@@ -17,7 +17,7 @@ pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vaul
         | Target::Vaults
         | Target::Mounts
         | Target::StatusPage => true,
-        Target::Metrics | Target::StatusEvents => grants.route(Verb::Read, found.pattern),
+        Target::Metrics | Target::OpenApi | Target::StatusEvents => grants.route(Verb::Read, found.pattern),
         // They concern all callers, so a rule has to name them.
         Target::Unlock | Target::Lock | Target::ClearCache | Target::RefreshCache => {
             grants.route(Verb::Write, found.pattern)

@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | `/health`, `/ready`, `/readyz`, `/livez` | GET | without a token |
 //! | `/metrics` | GET | counts, for Prometheus |
+//! | `/openapi.json` | GET | the routes, as OpenAPI 3.1 |
 //! | `/secrets`, `/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | the default vault, where there is one |
 //! | `/vaults` | GET | names of the exposed vaults |
 //! | `/vaults/{vault}/secrets`, `/vaults/{vault}/secrets/{key}` | GET; GET, PUT, PATCH, DELETE | exposed vaults |
@@ -29,6 +30,7 @@ use crate::plan::{Action, Plan, Route};
 #[derive(Debug, Clone)]
 pub struct Routes {
     router: Router<PathTargets>,
+    paths: Vec<PathTargets>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub enum Target {
     Ready,
     /// Counts for Prometheus.
     Metrics,
+    /// A description of the routes.
+    OpenApi,
     /// The names of the exposed vaults.
     Vaults,
     /// The secrets of a vault.
@@ -143,7 +147,7 @@ impl Routes {
             add(&mut entries, path, known, Target::Action(action.clone()))?;
         }
         let mut router = Router::new();
-        for entry in entries {
+        for entry in entries.iter().cloned() {
             let path = entry.pattern.to_string();
             if !path.starts_with('/') {
                 return Err(RouteError::Pattern { path, reason: "it has to begin with a slash".to_owned() });
@@ -152,7 +156,14 @@ impl Routes {
                 .insert(path.clone(), entry)
                 .map_err(|error| RouteError::Pattern { path, reason: error.to_string() })?;
         }
-        Ok(Routes { router })
+        Ok(Routes { router, paths: entries })
+    }
+
+    /// Every route: its pattern, its method, and what it leads to.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Method, &Target)> {
+        self.paths
+            .iter()
+            .flat_map(|entry| entry.targets.iter().map(|(method, target)| (&*entry.pattern, method, target)))
     }
 
     /// Finds the route of a request. `OPTIONS` and methods that a path does not take are problems too,
@@ -195,6 +206,7 @@ fn fixed(default_vault: bool) -> Vec<PathTargets> {
         get("/ready", Target::Ready),
         get("/readyz", Target::Ready),
         get("/metrics", Target::Metrics),
+        get("/openapi.json", Target::OpenApi),
         get("/vaults", Target::Vaults),
         get("/vaults/{vault}/secrets", Target::List(Scope::Named)),
         one("/vaults/{vault}/secrets/{key}", Scope::Named),

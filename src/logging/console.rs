@@ -13,7 +13,7 @@ use crate::platform::service::events::{self, Event, Severity};
 static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Says how lines are written from now on.
-pub(super) fn use_json(json: bool) {
+pub(crate) fn use_json(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
 

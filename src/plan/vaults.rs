@@ -64,6 +64,8 @@ pub struct Extension {
     pub verify: Option<bool>,
     /// Asks the module's `Test-SecretVault` after a call that failed.
     pub probe: bool,
+    /// Asks it also where the vault was not called for so long; zero never. `None`: known modules decide.
+    pub probe_every: Option<Duration>,
     /// Found in the user's registry: never unregistered, configured or changed.
     pub imported: bool,
 }
@@ -210,6 +212,7 @@ impl Extension {
             keep_metadata: false,
             verify: None,
             probe: true,
+            probe_every: None,
             imported: false,
         }
     }

@@ -46,6 +46,20 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     Ok((child, group))
 }
 
+/// Standard error is the journal where it is the socket that `JOURNAL_STREAM` names.
+pub(super) fn journal<S>() -> Option<super::Journal<S>>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    let named = std::env::var("JOURNAL_STREAM").ok()?;
+    let stderr = rustix::fs::fstat(rustix::stdio::stderr()).ok()?;
+    if named != format!("{}:{}", stderr.st_dev, stderr.st_ino) {
+        return None;
+    }
+    let layer = tracing_journald::layer().ok()?.with_field_prefix(Some("SECRETBRIDGE".to_owned()));
+    Some(Box::new(layer.with_syslog_identifier("secretbridge".to_owned())))
+}
+
 pub(super) fn harden() -> Hardened {
     use rustix::mm::{MlockAllFlags, mlockall};
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};

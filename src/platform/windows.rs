@@ -141,6 +141,10 @@ impl Channel {
     }
 }
 
+pub(super) fn journal<S>() -> Option<super::Journal<S>> {
+    None
+}
+
 pub(super) fn harden() -> Hardened {
     use windows_sys::Win32::System::Diagnostics::Debug::{
         SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode,

@@ -107,6 +107,18 @@ impl Problem {
 }
 
 impl RunError {
+    /// Whether the script itself is at fault, and not what it runs on.
+    pub fn is_of_the_script(&self) -> bool {
+        match self {
+            RunError::Script { .. }
+            | RunError::Declaration(_)
+            | RunError::Problems(_)
+            | RunError::NoServer
+            | RunError::NoEndpoint => true,
+            RunError::Start(_) | RunError::Workers(_) | RunError::Planning(_) | RunError::Stopped => false,
+        }
+    }
+
     /// For programs: `{"errors": [{"id", "message", "hint"?, "script"?, "line"?, "column"?}]}`.
     pub fn to_json(&self) -> serde_json::Value {
         let one = |id: &str, message: &str, position: Option<&Position>| {

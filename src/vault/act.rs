@@ -251,6 +251,7 @@ impl Act {
         match &self.verb {
             Verb::Get { key, detail } => self.get(&mut turn, key, *detail).await.map(Outcome::Value),
             Verb::List => self.entry.backend.list(&mut turn).await.map(Outcome::List),
+            Verb::Probe => turn.probe().await.map(done),
             Verb::Unlock => turn.unlock().await.map(|_| Outcome::Done),
             Verb::UnlockWith { password } => {
                 // What an earlier password met says nothing of this one.

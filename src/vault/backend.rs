@@ -9,6 +9,8 @@ use crate::secret::SecretValue;
 use crate::store::{Discipline, Store};
 use crate::worker::{BoxFuture, CallError, Worker};
 
+use std::time::Duration;
+
 use super::act::Change;
 use super::turn::{Refusal, Trouble, Turn, UnlockFailure};
 use super::{Entry, Verb};
@@ -105,6 +107,12 @@ pub trait Backend: Sync {
         false
     }
 
+    /// After how long without a call the vault is asked how it is, where the plan does not say; `None` for vaults whose
+    /// service may bill each call.
+    fn probes(&self) -> Option<Duration> {
+        None
+    }
+
     /// What a failed unlock means.
     fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> Refusal {
         if module::is_own(failure.fault) { Refusal::Fail } else { Refusal::LockOut }
@@ -180,6 +188,9 @@ pub trait Backend: Sync {
         Box::pin(turn.recover(key, change))
     }
 }
+
+/// After how long without a call a vault that costs nothing is asked how it is.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 /// The lane of an extension module that has no rules of its own.
 fn discipline(extension: &Extension, by_default: Discipline) -> Discipline {

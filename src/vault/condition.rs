@@ -75,6 +75,11 @@ impl State {
         }
     }
 
+    /// Whether it was found by a read or write that failed, and not by how the vault says it is.
+    pub fn fails_at_work(self) -> bool {
+        matches!(self, State::Failing | State::DiskFull | State::Damaged)
+    }
+
     /// Whether nothing is known to be wrong.
     pub fn serves(self) -> bool {
         matches!(self, State::Unknown | State::Ok)
@@ -88,8 +93,11 @@ impl std::fmt::Display for State {
 }
 
 /// A vault's last calls.
-#[derive(Debug, Default)]
-pub struct Condition(Mutex<Calls>);
+#[derive(Debug)]
+pub struct Condition {
+    calls: Mutex<Calls>,
+    born: Instant,
+}
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -152,6 +160,12 @@ pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
             | BridgeError::Saturated
             | BridgeError::NotReady { .. },
         ) => None,
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Condition {
+        Condition { calls: Mutex::default(), born: Instant::now() }
     }
 }
 
@@ -222,9 +236,14 @@ impl Condition {
         self.calls().state
     }
 
-    /// Time since the last call that said something of the vault; `None` before the first.
-    pub fn idle(&self, now: Instant) -> Option<Duration> {
-        self.calls().last_call.map(|last| now.saturating_duration_since(last))
+    /// Time since the last call, since the last look at it, or since the vault is known.
+    pub fn idle(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.calls().last_call.unwrap_or(self.born))
+    }
+
+    /// Somebody is about to look at it.
+    pub fn begin_look(&self, now: Instant) {
+        self.calls().last_call = Some(now);
     }
 
     /// What is shown of it.
@@ -239,7 +258,7 @@ impl Condition {
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,6 +15,9 @@ use crate::secret::Text;
 use crate::store::Store;
 use crate::worker::{BoxFuture, CallError, Worker};
 
+/// The word for a probe in what is counted.
+const PROBE: &str = "probe";
+
 /// A vault, ready for use.
 pub struct Entry {
     /// Unique in the table's life: a name that is added again is another entry.
@@ -106,10 +109,29 @@ impl Entry {
         if matches!(outcome, Err(BridgeError::Throttled { .. })) {
             return outcome;
         }
+        // That the vault is not locked does not show that its reads and writes succeed again.
+        if action == PROBE && outcome.is_ok() && self.condition.state().fails_at_work() {
+            self.calls.note(action, "ok", begun.elapsed());
+            return outcome;
+        }
         let outcome = self.condition.note(&self.plan.name, outcome, Instant::now());
         let word = outcome.as_ref().map_or_else(BridgeError::code, |_| "ok");
         self.calls.note(action, word, begun.elapsed());
         outcome
+    }
+
+    /// Whether the vault was not called for so long that it is time to ask how it is.
+    pub fn is_probe_due(&self, now: Instant) -> bool {
+        let every = match &self.plan.kind {
+            VaultKind::Extension(extension) => extension.probe_every.or_else(|| self.backend.probes()),
+            VaultKind::Local { .. } => self.backend.probes(),
+            VaultKind::Custom(_) => None,
+        };
+        let asked = every.filter(|every| !every.is_zero());
+        asked.is_some_and(|every| self.condition.idle(now) >= every)
+            && self.condition.left_alone(now).is_none()
+            && self.store.lockout(now).is_none()
+            && !self.is_closed()
     }
 
     /// Whether the password may be used of our own accord. Not after `-NoUnlock`, until somebody asks for

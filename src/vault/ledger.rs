@@ -88,6 +88,7 @@ impl Ledger {
             Verb::Repair(Repair::Settle { .. })
             | Verb::Get { .. }
             | Verb::List
+            | Verb::Probe
             | Verb::Unlock
             | Verb::UnlockWith { .. } => {}
         }

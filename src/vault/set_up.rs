@@ -75,7 +75,7 @@ async fn enter(
     until: Instant,
 ) -> Result<(), LaunchError> {
     let what = || format!("registering the vault '{}'", entry.plan.name);
-    ready(worker, entry, until).await.map_err(|error| named(what(), error))?;
+    ready(worker, entry, until).await.map_err(|error| named(what(), with_cure(error, entry)))?;
     if entry.plan.extension().is_none() {
         return Ok(());
     }
@@ -200,6 +200,23 @@ impl Opening<'_> {
         let mut turn = Turn { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
         backend.prepare(&mut turn, self.added).await
     }
+}
+
+/// A module that is not installed is told with the command that installs it.
+fn with_cure(error: CallError, entry: &Entry) -> CallError {
+    let CallError::Fault(mut fault) = error else { return error };
+    let module = match (fault.id.as_str(), entry.plan.extension()) {
+        ("SecretManagementMissing", _) => Some("Microsoft.PowerShell.SecretManagement"),
+        ("RegisterSecretVaultCantGetModuleInfo", Some(extension)) => Some(extension.module.as_str()),
+        _ => None,
+    };
+    if let Some(module) = module.filter(|_| !fault.message.contains("Install-PSResource")) {
+        fault.message.push_str(&format!(
+            " (hint: Install-PSResource {module}, in pwsh, as the user that runs this program; module_path in [pwsh] names other \
+             folders of modules)"
+        ));
+    }
+    CallError::Fault(fault)
 }
 
 fn named(what: impl Into<String>, error: CallError) -> LaunchError {

@@ -43,6 +43,8 @@ pub enum Verb {
     },
     /// List names, types and metadata.
     List,
+    /// Ask how the vault is, without reading a secret.
+    Probe,
     /// Unlock now.
     Unlock,
     /// Unlock now, with this password in place of the vault's.
@@ -87,7 +89,7 @@ impl Verb {
     pub fn writes(&self) -> bool {
         match self {
             Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Repair(_) | Verb::Remove { .. } => true,
-            Verb::Get { .. } | Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => false,
+            Verb::Get { .. } | Verb::List | Verb::Probe | Verb::Unlock | Verb::UnlockWith { .. } => false,
         }
     }
 
@@ -113,6 +115,7 @@ impl Verb {
         match self {
             Verb::Get { .. } => "read",
             Verb::List => "list",
+            Verb::Probe => "probe",
             Verb::Unlock | Verb::UnlockWith { .. } => "unlock",
             Verb::Remove { .. } => "remove",
             Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Repair(_) => "write",
@@ -127,7 +130,7 @@ impl Verb {
             | Verb::SetInfo { key, .. }
             | Verb::Repair(Repair::PutBack { key, .. } | Repair::Settle { key })
             | Verb::Remove { key } => Some(key),
-            Verb::List | Verb::Unlock | Verb::UnlockWith { .. } => None,
+            Verb::List | Verb::Probe | Verb::Unlock | Verb::UnlockWith { .. } => None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod hardening;
 mod imports;
 mod lifecycle;
 mod local;
+mod messages;
 mod real;
 mod registry;
 mod reliability;

@@ -271,7 +271,7 @@ fn what_is_not_there_stops_the_start_by_name_and_line() {
     ] {
         let output = script(pwsh, &store_script(line), &[], &[]).run(SOON);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(output.status.code(), Some(64), "{stderr}");
         assert!(stderr.contains(words) && stderr.contains("server.ps1:6"), "{stderr}");
     }
 }

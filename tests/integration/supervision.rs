@@ -262,3 +262,35 @@ fn passwords_reach_no_argument_and_no_environment_of_a_worker() {
         }
     }
 }
+
+#[test]
+fn a_vault_that_nobody_reads_is_asked_how_it_is_where_the_plan_says_so() {
+    let stand_in = StandIn::with(&json!({ "password": "right" }));
+    let vault = |name: &str, probe: &str| {
+        format!(
+            "[vaults.{name}]\nmodule = \"Vault.{name}\"\nexpose = true\nunlock = {{ env = \"P\" }}\n{probe}\n"
+        )
+    };
+    let toml = "listen = \"127.0.0.1:0\"\nauth.open = true\n".to_owned()
+        + &vault("asked", "probe = \"1s\"")
+        + &vault("left", "")
+        + &vault("never", "probe = false");
+    let server = Builder::new().config(&toml).stand_in(&stand_in).env("P", "right").start();
+    let probes = |name: &str| {
+        let calls = stand_in.events("call");
+        calls.iter().filter(|call| call["op"] == "test" && call["vault"] == name).count()
+    };
+    let state = |name: &str| {
+        let health = server.get("/health").json();
+        let vaults = health["vaults"].as_array().unwrap().clone();
+        vaults.iter().find(|vault| vault["name"] == name).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    wait_until("it is asked again and again", SOON, || probes("asked") >= 3);
+    wait_until("its state is known", SOON, || state("asked") == "ok");
+    assert_eq!((state("left").as_str(), state("never").as_str()), ("unknown", "unknown"));
+    assert_eq!((probes("left"), probes("never")), (0, 0));
+    assert_eq!(stand_in.calls("get"), 0, "no secret is read");
+    let metrics = server.get("/metrics");
+    let counted = "secretbridge_vault_calls_total{vault=\"asked\",action=\"probe\",outcome=\"ok\"}";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+}

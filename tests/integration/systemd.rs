@@ -76,3 +76,47 @@ fn a_socket_that_the_manager_has_bound_is_served() {
     });
     assert!(TcpStream::connect(address).is_ok());
 }
+
+/// Standard error is the journal where `JOURNAL_STREAM` says so: level, target and fields are then the journal's own.
+#[test]
+fn in_the_journal_an_event_has_native_fields() {
+    use std::os::unix::fs::MetadataExt as _;
+    use std::process::{Command, Stdio};
+    if !crate::support::server::disks_can_be_made() {
+        crate::support::pwsh::say(
+            "SKIPPED (nothing can be mounted): in_the_journal_an_event_has_native_fields",
+        );
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let journal = UnixDatagram::bind(folder.path().join("socket")).unwrap();
+    journal.set_read_timeout(Some(SOON)).unwrap();
+    let stderr = std::fs::File::create(folder.path().join("stderr")).unwrap();
+    let stream = stderr.metadata().map(|found| format!("{}:{}", found.dev(), found.ino())).unwrap();
+    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && mount --bind \"$1\" /run/systemd/journal \
+                  && shift && exec \"$@\"";
+    let mut child = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .arg(folder.path())
+        .arg(env!("CARGO_BIN_EXE_secretbridge"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder.path())
+        .env("JOURNAL_STREAM", stream)
+        .stdin(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let mut buffer = vec![0; 64 * 1024];
+    // The first is empty: it asks whether somebody listens.
+    let entry = std::iter::repeat_with(|| journal.recv(&mut buffer).map(|length| buffer[..length].to_vec()))
+        .find(|entry| entry.as_ref().map_or(true, |entry| !entry.is_empty()))
+        .expect("it goes on for ever");
+    let _ = child.kill();
+    let _ = child.wait();
+    let entry = String::from_utf8_lossy(&entry.expect("an entry")).into_owned();
+    for field in ["PRIORITY\n", "MESSAGE\n", "TARGET\n", "SYSLOG_IDENTIFIER\n", "SECRETBRIDGE_HARDENED\n"] {
+        assert!(entry.contains(field), "{field}: {entry}");
+    }
+}

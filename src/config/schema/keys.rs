@@ -146,8 +146,8 @@ const LIMITS: &[Key] = &[
     key("max_connections_per_peer", Count(1, MOST), "Of these, connections of one address.").default("512"),
     key("first_byte_timeout", Time, "Time for a client that has connected to send its first byte.")
         .default("\"10s\""),
-    key("header_timeout", Time, "Time for a client to send a request's head, and between requests.")
-        .default("\"30s\""),
+    key("header_timeout", Time, "Time for a client to send a request's head.").default("\"10s\""),
+    key("idle_timeout", Time, "Time between two requests of a connection.").default("\"30s\""),
     key("rate_per_caller", RATE, "Requests a second of one caller; more are answered 429.").example("50"),
     key("rate_per_address", RATE, "Requests a second from one address; more are answered 429.").example("50"),
     key("concurrent_per_caller", RATE, "Requests of one caller at once; more are answered 429.")
@@ -213,8 +213,13 @@ const VAULT: &[Key] = &[
         "Read before and after each write, to know what it came to. Without it true, but for Az.KeyVault.",
     )
     .example("false"),
-    key("probe", Flag, "After a failed call, ask Test-SecretVault whether the vault is locked.")
-        .default("true"),
+    key(
+        "probe",
+        Either(&[Flag, Time]),
+        "Ask Test-SecretVault how the vault is: after a failed call, and after so long without one.",
+    )
+    .default("true")
+    .example("\"30s\""),
     key("repair", Flag, "Write again what another program erased.").default("false"),
     key("cache_ttl", Time, "How long a value that was read is kept; 0 keeps none.").default("0"),
     key("refresh_ahead", Time, "A read in this last part of cache_ttl begins the next load.").default("0"),

@@ -101,6 +101,8 @@ fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
             }
             extension.parallel = parallel;
             (extension.verify, extension.keep_metadata, extension.probe) = (verify, keep_metadata, probe);
+            extension.probe_every =
+                if probe { extension.verify.map(|_| Duration::from_secs(30)) } else { Some(Duration::ZERO) };
             VaultKind::Extension(extension)
         },
     )

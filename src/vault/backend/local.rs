@@ -1,8 +1,9 @@
 //! The embedded vault: a file of our own, read and written in this process. No worker is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Backend;
+use super::{Backend, PROBE_EVERY};
 use crate::cache::Changes;
 use crate::error::{BridgeError, FileTrouble};
 use crate::local::{LocalError, LocalVault};
@@ -18,6 +19,10 @@ pub(super) struct Local;
 impl Backend for Local {
     fn store(&self, vault: &Vault) -> Store {
         Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)
+    }
+
+    fn probes(&self) -> Option<Duration> {
+        Some(PROBE_EVERY)
     }
 }
 
@@ -74,6 +79,10 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, LocalError
         Verb::SetInfo { key, metadata } => local.set_metadata(&key, metadata)?.then_some(Outcome::Done),
         Verb::Remove { key } => local.remove(&key)?.then_some(Outcome::Done),
         Verb::List => Some(Outcome::List(local.list()?)),
+        Verb::Probe => {
+            local.list()?;
+            Some(Outcome::Done)
+        }
         // Its writes are one step and no other program's, so nothing is ever to be repaired.
         Verb::Repair(_) | Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
     })

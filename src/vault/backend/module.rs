@@ -167,6 +167,18 @@ impl Turn<'_> {
         }
     }
 
+    /// Asks the module's own test how the vault is. One that is locked is unlocked, as after a call that failed.
+    pub(in crate::vault) async fn probe(&mut self) -> Result<(), Trouble> {
+        if self.is_ready().await? {
+            return Ok(());
+        }
+        if self.can_refresh() && self.entry.may_unlock() {
+            return self.unlock().await.map(|_| ());
+        }
+        let reason = "its own test (Test-SecretVault) does not find it ready".to_owned();
+        Err(Trouble::Locked { reason, retry_after: Duration::from_secs(10) })
+    }
+
     /// After a call that failed: unlocks the vault, or logs in again where it has nothing to be unlocked with.
     /// Tells why, if it was done.
     async fn renew(&mut self, fault: &Fault) -> Result<Option<Cause>, Trouble> {

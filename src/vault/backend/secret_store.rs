@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, Backend, Present, Settings};
+use super::{Answer, Backend, PROBE_EVERY, Present, Settings};
 use crate::plan::{SECRET_STORE, Vault};
 #[cfg(not(test))]
 use crate::platform;
@@ -46,6 +46,10 @@ const TORN: &str = "that failed has left the store unreadable";
 pub(super) struct SecretStore;
 
 impl Backend for SecretStore {
+    fn probes(&self) -> Option<Duration> {
+        Some(PROBE_EVERY)
+    }
+
     /// All vaults of this module are one store of the user's.
     fn store(&self, _vault: &Vault) -> Store {
         let folder = folder();

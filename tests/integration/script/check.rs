@@ -26,7 +26,7 @@ fn all_problems_of_a_script_are_told_in_one_run_also_as_json() {
     }";
     for output in [check(pwsh, wrong, "text"), script(pwsh, wrong, &[], &[]).run(SOON)] {
         let stderr = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(output.status.code(), Some(64), "{stderr}");
         for said in [
             "server.ps1:2: Add-PodeMiddleware",
             "server.ps1:3: Add-PodeEndpoint has no parameter -DualMode",
@@ -39,7 +39,7 @@ fn all_problems_of_a_script_are_told_in_one_run_also_as_json() {
     let output = check(pwsh, wrong, "json");
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let errors = told["errors"].as_array().expect("a list");
-    assert_eq!((output.status.code(), errors.len()), (Some(1), 4), "{told}");
+    assert_eq!((output.status.code(), errors.len()), (Some(64), 4), "{told}");
     assert_eq!((&errors[0]["line"], &errors[1]["line"]), (&2.into(), &3.into()));
     assert!(errors.iter().all(|error| error["hint"].is_string() && error["script"].is_string()), "{told}");
     let thrown = check(pwsh, "Start-PodeServer { Mount-PodeSecret -Name a -Vault nosuch -Key k }", "json");

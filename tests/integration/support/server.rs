@@ -93,6 +93,19 @@ impl Builder {
         self
     }
 
+    /// Arguments before all others.
+    pub fn first<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Builder {
+        self.args.splice(0..0, args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The program may have so many files open.
+    pub fn program_with_few_files(mut self, files: u32) -> Builder {
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        let program = std::mem::replace(&mut self.program, "/bin/sh".into());
+        self.first(["-c".into(), OsString::from(script), program.into()])
+    }
+
     /// One more variable; the last of a name counts.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Builder {
         self.variables.push((name.into(), value.into()));
