@@ -37,6 +37,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// Serves until a signal says stop.
 pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), CommandError> {
     let server = Server::new().map_err(CommandError::Signals)?;
+    let arguments = &with_configuration(arguments, &mut Announcer::to_stderr());
     let plan = plan(arguments)?;
     let registry = UserRegistry::new(means(global, &plan));
     let drain = plan.limits.drain;
@@ -54,7 +55,6 @@ async fn serve_plan(
     registry: &UserRegistry,
 ) -> Result<(), CommandError> {
     let mut say = Announcer::to_stderr();
-    let arguments = &with_configuration(arguments, &mut say);
     let own = access::own_names();
     let kept = access::of_plan(&plan.access, &plan.callers, &own)?;
     let (rule, token) = (Arc::new(kept.access.clone()), kept.token.clone());
