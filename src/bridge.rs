@@ -35,9 +35,9 @@ mod stop;
 mod values;
 mod watch;
 
-pub use start::StartError;
 pub(crate) use start::open_local;
 pub(crate) use start::wait_for;
+pub use start::{FoundVault, StartError};
 use start::{import, password};
 use values::Values;
 pub use values::{Answer, Reading};
@@ -73,17 +73,6 @@ struct Workers {
 pub struct Options {
     /// `--pwsh`.
     pub pwsh: Option<PathBuf>,
-}
-
-/// A vault that the user had registered.
-#[derive(Debug, Clone, Serialize)]
-pub struct FoundVault {
-    /// Its name.
-    pub name: String,
-    /// Its extension module.
-    pub module: String,
-    /// It is served.
-    pub exposed: bool,
 }
 
 /// How the bridge is. Never holds a value.
@@ -207,7 +196,8 @@ impl Bridge {
             _folder: folder,
         };
         let bridge = Bridge(Arc::new(inner));
-        tokio::spawn(watch_stores(Arc::downgrade(&bridge.0), bridge.0.stopping.clone()));
+        let (values, stopping) = (bridge.0.values.clone(), bridge.0.stopping.clone());
+        tokio::spawn(watch_stores(values, bridge.0.plan.limits.deadline, stopping));
         bridge.prefetch();
         Ok(bridge)
     }

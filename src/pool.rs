@@ -30,7 +30,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -43,8 +42,14 @@ use crate::worker::{BoxFuture, Broken, LaunchError, Launcher, Worker};
 use lanes::{Crew, Lane, Lanes, Refusal};
 
 pub mod lanes;
+mod shared;
 mod slot;
 pub mod state;
+mod task;
+
+use shared::Shared;
+pub use shared::{Progress, WorkerStatus};
+pub use task::{Permit, SetUp, Task, Verdict};
 
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);
@@ -52,93 +57,10 @@ const START_GRACE: Duration = Duration::from_secs(1);
 /// At most so much of the time for a stop, and at most half of it, is kept for the farewell and the workers' end.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Something to do in a worker.
-pub trait Task: Send {
-    /// Does it. The verdict says whether the worker may go on; a broken worker never does.
-    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict>;
-    /// Whether nobody waits for it any more, so that it may be dropped unbegun.
-    fn is_dead(&self) -> bool;
-}
-
-/// A lane held for a task.
-pub type Permit = lanes::Permit<Box<dyn Task>>;
-
-/// What becomes of a worker after a task.
-pub enum Verdict {
-    /// It goes on.
-    Keep,
-    /// It is killed, and a fresh one takes its place.
-    Replace,
-}
-
-/// Sets a fresh worker up: init scripts, vaults.
-pub trait SetUp: Send + Sync + 'static {
-    /// Prepares a worker for its crew. Lanes that it needs are taken from `lanes`.
-    fn prepare<'a>(
-        &'a self,
-        worker: &'a mut Worker,
-        crew: &'a Crew,
-        lanes: &'a Lanes<Box<dyn Task>>,
-        until: Instant,
-    ) -> BoxFuture<'a, Result<(), LaunchError>>;
-}
-
 /// Workers behind a queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    lanes: Lanes<Box<dyn Task>>,
-    launcher: Arc<dyn Launcher>,
-    set_up: Arc<dyn SetUp>,
-    sizes: plan::Pool,
-    /// Of [`plan::Pool`]; may grow.
-    min: AtomicUsize,
-    max: AtomicUsize,
-    slots: Mutex<JoinSet<Option<Worker>>>,
-    /// Slots of the shared crew.
-    size: AtomicUsize,
-    idle: AtomicUsize,
-    numbers: AtomicU64,
-    restarts: AtomicU64,
-    /// What workers broke of.
-    causes: Tally,
-    /// Tasks done, by whichever worker.
-    done: AtomicU64,
-    status: Mutex<Vec<WorkerStatus>>,
-    own_crews: Mutex<Vec<Crew>>,
-    progress: watch::Sender<Progress>,
-    halt: CancellationToken,
-}
-
-/// How far the start has come.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    /// Workers that are ready or busy.
-    pub up: usize,
-    /// So many more that have a store to themselves.
-    pub own_up: usize,
-    /// The last failure to start one, and how many in a row its slot has had.
-    pub failure: Option<(LaunchError, u32)>,
-}
-
-/// A worker as health shows it.
-#[derive(Debug, Clone, Serialize)]
-pub struct WorkerStatus {
-    /// Its slot.
-    pub slot: usize,
-    /// The state's word.
-    pub state: &'static str,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Calls so far.
-    pub calls: u64,
-    /// Those of them that write or remove a secret.
-    pub writes: u64,
-    /// Resident bytes, where the system tells.
-    pub memory: Option<u64>,
 }
 
 impl Pool {

@@ -10,6 +10,7 @@ use crate::platform::{self, Access, Owner};
 
 mod cache;
 pub mod compiled;
+mod engine;
 
 /// The worker's files, embedded.
 const FILES: &[(&str, &str)] = &[

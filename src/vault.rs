@@ -18,7 +18,7 @@
 //!
 //! What is promised of writes:
 //!
-//! - Of the caller and the write the one that comes first decides ([`act::Began`]): who was told that nothing is
+//! - Of the caller and the write the one that comes first decides ([`Began`]): who was told that nothing is
 //!   written can rely on it.
 //! - A write that is cut off leaves the old value or the new one. Where an overwrite is two steps the old value is put
 //!   back by a fresh worker before anybody else has the lane. Where that fails it is owed: the ledger keeps it, reads of
@@ -27,254 +27,25 @@
 //!
 //! Who else writes to a store's files is noticed within a second; what it erased is named, or written again.
 
-use std::sync::Arc;
-
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
-
-use crate::cache::Changes;
-use crate::error::BridgeError;
-use crate::plan::{Limits, Vault};
-use crate::pool::Pool;
-use crate::pool::lanes::{Crew, Lane, Mode};
-use crate::store::{Authentication, Discipline, Store};
-use act::{Act, Began};
-use ledger::Ledger;
-use task::VaultTask;
-
 pub mod act;
 pub mod backend;
+mod began;
+mod change;
 pub mod condition;
 mod entry;
+pub mod lane;
 pub mod ledger;
+mod restore;
 pub mod rules;
 pub mod set_up;
 mod table;
 mod task;
 pub mod turn;
+mod vaults;
 mod verb;
 
+pub use began::Began;
 pub use entry::{Entry, Hooks, Means};
 pub use table::VaultTable;
-pub use verb::{Outcome, Repair, Verb};
-
-/// The vaults of a bridge, with what serves them.
-pub struct Vaults {
-    table: Arc<VaultTable>,
-    /// None where no vault of the plan needs a worker.
-    pool: Option<Pool>,
-    limits: Limits,
-    ledger: Arc<Ledger>,
-    changes: Changes,
-}
-
-impl Vaults {
-    /// The vaults of the table. `changes` hears of each key that a write changed or may have changed, before the
-    /// write is acknowledged.
-    pub fn new(table: Arc<VaultTable>, pool: Option<Pool>, limits: Limits, changes: Changes) -> Vaults {
-        Vaults { table, pool, limits, ledger: Arc::default(), changes }
-    }
-
-    /// The pool, where there is one.
-    pub fn pool(&self) -> Option<&Pool> {
-        self.pool.as_ref()
-    }
-
-    /// The pool, for what cannot do without.
-    pub fn workers(&self) -> Result<&Pool, BridgeError> {
-        self.pool().ok_or(BridgeError::NotReady { reason: "no worker pool runs".into() })
-    }
-
-    /// Where changes of secrets are told that no verb has made.
-    pub fn changes(&self) -> &Changes {
-        &self.changes
-    }
-
-    /// Adds a vault; `None` if its name is taken.
-    pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
-        self.table.add(plan, means)
-    }
-
-    /// Takes a vault out.
-    pub fn forget(&self, name: &str) -> Option<Arc<Entry>> {
-        self.table.forget(name)
-    }
-
-    /// The vault of that friendly name.
-    pub fn get(&self, name: &str) -> Result<Arc<Entry>, BridgeError> {
-        self.table.get(name)
-    }
-
-    /// All of them, by name.
-    pub fn all(&self) -> Vec<Arc<Entry>> {
-        self.table.all()
-    }
-
-    /// The stores behind them.
-    pub fn stores(&self) -> Vec<Arc<Store>> {
-        self.table.stores()
-    }
-
-    /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
-    /// begun. What became of one that had is read, and in a SecretStore, where nothing of a dead worker can
-    /// still come to pass, one that was not done is done once more.
-    pub async fn perform(
-        &self,
-        entry: &Arc<Entry>,
-        verb: Verb,
-        deadline: Instant,
-    ) -> Result<Outcome, BridgeError> {
-        rules::check(entry, &verb)?;
-        entry.condition.admit(&entry.plan.name, Instant::now())?;
-        let (action, begun) = (verb.action(), Instant::now());
-        let outcome = self.perform_unnoted(entry, verb, deadline).await;
-        entry.noted(action, outcome, begun)
-    }
-
-    async fn perform_unnoted(
-        &self,
-        entry: &Arc<Entry>,
-        verb: Verb,
-        deadline: Instant,
-    ) -> Result<Outcome, BridgeError> {
-        if let Some(local) = &entry.local {
-            return backend::local::perform(entry, local.clone(), verb, self.changes.clone()).await;
-        }
-        match self.in_worker(entry, &verb, deadline).await {
-            Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
-                self.in_worker(entry, &verb, deadline).await
-            }
-            Err(error @ BridgeError::Worker { .. }) => self.after_death(entry, &verb, deadline, error).await,
-            outcome => outcome,
-        }
-    }
-
-    /// After the death of a worker inside a write.
-    async fn after_death(
-        &self,
-        entry: &Arc<Entry>,
-        verb: &Verb,
-        deadline: Instant,
-        mut error: BridgeError,
-    ) -> Result<Outcome, BridgeError> {
-        // What the dead one left is put right before this is read.
-        let mut done = self.shows(entry, verb, deadline).await;
-        if done == Some(false) && entry.backend.ends_with_its_worker() {
-            match self.in_worker(entry, verb, deadline).await {
-                Err(again @ BridgeError::Worker { outcome_unknown: true, .. }) => error = again,
-                outcome => return outcome,
-            }
-            done = self.shows(entry, verb, deadline).await;
-        }
-        if done != Some(true) {
-            return Err(error);
-        }
-        let key = verb.key();
-        tracing::info!(
-            vault = entry.plan.name,
-            key,
-            "a worker ended inside a write, which a read finds done"
-        );
-        Ok(Outcome::Done)
-    }
-
-    /// Whether a read finds what a write was to leave; nothing where it cannot be read in time.
-    async fn shows(&self, entry: &Arc<Entry>, verb: &Verb, deadline: Instant) -> Option<bool> {
-        let get = Verb::Get { key: verb.key()?.to_owned(), detail: false };
-        let now = match self.in_worker(entry, &get, deadline).await {
-            Ok(Outcome::Value(now)) => Some(now.value),
-            Err(BridgeError::NotFound { .. }) => None,
-            _ => return None,
-        };
-        match verb {
-            // It is not read back whether metadata was written too.
-            Verb::Set { metadata: Some(_), .. } => Some(false),
-            Verb::Set { value, member: None, .. } => Some(now.is_some_and(|now| now.looks_like(value))),
-            Verb::Set { value, member: Some(member), .. } => {
-                let there = now.as_ref().and_then(|now| now.member(member));
-                Some(there.is_some_and(|now| now.looks_like(value)))
-            }
-            Verb::Remove { .. } => Some(now.is_none()),
-            _ => None,
-        }
-    }
-
-    /// The limits of requests.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Takes over from the vaults of another bridge of this process, which has ended: what it wrote since this one
-    /// started is nobody else's, and what it could not put right is this one's to put right.
-    pub fn take_over(&self, old: &Vaults) {
-        let theirs = old.stores();
-        for store in self.stores() {
-            store.wrote(store.files_now());
-            if let Some(old) = theirs.iter().find(|old| old.id == store.id) {
-                store.take_from(old);
-            }
-        }
-        self.ledger.take_from(&old.ledger);
-    }
-
-    /// What was written and acknowledged.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// A verb for a caller that holds a worker, and the verb's lane.
-    pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
-        let (grace, changes, ledger) = (self.limits.write_grace, self.changes.clone(), self.ledger.clone());
-        Act { entry: entry.clone(), verb, deadline, grace, began, changes, ledger }
-    }
-
-    /// The lane that a verb needs in a store, if any.
-    pub fn lane(store: &Store, verb: &Verb) -> Option<Lane> {
-        let mode = match store.discipline {
-            Discipline::Parallel => return None,
-            Discipline::Serial => Mode::Exclusive,
-            Discipline::Readers if verb.writes() => Mode::Exclusive,
-            Discipline::Readers => Mode::Shared,
-        };
-        Some(Lane { store: store.id.clone(), mode })
-    }
-
-    /// The workers that may serve a store.
-    pub fn crew(store: &Store) -> Crew {
-        match store.authentication() {
-            Authentication::None => Crew::Own(store.id.clone()),
-            Authentication::Unknown | Authentication::Password => Crew::Shared,
-        }
-    }
-
-    async fn in_worker(
-        &self,
-        entry: &Arc<Entry>,
-        verb: &Verb,
-        deadline: Instant,
-    ) -> Result<Outcome, BridgeError> {
-        let pool = self.workers()?;
-        let crew = Vaults::crew(&entry.store);
-        if let Crew::Own(store) = &crew {
-            pool.add_own_worker(store.clone());
-        }
-        let (reply, answer) = oneshot::channel();
-        let began = Began::default();
-        let act = self.act(entry, verb.clone(), deadline, began.clone());
-        let task = VaultTask { act, crew: crew.clone(), fresh_worker: false, reply };
-        pool.submit(Box::new(task), crew, Vaults::lane(&entry.store, verb))?;
-        let answered = timeout_at(deadline, answer).await;
-        if let Ok(Ok(outcome)) = answered {
-            return outcome;
-        }
-        let outcome_unknown = began.give_up();
-        if let (true, Some(key)) = (outcome_unknown, verb.key()) {
-            self.changes.wrote(&entry.store.id, key);
-        }
-        Err(match answered {
-            // The task was dropped: its worker died with it, or the pool stopped.
-            Ok(_) => BridgeError::Worker { reason: "the task was dropped".into(), outcome_unknown },
-            Err(_) => BridgeError::Deadline { outcome_unknown },
-        })
-    }
-}
+pub use vaults::Vaults;
+pub use verb::{Outcome, Verb};

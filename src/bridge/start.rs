@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use thiserror::Error;
 
-use super::FoundVault;
 use crate::config;
 use crate::local::{LocalError, LocalVault};
 use crate::plan::{Expose, Plan, SecretSource, Vault, VaultKind};
@@ -15,6 +15,17 @@ use crate::pwsh::compiled::CompileError;
 use crate::registry;
 use crate::secret::{Text, fold};
 use crate::worker::LaunchError;
+
+/// A vault that the user had registered.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundVault {
+    /// Its name.
+    pub name: String,
+    /// Its extension module.
+    pub module: String,
+    /// It is served.
+    pub exposed: bool,
+}
 
 /// Why a bridge did not start.
 #[derive(Debug, Error)]

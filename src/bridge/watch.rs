@@ -1,15 +1,15 @@
 //! What goes on beside the requests: changes of stores by others, and values whose time is over.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
-use crate::vault::Verb;
+use super::values::Values;
 use crate::vault::backend::secret_store::watch::Watch;
 use crate::vault::condition::State;
+use crate::vault::{Vaults, Verb};
 
 /// How often the files of stores are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -17,8 +17,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a locked vault is left alone at least before it is tried without a request.
 const KNOCK: Duration = Duration::from_secs(5);
 
-/// Looks at the stores' files, and lets the cache forget what is over.
-pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToken) {
+/// Looks at the stores' files, and lets the cache forget what is over, until the bridge stops or its last handle goes.
+pub(super) async fn watch_stores(values: Values, deadline: Duration, stopping: CancellationToken) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -26,13 +26,12 @@ pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToke
             () = stopping.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let Some(inner) = bridge.upgrade() else { return };
-        inner.values.expire();
-        let vaults = inner.values.vaults();
-        probe_idle(&inner);
+        values.expire();
+        let vaults = values.vaults();
+        probe_idle(vaults, deadline);
         let Some(pool) = vaults.pool() else { continue };
-        knock_at_locked(&inner).await;
-        let watch = Watch { vaults, pool, stopping: &inner.stopping };
+        knock_at_locked(vaults, deadline).await;
+        let watch = Watch { vaults, pool, stopping: &stopping };
         for store in vaults.stores() {
             watch.look_at(&store).await;
         }
@@ -40,15 +39,14 @@ pub(super) async fn watch_stores(bridge: Weak<Inner>, stopping: CancellationToke
 }
 
 /// Asks vaults that nobody has called for a while how they are; not while requests wait for a worker.
-fn probe_idle(inner: &Arc<Inner>) {
+fn probe_idle(vaults: &Arc<Vaults>, limit: Duration) {
     let now = Instant::now();
-    let vaults = inner.values.vaults();
     if vaults.pool().is_some_and(|pool| pool.waiting() > 0) {
         return;
     }
     for entry in vaults.all().iter().filter(|entry| entry.is_probe_due(now)) {
         entry.condition.begin_look(now);
-        let (vaults, entry, deadline) = (vaults.clone(), entry.clone(), now + inner.plan.limits.deadline);
+        let (vaults, entry, deadline) = (vaults.clone(), entry.clone(), now + limit);
         // Beside the watch, which a vault that hangs must not hold up.
         tokio::spawn(async move {
             if let Err(error) = vaults.perform(&entry, Verb::Probe, deadline).await {
@@ -60,16 +58,16 @@ fn probe_idle(inner: &Arc<Inner>) {
 
 /// Tries to unlock what its last call found locked, when its back-off is over: without it a vault that nobody reads any
 /// more, because `/ready` says no, would stay locked after its password was put right.
-async fn knock_at_locked(inner: &Inner) {
-    for entry in inner.values.vaults().all() {
+async fn knock_at_locked(vaults: &Vaults, limit: Duration) {
+    for entry in vaults.all() {
         let now = Instant::now();
         let is_due = entry.condition.state() == State::Locked
             && entry.may_unlock()
             && entry.condition.idle(now) >= KNOCK
             && entry.store.lockout(now).is_none();
         if is_due {
-            let deadline = now + inner.plan.limits.deadline;
-            if let Err(error) = inner.values.vaults().perform(&entry, Verb::Unlock, deadline).await {
+            let deadline = now + limit;
+            if let Err(error) = vaults.perform(&entry, Verb::Unlock, deadline).await {
                 tracing::debug!(vault = entry.plan.name, "it stays locked: {error}");
             }
         }

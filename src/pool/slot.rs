@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::lanes::Crew;
+use super::shared::{Shared, WorkerStatus};
 use super::state::{Event, State};
-use super::{Permit, Shared, Task, Verdict, WorkerStatus};
+use super::task::{Permit, Task, Verdict};
 use crate::platform;
 use crate::worker::{Broken, LaunchError, Worker};
 

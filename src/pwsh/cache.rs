@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::compiled::{Engine, hex};
+use super::engine::{Engine, hex};
 use crate::clock;
 use crate::platform;
 use crate::private_file::{STAGED_SUFFIX, create_private_dir, read_private, stage};

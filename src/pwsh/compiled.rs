@@ -13,13 +13,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
 use super::cache::Cache;
+pub use super::engine::Engine;
+use super::engine::hex;
 use super::{FILES, Folder};
 use crate::platform;
 use crate::worker::is_recent;
@@ -31,15 +33,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// So much of what pwsh prints is read.
 const MAX_OUTPUT: u64 = 64 * 1024;
-
-/// The PowerShell engine of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Engine {
-    /// PowerShell's version.
-    pub version: String,
-    /// .NET's version and the system that it runs on.
-    pub runtime: String,
-}
 
 /// What was done for a start.
 #[derive(Debug, Clone)]
@@ -149,10 +142,6 @@ fn key(engine: &Engine) -> String {
     }
     hash.update(format!("{}\0{}", engine.version, engine.runtime).as_bytes());
     hex(&hash.finalize())[..32].to_owned()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs `compile.ps1`: with an engine known it compiles, else it only tells which one it is.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use super::Core;
+use super::core::Core;
 use super::locks::Owner;
 use super::protocol::{Ask, AskReply};
 use super::seen::{self, Seen};
@@ -17,7 +17,7 @@ use crate::audit::Access;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
 use crate::protocol::{Empty, Fault};
-use crate::vault::act::Began;
+use crate::vault::Began;
 use crate::worker::{Asks, BoxFuture, Broken, Worker};
 
 pub(super) mod imports;

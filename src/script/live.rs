@@ -10,7 +10,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::Core;
 use super::protocol::shape::Id;
 
 /// How long a vault whose unlock failed is left in peace.
@@ -127,11 +126,7 @@ impl Live {
 
 impl Lives {
     /// Adds the vault whose entry `add` makes. Nobody sees the entry without it.
-    pub fn adding<E>(
-        &self,
-        live: Arc<Live>,
-        add: impl FnOnce() -> Result<(u64, E), super::asks::Failure>,
-    ) -> Result<E, super::asks::Failure> {
+    pub fn adding<T, E>(&self, live: Arc<Live>, add: impl FnOnce() -> Result<(u64, T), E>) -> Result<T, E> {
         let mut lives = self.lives();
         let (number, entry) = add()?;
         lives.insert(number, live);
@@ -143,21 +138,12 @@ impl Lives {
         self.lives().get(&number).cloned().unwrap_or_default()
     }
 
-    fn remove(&self, number: u64) -> Option<Arc<Live>> {
+    pub fn remove(&self, number: u64) -> Option<Arc<Live>> {
         self.lives().remove(&number)
     }
 
     fn lives(&self) -> MutexGuard<'_, HashMap<u64, Arc<Live>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Core {
-    /// A vault is gone, and its table with it.
-    pub(super) fn forget_live(&self, number: u64) {
-        if let Some(table) = self.lives.remove(number).and_then(|live| live.table) {
-            self.shared.remove(table);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Core;
+use super::core::Core;
 use super::protocol::Ask;
 use crate::audit::Access;
 

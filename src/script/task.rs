@@ -14,7 +14,7 @@ use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
 use crate::pool::{Permit, Task, Verdict};
 use crate::protocol::{Fault, Op};
-use crate::vault::act::Began;
+use crate::vault::Began;
 use crate::worker::{BoxFuture, Broken, CallError, Worker};
 
 /// Why a block gave no answer.

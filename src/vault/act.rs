@@ -1,46 +1,24 @@
 //! A verb being done in a worker, whoever holds the worker: a task of the pool, or a script.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backend::Present;
+use super::began::Began;
+use super::change::{Change, Present};
+use super::entry::Entry;
 use super::ledger::Ledger;
+use super::restore::{Ending, Restore};
 use super::set_up::ready;
 use super::turn::{Trouble, Turn, is_not_found};
-use super::{Entry, Outcome, Repair, Vaults, Verb};
+use super::verb::{Outcome, Repair, Verb};
 use crate::cache::Changes;
 use crate::error::BridgeError;
-use crate::pool::{Permit, Task, Verdict};
+use crate::pool::{Permit, Task};
 use crate::protocol::{GetReply, Metadata};
 use crate::secret::SecretValue;
-use crate::store::Store;
-use crate::worker::{BoxFuture, Worker};
-
-/// How long a fresh worker may take to look whether a value must be restored, and to restore it.
-const RESTORE_LIMIT: Duration = Duration::from_secs(20);
-
-/// How often a restore is tried before others may use the store again.
-const RESTORE_TRIES: u32 = 5;
-
-/// How long a worker that is killed inside a write may take to be gone.
-const DEATH: Duration = Duration::from_secs(5);
-
-/// Whether a verb has begun to write. Shared with the caller, who may stop waiting: of the two, the one that
-/// comes first decides.
-#[derive(Clone, Default)]
-pub struct Began(Arc<AtomicU8>);
-
-/// Neither has come.
-const OPEN: u8 = 0;
-
-/// The write has begun.
-const WRITING: u8 = 1;
-
-/// The caller was told that nothing was written.
-const GIVEN_UP: u8 = 2;
+use crate::worker::Worker;
 
 /// One verb on one vault. Whoever runs it holds the store's lane.
 pub struct Act {
@@ -68,110 +46,11 @@ pub struct Done {
     change: Option<Change>,
 }
 
-/// The end of an act's use of its lane, after its caller has been told.
-#[must_use = "a lane is free only when what broke in it is gone"]
-pub struct Ending {
-    store: Arc<Store>,
-    permit: Option<Permit>,
-    /// What goes before whatever else wants the lane.
-    rest: Option<Box<dyn Task>>,
-    /// A write has begun.
-    wrote: bool,
-}
-
-/// What a write makes of what.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// What was there, where the store overwrites in more than one step.
-    pub before: Before,
-    /// The whole value, with its metadata, that is to be there; nothing for a removal.
-    pub after: Option<(Arc<SecretValue>, Option<Metadata>)>,
-}
-
-/// What was there before a write, as far as it can be put back.
-#[derive(Debug, Clone)]
-pub enum Before {
-    /// Nothing, or it was not looked at.
-    Nothing,
-    /// This, which a set puts back.
-    Value(GetReply),
-    /// A value that was not read: the store's file of before has it.
-    Unread {
-        /// It may be a table.
-        table: bool,
-    },
-}
-
 /// What a set writes.
 struct New<'a> {
     value: &'a Arc<SecretValue>,
     metadata: Option<&'a Metadata>,
     member: Option<&'a str>,
-}
-
-/// Looks whether a write that was cut off left neither the old nor the new value, and restores the old.
-struct Restore {
-    entry: Arc<Entry>,
-    key: String,
-    change: Change,
-    changes: Changes,
-    ledger: Arc<Ledger>,
-    tries: u32,
-}
-
-impl Began {
-    /// Whether the write has begun.
-    pub fn is_writing(&self) -> bool {
-        self.0.load(Ordering::Acquire) == WRITING
-    }
-
-    /// Notes that it has, unless the caller has given up before.
-    #[must_use]
-    pub fn note(&self) -> bool {
-        let noted = self.0.compare_exchange(OPEN, WRITING, Ordering::AcqRel, Ordering::Acquire);
-        noted != Err(GIVEN_UP)
-    }
-
-    /// The caller waits no longer: a write that has not begun will not. Tells whether it has.
-    pub fn give_up(&self) -> bool {
-        self.0.compare_exchange(OPEN, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) == Err(WRITING)
-    }
-}
-
-impl Change {
-    fn new(before: &Present, after: Option<(Arc<SecretValue>, Option<Metadata>)>) -> Change {
-        let before = match before {
-            Present::There(reply) => Before::Value(reply.clone()),
-            Present::Unread(unread) => Before::Unread { table: unread.table },
-            Present::Missing | Present::Unknown => Before::Nothing,
-        };
-        Change { before, after }
-    }
-
-    /// Whether what is there now is what was there before or what was to be there.
-    pub fn is_whole(&self, now: Option<&SecretValue>) -> bool {
-        match (now, &self.before, &self.after) {
-            (None, Before::Nothing, _) | (None, _, None) => true,
-            (None, _, Some(_)) => false,
-            (Some(now @ SecretValue::Hashtable(_)), before, after) => {
-                matches!(before, Before::Value(before) if now.looks_like(&before.value))
-                    || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
-            }
-            (Some(_), _, _) => true,
-        }
-    }
-
-    /// Whether a write that was cut off may have left neither of the two.
-    fn may_be_half_done(&self) -> bool {
-        let is_table = |value: &SecretValue| matches!(value, SecretValue::Hashtable(_));
-        match (&self.before, &self.after) {
-            (Before::Nothing, None) => false,
-            (Before::Nothing, Some((after, _))) => is_table(after),
-            (_, Some(_)) => true,
-            (Before::Value(before), None) => is_table(&before.value),
-            (Before::Unread { table }, None) => *table,
-        }
-    }
 }
 
 impl Act {
@@ -403,80 +282,11 @@ impl Act {
     }
 }
 
-impl Ending {
-    /// Ends the use of the lane. A worker that broke inside a write is gone before the lane is free, so that nothing it
-    /// had begun meets the next writer; what it left half done goes before whatever else wants the lane.
-    pub async fn finish(self, worker: &mut Worker) {
-        let Some(permit) = self.permit else { return };
-        if worker.broken().is_some() {
-            worker.end(Instant::now() + DEATH).await;
-            if self.wrote {
-                self.store.left_by_a_dead_writer();
-            }
-        }
-        if let Some(rest) = self.rest {
-            permit.park(rest, Vaults::crew(&self.store));
-        }
-    }
-}
-
-impl Restore {
-    async fn look(&self, worker: &mut Worker) -> Result<bool, Trouble> {
-        let until = Instant::now() + RESTORE_LIMIT;
-        ready(worker, &self.entry, until).await?;
-        let mut turn = Turn { worker, entry: &self.entry, until, grace: Duration::ZERO };
-        self.entry.backend.recover(&mut turn, &self.key, &self.change).await
-    }
-}
-
-impl Task for Restore {
-    fn run<'a>(
-        mut self: Box<Self>,
-        worker: &'a mut Worker,
-        permit: Option<Permit>,
-    ) -> BoxFuture<'a, Verdict> {
-        Box::pin(async move {
-            let outcome = self.look(worker).await;
-            let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
-            self.changes.wrote(&self.entry.store.id, key);
-            match outcome {
-                Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
-                Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
-                Err(trouble) => {
-                    let error = trouble.into_error(&self.entry, Some(key), false);
-                    tracing::error!(
-                        vault,
-                        key,
-                        "a write was cut off and could not be looked at yet: {error}"
-                    );
-                    self.tries += 1;
-                    if worker.broken().is_some() {
-                        worker.end(Instant::now() + DEATH).await;
-                    }
-                    match permit {
-                        Some(permit) if self.tries < RESTORE_TRIES => {
-                            let crew = Vaults::crew(&self.entry.store);
-                            permit.park(self, crew);
-                        }
-                        // Tried again now and then.
-                        _ => self.ledger.owe(&self.entry, &self.key, &self.change),
-                    }
-                    return Verdict::Replace;
-                }
-            }
-            Verdict::Keep
-        })
-    }
-
-    fn is_dead(&self) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::change::Before;
     use super::*;
-    use crate::store::Discipline;
+    use crate::store::{Discipline, Store};
 
     #[test]
     fn debug_of_a_verb_its_outcome_and_its_change_shows_no_value() {
@@ -493,21 +303,5 @@ mod tests {
         store.learn(&canary.into());
         let shown = format!("{verbs:?} {change:?} {:?} {store:?}", Outcome::Value(reply));
         assert!(!shown.contains(canary) && shown.contains("password: Some"), "{shown}");
-    }
-
-    #[test]
-    fn a_verb_that_writes_is_known_to_its_caller() {
-        let began = Began::default();
-        let caller = began.clone();
-        assert!(began.note());
-        assert!(caller.is_writing() && caller.give_up());
-    }
-
-    #[test]
-    fn a_caller_who_was_told_that_nothing_is_written_is_right() {
-        let began = Began::default();
-        assert!(!began.clone().give_up());
-        assert!(!began.note(), "so it does not begin");
-        assert!(!began.is_writing());
     }
 }

@@ -3,17 +3,18 @@
 //! A kind is one implementation of [`Backend`] in a folder of its own. To add one: write it, and name it in
 //! [`of`] or, where it is an extension module, in [`MODULES`]. Nothing else in the program asks what kind a vault is.
 
+use std::time::Duration;
+
 use crate::plan::{Extension, Vault, VaultKind};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::SecretValue;
 use crate::store::{Discipline, Store};
 use crate::worker::{BoxFuture, CallError, Worker};
 
-use std::time::Duration;
-
-use super::act::Change;
+use super::change::Change;
+use super::entry::Entry;
 use super::turn::{Refusal, Trouble, Turn, UnlockFailure};
-use super::{Entry, Verb};
+use super::verb::Verb;
 
 mod azure;
 mod custom;
@@ -21,7 +22,7 @@ pub(super) mod local;
 pub mod module;
 pub mod secret_store;
 
-pub use module::checked::{Present, Unread};
+pub use super::change::{Present, Unread};
 
 /// What a call in a worker gives.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;

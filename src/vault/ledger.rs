@@ -7,8 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::act::Change;
-use super::{Entry, Repair, Verb};
+use super::change::Change;
+use super::entry::Entry;
+use super::verb::{Repair, Verb};
 use crate::protocol::Metadata;
 use crate::secret::{SecretValue, fold};
 use crate::store::StoreId;
@@ -188,7 +189,7 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
-    use crate::vault::act::Before;
+    use crate::vault::change::Before;
 
     fn entry() -> Entry {
         let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));

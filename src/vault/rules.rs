@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::{Entry, Verb};
+use super::entry::Entry;
+use super::verb::Verb;
 use crate::error::BridgeError;
 use crate::secret::{SecretValue, fold};
 
@@ -94,7 +95,7 @@ mod tests {
     use crate::plan::{AZ_KEY_VAULT, Extension, SECRET_STORE, Vault, VaultKind};
     use crate::protocol::{Metadata, MetadataValue};
     use crate::secret::{Bytes, Credential};
-    use crate::vault::Repair;
+    use crate::vault::verb::Repair;
 
     fn refused(module: &str, key: &str, value: &SecretValue, metadata: Option<Metadata>) -> bool {
         let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));

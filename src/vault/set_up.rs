@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::entry::{Entry, Hooks};
+use super::table::VaultTable;
 use super::turn::{Trouble, Turn};
-use super::{Entry, Hooks, VaultTable};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
 use crate::pool::{SetUp, Task};

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Outcome;
 use super::act::Act;
 use super::turn::Trouble;
+use super::verb::Outcome;
 use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
 use crate::pool::{Permit, Task, Verdict};

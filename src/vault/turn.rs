@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Entry;
-use super::act::{Before, Change};
-use super::backend::Present;
+use super::change::{Before, Change, Present};
+use super::entry::Entry;
 use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::protocol::{Fault, GetReply, Metadata, Op, StoreReply, Unlock};

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Broken;
+use super::broken::Broken;
 use crate::protocol::{AskLine, CoreLine, LogLine, MAX_LINE, ReplyLine, WorkerLine};
 
 /// How many lines that are not protocol a worker may send in its life.

@@ -7,7 +7,7 @@ use super::{Answered, Asking, Failure};
 use crate::bridge::Bridge;
 use crate::plan::Vault;
 use crate::registry;
-use crate::script::Core;
+use crate::script::core::Core;
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::Names;
 use crate::script::settings::AutoImport;

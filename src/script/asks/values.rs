@@ -16,9 +16,9 @@ use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::store::Authentication;
-use crate::vault::act::Began;
+use crate::vault::Began;
 use crate::vault::turn::Trouble;
-use crate::vault::{Entry, Outcome, Vaults, Verb, rules};
+use crate::vault::{Entry, Outcome, Verb, lane, rules};
 use crate::worker::Worker;
 
 /// What a look at the plan gives for a value.
@@ -112,7 +112,7 @@ impl Asking {
         if let Err(error) = crate::vault::set_up::ready(worker, entry, self.deadline).await {
             return Err(Trouble::from(error).into_error(entry, verb.key(), false));
         }
-        let permit = match Vaults::lane(&entry.store, &verb) {
+        let permit = match lane::of(&entry.store, &verb) {
             Some(lane) => {
                 let waited = timeout_at(self.deadline, pool.lane(lane)).await;
                 Some(waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })?)

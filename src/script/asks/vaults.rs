@@ -74,7 +74,7 @@ impl Asking {
                     format!("A Secret Vault with the name '{name}' has already been registered."),
                 )
             })?;
-            Ok((entry.number, entry))
+            Ok::<_, Failure>((entry.number, entry))
         })?;
         // What an earlier vault of this name held is not this one's.
         vaults.changes().replaced(&entry.store.id);

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::script::asks::Asking;
-use crate::vault::act::Began;
+use crate::vault::Began;
 use crate::worker::{Asks as _, Worker};
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,9 @@ use crate::plan::{AZ_KEY_VAULT, Vault};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
 use crate::store::{Discipline, Store};
-use crate::vault::Verb;
 use crate::vault::rules::like_a_date;
 use crate::vault::turn::Turn;
+use crate::vault::verb::Verb;
 
 pub(super) const MODULE: &str = AZ_KEY_VAULT;
 

@@ -5,7 +5,7 @@ use super::Backend;
 use crate::plan::Vault;
 use crate::secret::fold;
 use crate::store::{Discipline, Store};
-use crate::vault::Verb;
+use crate::vault::verb::Verb;
 
 /// See the module.
 pub(super) struct Custom;

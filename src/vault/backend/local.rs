@@ -11,7 +11,8 @@ use crate::plan::Vault;
 use crate::protocol::GetReply;
 use crate::secret::fold;
 use crate::store::{Discipline, Store};
-use crate::vault::{Entry, Outcome, Verb};
+use crate::vault::entry::Entry;
+use crate::vault::verb::{Outcome, Verb};
 
 /// See the module.
 pub(super) struct Local;

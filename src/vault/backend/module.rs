@@ -13,11 +13,12 @@ use crate::protocol::{
 };
 use crate::secret::{SecretValue, fold};
 use crate::store::{Cause, Discipline, Store};
+use crate::vault::change::Present;
 use crate::vault::condition::is_throttled;
 use crate::vault::set_up::run_init;
 use crate::vault::turn::{Trouble, Turn, is_locked, is_not_found};
 use crate::worker::{CallError, LaunchError};
-use checked::{Checked, Present};
+use checked::Checked;
 
 pub mod checked;
 

@@ -18,9 +18,10 @@ use crate::platform;
 use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Metadata, Op, SecretInfo};
 use crate::secret::{SecretValue, fold};
 use crate::store::{Discipline, Fingerprint, Store};
-use crate::vault::act::Change;
+use crate::vault::change::Change;
+use crate::vault::entry::Entry;
 use crate::vault::turn::{Refusal, Trouble, Turn, UnlockFailure, is_not_found, is_refused_unlock};
-use crate::vault::{Entry, Verb};
+use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
 use judge::{Judgement, Says, Seen};
 

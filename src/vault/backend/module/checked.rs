@@ -6,65 +6,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::is_own;
-use crate::protocol::{Empty, Fault, GetReply, Metadata, Op};
+use crate::protocol::{Empty, Fault, GetReply, Op};
 use crate::secret::SecretValue;
+use crate::vault::change::Present;
 use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
 /// A vault that acknowledged a write and does not show it is read once more after so long.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
-
-/// What a key holds, as far as it is known.
-#[derive(Debug, Clone)]
-pub enum Present {
-    /// It was not read, or could not be.
-    Unknown,
-    /// Nothing.
-    Missing,
-    /// Something whose value was not read: what keeps the store can put it back.
-    Unread(Unread),
-    /// This.
-    There(GetReply),
-}
-
-/// What is known of a value that was not read.
-#[derive(Debug, Clone)]
-pub struct Unread {
-    /// Its metadata.
-    pub metadata: Metadata,
-    /// It may be a table, which is written member by member.
-    pub table: bool,
-}
-
-impl Present {
-    /// The value and its metadata, if they were read.
-    pub fn reply(&self) -> Option<&GetReply> {
-        match self {
-            Present::There(reply) => Some(reply),
-            Present::Unknown | Present::Missing | Present::Unread(_) => None,
-        }
-    }
-
-    /// Whether there is something.
-    pub fn is_there(&self) -> bool {
-        matches!(self, Present::Unread(_) | Present::There(_))
-    }
-
-    /// Its metadata, as far as that was read.
-    pub fn metadata(&self) -> Option<&Metadata> {
-        match self {
-            Present::There(reply) => Some(&reply.metadata),
-            Present::Unread(unread) => Some(&unread.metadata),
-            Present::Unknown | Present::Missing => None,
-        }
-    }
-}
-
-impl From<Option<GetReply>> for Present {
-    fn from(read: Option<GetReply>) -> Present {
-        read.map_or(Present::Missing, Present::There)
-    }
-}
 
 /// A write that is to be checked.
 pub(super) struct Checked<'a> {

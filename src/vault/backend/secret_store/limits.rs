@@ -2,8 +2,8 @@
 
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{SecretValue, fold};
-use crate::vault::Verb;
 use crate::vault::rules::like_a_date;
+use crate::vault::verb::Verb;
 
 /// Most entries of a Hashtable.
 const MAX_MEMBERS: usize = 20;

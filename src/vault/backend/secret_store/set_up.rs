@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::protocol::{Configure, Get, GetReply, Op, Parameters, StoreReply};
 use crate::secret::SecretValue;
 use crate::store::Authentication;
-use crate::vault::Entry;
+use crate::vault::entry::Entry;
 use crate::vault::turn::{Trouble, Turn};
 use crate::worker::{CallError, Seen, Worker};
 

@@ -11,7 +11,8 @@ use crate::pool::Pool;
 use crate::pool::lanes::{Lane, Mode};
 use crate::store::{FOREIGN_STEPS, Store};
 use crate::vault::ledger::{Acknowledged, Debt};
-use crate::vault::{Outcome, Repair, Vaults, Verb};
+use crate::vault::vaults::Vaults;
+use crate::vault::verb::{Outcome, Repair, Verb};
 
 /// What is watched, and for whom.
 pub struct Watch<'a> {

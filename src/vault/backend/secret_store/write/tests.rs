@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{Discipline, Store};
 use crate::vault::Entry;
-use crate::vault::act::{Before, Change};
+use crate::vault::change::{Before, Change};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 use crate::worker::{Seen, Worker};
 

@@ -1,0 +1,117 @@
+//! What a write finds, and what it makes of it.
+
+use std::sync::Arc;
+
+use crate::protocol::{GetReply, Metadata};
+use crate::secret::SecretValue;
+
+/// What a key holds, as far as it is known.
+#[derive(Debug, Clone)]
+pub enum Present {
+    /// It was not read, or could not be.
+    Unknown,
+    /// Nothing.
+    Missing,
+    /// Something whose value was not read: what keeps the store can put it back.
+    Unread(Unread),
+    /// This.
+    There(GetReply),
+}
+
+/// What is known of a value that was not read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// It may be a table, which is written member by member.
+    pub table: bool,
+}
+
+impl Present {
+    /// The value and its metadata, if they were read.
+    pub fn reply(&self) -> Option<&GetReply> {
+        match self {
+            Present::There(reply) => Some(reply),
+            Present::Unknown | Present::Missing | Present::Unread(_) => None,
+        }
+    }
+
+    /// Whether there is something.
+    pub fn is_there(&self) -> bool {
+        matches!(self, Present::Unread(_) | Present::There(_))
+    }
+
+    /// Its metadata, as far as that was read.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Present::There(reply) => Some(&reply.metadata),
+            Present::Unread(unread) => Some(&unread.metadata),
+            Present::Unknown | Present::Missing => None,
+        }
+    }
+}
+
+impl From<Option<GetReply>> for Present {
+    fn from(read: Option<GetReply>) -> Present {
+        read.map_or(Present::Missing, Present::There)
+    }
+}
+
+/// What a write makes of what.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What was there, where the store overwrites in more than one step.
+    pub before: Before,
+    /// The whole value, with its metadata, that is to be there; nothing for a removal.
+    pub after: Option<(Arc<SecretValue>, Option<Metadata>)>,
+}
+
+/// What was there before a write, as far as it can be put back.
+#[derive(Debug, Clone)]
+pub enum Before {
+    /// Nothing, or it was not looked at.
+    Nothing,
+    /// This, which a set puts back.
+    Value(GetReply),
+    /// A value that was not read: the store's file of before has it.
+    Unread {
+        /// It may be a table.
+        table: bool,
+    },
+}
+
+impl Change {
+    pub(super) fn new(before: &Present, after: Option<(Arc<SecretValue>, Option<Metadata>)>) -> Change {
+        let before = match before {
+            Present::There(reply) => Before::Value(reply.clone()),
+            Present::Unread(unread) => Before::Unread { table: unread.table },
+            Present::Missing | Present::Unknown => Before::Nothing,
+        };
+        Change { before, after }
+    }
+
+    /// Whether what is there now is what was there before or what was to be there.
+    pub fn is_whole(&self, now: Option<&SecretValue>) -> bool {
+        match (now, &self.before, &self.after) {
+            (None, Before::Nothing, _) | (None, _, None) => true,
+            (None, _, Some(_)) => false,
+            (Some(now @ SecretValue::Hashtable(_)), before, after) => {
+                matches!(before, Before::Value(before) if now.looks_like(&before.value))
+                    || after.as_ref().is_some_and(|(after, _)| now.looks_like(after))
+            }
+            (Some(_), _, _) => true,
+        }
+    }
+
+    /// Whether a write that was cut off may have left neither of the two.
+    pub(super) fn may_be_half_done(&self) -> bool {
+        let is_table = |value: &SecretValue| matches!(value, SecretValue::Hashtable(_));
+        match (&self.before, &self.after) {
+            (Before::Nothing, None) => false,
+            (Before::Nothing, Some((after, _))) => is_table(after),
+            (_, Some(_)) => true,
+            (Before::Value(before), None) => is_table(&before.value),
+            (Before::Unread { table }, None) => *table,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The end of a write that broke: its worker is gone and what it left half done is put right before others may use the
+//! lane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::change::Change;
+use super::entry::Entry;
+use super::lane;
+use super::ledger::Ledger;
+use super::set_up::ready;
+use super::turn::{Trouble, Turn};
+use crate::cache::Changes;
+use crate::pool::{Permit, Task, Verdict};
+use crate::store::Store;
+use crate::worker::{BoxFuture, Worker};
+
+/// How long a fresh worker may take to look whether a value must be restored, and to restore it.
+const RESTORE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often a restore is tried before others may use the store again.
+const RESTORE_TRIES: u32 = 5;
+
+/// How long a worker that is killed inside a write may take to be gone.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// The end of an act's use of its lane, after its caller has been told.
+#[must_use = "a lane is free only when what broke in it is gone"]
+pub struct Ending {
+    pub(super) store: Arc<Store>,
+    pub(super) permit: Option<Permit>,
+    /// What goes before whatever else wants the lane.
+    pub(super) rest: Option<Box<dyn Task>>,
+    /// A write has begun.
+    pub(super) wrote: bool,
+}
+
+/// Looks whether a write that was cut off left neither the old nor the new value, and restores the old.
+pub(super) struct Restore {
+    pub(super) entry: Arc<Entry>,
+    pub(super) key: String,
+    pub(super) change: Change,
+    pub(super) changes: Changes,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) tries: u32,
+}
+
+impl Ending {
+    /// Ends the use of the lane. A worker that broke inside a write is gone before the lane is free, so that nothing it
+    /// had begun meets the next writer; what it left half done goes before whatever else wants the lane.
+    pub async fn finish(self, worker: &mut Worker) {
+        let Some(permit) = self.permit else { return };
+        if worker.broken().is_some() {
+            worker.end(Instant::now() + DEATH).await;
+            if self.wrote {
+                self.store.left_by_a_dead_writer();
+            }
+        }
+        if let Some(rest) = self.rest {
+            permit.park(rest, lane::crew(&self.store));
+        }
+    }
+}
+
+impl Restore {
+    async fn look(&self, worker: &mut Worker) -> Result<bool, Trouble> {
+        let until = Instant::now() + RESTORE_LIMIT;
+        ready(worker, &self.entry, until).await?;
+        let mut turn = Turn { worker, entry: &self.entry, until, grace: Duration::ZERO };
+        self.entry.backend.recover(&mut turn, &self.key, &self.change).await
+    }
+}
+
+impl Task for Restore {
+    fn run<'a>(
+        mut self: Box<Self>,
+        worker: &'a mut Worker,
+        permit: Option<Permit>,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let outcome = self.look(worker).await;
+            let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
+            self.changes.wrote(&self.entry.store.id, key);
+            match outcome {
+                Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
+                Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
+                Err(trouble) => {
+                    let error = trouble.into_error(&self.entry, Some(key), false);
+                    tracing::error!(
+                        vault,
+                        key,
+                        "a write was cut off and could not be looked at yet: {error}"
+                    );
+                    self.tries += 1;
+                    if worker.broken().is_some() {
+                        worker.end(Instant::now() + DEATH).await;
+                    }
+                    match permit {
+                        Some(permit) if self.tries < RESTORE_TRIES => {
+                            let crew = lane::crew(&self.entry.store);
+                            permit.park(self, crew);
+                        }
+                        // Tried again now and then.
+                        _ => self.ledger.owe(&self.entry, &self.key, &self.change),
+                    }
+                    return Verdict::Replace;
+                }
+            }
+            Verdict::Keep
+        })
+    }
+
+    fn is_dead(&self) -> bool {
+        false
+    }
+}
