@@ -364,7 +364,13 @@ pub struct CheckArgs {
     /// yours, then the system's.
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print the mistakes as a JSON document to standard output.
+    /// Look at the file alone, and not at what it names.
+    #[arg(long, conflicts_with = "deep")]
+    pub file_only: bool,
+    /// Start a worker too, register the vaults there and unlock them. No secret is read.
+    #[arg(long)]
+    pub deep: bool,
+    /// Print the mistakes, and what was found, as a JSON document to standard output.
     #[arg(long)]
     pub json: bool,
 }

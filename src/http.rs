@@ -23,6 +23,7 @@
 mod body;
 pub mod bounds;
 mod content;
+mod crowd;
 pub mod fields;
 pub mod form;
 mod gate;

@@ -27,10 +27,11 @@ use tokio_util::task::TaskTracker;
 
 use super::body;
 use super::content::Content;
+use super::crowd::Crowd;
 use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
-use super::seats::{Held, NoSeat, Seat, Seats};
+use super::seats::{Held, Seat, Seats};
 use super::stream::{Asked, Duplex, Guarded, Unread};
 use super::tls;
 use crate::access::{Caller, Certificate, Peer};
@@ -49,9 +50,6 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// First and longest pause after a failed accept, which mostly means that descriptors ran out.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// The log is told of a listener that stays full this often.
-const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +252,7 @@ fn is_trace(text: &str) -> bool {
 // === accepting ===
 
 async fn accept(shared: Arc<Shared>, index: usize, entry: Listening, seats: Arc<Seats>) {
-    let mut crowd = Crowd { seats, told: None };
+    let mut crowd = Crowd::new(seats);
     let mut leaving = pin!(shared.reached(Phase::Leaving));
     let mut pause = ACCEPT_PAUSE.0;
     loop {
@@ -270,7 +268,7 @@ async fn accept(shared: Arc<Shared>, index: usize, entry: Listening, seats: Arc<
                     biased;
                     // Whoever was accepted is answered, as long as the limit allows.
                     () = &mut leaving => crowd.seats.take(&peer).ok(),
-                    held = crowd.seat(&peer, &entry) => held,
+                    held = crowd.seat(&peer, &entry.address) => held,
                 };
                 if let Some(held) = held {
                     start(&shared, index, &entry, stream, peer, held);
@@ -288,53 +286,6 @@ async fn accept(shared: Arc<Shared>, index: usize, entry: Listening, seats: Arc<
     while let Some(Ok((stream, peer))) = entry.socket.accept().now_or_never() {
         if let Ok(held) = crowd.seats.take(&peer) {
             start(&shared, index, &entry, stream, peer, held);
-        }
-    }
-}
-
-/// A listener's seats, and when the log was last told that they are taken.
-struct Crowd {
-    seats: Arc<Seats>,
-    told: Option<Instant>,
-}
-
-impl Crowd {
-    /// A seat, once there is one; none for a peer that has as many as it may.
-    async fn seat(&mut self, peer: &Peer, entry: &Listening) -> Option<Held> {
-        self.seats.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let mut waits = false;
-        loop {
-            match self.seats.take(peer) {
-                Ok(held) => return Some(held),
-                Err(NoSeat::Peer) => {
-                    self.seats.counts.refused.fetch_add(1, Ordering::Relaxed);
-                    self.tell(
-                        entry,
-                        "a peer has as many connections as it may; more are closed at once \
-                         (hint: max_connections_per_peer)",
-                    );
-                    return None;
-                }
-                Err(NoSeat::Listener) => {
-                    if !waits {
-                        self.seats.counts.full.fetch_add(1, Ordering::Relaxed);
-                        self.tell(
-                            entry,
-                            "the listener has as many requests under way as it has connections; \
-                             more wait (hint: max_connections)",
-                        );
-                    }
-                    waits = true;
-                    self.seats.freed().await;
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, entry: &Listening, what: &str) {
-        if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-            self.told = Some(Instant::now());
-            tracing::warn!(address = %entry.address, "{what}");
         }
     }
 }

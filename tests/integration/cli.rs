@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::server::{Builder, Server};
 
 mod backup;
+mod checking;
 mod child;
 mod docs;
 mod doctor;

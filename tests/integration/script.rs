@@ -467,3 +467,82 @@ fn a_server_block_in_a_file_of_its_own_is_served() {
     let server = builder.start();
     assert_eq!(body(&server.get("/word")), (200, "word"), "{}", server.stderr());
 }
+
+/// Looks for a text in everything that a script can reach without a debugger: variables of every scope and of every module,
+/// the environment, the errors, and the files of its own process.
+const SPY: &str = r#"
+    $found = [System.Collections.Generic.List[string]]::new()
+    $seen = [System.Collections.Generic.HashSet[object]]::new([System.Collections.Generic.ReferenceEqualityComparer]::Instance)
+    $needle = 'canary-' + 'password'
+    function Search-Thing($Thing, [string] $Place, [int] $Depth) {
+        if ($null -eq $Thing -or $Depth -gt 6) { return }
+        if ($Thing -is [string]) { if ($Thing.Contains($needle)) { $found.Add($Place) } return }
+        if ($Thing -is [securestring]) {
+            $text = [System.Net.NetworkCredential]::new('', $Thing).Password
+            if ($text.Contains($needle)) { $found.Add($Place) }
+            return
+        }
+        if ($Thing -is [ValueType] -or -not $seen.Add($Thing)) { return }
+        if ($Thing -is [System.Collections.IDictionary]) {
+            foreach ($key in @($Thing.Keys)) { Search-Thing $Thing[$key] "$Place.$key" ($Depth + 1) }
+        }
+        elseif ($Thing -is [System.Collections.IEnumerable] -and $Thing -isnot [System.Collections.IEnumerator]) {
+            $index = 0
+            foreach ($item in $Thing) { if ($index -gt 200) { break }; Search-Thing $item "$Place[$index]" ($Depth + 1); $index++ }
+        }
+        elseif ($Thing -is [psobject] -and $Thing.PSObject.Properties) {
+            foreach ($property in $Thing.PSObject.Properties | Where-Object MemberType -EQ 'NoteProperty') {
+                Search-Thing $property.Value "$Place.$($property.Name)" ($Depth + 1)
+            }
+        }
+    }
+    foreach ($scope in 0..20) {
+        try { $variables = @(Get-Variable -Scope $scope -ErrorAction Stop) } catch { break }
+        foreach ($variable in $variables) {
+            if ($variable.Name -notin 'needle', 'found', 'seen', 'SPY') { Search-Thing $variable.Value "scope $scope $($variable.Name)" 0 }
+        }
+    }
+    foreach ($variable in Get-Variable -Scope Global) { Search-Thing $variable.Value "global $($variable.Name)" 0 }
+    foreach ($module in Get-Module -All | Where-Object ModuleType -EQ 'Script') {
+        foreach ($variable in & $module { Get-Variable -Scope Script }) { Search-Thing $variable.Value "$($module.Name) $($variable.Name)" 0 }
+    }
+    foreach ($entry in Get-ChildItem Env:) { Search-Thing $entry.Value "environment $($entry.Name)" 0 }
+    foreach ($problem in $global:Error) { Search-Thing "$problem $($problem.Exception)" 'an error' 0 }
+    foreach ($file in '/proc/self/environ', '/proc/self/cmdline') {
+        if (Test-Path $file) { Search-Thing ([System.IO.File]::ReadAllText($file)) $file 0 }
+    }
+    # A channel to the core that can be opened once more could be read along.
+    foreach ($link in [System.IO.Directory]::GetFiles('/proc/self/fd')) {
+        $target = [System.IO.FileInfo]::new($link).LinkTarget
+        if ($target -like 'socket:*') {
+            try { [System.IO.File]::Open($link, 'Open', 'ReadWrite').Dispose(); $found.Add("$link $target opened") } catch { }
+        }
+    }
+    $spied = if ($found.Count) { ($found | Select-Object -Unique) -join "`n" } else { 'nothing' }
+    Write-PodeTextResponse -Value "$spied"
+"#;
+
+#[test]
+fn a_script_that_looks_everywhere_finds_no_password_of_a_vault_and_no_way_to_the_channel() {
+    let pwsh = need_pwsh!();
+    let text = format!(
+        "param([string] $Store)
+        Start-PodeServer -Threads 2 {{
+            Add-PodeEndpoint -Address localhost -Port PORT -Protocol Http
+            Register-PodeSecretVault -Name Store -ModuleName Microsoft.PowerShell.SecretStore -UnlockSecret (Get-Content -Raw $Store).Trim()
+            Mount-PodeSecret -Name Example -Vault Store -Key ex
+            Add-PodeRoute -Method Get -Path /read -ScriptBlock {{ $secret:Example = 'v'; Write-PodeTextResponse $secret:Example }}
+            Add-PodeRoute -Method Get -Path /spy -ScriptBlock {{ {SPY} }}
+            Add-PodeRoute -Method Get -Path /planted -ScriptBlock {{ $global:Planted = @{{ inner = 'canary-' + 'password' }}; {SPY} }}
+        }}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "canary-password").unwrap();
+    let server = script(pwsh, &text, &[], &["-Store", &password.to_string_lossy()]).start();
+    for _ in 0..4 {
+        assert_eq!(body(&server.get("/read")), (200, "v"));
+        assert_eq!(body(&server.get("/spy")), (200, "nothing"), "{}", server.stderr());
+    }
+    assert!(server.get("/planted").text().contains("Planted.inner"), "what is there is found");
+}
