@@ -12,7 +12,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{
-    ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_INVALID_LEVEL, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_NOT_ACTIVE,
 };
 
 use crate::platform::service::{Registration, State, Status, Step};
@@ -122,27 +122,32 @@ fn register(wanted: &Registration) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     };
-    complete(&service).map_err(of_manager)
+    complete(&service)
 }
 
-/// What a registration does not take at once.
-fn complete(service: &Service) -> windows_service::Result<()> {
-    service.set_description(env!("CARGO_PKG_DESCRIPTION"))?;
-    service.set_delayed_auto_start(true)?;
+/// What a registration does not take at once. A manager that does not know one of these goes without it.
+fn complete(service: &Service) -> io::Result<()> {
     let actions = RESTARTS.map(|seconds| ServiceAction {
         action_type: ServiceActionType::Restart,
         delay: Duration::from_secs(seconds),
     });
-    service.update_failure_actions(ServiceFailureActions {
+    let failures = ServiceFailureActions {
         reset_period: ServiceFailureResetPeriod::After(FORGET),
         reboot_msg: None,
         command: None,
         actions: Some(actions.to_vec()),
-    })?;
-    // An end with an error that was told in good order is a failure too.
-    service.set_failure_actions_on_non_crash_failures(true)?;
-    service.set_preshutdown_timeout(PRESHUTDOWN)?;
-    service.set_config_service_sid_info(ServiceSidType::Unrestricted)
+    };
+    let done = [
+        service.set_description(env!("CARGO_PKG_DESCRIPTION")),
+        service.set_delayed_auto_start(true),
+        service.update_failure_actions(failures),
+        // An end with an error that was told in good order is a failure too.
+        service.set_failure_actions_on_non_crash_failures(true),
+        service.set_preshutdown_timeout(PRESHUTDOWN),
+        service.set_config_service_sid_info(ServiceSidType::Unrestricted),
+    ];
+    let failed = done.into_iter().filter_map(|done| done.map_err(of_manager).err());
+    failed.filter(|error| code(error) != Some(ERROR_INVALID_LEVEL)).map(Err).next().unwrap_or(Ok(()))
 }
 
 fn start(name: &str) -> io::Result<()> {

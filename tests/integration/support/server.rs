@@ -21,6 +21,9 @@ use super::wait_for;
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_secretbridge");
 
+/// Names another program to test, such as one of a package: `scripts/soak` says how.
+const OTHER_PROGRAM: &str = "SECRETBRIDGE_TEST_PROGRAM";
+
 /// What announces an address, at the beginning of a line on stderr.
 const LISTENING: &str = "listening on ";
 
@@ -68,7 +71,7 @@ impl Builder {
             variables: Vec::new(),
             home,
             path,
-            program: PROGRAM.into(),
+            program: std::env::var_os(OTHER_PROGRAM).map_or_else(|| PROGRAM.into(), Into::into),
             disk: None,
             homeless: false,
         }
