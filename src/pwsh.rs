@@ -20,6 +20,8 @@ const FILES: &[(&str, &str)] = &[
     ("store.ps1", include_str!("pwsh/store.ps1")),
     ("inspect.ps1", include_str!("pwsh/inspect.ps1")),
     ("compile.ps1", include_str!("pwsh/compile.ps1")),
+    // Made by scripts/help.ps1; Get-Help looks for it beside the assembly.
+    ("SecretBridge.dll-Help.xml", include_str!("pwsh/SecretBridge.dll-Help.xml")),
     ("BridgeException.cs", include_str!("pwsh/BridgeException.cs")),
     ("Causes.cs", include_str!("pwsh/Causes.cs")),
     ("Channel.cs", include_str!("pwsh/Channel.cs")),

@@ -17,11 +17,13 @@ use std::time::Duration;
 use bare::{Hyper, Lines};
 use integration::support;
 use load::{Sample, Target};
-use report::{Goal, Report};
+use report::{AtLeast, Goal, Report, median};
+use support::pwsh::Pwsh;
 use support::server::Builder;
 use warm::{Pode, WarmLoop};
 
 mod bare;
+mod facts;
 mod load;
 mod report;
 mod warm;
@@ -68,6 +70,12 @@ const GOALS: [Goal; 6] = [
         to: "bare loop over JSON lines",
         at_least: 1.0,
     },
+];
+
+/// Rates that a quiet machine with two cores should reach, each of one worker.
+const RATES: [AtLeast; 2] = [
+    AtLeast { of: "run, 1 worker: { $null }", rate: 6000.0 },
+    AtLeast { of: "run, 1 worker: JSON of a cached secret", rate: 3000.0 },
 ];
 
 /// The script that secretbridge and Pode serve alike.
@@ -135,9 +143,15 @@ fn main() {
     let mut report = Report::default();
     let mut contenders = Vec::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let pwsh =
+        support::pwsh::pwsh().filter(|_| std::env::var("SECRETBRIDGE_BENCH_ONLY").as_deref() != Ok("hyper"));
+    let home = |name: &str| store(pwsh.expect("a pwsh"), folder.path(), name);
     cached(&mut contenders, folder.path());
-    if std::env::var("SECRETBRIDGE_BENCH_ONLY").as_deref() != Ok("hyper") {
-        powershell(&mut contenders, &mut report, folder.path());
+    match pwsh {
+        Some(pwsh) => powershell(&mut contenders, &mut report, pwsh, folder.path(), &home),
+        None => report
+            .notes
+            .push("PowerShell: not measured (no pwsh, or SECRETBRIDGE_BENCH_ONLY=hyper)".to_owned()),
     }
     let seconds = Duration::from_secs_f64(number("SECRETBRIDGE_BENCH_SECONDS").unwrap_or(2.0));
     let rounds = number("SECRETBRIDGE_BENCH_ROUNDS").unwrap_or(5.0) as usize;
@@ -152,9 +166,14 @@ fn main() {
             report.add(&contender.name, sample);
         }
     }
-    println!("\n{}", report.markdown(&GOALS));
+    // They would take turns with what comes now.
+    drop(contenders);
+    if let Some(pwsh) = pwsh {
+        facts::measure(pwsh, &mut report, &home);
+    }
+    println!("\n{}", report.markdown(&GOALS, &RATES));
     if let Some(docs) = std::env::var_os("SECRETBRIDGE_BENCH_DOCS") {
-        report.write(Path::new(&docs), &GOALS).expect("written");
+        report.write(Path::new(&docs), &GOALS, &RATES).expect("written");
     }
 }
 
@@ -193,20 +212,28 @@ fn cached(contenders: &mut Vec<Contender>, folder: &Path) {
     }
 }
 
+/// A HOME with a SecretStore that has the secrets of the plans.
+fn store(pwsh: &Pwsh, folder: &Path, name: &str) -> PathBuf {
+    // A colon would part the module path.
+    let home = folder.join(name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    std::fs::create_dir(&home).expect("made");
+    let configure = "$password = ConvertTo-SecureString -String 'open sesame' -AsPlainText -Force
+        Set-SecretStoreConfiguration -Password $password -Interaction None -Confirm:$false
+        Unlock-SecretStore -Password $password";
+    let keep = "Set-Secret -Name k -Secret v -Vault store; Set-Secret -Name kept -Secret v -Vault store";
+    pwsh.output_of(&format!("{configure}{OPENED}{keep}"), &home);
+    home
+}
+
 /// What goes through PowerShell, and PowerShell by itself.
-fn powershell(contenders: &mut Vec<Contender>, report: &mut Report, folder: &Path) {
-    let Some(pwsh) = support::pwsh::pwsh() else { return };
+fn powershell(
+    contenders: &mut Vec<Contender>,
+    report: &mut Report,
+    pwsh: &'static Pwsh,
+    folder: &Path,
+    home: &dyn Fn(&str) -> PathBuf,
+) {
     report.notes.push(format!("pwsh {}", pwsh.version));
-    let home = |name: &str| -> PathBuf {
-        let home = folder.join(name);
-        std::fs::create_dir(&home).expect("made");
-        let configure = "$password = ConvertTo-SecureString -String 'open sesame' -AsPlainText -Force
-            Set-SecretStoreConfiguration -Password $password -Interaction None -Confirm:$false
-            Unlock-SecretStore -Password $password";
-        let keep = "Set-Secret -Name k -Secret v -Vault store; Set-Secret -Name kept -Secret v -Vault store";
-        pwsh.output_of(&format!("{configure}{OPENED}{keep}"), &home);
-        home
-    };
     add(contenders, "bare loop over JSON lines", Lines::start(pwsh, folder), Lines::load);
     for (name, command) in [
         (WARM, "Get-Secret -Name k -Vault store -AsPlainText"),

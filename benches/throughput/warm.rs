@@ -55,6 +55,10 @@ impl WarmLoop {
         WarmLoop { process, stdin, stdout }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn load(&mut self, time: Duration) -> Sample {
         writeln!(self.stdin, "{}", time.as_secs_f64()).expect("sent");
         let mut line = String::new();

@@ -16,6 +16,7 @@ mod imports;
 mod lifecycle;
 mod local;
 mod messages;
+mod prepare;
 mod real;
 mod registry;
 mod reliability;

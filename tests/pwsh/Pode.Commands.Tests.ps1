@@ -544,6 +544,32 @@ Test-Rule 'the init block may have using values' {
     $null = Invoke-Plan "`$x = 'u'`nStart-PodeServer { Register-PodeSecretVault -Name v -ModuleName m -InitScriptBlock { `$global:Bound = `$using:x } }"
     Assert-Equal $global:Bound 'u'
 }
+Test-Rule 'Get-Help shows each compiled command: what it is, its syntax, its parameters, and an example that binds' {
+    $root = [System.IO.Path]::GetFullPath([System.IO.Path]::Combine($PSScriptRoot, '..', '..'))
+    $made = "$(& "$root/scripts/help.ps1" -Assembly "$global:WorkerFolder/SecretBridge.dll")"
+    $kept = [System.IO.File]::ReadAllText("$root/src/pwsh/SecretBridge.dll-Help.xml").TrimEnd()
+    Assert-Equal ($made -ceq $kept) $true 'scripts/help.ps1 makes what is committed'
+    $commands = @(Get-Command -CommandType Cmdlet -Name '*-Pode*' | Sort-Object -Property Name -Unique)
+    Assert-Equal ($commands.Count -ge 30) $true 'there are commands'
+    foreach ($command in $commands) {
+        $help = Get-Help -Name $command.Name -Full
+        $shown = $help | Out-String
+        Assert-Equal $help.Synopsis.EndsWith('.') $true "synopsis of $command"
+        Assert-Equal $shown.Contains('SYNTAX') $true "syntax of $command"
+        foreach ($name in $command.Parameters.Keys) {
+            if ($name -in [System.Management.Automation.Cmdlet]::CommonParameters) { continue }
+            Assert-Equal ([string]::IsNullOrWhiteSpace(($help.parameters.parameter | Where-Object name -EQ $name).description.Text)) $false "$command -$name is told"
+        }
+        $tree = [System.Management.Automation.Language.Parser]::ParseInput([string]$help.examples.example[0].code, [ref]$null, [ref]$null)
+        $own = @($tree.FindAll({ param($n) $n -is [System.Management.Automation.Language.CommandAst] -and $n.GetCommandName() -eq $command.Name }, $true))
+        Assert-Equal ($own.Count -gt 0) $true "the example of $command shows it"
+        foreach ($call in $own) {
+            foreach ($element in $call.CommandElements) {
+                if ($element -is [System.Management.Automation.Language.CommandParameterAst]) { Assert-Equal ($command.Parameters.ContainsKey($element.ParameterName)) $true "$command $element" }
+            }
+        }
+    }
+}
 Test-Rule 'a table keeps its bytes, and nothing of what a request has read is shown' {
     $null = Invoke-Plan 'Start-PodeServer { Set-PodeSecret -Key k -Vault v -InputObject @{ one = [byte[]](7); many = [byte[]](1, 2, 3); text = "x" } }'
     $value = (Get-Ask 'set')['value']['v']

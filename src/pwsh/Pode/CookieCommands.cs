@@ -24,6 +24,7 @@ public abstract class CookieCommand : PodeCommand
 }
 
 /// <summary>Sets a cookie on the response.</summary>
+/// <example>Set-PodeCookie -Name 'theme' -Value 'dark' -Duration 3600 -HttpOnly</example>
 [Cmdlet(VerbsCommon.Set, "PodeCookie", DefaultParameterSetName = "Duration")]
 public sealed class SetPodeCookieCommand : CookieCommand
 {
@@ -78,6 +79,7 @@ public sealed class SetPodeCookieCommand : CookieCommand
 }
 
 /// <summary>A cookie of the request; one without a value is none.</summary>
+/// <example>(Get-PodeCookie -Name 'theme').Value</example>
 [Cmdlet(VerbsCommon.Get, "PodeCookie")]
 public sealed class GetPodeCookieCommand : CookieCommand
 {
@@ -96,6 +98,7 @@ public sealed class GetPodeCookieCommand : CookieCommand
 }
 
 /// <summary>The value of a cookie of the request.</summary>
+/// <example>$theme = Get-PodeCookieValue -Name 'theme'</example>
 [Cmdlet(VerbsCommon.Get, "PodeCookieValue")]
 public sealed class GetPodeCookieValueCommand : CookieCommand
 {
@@ -110,6 +113,7 @@ public sealed class GetPodeCookieValueCommand : CookieCommand
 }
 
 /// <summary>Tells whether the request has a cookie.</summary>
+/// <example>if (-not (Test-PodeCookie -Name 'theme')) { Set-PodeCookie -Name 'theme' -Value 'light' }</example>
 [Cmdlet(VerbsDiagnostic.Test, "PodeCookie")]
 [OutputType(typeof(bool))]
 public sealed class TestPodeCookieCommand : CookieCommand
@@ -119,6 +123,7 @@ public sealed class TestPodeCookieCommand : CookieCommand
 }
 
 /// <summary>Makes the client forget a cookie.</summary>
+/// <example>Remove-PodeCookie -Name 'theme'</example>
 [Cmdlet(VerbsCommon.Remove, "PodeCookie")]
 public sealed class RemovePodeCookieCommand : CookieCommand
 {
@@ -135,6 +140,7 @@ public sealed class RemovePodeCookieCommand : CookieCommand
 }
 
 /// <summary>Gives a cookie a new end.</summary>
+/// <example>Update-PodeCookieExpiry -Name 'theme' -Duration 3600</example>
 [Cmdlet(VerbsData.Update, "PodeCookieExpiry", DefaultParameterSetName = "Duration")]
 public sealed class UpdatePodeCookieExpiryCommand : CookieCommand
 {

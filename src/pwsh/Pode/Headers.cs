@@ -4,6 +4,7 @@ using System.Management.Automation;
 namespace SecretBridge.Pode;
 
 /// <summary>Adds a header to the response, beside others of its name.</summary>
+/// <example>Add-PodeHeader -Name 'Set-Cookie' -Value 'a=b'</example>
 [Cmdlet(VerbsCommon.Add, "PodeHeader")]
 public sealed class AddPodeHeaderCommand : PodeCommand
 {
@@ -27,6 +28,7 @@ public sealed class AddPodeHeaderCommand : PodeCommand
 }
 
 /// <summary>Adds several headers to the response.</summary>
+/// <example>Add-PodeHeaderBulk -Values @{ 'X-One' = '1'; 'X-Two' = '2' }</example>
 [Cmdlet(VerbsCommon.Add, "PodeHeaderBulk")]
 public sealed class AddPodeHeaderBulkCommand : PodeCommand
 {
@@ -45,6 +47,7 @@ public sealed class AddPodeHeaderBulkCommand : PodeCommand
 }
 
 /// <summary>Sets a header of the response, in place of others of its name.</summary>
+/// <example>Set-PodeHeader -Name 'Cache-Control' -Value 'no-store'</example>
 [Cmdlet(VerbsCommon.Set, "PodeHeader")]
 public sealed class SetPodeHeaderCommand : PodeCommand
 {
@@ -71,6 +74,7 @@ public sealed class SetPodeHeaderCommand : PodeCommand
 }
 
 /// <summary>Sets several headers of the response.</summary>
+/// <example>Set-PodeHeaderBulk -Values @{ 'Cache-Control' = 'no-store'; 'X-Trace' = $WebEvent.ContextId }</example>
 [Cmdlet(VerbsCommon.Set, "PodeHeaderBulk")]
 public sealed class SetPodeHeaderBulkCommand : PodeCommand
 {
@@ -106,6 +110,7 @@ public abstract class ReadHeaderCommand : PodeCommand
 }
 
 /// <summary>The value of a header of the request, or of the response.</summary>
+/// <example>$agent = Get-PodeHeader -Name 'User-Agent'</example>
 [Cmdlet(VerbsCommon.Get, "PodeHeader")]
 [OutputType(typeof(string))]
 public sealed class GetPodeHeaderCommand : ReadHeaderCommand
@@ -119,6 +124,7 @@ public sealed class GetPodeHeaderCommand : ReadHeaderCommand
 }
 
 /// <summary>Tells whether the request, or the response, has a header.</summary>
+/// <example>if (Test-PodeHeader -Name 'X-Api-Version') { $version = Get-PodeHeader -Name 'X-Api-Version' }</example>
 [Cmdlet(VerbsDiagnostic.Test, "PodeHeader")]
 [OutputType(typeof(bool))]
 public sealed class TestPodeHeaderCommand : ReadHeaderCommand

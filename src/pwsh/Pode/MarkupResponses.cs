@@ -40,6 +40,7 @@ public abstract class WriteTextFormCommand : WriteResponseCommand
 }
 
 /// <summary>Writes HTML; a value that is no text becomes a table.</summary>
+/// <example>Get-Process | Select-Object -Property Name, Id | Write-PodeHtmlResponse</example>
 [Cmdlet(VerbsCommunications.Write, "PodeHtmlResponse", DefaultParameterSetName = "Value")]
 public sealed class WritePodeHtmlResponseCommand : WriteTextFormCommand
 {
@@ -51,6 +52,7 @@ public sealed class WritePodeHtmlResponseCommand : WriteTextFormCommand
 }
 
 /// <summary>Writes XML; a value that is no text becomes objects and properties.</summary>
+/// <example>Write-PodeXmlResponse -Value @{ Name = 'db'; Port = 5432 }</example>
 [Cmdlet(VerbsCommunications.Write, "PodeXmlResponse", DefaultParameterSetName = "Value")]
 public sealed class WritePodeXmlResponseCommand : WriteTextFormCommand
 {
@@ -72,6 +74,7 @@ public sealed class WritePodeXmlResponseCommand : WriteTextFormCommand
 }
 
 /// <summary>Writes CSV.</summary>
+/// <example>Write-PodeCsvResponse -Value @(@{ Name = 'db'; Port = 5432 })</example>
 [Cmdlet(VerbsCommunications.Write, "PodeCsvResponse", DefaultParameterSetName = "Value")]
 public sealed class WritePodeCsvResponseCommand : WriteTextFormCommand
 {

@@ -5,6 +5,7 @@ using System.Management.Automation;
 namespace SecretBridge.Pode;
 
 /// <summary>The value of a mounted secret.</summary>
+/// <example>$password = Get-PodeSecret -Name 'Database'</example>
 [Cmdlet(VerbsCommon.Get, "PodeSecret")]
 public sealed class GetPodeSecretCommand : PodeCommand
 {
@@ -31,6 +32,7 @@ public sealed class GetPodeSecretCommand : PodeCommand
 }
 
 /// <summary>Tells whether a secret is mounted.</summary>
+/// <example>if (Test-PodeSecret -Name 'Database') { Write-PodeTextResponse -Value 'mounted' }</example>
 [Cmdlet(VerbsDiagnostic.Test, "PodeSecret")]
 [OutputType(typeof(bool))]
 public sealed class TestPodeSecretCommand : PodeCommand
@@ -49,6 +51,7 @@ public sealed class TestPodeSecretCommand : PodeCommand
 }
 
 /// <summary>Reads a secret straight from a vault, past mounts and cache.</summary>
+/// <example>Read-PodeSecret -Key 'db' -Vault 'Team' -ExpandProperty 'Password'</example>
 [Cmdlet(VerbsCommunications.Read, "PodeSecret")]
 public sealed class ReadPodeSecretCommand : PodeCommand
 {
@@ -139,6 +142,7 @@ public abstract class StoreSecretCommand : PodeCommand
 }
 
 /// <summary>Stores a new value for a mounted secret. Without -Metadata the present metadata is kept.</summary>
+/// <example>Update-PodeSecret -Name 'Database' -InputObject $WebEvent.Data.Value</example>
 [Cmdlet(VerbsData.Update, "PodeSecret")]
 public sealed class UpdatePodeSecretCommand : StoreSecretCommand
 {
@@ -156,6 +160,7 @@ public sealed class UpdatePodeSecretCommand : StoreSecretCommand
 }
 
 /// <summary>Writes a secret straight to a vault.</summary>
+/// <example>Set-PodeSecret -Key 'db' -Vault 'Team' -InputObject $WebEvent.Data.Value</example>
 [Cmdlet(VerbsCommon.Set, "PodeSecret")]
 public sealed class SetPodeSecretCommand : StoreSecretCommand
 {
@@ -182,6 +187,7 @@ public sealed class SetPodeSecretCommand : StoreSecretCommand
 }
 
 /// <summary>Removes a secret from a vault.</summary>
+/// <example>Remove-PodeSecret -Key 'db' -Vault 'Team'</example>
 [Cmdlet(VerbsCommon.Remove, "PodeSecret")]
 public sealed class RemovePodeSecretCommand : PodeCommand
 {

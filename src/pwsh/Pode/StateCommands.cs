@@ -48,6 +48,7 @@ public abstract class StateCommand : PodeCommand
 }
 
 /// <summary>Stores a value in the shared state, and gives it back.</summary>
+/// <example>Set-PodeState -Name 'hits' -Value @{ Count = 0 } | Out-Null</example>
 [Cmdlet(VerbsCommon.Set, "PodeState")]
 public sealed class SetPodeStateCommand : StateCommand
 {
@@ -104,6 +105,7 @@ public sealed class SetPodeStateCommand : StateCommand
 }
 
 /// <summary>A value of the shared state.</summary>
+/// <example>Lock-PodeObject -Name 'hits' -ScriptBlock { (Get-PodeState -Name 'hits').Count++ }</example>
 [Cmdlet(VerbsCommon.Get, "PodeState")]
 public sealed class GetPodeStateCommand : StateCommand
 {
@@ -137,6 +139,7 @@ public sealed class GetPodeStateCommand : StateCommand
 }
 
 /// <summary>Removes a value from the shared state, and gives it.</summary>
+/// <example>$old = Remove-PodeState -Name 'hits'</example>
 [Cmdlet(VerbsCommon.Remove, "PodeState")]
 public sealed class RemovePodeStateCommand : StateCommand
 {
@@ -164,6 +167,7 @@ public sealed class RemovePodeStateCommand : StateCommand
 }
 
 /// <summary>Tells whether the shared state has a value.</summary>
+/// <example>if (-not (Test-PodeState -Name 'hits')) { Set-PodeState -Name 'hits' -Value @{ Count = 0 } -NoPassThru }</example>
 [Cmdlet(VerbsDiagnostic.Test, "PodeState")]
 [OutputType(typeof(bool))]
 public sealed class TestPodeStateCommand : StateCommand
@@ -177,6 +181,7 @@ public sealed class TestPodeStateCommand : StateCommand
 }
 
 /// <summary>The names in the shared state.</summary>
+/// <example>Get-PodeStateNames -Pattern '^cache-' -Exclude 'cache-old'</example>
 [Cmdlet(VerbsCommon.Get, "PodeStateNames")]
 [OutputType(typeof(string))]
 public sealed class GetPodeStateNamesCommand : StateCommand

@@ -6,6 +6,7 @@ using System.Management.Automation;
 namespace SecretBridge.Pode;
 
 /// <summary>Sets the status. From 400 up the answer is an error page, unless -NoErrorPage says otherwise.</summary>
+/// <example>Set-PodeResponseStatus -Code 404</example>
 [Cmdlet(VerbsCommon.Set, "PodeResponseStatus")]
 public sealed class SetPodeResponseStatusCommand : PodeCommand
 {
@@ -68,6 +69,7 @@ public sealed class SetPodeResponseStatusCommand : PodeCommand
 }
 
 /// <summary>Sends the client elsewhere.</summary>
+/// <example>Move-PodeResponseUrl -Url '/login'</example>
 [Cmdlet(VerbsCommon.Move, "PodeResponseUrl", DefaultParameterSetName = "Url")]
 public sealed class MovePodeResponseUrlCommand : PodeCommand
 {

@@ -47,6 +47,7 @@ public abstract class WriteResponseCommand : PodeCommand
 }
 
 /// <summary>Writes a value as JSON. A string is sent as it is; a blank one is `{}`.</summary>
+/// <example>Write-PodeJsonResponse -Value @{ Value = $secret:Database }</example>
 [Cmdlet(VerbsCommunications.Write, "PodeJsonResponse", DefaultParameterSetName = "Value")]
 public sealed class WritePodeJsonResponseCommand : WriteResponseCommand
 {
@@ -92,6 +93,7 @@ public sealed class WritePodeJsonResponseCommand : WriteResponseCommand
 }
 
 /// <summary>Writes a text, or bytes.</summary>
+/// <example>Write-PodeTextResponse -Value 'pong' -StatusCode 200</example>
 [Cmdlet(VerbsCommunications.Write, "PodeTextResponse", DefaultParameterSetName = "String")]
 public sealed class WritePodeTextResponseCommand : WriteResponseCommand
 {
