@@ -206,6 +206,9 @@ pub struct Set {
     /// the value is written without.
     #[serde(default, skip_serializing_if = "is_false")]
     pub keep_metadata: bool,
+    /// Write the metadata alone, where the extension can; the value is the present one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub metadata_only: bool,
 }
 
 /// See [`Op::Remove`].

@@ -47,6 +47,7 @@ fn set(value: SecretValue) -> Set {
         metadata: None,
         refresh: false,
         keep_metadata: false,
+        metadata_only: false,
     }
 }
 
@@ -133,7 +134,7 @@ fn core_lines() -> Vec<CoreLine> {
     ops.extend(written_values().into_iter().map(|value| Op::Set(set(value))));
     ops.extend([
         Op::Set(Set { metadata: Some(metadata), refresh: true, ..set(string("v")) }),
-        Op::Set(Set { metadata: Some(Metadata::new()), ..set(string("v")) }),
+        Op::Set(Set { metadata: Some(Metadata::new()), metadata_only: true, ..set(string("v")) }),
         Op::Set(Set { refresh: true, keep_metadata: true, ..set(string("v")) }),
         remove(false),
         remove(true),

@@ -75,6 +75,12 @@ public static class VaultCalls
         object value = Values.Untag(Fields.Object(fields, "value"), secrets);
         (string vault, string name) = Begin(fields, secrets);
         Hashtable call = new() { ["Name"] = name, ["Vault"] = vault, ["Confirm"] = false };
+        if (Fields.Flag(fields, "metadata_only") && Vaults.Known.TryGetValue(vault, out KnownVault? known) && known.SetInfo)
+        {
+            call["Metadata"] = PlainJson.Bare(fields["metadata"]) is IDictionary { Count: > 0 } own ? Metadata.Untag(own) : new Hashtable();
+            Cmdlets.Invoke(Vaults.Cmdlet("Set-SecretInfo"), call, secrets);
+            return PlainJson.NewObject();
+        }
         call[value is SecureString ? "SecureStringSecret" : "Secret"] = value;
         if (NextMetadata(fields, vault, name, secrets) is { Count: > 0 } metadata)
         {

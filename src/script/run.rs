@@ -243,11 +243,11 @@ impl Declared {
         import_registry(&self.core, &self.bridge, |_| true);
         let until = Instant::now() + PLAN_LIMIT;
         let reply = self.plan(&mut worker, options, &script, until).await;
-        let (served, needs) = match reply {
+        let (served, needs, environment) = match reply {
             Ok(PlanReply { problems, .. }) if !problems.is_empty() => {
                 return Err(RunError::Problems(problems));
             }
-            Ok(PlanReply { served, needs, .. }) => (served, needs),
+            Ok(PlanReply { served, needs, environment, .. }) => (served, needs, environment),
             Err(CallError::Fault(fault)) => return Err(RunError::Declaration(fault)),
             Err(CallError::Broken(broken)) => return Err(RunError::Planning(broken)),
         };
@@ -256,6 +256,7 @@ impl Declared {
             return Err(RunError::NoServer);
         }
         self.core.settings.set_needs(needs);
+        self.core.session.set_environment(environment);
         self.core.declared.cancel();
         Ok(())
     }

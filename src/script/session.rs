@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::protocol::Invoke;
-use super::protocol::call::{Load, NumberedBlock};
+use super::protocol::call::{Load, NumberedBlock, SetVariable};
 use super::protocol::shape::{Block, Function, Variable};
 use super::value::Portable;
 use crate::protocol::{Empty, Op};
@@ -26,6 +26,7 @@ struct Tables {
     /// Version, and the thing.
     origin: Option<(u64, Origin)>,
     config: Option<(u64, Portable)>,
+    environment: Vec<(u64, SetVariable)>,
     variables: Vec<(u64, Variable)>,
     modules: Vec<(u64, String)>,
     functions: Vec<(u64, Function)>,
@@ -40,6 +41,15 @@ struct Origin {
 }
 
 impl Session {
+    /// Environment variables that the script has changed; as with Pode every block sees them.
+    pub fn set_environment(&self, changed: Vec<SetVariable>) {
+        let mut tables = self.tables();
+        for variable in changed {
+            let version = tables.next();
+            tables.environment.push((version, variable));
+        }
+    }
+
     /// The root folder, and where the script is; without a word of it, where it was.
     pub fn set_origin(&self, root: &str, script: Option<&str>) {
         let mut tables = self.tables();
@@ -158,6 +168,7 @@ impl Tables {
             root: origin.map(|origin| origin.root.as_str()),
             script: origin.map(|origin| origin.script.as_str()),
             config: self.config.as_ref().filter(|(came, _)| wanted(*came)).map(|(_, config)| config),
+            environment: newer(&self.environment, wanted).collect(),
             variables: newer(&self.variables, wanted).collect(),
             modules: newer(&self.modules, wanted).map(String::as_str).collect(),
             functions: newer(&self.functions, wanted).collect(),

@@ -202,7 +202,7 @@ impl Act {
         let after = Some((Arc::new(value.clone()), Some(metadata.clone())));
         let change = change.insert(Change::new(&before, after));
         self.begin()?;
-        let set = turn.set(key, &value, Some(metadata), &before).await;
+        let set = turn.set_info(key, &value, metadata, &before).await;
         self.mend(turn, key, change, set).await
     }
 

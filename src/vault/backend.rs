@@ -178,6 +178,18 @@ pub trait Backend: Sync {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
+    /// Gives a secret this metadata and leaves its value, which is this.
+    fn set_info<'a>(
+        &'a self,
+        _turn: &'a mut Turn<'_>,
+        _key: &'a str,
+        _value: &'a SecretValue,
+        _metadata: &'a Metadata,
+        _before: &'a Present,
+    ) -> Answer<'a, ()> {
+        Box::pin(async { Err(Trouble::NotInWorker) })
+    }
+
     /// Removes a key; `before` is what [`Backend::before_write`] gave, in the same lane.
     fn remove<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str, _before: &'a Present) -> Answer<'a, ()> {
         Box::pin(async { Err(Trouble::NotInWorker) })

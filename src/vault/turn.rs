@@ -180,6 +180,17 @@ impl Turn<'_> {
         self.entry.backend.set(self, key, value, metadata, before).await
     }
 
+    /// Gives a secret this metadata and leaves its value, which is this.
+    pub async fn set_info(
+        &mut self,
+        key: &str,
+        value: &SecretValue,
+        metadata: &Metadata,
+        before: &Present,
+    ) -> Result<(), Trouble> {
+        self.entry.backend.set_info(self, key, value, metadata, before).await
+    }
+
     /// Removes a key; `before` is what [`Turn::before_write`] gave, in the same lane.
     pub async fn remove(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
         self.entry.backend.remove(self, key, before).await

@@ -94,7 +94,15 @@ fn the_protocol_decoder_takes_any_bytes() {
 fn a_line_of_the_core_is_one_line_and_reads_back() {
     fuzz("core lines", (value(), text(), text()), |(value, vault, name)| {
         use secretbridge::protocol::{CallLine, Op, Set};
-        let set = Set { vault, name, value, metadata: None, refresh: false, keep_metadata: false };
+        let set = Set {
+            vault,
+            name,
+            value,
+            metadata: None,
+            refresh: false,
+            keep_metadata: false,
+            metadata_only: false,
+        };
         let line =
             serde_json::to_string(&CoreLine::Call(CallLine { id: 1, op: Op::Set(set.clone()) })).unwrap();
         prop_assert!(!line.contains('\n') && !line.contains('\r'));

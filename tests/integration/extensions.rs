@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -11,37 +10,13 @@ use tokio::time::Instant;
 
 use crate::need_pwsh;
 use crate::support::fixture;
-use crate::support::http::{Client, Response};
+use crate::support::http::Response;
 use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
 
+mod lives;
+
 const TEXT: &str = "text/plain";
-
-/// What a module does that is like any other.
-const AS_ANY: &str = "PUT 204, GET one, LIST k, PUT 204, GET two, DELETE 204, GET 404";
-
-/// The same, where the list comes as one array.
-const AS_ARRAY: &str = "PUT 204, GET one, LIST ?, PUT 204, GET two, DELETE 204, GET 404";
-
-/// Each way, and what comes of it where that is not as any.
-const WAYS: [(&str, &str); 16] = [
-    ("merge", AS_ANY),
-    ("dated", AS_ANY),
-    ("locks", AS_ANY),
-    ("silent-lock", AS_ANY),
-    ("false", AS_ANY),
-    ("warns", AS_ANY),
-    ("error", AS_ANY),
-    ("error-after", AS_ANY),
-    ("throw-after", AS_ANY),
-    ("no-list", "PUT 204, GET one, LIST 502, PUT 204, GET two, DELETE 204, GET 404"),
-    ("twins", "PUT 204, GET one, LIST ?, PUT 204, GET two, DELETE 204, GET 404"),
-    ("noise", AS_ANY),
-    ("prompts", AS_ANY),
-    ("many", AS_ANY),
-    ("native", AS_ANY),
-    ("bytes", "PUT 502 unknown, GET ?, LIST k, PUT 502 unknown, GET ?, DELETE 204, GET 404"),
-];
 
 fn vault(name: &str, module: &str, folder: &Path, more: &str) -> String {
     let path = folder.join(format!("{name}.json"));
@@ -64,17 +39,6 @@ fn start(pwsh: &Pwsh, workers: usize, vaults: &str) -> Server {
     Builder::new().config(&plan(workers, vaults)).pwsh(pwsh).env("MADE_UP", "made up").start()
 }
 
-/// The vaults of all ways, with their files in a folder.
-fn all_ways(folder: &Path) -> String {
-    let unlock = "unlock = { env = \"MADE_UP\" }";
-    let ways = WAYS.iter().map(|(way, _)| {
-        // A vault that locks itself wants a file that is there.
-        std::fs::write(folder.join(format!("{way}.json")), "{}").unwrap();
-        vault(way, "Ways", folder, if way.contains("lock") { unlock } else { "" })
-    });
-    ways.collect()
-}
-
 fn path(vault: &str, key: &str) -> String {
     format!("/vaults/{vault}/secrets/{key}")
 }
@@ -85,73 +49,6 @@ fn shown(verb: &str, answer: &Response) -> String {
         status if answer.text().contains("unknown") => format!("{verb} {status} unknown"),
         status => format!("{verb} {status}"),
     }
-}
-
-/// A secret's whole life.
-fn life(client: &Client, vault: &str) -> String {
-    let (key, list) = (path(vault, "k"), format!("/vaults/{vault}/secrets"));
-    let put = |value: &str| shown("PUT", &client.put(&key, TEXT, value));
-    let get = || shown("GET", &client.get(&key));
-    let listed = || {
-        let answer = client.get(&list);
-        let names: Vec<String> = match answer.status {
-            200 => answer.json()["Secrets"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|it| it["Name"].as_str().unwrap().to_owned())
-                .collect(),
-            status => vec![status.to_string()],
-        };
-        format!("LIST {}", names.join(" "))
-    };
-    let mut steps = vec![put("one"), get(), listed(), put("two"), get()];
-    steps.push(shown("DELETE", &client.delete(&key)));
-    steps.push(get());
-    steps.join(", ")
-}
-
-#[test]
-fn each_way_in_which_modules_behave_gives_true_answers_by_two_workers() {
-    let pwsh = need_pwsh!();
-    let folder = tempfile::tempdir().unwrap();
-    let bare = vault("bare", "Bare", folder.path(), "");
-    let by_path =
-        vault("by_path", &fixture("vaults/Bare").display().to_string(), folder.path(), "parallel = true");
-    let sided = vault("sided", "Sided", folder.path(), "");
-    let server = start(pwsh, 2, &format!("{}{bare}{by_path}{sided}", all_ways(folder.path())));
-    let rows: Vec<_> = WAYS.iter().chain(&[("bare", AS_ARRAY), ("by_path", AS_ARRAY)]).collect();
-    thread::scope(|scope| {
-        let lives: Vec<_> = rows
-            .iter()
-            .map(|(way, expected)| {
-                let client = server.client();
-                (way, expected, scope.spawn(move || life(&client, way)))
-            })
-            .collect();
-        for (way, expected, life) in lives {
-            let mut life = life.join().unwrap();
-            if *way == "twins" {
-                // Whether a list with two entries of one name is an error is SecretManagement's to say.
-                life = life.replace("LIST k k", "LIST ?").replace("LIST 502", "LIST ?");
-            }
-            if matches!(*way, "bare" | "by_path") {
-                // Whether a list that comes as one array is taken apart is SecretManagement's to say too.
-                life = life.replace("LIST ,", "LIST ?,").replace("LIST k,", "LIST ?,");
-            }
-            if *way == "bytes" {
-                // Whether bytes that a module gives one by one are put together again is SecretManagement's to say: the
-                // genuine one does.
-                life = life
-                    .replace("GET 502", "GET ?")
-                    .replace("GET b25l", "GET ?")
-                    .replace("GET dHdv", "GET ?");
-            }
-            assert_eq!(life, *expected, "{way}: {}", server.stderr());
-        }
-    });
-    assert_eq!(server.get(&path("sided", "any")).json()["Value"], "2.0.0", "the newest of two versions");
-    refused_and_odd(&server);
 }
 
 /// What the ways do beside an ordinary life.

@@ -87,6 +87,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $variables = if ($bridge.Check) { @(Set-MissingVariable $files) }
     $parameters = @()
     if ($bridge.Check) { Register-CheckProxy }
+    $before = [System.Environment]::GetEnvironmentVariables()
     try {
         $file = Read-ScriptFile $path
         $bridge.Script = $file.Path
@@ -110,6 +111,8 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         throw (New-PlanError $_ $(if ($bridge.Check) { Get-StandInHint $variables $parameters }))
     }
     $answer = [ordered]@{ served = $bridge.Served }
+    $changes = @(Get-EnvironmentChange $before)
+    if ($changes.Length) { $answer['environment'] = $changes }
     if ($bridge.Check) { $answer['needs'] = [ordered]@{ environment = @($variables); files = @($bridge.Needs); parameters = $parameters } }
     $answer
 }
@@ -132,6 +135,15 @@ function New-PlanError([System.Management.Automation.ErrorRecord] $Record, [stri
     $exception = [System.InvalidOperationException]::new([string]$fault['message'])
     $exception.Data['SecretBridge.Fault'] = $fault
     [System.Management.Automation.ErrorRecord]::new($exception, $id, $Record.CategoryInfo.Category, $null)
+}
+
+# The environment variables that the script has set or removed: with Pode all its threads have one environment.
+function Get-EnvironmentChange([System.Collections.IDictionary] $Before) {
+    $now = [System.Environment]::GetEnvironmentVariables()
+    foreach ($name in $now.Keys) {
+        if (-not $Before.Contains($name) -or $Before[$name] -cne $now[$name]) { [ordered]@{ name = $name; value = $now[$name] } }
+    }
+    foreach ($name in $Before.Keys) { if (-not $now.Contains($name)) { [ordered]@{ name = $name; value = $null } } }
 }
 
 # Texts of a command line as `pwsh -File` binds them: `-Name value`, `-Name:value`, `-Switch`, positions.
@@ -190,6 +202,9 @@ function Import-Session([System.Collections.IDictionary] $Load) {
     if ($Load.Contains('root')) { $bridge.Root = $Load['root'] }
     if ($Load.Contains('script')) { $bridge.Script = $Load['script'] }
     if ($null -ne $Load['config']) { $bridge.Config = [SecretBridge.Portable]::Untag($Load['config']) }
+    foreach ($item in @($Load['environment'])) {
+        if ($null -ne $item) { [System.Environment]::SetEnvironmentVariable($item['name'], $item['value']) }
+    }
     foreach ($item in @($Load['modules'])) {
         if ($item) { Microsoft.PowerShell.Core\Import-Module -Name $item -Global -DisableNameChecking }
     }

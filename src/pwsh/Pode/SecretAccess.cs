@@ -59,6 +59,14 @@ public static class SecretAccess
         Ask(ask);
     }
 
+    /// <summary>Writes a secret's metadata, and not its value.</summary>
+    public static void WriteInfo(string vault, string key, Hashtable metadata)
+    {
+        OrderedDictionary ask = About("set", vault, key);
+        ask["metadata"] = Metadata.Tag(metadata);
+        Ask(ask);
+    }
+
     private static OrderedDictionary About(string what, string vault, string key)
     {
         OrderedDictionary ask = PlainJson.NewObject();

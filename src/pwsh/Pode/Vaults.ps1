@@ -217,8 +217,7 @@ $script:VaultProxies = @{
             $known = @(Get-ProxyVault $Vault)
             if (-not $known.Count) { return Microsoft.PowerShell.SecretManagement\Set-SecretInfo @PSBoundParameters }
             if (-not $PSCmdlet.ShouldProcess($known[0]['vault_name'], 'Write secret metadata')) { return }
-            # The core writes metadata with its value only.
-            try { [SecretBridge.Pode.SecretAccess]::Write($known[0]['name'], $Name, (Read-TypedSecret $known[0]['name'] $Name), $Metadata) }
+            try { [SecretBridge.Pode.SecretAccess]::WriteInfo($known[0]['name'], $Name, $Metadata) }
             catch { $PSCmdlet.WriteError((New-ProxyError $_ '')) }
         }
     }

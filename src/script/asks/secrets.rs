@@ -110,7 +110,14 @@ impl Asking {
 
     pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> Answered {
         let entry = self.bridge()?.vaults().get(&set.vault).map_err(fault_of)?;
-        self.write(worker, &entry, &set.key, set.value, set.metadata, None, &set.arguments).await
+        let Some(value) = set.value else {
+            if self.core.options.check {
+                return Ok(AskReply::done());
+            }
+            let verb = Verb::SetInfo { key: set.key, metadata: set.metadata.unwrap_or_default() };
+            return self.said(worker, &entry, verb).await.map(|_| AskReply::done());
+        };
+        self.write(worker, &entry, &set.key, value, set.metadata, None, &set.arguments).await
     }
 
     pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> Answered {

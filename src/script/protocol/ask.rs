@@ -198,8 +198,9 @@ pub struct Set {
     pub vault: String,
     /// The secret's name.
     pub key: String,
-    /// The new value.
-    pub value: Portable,
+    /// The new value; without one the metadata alone is written.
+    #[serde(default)]
+    pub value: Option<Portable>,
     /// Its metadata.
     #[serde(default)]
     pub metadata: Option<Metadata>,

@@ -59,6 +59,24 @@ pub struct PlanReply {
     /// What it takes from where it runs; with `check`.
     #[serde(default)]
     pub needs: Needs,
+    /// Environment variables that it has set, or removed.
+    #[serde(default)]
+    pub environment: Vec<SetVariable>,
+}
+
+/// An environment variable that a script has changed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value, which may be a secret; none where it was removed.
+    pub value: Option<Text>,
+}
+
+impl std::fmt::Debug for SetVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SetVariable({})", self.name)
+    }
 }
 
 /// A piece of a script that is not served, and what to do instead.
@@ -109,6 +127,9 @@ pub struct Load<'a> {
     /// What `Get-PodeConfig` gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<&'a Portable>,
+    /// Environment variables that the script has changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<&'a SetVariable>,
     /// Variables that every block sees.
     pub variables: Vec<&'a Variable>,
     /// Modules to import, by name or path.

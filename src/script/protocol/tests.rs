@@ -7,7 +7,7 @@ use serde_json::json;
 use super::ask::LookBy;
 use super::call::{
     CustomCall, CustomInvoke, CustomReply, Event, EventEndpoint, EventRoute, Load, Member, MergeReply,
-    NumberedBlock, Plan, PlanReply, RouteCall, RouteReply,
+    NumberedBlock, Plan, PlanReply, RouteCall, RouteReply, SetVariable,
 };
 use super::shape::{Block, Changed, Function, Variable};
 use super::*;
@@ -194,10 +194,12 @@ fn calls() -> Vec<CoreLine> {
         file: None,
         line: 2,
     };
+    let changed = SetVariable { name: "SB_GOLDEN".into(), value: Some("set".into()) };
     push(Invoke::Load(Load {
         root: Some("/srv/app"),
         script: Some("/srv/app/server.ps1"),
         config: Some(&config),
+        environment: vec![&changed],
         variables: vec![&variable],
         modules: vec!["/srv/app/Mine.psm1"],
         functions: vec![&function],

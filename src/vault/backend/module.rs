@@ -91,9 +91,32 @@ impl Backend for Module {
                 refresh: false,
                 // Others take computed metadata for their own, or refuse what they report.
                 keep_metadata: metadata.is_none() && keeps,
+                metadata_only: false,
             });
             let with_metadata = metadata.is_some_and(|metadata| !metadata.is_empty());
             turn.write_checked(op, &Checked { key, before, after: Some(value), with_metadata }).await
+        })
+    }
+
+    fn set_info<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: &'a Metadata,
+        before: &'a Present,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let op = Op::Set(Set {
+                vault: turn.registered(),
+                name: key.to_owned(),
+                value: value.clone(),
+                metadata: Some(metadata.clone()),
+                refresh: false,
+                keep_metadata: false,
+                metadata_only: true,
+            });
+            turn.write_checked(op, &Checked { key, before, after: Some(value), with_metadata: true }).await
         })
     }
 

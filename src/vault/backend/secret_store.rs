@@ -153,6 +153,17 @@ impl Backend for SecretStore {
         Box::pin(turn.set_in_store(key, value, metadata, before))
     }
 
+    fn set_info<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: &'a Metadata,
+        before: &'a Present,
+    ) -> Answer<'a, ()> {
+        Box::pin(turn.set_info_in_store(key, value, metadata, before))
+    }
+
     fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
         Box::pin(turn.remove_from_store(key, before))
     }

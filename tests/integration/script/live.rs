@@ -270,6 +270,27 @@ fn a_vault_whose_time_is_over_is_unlocked_again_also_where_nobody_asks_for_a_sec
 }
 
 #[test]
+fn environment_variables_that_a_script_sets_are_there_in_every_worker() {
+    let pwsh = need_pwsh!();
+    let text = r#"$env:SB_TEST_OUTSIDE = 'canary-outside'
+        Start-PodeServer -Threads 2 {
+            Add-PodeEndpoint -Address localhost -Port PORT -Protocol Http
+            $env:SB_TEST_INSIDE = 'inside'
+            $env:SB_TEST_GIVEN = $null
+            Add-PodeRoute -Method Get -Path /env -ScriptBlock {
+                Write-PodeTextResponse "$env:SB_TEST_OUTSIDE $env:SB_TEST_INSIDE <$env:SB_TEST_GIVEN>"
+            }
+            Add-PodeRoute -Method Get -Path /die -ScriptBlock { [System.Environment]::FailFast('') }
+        }"#;
+    let server = script(pwsh, text, &[], &[]).env("SB_TEST_GIVEN", "given").start();
+    assert_eq!(body(&server.get("/env")), (200, "canary-outside inside <>"));
+    server.get("/die");
+    server.get("/die");
+    assert_eq!(body(&server.get("/env")), (200, "canary-outside inside <>"), "in new workers too");
+    server.assert_never_wrote(&["canary-outside"]);
+}
+
+#[test]
 fn objects_of_using_and_state_are_one_for_all_workers() {
     let pwsh = need_pwsh!();
     let server = server(

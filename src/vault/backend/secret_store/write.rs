@@ -122,6 +122,27 @@ impl Turn<'_> {
             metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
             refresh: false,
             keep_metadata: false,
+            metadata_only: false,
+        });
+        self.write(op, &Wanted { key, before, after: Some(value) }).await
+    }
+
+    /// The metadata alone: the store writes its file anew, but not the value.
+    pub(super) async fn set_info_in_store(
+        &mut self,
+        key: &str,
+        value: &SecretValue,
+        metadata: &Metadata,
+        before: &Present,
+    ) -> Result<(), Trouble> {
+        let op = Op::Set(Set {
+            vault: self.registered(),
+            name: key.to_owned(),
+            value: value.clone(),
+            metadata: Some(metadata.clone()),
+            refresh: false,
+            keep_metadata: false,
+            metadata_only: true,
         });
         self.write(op, &Wanted { key, before, after: Some(value) }).await
     }
