@@ -101,6 +101,7 @@ impl Disk {
                     copy.keys().map(|name| json!({ "name": name, "type": "String" })).collect();
                 json!({ "secrets": secrets })
             }
+            "test" => json!({ "ready": *password == "right" }),
             _ => json!({}),
         };
         Reaction::Say(vec![ok(call, &reply)])
