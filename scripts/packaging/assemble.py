@@ -121,6 +121,7 @@ def manifests(out, archives):
     for target, path in archives.items():
         values = {
             "@VERSION@": VERSION,
+            "@HOME@": url,
             "@URL@": f"{url.rstrip('/')}/{path.name}",
             "@SHA256@": hashlib.sha256(path.read_bytes()).hexdigest(),
             "@FOLDER@": path.name.removesuffix(".zip").removesuffix(".tar.gz"),

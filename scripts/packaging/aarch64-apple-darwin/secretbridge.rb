@@ -1,5 +1,6 @@
 class Secretbridge < Formula
   desc "Keeps PowerShell SecretManagement vaults open behind a fast and safe front"
+  homepage "@HOME@"
   version "@VERSION@"
   url "@URL@"
   sha256 "@SHA256@"
