@@ -27,3 +27,4 @@ mod supervision;
 mod support;
 mod systemd;
 mod throttling;
+mod tracing;

@@ -4,6 +4,7 @@
 //! and what came out goes into `docs/reliability.md`. Each test prints what it counted in one line.
 
 mod foreign;
+mod fresh;
 mod history;
 mod long;
 mod reads;

@@ -1,0 +1,148 @@
+//! No value that is older than an acknowledged write plus its bound: another program writes, workers are killed, and each
+//! read is held against the history.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
+
+use crate::need_pwsh;
+use crate::support::pwsh::say;
+use crate::support::server::{Builder, Server};
+use crate::support::{fixture, soaking};
+
+/// As the plan says: a value is kept, served beyond that where the vault fails, and loaded within.
+const TTL: Duration = Duration::from_secs(1);
+const MAX_STALE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// When each value was there for all to read.
+type Acknowledged = Mutex<HashMap<u64, Instant>>;
+
+/// Ten minutes in a soak that says nothing else.
+fn time_of_run() -> Duration {
+    let minutes =
+        std::env::var("SECRETBRIDGE_SOAK_MINUTES").ok().and_then(|minutes| minutes.parse::<u64>().ok());
+    match (soaking(), minutes) {
+        (_, Some(minutes)) => Duration::from_secs(60 * minutes),
+        (true, None) => Duration::from_secs(600),
+        (false, None) => Duration::from_secs(6),
+    }
+}
+
+fn write(path: &Path, number: u64) {
+    let new = path.with_extension("new");
+    fs::write(&new, format!("{{\"k\":\"{number}\"}}")).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// What is wrong with an answer that began then, if anything.
+fn fault_of(
+    begun: Instant,
+    number: u64,
+    is_stale: bool,
+    age: Duration,
+    acknowledged: &Acknowledged,
+) -> Option<String> {
+    let bound = TTL + DEADLINE + if is_stale { MAX_STALE } else { Duration::ZERO };
+    if age > TTL + if is_stale { MAX_STALE } else { Duration::ZERO } {
+        return Some(format!("value {number} says that it is {age:?} old"));
+    }
+    let next = acknowledged.lock().unwrap().get(&(number + 1)).copied()?;
+    let late = begun.saturating_duration_since(next);
+    (late > bound).then(|| format!("value {number} was read {late:?} after the next one was acknowledged"))
+}
+
+fn read(server: &Server, acknowledged: &Acknowledged, counts: &[AtomicUsize; 3]) -> Option<String> {
+    let begun = Instant::now();
+    let answer = server.get("/vaults/bare/secrets/k");
+    match answer.status {
+        200 => counts[0].fetch_add(1, Ordering::Relaxed),
+        // Workers are killed while they read.
+        502..=504 => {
+            counts[2].fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        other => return Some(format!("{other}: {}", answer.text())),
+    };
+    let number = answer.json()["Value"].as_str()?.parse().ok()?;
+    let is_stale = answer.header("Cache-Status").is_some_and(|status| status.contains("ttl=-"));
+    counts[1].fetch_add(is_stale.into(), Ordering::Relaxed);
+    let age =
+        answer.header("Age").and_then(|age| age.parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+    fault_of(begun, number, is_stale, age, acknowledged)
+}
+
+#[test]
+fn no_read_is_older_than_an_acknowledged_write_plus_its_bound() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bare.json");
+    write(&path, 0);
+    let plan = format!(
+        "listen = \"127.0.0.1:0\"\nauth.open = true\npool = {{ min = 2, max = 2 }}\nlimits = {{ deadline = \"5s\" }}\n\
+         [pwsh]\nmodule_path = [\"{}\"]\n[vaults.bare]\nmodule = \"Bare\"\nexpose = true\nparallel = true\ncache_ttl = \"1s\"\n\
+         max_stale = \"2s\"\nrefresh_ahead = \"200ms\"\nparameters = {{ Path = \"{}\" }}\n",
+        fixture("vaults").display(),
+        path.display()
+    );
+    let server = Builder::new().config(&plan).pwsh(pwsh).start();
+    let (acknowledged, done) = (Acknowledged::default(), AtomicBool::new(false));
+    let (counts, wrong) = (<[AtomicUsize; 3]>::default(), Mutex::<Vec<String>>::default());
+    let end = Instant::now() + time_of_run();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !done.load(Ordering::Acquire) {
+                number += 1;
+                write(&path, number);
+                acknowledged.lock().unwrap().insert(number, Instant::now());
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    wrong.lock().unwrap().extend(read(&server, &acknowledged, &counts));
+                }
+            });
+        }
+        let mut turn = 0;
+        while Instant::now() < end && wrong.lock().unwrap().is_empty() {
+            thread::sleep(Duration::from_millis(700));
+            let workers = server.pids_of_workers();
+            if let Some(pid) =
+                workers.get(turn % workers.len().max(1)).and_then(|pid| Pid::from_raw(*pid as i32))
+            {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            turn += 1;
+        }
+        done.store(true, Ordering::Release);
+    });
+    let [good, stale, failed] = counts.map(AtomicUsize::into_inner);
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let written = acknowledged.into_inner().unwrap().len();
+    say(&format!("{written} writes; {good} reads, {stale} of them stale; {failed} failed"));
+    assert!(good > 10 && written > 10, "{good} reads, {failed} failed, {written} writes");
+}
+
+#[test]
+fn the_checker_finds_a_value_that_is_too_old() {
+    let acknowledged = Acknowledged::default();
+    let now = Instant::now();
+    acknowledged.lock().unwrap().insert(2, now);
+    let after = |seconds| now + Duration::from_secs(seconds);
+    assert_eq!(fault_of(after(5), 1, false, Duration::ZERO, &acknowledged), None);
+    assert_eq!(fault_of(after(9), 2, false, Duration::ZERO, &acknowledged), None, "nothing newer is there");
+    assert!(fault_of(after(7), 1, false, Duration::ZERO, &acknowledged).is_some());
+    assert_eq!(fault_of(after(7), 1, true, Duration::ZERO, &acknowledged), None);
+    assert!(fault_of(now, 2, false, Duration::from_secs(2), &acknowledged).is_some());
+}
