@@ -29,7 +29,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 pub use sink::SinkError;
-pub use verify::{Verdict, verify};
+#[cfg(test)]
+use verify::verify;
 
 use crate::access::Caller;
 use crate::http::Peer;

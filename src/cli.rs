@@ -17,7 +17,7 @@ pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectF
 pub use doctor::DoctorArgs;
 pub use init::{InitArgs, InitVault, SchemaArgs};
 pub use secrets::{
-    CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, Meta, RmArgs, SetArgs, StatusArgs,
+    CacheArgs, CacheVerb, Connect, GetArgs, InfoArgs, ListArgs, LockArgs, RmArgs, SetArgs, StatusArgs,
     UnlockArgs, ValueType, VaultsArgs,
 };
 pub use service::{InstallArgs, ServiceArgs, ServiceStatusArgs, UninstallArgs, Which};

@@ -14,28 +14,18 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use secretbridge::bridge::{Bridge, Options};
-//! use secretbridge::config;
-//! use secretbridge::secret::SecretValue;
-//! use tokio::time::Instant;
+//! use secretbridge::Bridge;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! # let path = folder.path().join("secretbridge.toml");
-//! # std::fs::write(&path, r#"
-//! #     [vaults.mine]
-//! #     local = true
-//! #     folder = "data"
-//! #     [secrets.Password]
-//! #     vault = "mine"
-//! #     key = "db-password"
-//! # "#)?;
-//! let plan = config::load(&path)?; // or a `plan::Plan` of your own making
-//! let bridge = Bridge::start(plan, &Options::default(), |up, of| eprintln!("{up} of {of} workers")).await?;
-//! let deadline = Instant::now() + Duration::from_secs(5);
-//! bridge.set("mine", "db-password", SecretValue::string("correct horse"), None, deadline).await?;
-//! let value = bridge.read("Password", deadline).await?; // by its mounted name
-//! assert_eq!(value.to_json(), "correct horse");
+//! let bridge = Bridge::builder()
+//!     .local_vault("mine", folder.path().join("data")) // or .config_file("secretbridge.toml")
+//!     .mount("Password", "mine", "db-password")
+//!     .start()
+//!     .await?;
+//! let secret = bridge.secret("mine/db-password"); // or by its mounted name, "Password"
+//! secret.set("correct horse").await?;
+//! assert_eq!(secret.get().await?.as_text(), Some("correct horse"));
 //! bridge.stop(Duration::from_secs(5)).await; // unregisters vaults and ends the workers
 //! # Ok(())
 //! # }
@@ -43,49 +33,58 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Builder`] puts a [`Bridge`] together and refuses two vaults of one name; [`SecretHandle`] reads, writes and
+//! watches one secret; [`SecretValue`] is one of the five types. `examples/` has programs that run. The modules are for
+//! those who make a [`plan::Plan`] of their own, or speak to the routes ([`http`]) in-process.
+//!
 //! What holds everywhere:
 //!
 //! - Workers hold no truth: any of them may die at any moment and is rebuilt from the plan.
 //! - A worker that missed a deadline answers nothing more ([`worker`]).
 //! - Nobody waits for a worker while holding a lane (`pool::lanes`).
-//! - The cache changes only after the vault has acknowledged ([`cache`]).
+//! - The cache changes only after the vault has acknowledged (`cache`).
 //! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
 //! - Errors of PowerShell are told apart by id and type, never by message (`vault::turn`).
 
 pub mod access;
-pub mod audit;
+mod audit;
 pub mod bridge;
-pub mod cache;
-pub mod cli;
-pub mod client;
-pub mod clock;
-pub mod commands;
+mod cache;
+mod cli;
+mod client;
+mod clock;
+mod commands;
 pub mod config;
-pub mod environment;
+mod environment;
 pub mod error;
 pub mod exit;
 pub mod http;
-pub mod inspect;
-pub mod local;
-pub mod logging;
-pub mod metrics;
-pub mod mount;
+mod inspect;
+mod library;
+mod local;
+mod logging;
+mod metrics;
+mod mount;
 pub mod plan;
 pub mod platform;
 mod pool;
-pub mod private_file;
+mod private_file;
 pub mod protocol;
-pub mod pwsh;
-pub mod reach;
-pub mod redact;
-pub mod registry;
+mod pwsh;
+mod reach;
+mod redact;
+mod registry;
 pub mod script;
 pub mod secret;
-pub mod server;
+mod server;
 mod store;
-pub mod trusted;
+mod trusted;
 mod vault;
 pub mod worker;
+
+pub use bridge::Bridge;
+pub use library::{BuildError, Builder, PlanError, SecretHandle, configuration};
+pub use secret::SecretValue;
 
 /// Runs the program with its arguments, the name of the program first.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exit {

@@ -53,6 +53,7 @@ pub const FILES: [&str; 2] = ["key.txt", "vault.age"];
 pub struct LocalVault {
     paths: Paths,
     key: Key,
+    #[cfg(test)]
     created: bool,
     gate: Gate,
     state: Mutex<Snapshot>,
@@ -73,21 +74,30 @@ impl LocalVault {
         create_private_dir(folder)?;
         let paths = Paths::of(folder);
         // The vault first: it appears after its key, so a vault seen means that the key must be there.
-        let created = match exists(&paths.vault)? {
+        let _created = match exists(&paths.vault)? {
             true => false,
             false => first_use(&paths)?,
         };
         let key = Key::load(&paths)?;
         let state = Mutex::new(load(&paths, &key)?);
-        Ok(LocalVault { paths, key, created, gate: Gate::default(), state })
+        Ok(LocalVault {
+            paths,
+            key,
+            #[cfg(test)]
+            created: _created,
+            gate: Gate::default(),
+            state,
+        })
     }
 
     /// Whether this call of [`LocalVault::open`] made the key.
+    #[cfg(test)]
     pub fn created(&self) -> bool {
         self.created
     }
 
     /// The folder that holds vault, key and lock.
+    #[cfg(test)]
     pub fn folder(&self) -> &Path {
         &self.paths.folder
     }

@@ -143,17 +143,6 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError>
     Ok(bytes)
 }
 
-/// Reads a file that others may read too. A pipe or a device is refused at once: it may never end.
-pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = platform::open_without_waiting(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Makes a private file (0600) that must not exist yet. It appears complete and synced, or not at all.
 pub fn write_private_new(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let failed = |source| PrivateFileError::Io { doing: "create", path: path.to_owned(), source };

@@ -162,3 +162,25 @@ fn the_value_is_in_no_argument_and_no_error() {
     assert!(!text(&traced.stderr).contains("canary-78"), "{}", text(&traced.stderr));
     server.assert_never_wrote(&["canary-77", "canary-78"]);
 }
+
+#[test]
+fn a_read_costs_little_more_than_the_start_of_the_program() {
+    let server = server();
+    let line = Line::beside(&server);
+    line.ok(&["set", "local/a"], b"one");
+    let once = |args: &[&str]| {
+        let began = tokio::time::Instant::now();
+        line.ok(args, b"");
+        began.elapsed()
+    };
+    // One after the other, so that a busy machine slows both; and the middle one of each, which no single pause moves.
+    let (mut starts, mut reads) = (Vec::new(), Vec::new());
+    for _ in 0..41 {
+        starts.push(once(&["--version"]));
+        reads.push(once(&["get", "local/a"]));
+    }
+    starts.sort_unstable();
+    reads.sort_unstable();
+    let (start, read) = (starts[20], reads[20]);
+    assert!(read < start * 10 + std::time::Duration::from_millis(10), "a read {read:?}, a start {start:?}");
+}
