@@ -12,6 +12,11 @@ use secretbridge::Bridge;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("name a folder")?;
+    run(folder.into()).await
+}
+
+/// Writes, watches, writes again.
+pub async fn run(folder: std::path::PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     let bridge = Bridge::builder().local_vault("mine", folder).start().await?;
     let secret = bridge.secret("mine/db");
     secret.set("correct horse").await?;

@@ -69,26 +69,20 @@ fn no_write_of_many_processes_is_lost_through_the_module() {
     assert_eq!(listed.as_array().unwrap().len(), 40);
 }
 
-#[test]
-fn the_library_s_examples_run() {
-    let examples = Path::new(PROGRAM).parent().unwrap().join("examples");
+#[path = "../../../examples/configured.rs"]
+#[allow(dead_code, reason = "of a program only what it does is called")]
+mod configured;
+#[path = "../../../examples/local_vault.rs"]
+#[allow(dead_code, reason = "of a program only what it does is called")]
+mod local_vault;
+
+#[tokio::test]
+async fn the_library_s_examples_run() {
     let folder = tempfile::tempdir().unwrap();
     let line = Line::alone(folder.path());
-    let run = |name: &str, argument: &str| {
-        let mut command = Command::new(examples.join(name));
-        command.arg(argument).current_dir(folder.path()).env("HOME", folder.path().join("home"));
-        let output = command.output().expect("cargo builds the examples with the tests");
-        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
-        text(&output.stdout)
-    };
-    let told = run("local_vault", "mine");
-    assert!(told.starts_with("13 characters: ") && told.contains("14 characters: "), "{told}");
-    assert!(!told.contains("correct horse") && !told.contains("battery"), "{told}");
-    std::fs::write(
-        folder.path().join("c.toml"),
-        "[vaults.mine]\nlocal = true\nfolder = \"mine\"\nexpose = true\n",
-    )
-    .unwrap();
-    assert_eq!(run("configured", "c.toml"), "mine/db\tString\n");
+    local_vault::run(folder.path().join("mine")).await.unwrap();
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, "[vaults.mine]\nlocal = true\nfolder = \"mine\"\nexpose = true\n").unwrap();
+    assert_eq!(configured::run(file).await.unwrap(), ["mine/db"]);
     assert_eq!(line.ok(&["get", "mine/db", "--config", "c.toml"], b""), "battery staple\n");
 }
