@@ -225,7 +225,7 @@ impl SecretHandle {
     ///
     /// # Errors
     ///
-    /// See [`BridgeError`]; [`BridgeError::outcome_unknown`] tells whether it may have been written all the same.
+    /// See [`BridgeError`]; `outcome_unknown` in some of them says that it may have been written all the same.
     pub async fn set(&self, value: impl Into<SecretValue>) -> Result<(), BridgeError> {
         self.write(value.into(), None).await
     }

@@ -347,7 +347,7 @@ impl Fault {
     }
 
     /// Stars out these values in all that is for people, where it is the values that are meant: see
-    /// [`crate::redact`].
+    /// `redact`.
     pub fn hide(&mut self, values: &[&str]) {
         self.hide_by(&Redactor::new(values));
     }

@@ -51,7 +51,7 @@ pub enum Access {
     TokenFile(PathBuf),
     /// Callers that show the bearer token in this environment variable.
     TokenEnv(String),
-    /// Only those that [`callers::Callers`] names.
+    /// Only those that [`super::callers::Callers`] names.
     Named,
     /// Anyone that can connect. Only ever by the plan's own word.
     Open,
