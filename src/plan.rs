@@ -118,12 +118,7 @@ impl Plan {
             names.push(name.clone());
         }
         for vault in &self.vaults {
-            let source = match &vault.kind {
-                VaultKind::Extension(extension) => extension.unlock.as_ref(),
-                VaultKind::Custom(custom) => custom.unlock.as_ref(),
-                VaultKind::Local { .. } => None,
-            };
-            if let Some(SecretSource::Env(name)) = source {
+            if let Some(SecretSource::Env(name)) = vault.unlock() {
                 names.push(name.clone());
             }
         }

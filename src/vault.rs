@@ -2,7 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! A [`Verb`] on an [`Entry`] is refused by the [`rules`], done in this process by the embedded vault, or becomes a
+//! The [`VaultTable`] says which vaults there are; it is known before the workers are. A [`Verb`] on an [`Entry`] is
+//! refused by the [`rules`], done in this process by the embedded vault, or becomes a
 //! task of the pool. Whoever has a worker, the task or a script, holds the store's lane and runs an [`act::Act`]:
 //!
 //! ```text
@@ -13,6 +14,7 @@
 //!
 //! - The act makes the worker ready ([`set_up`]), reads what a write may destroy, begins, writes, and settles: it
 //!   notes the write in the [`ledger`], has the cache drop the key, and only then tells the caller.
+//! - What a write finds and makes is a `change`; what it left half done when it broke, `restore` puts right.
 //! - The [`backend`] is the kind of the vault. It alone knows how a call is made and when its answer is believed.
 //! - The [`turn::Turn`] is what all kinds share in a worker: unlocking, the lock-out, what the worker has seen.
 //!

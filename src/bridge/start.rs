@@ -116,15 +116,10 @@ pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
 }
 
 pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
-    let source = match &vault.kind {
-        VaultKind::Extension(extension) => extension.unlock.as_ref(),
-        VaultKind::Custom(custom) => custom.unlock.as_ref(),
-        VaultKind::Local { .. } => None,
-    };
     let resolve = |source: &SecretSource| {
         config::resolve(source).map_err(|source| StartError::Password { vault: vault.name.clone(), source })
     };
-    source.map(resolve).transpose()
+    vault.unlock().map(resolve).transpose()
 }
 
 pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {

@@ -28,7 +28,8 @@ pub fn end() {
 
 #[cfg(not(feature = "otlp"))]
 mod exporter {
-    use super::{ENDPOINT, Record};
+    use crate::audit::Record;
+    use crate::metrics::traces::ENDPOINT;
 
     pub fn begin() {
         tracing::warn!(
@@ -55,7 +56,8 @@ mod exporter {
     use opentelemetry_sdk::propagation::TraceContextPropagator;
     use opentelemetry_sdk::trace::SdkTracerProvider;
 
-    use super::{ENDPOINT, Record};
+    use crate::audit::Record;
+    use crate::metrics::traces::ENDPOINT;
 
     static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 

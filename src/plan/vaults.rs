@@ -196,6 +196,26 @@ impl Vault {
             _ => None,
         }
     }
+
+    /// The script blocks that it is made of, if it is.
+    pub fn custom(&self) -> Option<&Custom> {
+        match &self.kind {
+            VaultKind::Custom(custom) => Some(custom),
+            _ => None,
+        }
+    }
+
+    /// Where its password comes from, if it has one.
+    pub fn unlock(&self) -> Option<&SecretSource> {
+        let extension = self.extension().and_then(|extension| extension.unlock.as_ref());
+        extension.or_else(|| self.custom()?.unlock.as_ref())
+    }
+
+    /// Whether it is unlocked before anybody asks for it.
+    pub fn unlock_at_start(&self) -> bool {
+        self.extension().is_none_or(|extension| extension.unlock_at_start)
+            && self.custom().is_none_or(|custom| custom.unlock_at_start)
+    }
 }
 
 impl Extension {

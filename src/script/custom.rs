@@ -20,7 +20,7 @@ use super::{Core, STEP_LIMIT};
 use crate::clock;
 use crate::error::BridgeError;
 use crate::mount::merge;
-use crate::plan::{Custom, VaultKind};
+use crate::plan::Custom;
 use crate::secret::{SecretValue, Text};
 use crate::vault::set_up::ready;
 use crate::vault::{Entry, Hooks};
@@ -47,10 +47,7 @@ pub struct Loader(pub Arc<Session>);
 
 /// The custom vault behind an entry.
 pub fn of(entry: &Entry) -> Option<&Custom> {
-    match &entry.plan.kind {
-        VaultKind::Custom(custom) => Some(custom),
-        _ => None,
-    }
+    entry.plan.custom()
 }
 
 impl Asking {

@@ -75,11 +75,7 @@ pub struct Means {
 impl Entry {
     /// A vault of the table. `number` is its alone in the table's life.
     pub fn new(number: u64, plan: Vault, store: Arc<Store>, means: Means, login: Arc<[InitScript]>) -> Entry {
-        let unlock_at_start = match &plan.kind {
-            VaultKind::Extension(extension) => extension.unlock_at_start,
-            VaultKind::Custom(custom) => custom.unlock_at_start,
-            VaultKind::Local { .. } => true,
-        };
+        let unlock_at_start = plan.unlock_at_start();
         let Means { password, local, hooks } = means;
         Entry {
             number,
