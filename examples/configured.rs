@@ -10,6 +10,7 @@ use secretbridge::Bridge;
 use tokio::time::Instant;
 
 #[tokio::main]
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args_os().nth(1).ok_or("name a configuration file")?;
     let names = run(file.into()).await?;

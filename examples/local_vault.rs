@@ -16,6 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Writes, watches, writes again.
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
 pub async fn run(folder: std::path::PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     let bridge = Bridge::builder().local_vault("mine", folder).start().await?;
     let secret = bridge.secret("mine/db");
