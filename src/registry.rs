@@ -12,6 +12,7 @@ use crate::plan::{Extension, Vault, VaultKind};
 use crate::platform;
 use crate::protocol::Parameters;
 
+pub mod error;
 pub mod note;
 pub mod user;
 

@@ -14,93 +14,25 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use super::error::RegistryError;
 use super::note::{Note, Noted, Notes};
 use crate::plan::{self, Extension, Plan, Registry};
 use crate::platform;
-use crate::private_file::PrivateFileError;
-use crate::protocol::{Empty, Fault, Op, Parameters, Register, RegisterReply, VaultName};
-use crate::pwsh::compiled::CompileError;
-use crate::pwsh::{self, Folder, PwshError, compiled};
+use crate::protocol::{Empty, Op, Parameters, Register, RegisterReply, VaultName};
+use crate::pwsh::{self, Folder, compiled};
 use crate::secret::fold;
 use crate::vault::backend;
 use crate::worker::process::{Environment, PwshLauncher};
-use crate::worker::{Broken, CallError, LaunchError, Worker};
+use crate::worker::{CallError, Worker};
 
 /// How long a change may take: pwsh starts, a module is imported.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a vault is put in again that another program's write took out at the same moment.
 const TRIES: usize = 3;
-
-/// Why the user's registry was not changed.
-#[derive(Debug, Error)]
-pub enum RegistryError {
-    /// It cannot be read. SecretManagement would delete it.
-    #[error(
-        "your vault registry {} cannot be read: {problem}; it is left as it is (hint: mend it, or move it away and register \
-         your vaults again)", .path.display()
-    )]
-    Unreadable {
-        /// The registry.
-        path: PathBuf,
-        /// Why.
-        problem: String,
-    },
-    /// The user has another vault of that name.
-    #[error(
-        "a vault named '{vault}' stands in your own registry already, over the module {module}; it is left as it is \
-         (hint: register this one under another name, or take yours out: Unregister-SecretVault -Name '{vault}')"
-    )]
-    Taken {
-        /// The name.
-        vault: String,
-        /// The module of the user's vault.
-        module: String,
-    },
-    /// The notes about what was put in.
-    #[error("the notes about your vault registry: {0}")]
-    Notes(#[from] PrivateFileError),
-    /// No pwsh.
-    #[error(transparent)]
-    Pwsh(#[from] PwshError),
-    /// No folder for its files.
-    #[error("the private folder for worker files: {0}")]
-    Folder(std::io::Error),
-    /// No compiled part.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// It did not start.
-    #[error("the process that writes your vault registry did not start: {0}")]
-    Launch(#[from] LaunchError),
-    /// It failed.
-    #[error("the vault '{vault}' in your registry: the process that writes it failed: {broken}")]
-    Broken {
-        /// The vault.
-        vault: String,
-        /// How.
-        broken: Broken,
-    },
-    /// SecretManagement refused.
-    #[error("the vault '{vault}' in your registry: {}", .fault.message)]
-    Fault {
-        /// The vault.
-        vault: String,
-        /// In its own words.
-        fault: Box<Fault>,
-    },
-    /// SecretManagement said nothing, and yet it is not there.
-    #[error("the vault '{vault}' was not written to your registry {} (hint: is its folder writable?)", .path.display())]
-    NotWritten {
-        /// The vault.
-        vault: String,
-        /// The registry.
-        path: PathBuf,
-    },
-}
 
 /// A vault to be put in.
 #[derive(Debug, Clone, PartialEq)]
@@ -555,80 +487,4 @@ fn failed(vault: &str, error: CallError) -> RegistryError {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn entries(value: Value) -> Entries {
-        value.as_object().unwrap().clone()
-    }
-
-    fn wanted(vault: &str, folder: &str) -> Wanted {
-        let mut extension = Extension::new(vault, "/opt/modules/Keeper");
-        extension.parameters.0.insert("Folder".into(), folder.into());
-        Wanted::of(&extension).unwrap()
-    }
-
-    fn entry(folder: &str) -> Value {
-        json!({ "ModuleName": "Keeper", "ModulePath": "/opt/modules/Keeper", "Description": "",
-            "VaultParameters": { "Folder": folder }, "SetSecretSupportsMetadata": false })
-    }
-
-    fn noted(wanted: &Wanted, found: Option<&Value>) -> Noted {
-        Noted {
-            vault: wanted.vault.clone(),
-            module: wanted.module_name.clone(),
-            asked: wanted.digest(),
-            found: found.map(digest),
-        }
-    }
-
-    #[test]
-    fn a_vault_comes_in_beside_those_of_the_user_and_never_over_one() {
-        let free = placing(&wanted("v", "/a"), &entries(json!({ "w": entry("/a") })), None, &[]);
-        assert_eq!(free.unwrap(), Placing::Put { replaces: false });
-        let there = entries(json!({ "V": entry("/a") }));
-        assert_eq!(placing(&wanted("v", "/a"), &there, None, &[]).unwrap(), Placing::Stands);
-        let taken = placing(&wanted("v", "/b"), &there, None, &[]).unwrap_err();
-        assert!(matches!(taken, RegistryError::Taken { module, .. } if module == "Keeper"));
-    }
-
-    #[test]
-    fn a_vault_of_another_server_is_shared_where_it_is_the_same() {
-        let there = entries(json!({ "v": entry("/a") }));
-        let theirs = noted(&wanted("v", "/a"), Some(&there["v"]));
-        let shared = placing(&wanted("v", "/a"), &there, None, std::slice::from_ref(&theirs)).unwrap();
-        assert_eq!(shared, Placing::Shared(theirs.clone()));
-        assert!(placing(&wanted("v", "/b"), &there, None, &[theirs]).is_err());
-    }
-
-    #[test]
-    fn only_what_we_put_in_goes_and_only_unchanged_and_with_the_last_server() {
-        let there = entries(json!({ "v": entry("/a") }));
-        let ours = noted(&wanted("V", "/a"), Some(&there["v"]));
-        assert!(leaving(&ours, &there, &[]));
-        assert!(!leaving(&ours, &there, std::slice::from_ref(&ours)), "another server lives that has it");
-        assert!(!leaving(&ours, &entries(json!({ "v": entry("/changed") })), &[]));
-        assert!(!leaving(&ours, &Entries::new(), &[]));
-        let begun = noted(&wanted("v", "/a"), None);
-        assert!(leaving(&begun, &there, &[]), "the server died between the write and its note");
-        assert!(!leaving(&begun, &entries(json!({ "v": { "ModuleName": "Other" } })), &[]));
-    }
-
-    #[test]
-    fn the_order_of_members_is_no_change() {
-        let one: Value = serde_json::from_str(r#"{"a":{"x":1,"y":2},"b":3}"#).unwrap();
-        let other: Value = serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap();
-        assert_eq!(digest(&one), digest(&other));
-    }
-
-    #[test]
-    fn a_store_takes_its_configuration_nowhere_else_and_the_users_own_is_not_ours() {
-        let mut store = Extension::new("s", plan::SECRET_STORE);
-        store.parameters.0.insert("Interaction".into(), "None".into());
-        assert!(Wanted::of(&store).unwrap().parameters.0.is_empty());
-        store.imported = true;
-        assert!(Wanted::of(&store).is_none());
-    }
-}
+mod tests;
