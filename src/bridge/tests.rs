@@ -110,6 +110,8 @@ impl Disk {
 
 fn plan(workers: usize) -> Plan {
     let mut extension = Extension::new("store", SECRET_STORE);
+    // Calls are counted here, and none of them is made by itself.
+    extension.probe_every = Some(Duration::ZERO);
     extension.unlock = Some(SecretSource::Value("right".into()));
     Plan {
         vaults: vec![Vault::new("store", VaultKind::Extension(extension))],
