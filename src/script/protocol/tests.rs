@@ -138,6 +138,7 @@ fn answers() -> Vec<AskReply> {
         AskReply::Shared(given(3, 2, None)), // shared-set, taken
         done(),                              // close
         done(),                              // server, of the check
+        done(),                              // variable-add, a stand-in for a parameter
     ]
 }
 
