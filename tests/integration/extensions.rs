@@ -9,10 +9,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::need_pwsh;
-use crate::support::fixture;
 use crate::support::http::Response;
 use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
+use crate::support::{fixture, free_port};
 
 mod lives;
 
@@ -146,6 +146,45 @@ fn a_login_that_is_over_is_made_again_by_the_init_script_and_said() {
     }
     assert_eq!(server.get("/health").json()["vaults"][0]["state"], "failing");
     assert!(std::fs::read_to_string(&logins).unwrap().len() <= 3);
+}
+
+/// The same by a script's `-InitScriptBlock`, which Pode runs once: its vaults would fail from then on.
+#[test]
+fn a_login_of_a_script_that_is_over_is_made_again_by_its_init_script_block() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let (mark, logins) = (folder.path().join("expired"), folder.path().join("logins"));
+    let text = format!(
+        "$env:PSModulePath = '{modules}' + [System.IO.Path]::PathSeparator + $env:PSModulePath
+        Start-PodeServer -Threads 1 {{
+            Add-PodeEndpoint -Address localhost -Port {port} -Protocol Http
+            Register-PodeSecretVault -Name 'service' -ModuleName 'Login' -VaultParameters @{{ Folder = '{folder}' }} -InitScriptBlock {{
+                $env:MADE_UP_TOKEN = [datetime]::UtcNow.Ticks
+                [System.IO.File]::AppendAllText('{logins}', 'x')
+            }}
+            Add-PodeRoute -Method Get -Path '/read' -ScriptBlock {{
+                Write-PodeTextResponse -Value (Read-PodeSecret -Vault service -Key any)
+            }}
+        }}",
+        modules = fixture("vaults").display(),
+        port = free_port(),
+        folder = folder.path().display(),
+        logins = logins.display(),
+    );
+    let builder = Builder::new().pwsh(pwsh);
+    let script = builder.file("server.ps1", text);
+    let server = builder.arg("run").arg(script).start();
+    assert_eq!(server.get("/read").text(), "kept there", "{}", server.stderr());
+    std::fs::write(&mark, "").unwrap();
+    assert_eq!(server.get("/read").text(), "kept there", "{}", server.stderr());
+    assert!(server.stderr().contains("the init script runs again"), "{}", server.stderr());
+    // One that does not help is not run at each request.
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    std::fs::File::options().write(true).open(&mark).unwrap().set_modified(later).unwrap();
+    for _ in 0..10 {
+        assert_eq!(server.get("/read").status, 500);
+    }
+    assert!(std::fs::read_to_string(&logins).unwrap().len() <= 4);
 }
 
 /// What may be there: a value or nothing, and whether that is known.

@@ -240,6 +240,42 @@ fn each_way_in_which_modules_behave_gives_true_answers_by_two_workers() {
     assert_eq!(server.get(&path("sided", "any")).json()["Value"], "2.0.0", "the newest of two versions");
     refused_and_odd(&server);
     metadata_alone(&server, folder.path());
+    names_like_wildcards(&server);
+}
+
+/// The filter of `Get-SecretInfo` is a wildcard, and `k[1]` as one means `k1`: a name is that secret alone.
+fn names_like_wildcards(server: &Server) {
+    let client = server.client();
+    let about = |key: &str, who: &str| {
+        let body = format!("{{\"Metadata\":{{\"Owner\":\"{who}\"}}}}");
+        client.send("PATCH", key, &[("Content-Type", "application/json")], body.as_bytes()).status
+    };
+    for way in ["keeps", "merge", "dated"] {
+        let [plain, brackets, star] = ["w1", "w%5B1%5D", "w%2A"].map(|key| path(way, key));
+        for (key, value) in
+            [(&plain, "plain"), (&brackets, "brackets"), (&star, "star"), (&brackets, "again")]
+        {
+            let answer = client.put(key, TEXT, value);
+            assert_eq!(answer.status, 204, "{way}, {key}: {}", answer.text());
+        }
+        if way == "keeps" {
+            assert_eq!([about(&plain, "plain"), about(&brackets, "brackets")], [204, 204]);
+            let listed = client.get(&format!("/vaults/{way}/secrets")).json();
+            for (name, who) in [("w1", "plain"), ("w[1]", "brackets")] {
+                let found =
+                    listed["Secrets"].as_array().unwrap().iter().find(|it| it["Name"] == name).unwrap();
+                assert_eq!(found["Metadata"]["Owner"], who, "{listed}");
+            }
+        }
+        assert_eq!(client.delete(&star).status, 204, "{way}");
+        for (key, value) in [(&plain, "plain"), (&brackets, "again")] {
+            assert_eq!(client.get(key).json()["Value"], value, "{way}, {key}");
+        }
+        assert_eq!(client.get(&star).status, 404, "{way}");
+        assert_eq!(client.delete(&brackets).status, 204, "{way}");
+        assert_eq!(client.get(&plain).json()["Value"], "plain", "{way}");
+        assert_eq!(client.get(&brackets).status, 404, "{way}");
+    }
 }
 
 #[test]
