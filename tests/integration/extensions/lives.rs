@@ -2,6 +2,7 @@
 //! same table.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::{TEXT, path, refused_and_odd, vault};
@@ -38,8 +39,8 @@ const WAYS: [(&str, &str); 22] = [
         "bytes",
         "PUT 502 unknown, GET b25l, META 204, GET b25l, LIST k, PUT 502 unknown, GET dHdv, DELETE 204, GET 404",
     ),
-    ("bare", "PUT 204, GET one, META 502, GET one, LIST , PUT 204, GET two, DELETE 204, GET 404"),
-    ("by_path", "PUT 204, GET one, META 502, GET one, LIST , PUT 204, GET two, DELETE 204, GET 404"),
+    ("bare", "PUT 204, GET one, META 502, GET one, LIST k, PUT 204, GET two, DELETE 204, GET 404"),
+    ("by_path", "PUT 204, GET one, META 502, GET one, LIST k, PUT 204, GET two, DELETE 204, GET 404"),
     ("needing", "PUT 204, GET one, META 502, GET one, LIST k, PUT 204, GET two, DELETE 204, GET 404"),
 ];
 
@@ -49,6 +50,8 @@ fn expected(outcome: &str, way: &str, genuine: bool) -> String {
         _ if genuine => outcome.to_owned(),
         // It lists a name twice, where the genuine one refuses.
         "twins" => outcome.replace("LIST 502", "LIST k k"),
+        // It lists nothing where a module gives its list as one array.
+        "bare" | "by_path" => outcome.replace("LIST k", "LIST "),
         // It does not put bytes that come one by one together again.
         "bytes" => outcome
             .replace("GET b25l", "GET 502")
@@ -211,12 +214,18 @@ fn lives(server: &Server, genuine: bool, is_script: bool) {
         }
         assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), server.stderr());
     });
+    // Bytes are never read back as they were written, and the other modules have no such keys.
+    let unlike = ["bytes", "bare", "by_path", "needing"];
+    let ways: Vec<&str> = WAYS.iter().map(|(way, _)| *way).filter(|way| !unlike.contains(way)).collect();
+    // As many at once as there are workers: each death costs a start, and nobody is to wait for all of them.
+    let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        // Bytes are never read back as they were written, and the other modules have no such keys.
-        for (way, _) in WAYS.iter().filter(|(way, _)| !["bytes", "bare", "by_path", "needing"].contains(way))
-        {
-            let client = server.client();
-            scope.spawn(move || deaths(&client, way, &server.stderr()));
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(way) = ways.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    deaths(&server.client(), way, &server.stderr());
+                }
+            });
         }
     });
 }
