@@ -1,7 +1,10 @@
 //! Custom vaults with a memory: what a block writes into its first parameter is there for every later one.
 
+use rustix::process::Signal;
+
 use super::{FORM, body, script};
 use crate::need_pwsh;
+use crate::support::process::signal;
 use crate::support::pwsh::Pwsh;
 use crate::support::server::Server;
 use crate::support::{SOON, wait_until};
@@ -122,30 +125,38 @@ fn a_block_that_dies_half_way_leaves_the_table_as_it_was() {
 }
 
 #[test]
-fn four_writers_of_500_increments_make_2000() {
+fn four_writers_of_500_increments_make_2000_whatever_the_threads_and_beside_a_reload() {
     let pwsh = need_pwsh!();
-    let server = server(
-        pwsh,
-        4,
-        r#"Register-PodeSecretVault -Name Mem -VaultParameters @{ Count = 0 } -ScriptBlock { param($config, $key) $config[$key] } -SetScriptBlock {
-            param($config, $key, $value)
-            $config[$key] = $config[$key] + [int]$value
-        }
-        Add-PodeRoute -Method Post -Path /many -ScriptBlock { foreach ($i in 1..25) { Set-PodeSecret -Vault Mem -Key Count -InputObject '1' } }
-        Add-PodeRoute -Method Get -Path /count -ScriptBlock { Write-PodeTextResponse "$(Read-PodeSecret -Vault Mem -Key Count)" }"#,
-    );
-    let writers: Vec<_> = (0..4)
-        .map(|_| {
-            let client = server.client();
-            std::thread::spawn(move || {
-                (0..20).map(|_| client.post("/many", FORM, "").status).collect::<Vec<_>>()
+    for threads in [1, 8] {
+        let server = server(
+            pwsh,
+            threads,
+            r#"Register-PodeSecretVault -Name Mem -VaultParameters @{ Count = 0 } -ScriptBlock { param($config, $key) $config[$key] } -SetScriptBlock {
+                param($config, $key, $value)
+                $config[$key] = $config[$key] + [int]$value
+            }
+            Add-PodeRoute -Method Post -Path /many -ScriptBlock { foreach ($i in 1..25) { Set-PodeSecret -Vault Mem -Key Count -InputObject '1' } }
+            Add-PodeRoute -Method Get -Path /count -ScriptBlock { Write-PodeTextResponse "$(Read-PodeSecret -Vault Mem -Key Count)" }"#,
+        );
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                let client = server.client();
+                std::thread::spawn(move || {
+                    (0..20).map(|_| client.post("/many", FORM, "").status).collect::<Vec<_>>()
+                })
             })
-        })
-        .collect();
-    for writer in writers {
-        assert!(writer.join().unwrap().iter().all(|status| *status == 200), "{}", server.stderr());
+            .collect();
+        signal(server.pid(), Signal::HUP);
+        for writer in writers {
+            assert!(
+                writer.join().unwrap().iter().all(|status| *status == 200),
+                "{threads}: {}",
+                server.stderr()
+            );
+        }
+        signal(server.pid(), Signal::HUP);
+        assert_eq!(body(&server.get("/count")), (200, "2000"), "{threads}: {}", server.stderr());
     }
-    assert_eq!(body(&server.get("/count")), (200, "2000"));
 }
 
 #[test]
