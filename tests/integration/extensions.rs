@@ -12,7 +12,7 @@ use crate::need_pwsh;
 use crate::support::http::Response;
 use crate::support::pwsh::{Pwsh, say};
 use crate::support::server::{Builder, Server};
-use crate::support::{fixture, free_port};
+use crate::support::{SOON, fixture, free_port};
 
 mod lives;
 
@@ -97,6 +97,40 @@ fn a_vault_that_somebody_else_changes_opens_again_for_reads_writes_and_lists_in_
         assert_eq!(listed["Secrets"].as_array().map(Vec::len), Some(2), "{way}: {listed}");
         assert_eq!(server.get("/health").json()["vaults"][0]["state"], "ok");
     }
+}
+
+#[test]
+fn a_module_without_get_secret_info_is_refused_at_the_start_by_name_for_serve_and_run() {
+    let pwsh = need_pwsh!();
+    let folder = tempfile::tempdir().unwrap();
+    let both = vault("listless", "Listless", folder.path(), "") + &vault("keeps", "Ways", folder.path(), "");
+    let refused = Builder::new().config(&plan(1, &both)).pwsh(pwsh).run(SOON);
+    let text = String::from_utf8_lossy(&refused.stderr);
+    let last = text.lines().last().unwrap_or_default();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    for word in ["the vault 'listless'", "Listless", "Get-SecretInfo"] {
+        assert!(last.contains(word), "{word} is not in: {last}");
+    }
+    let script = format!(
+        "$env:PSModulePath = '{modules}' + [System.IO.Path]::PathSeparator + $env:PSModulePath
+        Start-PodeServer {{
+            Add-PodeEndpoint -Address localhost -Port {port} -Protocol Http
+            Register-PodeSecretVault -Name 'listless' -ModuleName 'Listless' -VaultParameters @{{ Path = '{file}' }}
+        }}",
+        modules = fixture("vaults").display(),
+        port = free_port(),
+        file = folder.path().join("listless.json").display(),
+    );
+    let builder = Builder::new().pwsh(pwsh);
+    let path = builder.file("server.ps1", script);
+    let refused = builder.arg("run").arg(path).run(SOON);
+    let text = String::from_utf8_lossy(&refused.stderr);
+    let last = text.lines().last().unwrap_or_default();
+    assert_eq!(refused.status.code(), Some(64), "{text}");
+    for word in ["Listless", "Get-SecretInfo", "server.ps1:4"] {
+        assert!(last.contains(word), "{word} is not in: {last}");
+    }
+    assert!(!folder.path().join("listless.json").exists(), "nothing was called");
 }
 
 #[test]
