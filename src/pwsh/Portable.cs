@@ -8,7 +8,7 @@ using System.Security;
 
 namespace SecretBridge;
 
-/// <summary>Any value in the form that travels. What has no form of its own goes as CLIXML: a copy, without methods.</summary>
+/// <summary>Any value in the form that travels: the types of a secret as <see cref="Values"/> has them. What has no form of its own goes as CLIXML: a copy, without methods.</summary>
 public static class Portable
 {
     /// <summary>So deep values are copied and looked into.</summary>
@@ -41,27 +41,7 @@ public static class Portable
             case ScriptBlock block when FromBlock is not null:
                 return Values.Tagged("block", PlainJson.Bare(FromBlock(block)));
         }
-        return SecretTag(value) ?? Values.Tagged("clixml", Values.Checked(PSSerializer.Serialize(value, Depth)));
-    }
-
-    /// <summary>One of the five types of a secret as `{t, v}`; null where it is none.</summary>
-    public static OrderedDictionary? SecretTag(object? value)
-    {
-        object? bare = PlainJson.Bare(value);
-        if (bare is not Hashtable table)
-        {
-            return bare is string or SecureString or byte[] or PSCredential ? Values.Tag(bare) : null;
-        }
-        OrderedDictionary members = PlainJson.NewObject();
-        foreach (DictionaryEntry entry in table)
-        {
-            if (entry.Key is not string key || entry.Value is null || SecretTag(entry.Value) is not OrderedDictionary tag)
-            {
-                return null;
-            }
-            members[Values.Checked(key)] = tag;
-        }
-        return Values.Tagged("hashtable", members);
+        return Values.TryTag(value, false, out _) ?? Values.Tagged("clixml", Values.Checked(PSSerializer.Serialize(value, Depth)));
     }
 
     /// <summary>What a `{t, v}` stands for.</summary>
@@ -72,19 +52,14 @@ public static class Portable
         {
             case "null":
                 return null;
-            case "string" or "int" or "bool":
+            case "int" or "bool":
                 return value;
             case "block" when ToBlock is not null:
                 return PlainJson.Bare(ToBlock(value));
             case "shared" when ToShared is not null:
                 return ToShared(value);
             case "hashtable" when value is IDictionary members:
-                Hashtable table = Values.NewTable();
-                foreach (DictionaryEntry entry in members)
-                {
-                    table[entry.Key] = Untag((IDictionary)entry.Value!);
-                }
-                return table;
+                return Values.Table(members, Untag);
             case "clixml":
                 object copy = PSSerializer.Deserialize(PlainJson.Text(value));
                 // An array comes back as a list that says what it was.

@@ -2,6 +2,7 @@ using System;
 using System.Collections;
 using System.Collections.Generic;
 using System.Collections.Specialized;
+using System.Linq;
 using System.Management.Automation;
 using System.Security;
 using System.Text;
@@ -16,39 +17,45 @@ public static class Values
 
     /// <summary>A secret as a vault gave it, as `{t, v}`.</summary>
     public static OrderedDictionary Tag(object? value) =>
-        TryTag(value, true) ?? throw new BridgeException("ValueTypeNotSupported", $"a value is of type {PlainJson.TypeOf(value)?.FullName}");
+        TryTag(value, true, out object? misfit) ?? throw new BridgeException("ValueTypeNotSupported", misfit is null ? "a value is null" : $"a value is of type {PlainJson.TypeOf(misfit)?.FullName}");
 
-    /// <summary>The same for a value that may be of another type: then null.</summary>
-    public static OrderedDictionary? TryTag(object? value, bool throughPipeline)
+    /// <summary>
+    /// The same for a value that may be of another type: then null, and the misfit is the value or the member that is. What a vault
+    /// gave came through a pipeline, which takes byte arrays apart, and its tables may be of any kind.
+    /// </summary>
+    public static OrderedDictionary? TryTag(object? value, bool fromVault, out object? misfit)
     {
+        misfit = null;
         switch (PlainJson.Bare(value))
         {
-            case null:
-                throw new BridgeException("ValueTypeNotSupported", "a value is null");
             case string text:
                 return Tagged("string", Checked(text));
             case SecureString secure:
                 return Tagged("securestring", Checked(SecureText.Reveal(secure)));
             case byte[] bytes:
                 return Tagged("bytes", Convert.ToBase64String(bytes));
-            case IDictionary members:
-                OrderedDictionary tags = PlainJson.NewObject();
-                foreach (DictionaryEntry entry in members)
-                {
-                    tags[Checked(PlainJson.Text(entry.Key))] = Tag(entry.Value);
-                }
-                return Tagged("hashtable", tags);
             case PSCredential credential:
                 OrderedDictionary fields = PlainJson.NewObject();
                 fields["user"] = Checked(credential.UserName);
                 fields["password"] = Checked(SecureText.Reveal(credential.Password));
                 return Tagged("credential", fields);
-            // A byte array that came through a pipeline on its way: one byte, or a list of them.
-            case byte one when throughPipeline:
+            case byte one when fromVault:
                 return Tagged("bytes", Convert.ToBase64String([one]));
-            case object[] list when throughPipeline && Bytes(list) is byte[] bytes:
+            case object[] list when fromVault && Bytes(list) is byte[] bytes:
                 return Tagged("bytes", Convert.ToBase64String(bytes));
+            case IDictionary table when fromVault || (table is Hashtable && table.Keys.Cast<object>().All(key => key is string)):
+                OrderedDictionary members = PlainJson.NewObject();
+                foreach (DictionaryEntry entry in table)
+                {
+                    if (TryTag(entry.Value, fromVault, out misfit) is not OrderedDictionary member)
+                    {
+                        return null;
+                    }
+                    members[Checked(PlainJson.Text(entry.Key))] = member;
+                }
+                return Tagged("hashtable", members);
             default:
+                misfit = value;
                 return null;
         }
     }
@@ -66,7 +73,7 @@ public static class Values
             case "bytes":
                 return FromBase64(Of<string>(value));
             case "hashtable":
-                return Table(Of<IDictionary>(value), secrets);
+                return Table(Of<IDictionary>(value), member => Untag(member, secrets));
             case "credential":
                 IDictionary fields = Of<IDictionary>(value);
                 string password = Noted(Fields.Text(fields, "password"), secrets);
@@ -128,7 +135,8 @@ public static class Values
         return bytes;
     }
 
-    private static Hashtable Table(IDictionary members, ICollection<string>? secrets)
+    /// <summary>A table of tagged members, each read by the given function.</summary>
+    internal static Hashtable Table(IDictionary members, Func<IDictionary, object?> untag)
     {
         Hashtable table = NewTable();
         foreach (DictionaryEntry entry in members)
@@ -137,7 +145,7 @@ public static class Values
             {
                 throw new BridgeException("ValueNotRepresentable", $"the table has two members '{entry.Key}' that differ in case only");
             }
-            table[entry.Key] = Untag(Of<IDictionary>(entry.Value), secrets);
+            table[entry.Key] = untag(Of<IDictionary>(entry.Value));
         }
         return table;
     }

@@ -22,13 +22,13 @@ public static class SecretValues
     {
         object stored = ToStore(value);
         Portable.Note(stored);
-        if (Portable.SecretTag(stored) is OrderedDictionary tag)
+        if (Values.TryTag(stored, false, out _) is OrderedDictionary tag)
         {
             return tag;
         }
         foreach (DictionaryEntry entry in (IDictionary)stored)
         {
-            if (Portable.SecretTag(entry.Value) is null)
+            if (Values.TryTag(entry.Value, false, out _) is null)
             {
                 throw Invalid($"But the member '{entry.Key}' is: {PlainJson.TypeOf(entry.Value)?.Name}");
             }

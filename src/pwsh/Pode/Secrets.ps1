@@ -47,7 +47,7 @@ function Register-PodeSecretVault {
     )
     $custom = $PSCmdlet.ParameterSetName -eq 'Custom'
     $unlock = if ($UnlockSecret) { [ordered]@{ t = 'securestring'; v = [SecretBridge.Values]::Checked($UnlockSecret) } }
-    elseif ($null -ne $UnlockSecureSecret -and $UnlockSecureSecret.Length) { [SecretBridge.Portable]::SecretTag($UnlockSecureSecret) }
+    elseif ($null -ne $UnlockSecureSecret -and $UnlockSecureSecret.Length) { [SecretBridge.Values]::Tag($UnlockSecureSecret) }
     if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore' -and $null -eq $unlock) {
         throw (New-CommandError "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore" 'UnlockSecretRequired' 'InvalidArgument')
     }

@@ -243,7 +243,7 @@ $script:VaultProxies = @{
         process {
             $known = (Get-SearchedVault).Where({ $_['module'] -match '(^|[\\/])Microsoft\.PowerShell\.SecretStore$' })
             if (-not $known.Count) { return Microsoft.PowerShell.SecretStore\Unlock-SecretStore @PSBoundParameters }
-            foreach ($one in $known) { $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $one['name']; secret = [SecretBridge.Portable]::SecretTag($Password) }) }
+            foreach ($one in $known) { $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $one['name']; secret = [SecretBridge.Values]::Tag($Password) }) }
         }
     }
     'Unlock-SecretVault' = {
@@ -252,7 +252,7 @@ $script:VaultProxies = @{
         process {
             $known = Find-CoreVault $Name
             if (-not $known) { return Microsoft.PowerShell.SecretManagement\Unlock-SecretVault -Name $Name -Password $Password }
-            $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $known; secret = [SecretBridge.Portable]::SecretTag($Password) })
+            $null = Request-Core ([ordered]@{ do = 'vault-unlock'; name = $known; secret = [SecretBridge.Values]::Tag($Password) })
         }
     }
 }
