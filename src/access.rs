@@ -19,9 +19,9 @@ mod peer;
 mod token;
 
 pub use caller::{Caller, Holder};
-pub use grants::{Grants, Rule, RuleError, Verb};
+pub use grants::{Grants, GrantRule, RuleError, GrantVerb};
 pub use guard::Guard;
-pub use limits::{Counter, Limits, Seat};
+pub use limits::{CallCounter, CallLimits, CallSeat};
 pub use peer::Peer;
 pub use token::{Hash, HashError, MIN_TOKEN, Token, TokenError};
 
@@ -33,7 +33,7 @@ use thiserror::Error;
 
 /// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum AccessRefusal {
     /// No bearer token.
     #[error("a bearer token is needed")]
     NoToken,
@@ -53,14 +53,14 @@ pub enum Refusal {
 
 /// Who may call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessPolicy {
     /// Anyone who can connect may call, as the plan says.
     open: bool,
     tokens: Vec<(Hash, Caller)>,
     peers: Vec<PeerRule>,
     certificates: Vec<CertificateRule>,
     guard: Guard,
-    limits: Limits,
+    limits: CallLimits,
 }
 
 /// A user of this machine, by a Unix socket.
@@ -93,7 +93,7 @@ pub struct Certificate {
 
 /// A request, as far as it says who sends it.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Knock<'a> {
     /// The method.
     pub method: &'a Method,
     /// The header fields.
@@ -106,48 +106,48 @@ pub struct Asked<'a> {
 
 // === impl Access ===
 
-impl Access {
+impl AccessPolicy {
     /// Anyone who can connect, but no web page of another origin.
-    pub fn open() -> Access {
-        Access { open: true, ..Access::default() }
+    pub fn open() -> AccessPolicy {
+        AccessPolicy { open: true, ..AccessPolicy::default() }
     }
 
     /// Nobody, until somebody is added.
-    pub fn closed() -> Access {
-        Access::default()
+    pub fn closed() -> AccessPolicy {
+        AccessPolicy::default()
     }
 
     /// Whoever shows the token, for everything.
-    pub fn token(token: &Token) -> Access {
-        Access::closed().with_token(token.hash(), Caller::owner())
+    pub fn token(token: &Token) -> AccessPolicy {
+        AccessPolicy::closed().with_token(token.hash(), Caller::owner())
     }
 
     /// One more token, and who holds it.
-    pub fn with_token(mut self, hash: Hash, caller: Caller) -> Access {
+    pub fn with_token(mut self, hash: Hash, caller: Caller) -> AccessPolicy {
         self.tokens.push((hash, caller));
         self
     }
 
     /// Users of this machine.
-    pub fn with_peers(mut self, peers: Vec<PeerRule>) -> Access {
+    pub fn with_peers(mut self, peers: Vec<PeerRule>) -> AccessPolicy {
         self.peers = peers;
         self
     }
 
     /// Holders of client certificates.
-    pub fn with_certificates(mut self, certificates: Vec<CertificateRule>) -> Access {
+    pub fn with_certificates(mut self, certificates: Vec<CertificateRule>) -> AccessPolicy {
         self.certificates = certificates;
         self
     }
 
     /// The guard against web pages.
-    pub fn with_guard(mut self, guard: Guard) -> Access {
+    pub fn with_guard(mut self, guard: Guard) -> AccessPolicy {
         self.guard = guard;
         self
     }
 
     /// How often and how many at once.
-    pub fn with_limits(mut self, limits: Limits) -> Access {
+    pub fn with_limits(mut self, limits: CallLimits) -> AccessPolicy {
         self.limits = limits;
         self
     }
@@ -158,7 +158,7 @@ impl Access {
     }
 
     /// How often and how many at once.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &CallLimits {
         &self.limits
     }
 
@@ -168,16 +168,16 @@ impl Access {
     }
 
     /// Says who calls, or why they may not.
-    pub fn identify(&self, asked: Asked<'_>) -> Result<Caller, Refusal> {
+    pub fn identify(&self, asked: Knock<'_>) -> Result<Caller, AccessRefusal> {
         // No page has a token of its own accord: whoever shows one means to call.
         if let (false, Some(shown)) = (self.open, shown(asked.headers)) {
-            return self.holder_of(shown).ok_or(Refusal::WrongToken);
+            return self.holder_of(shown).ok_or(AccessRefusal::WrongToken);
         }
         self.guard.judge(asked.method, asked.headers)?;
         if self.open {
             return Ok(Caller::Anyone);
         }
-        self.by_connection(asked).ok_or(Refusal::NoToken)
+        self.by_connection(asked).ok_or(AccessRefusal::NoToken)
     }
 
     /// All hashes are compared, so that the time does not tell which one it was.
@@ -187,7 +187,7 @@ impl Access {
         self.tokens.iter().filter(right).fold(None, |first, (_, caller)| first.or(Some(caller.clone())))
     }
 
-    fn by_connection(&self, asked: Asked<'_>) -> Option<Caller> {
+    fn by_connection(&self, asked: Knock<'_>) -> Option<Caller> {
         if let Peer::Unix { uid, gid, .. } = *asked.peer {
             let fits = |rule: &&PeerRule| {
                 let same = |wanted: Option<u32>, is: Option<u32>| wanted.is_none() || wanted == is;
@@ -203,36 +203,36 @@ impl Access {
 
 impl Holder {
     /// A named one, with what the rules allow.
-    pub fn new(name: &str, rules: Vec<Rule>) -> Holder {
+    pub fn new(name: &str, rules: Vec<GrantRule>) -> Holder {
         Holder { name: Some(Arc::from(name)), grants: Grants::of(rules) }
     }
 }
 
-impl Refusal {
+impl AccessRefusal {
     /// A short stable word.
     pub fn code(self) -> &'static str {
         match self {
-            Refusal::NoToken => "token_missing",
-            Refusal::WrongToken => "token_wrong",
-            Refusal::Browser => "browser_refused",
-            Refusal::Host => "host_refused",
-            Refusal::Forbidden => "forbidden",
+            AccessRefusal::NoToken => "token_missing",
+            AccessRefusal::WrongToken => "token_wrong",
+            AccessRefusal::Browser => "browser_refused",
+            AccessRefusal::Host => "host_refused",
+            AccessRefusal::Forbidden => "forbidden",
         }
     }
 
     /// What to do about it.
     pub fn hint(self) -> &'static str {
         match self {
-            Refusal::NoToken | Refusal::WrongToken => {
+            AccessRefusal::NoToken | AccessRefusal::WrongToken => {
                 "send 'Authorization: Bearer TOKEN'; the server's start says where the token is kept"
             }
-            Refusal::Browser => {
+            AccessRefusal::Browser => {
                 "call it from a program or from a page of its own; --allow-origin opens it to another origin by name"
             }
-            Refusal::Host => {
+            AccessRefusal::Host => {
                 "call it by an address or a name of its machine; --allow-host opens another name, such as a proxy's"
             }
-            Refusal::Forbidden => {
+            AccessRefusal::Forbidden => {
                 "the token's 'allow' lists what it may do; whoever runs the server can add to it"
             }
         }

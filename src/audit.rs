@@ -34,7 +34,7 @@ use verify::verify;
 
 use crate::access::Caller;
 use crate::http::Peer;
-use writer::Message;
+use writer::WriterMessage;
 
 mod chain;
 pub mod command;
@@ -55,7 +55,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Where the trail goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+pub struct AuditSettings {
     /// Where to.
     pub to: Destination,
     /// Each line holds a digest of itself and the one before.
@@ -90,7 +90,7 @@ pub struct Record {
     /// The route's pattern; empty where none was found.
     pub route: Arc<str>,
     /// The secrets that it got at.
-    pub accesses: Vec<Access>,
+    pub accesses: Vec<AuditedAccess>,
     /// `ok`, or the error's code.
     pub outcome: &'static str,
     /// The answer's status.
@@ -105,29 +105,29 @@ pub struct Record {
 
 /// One access to a vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
+pub struct AuditedAccess {
     /// `read`, `write`, `remove`, `list`.
     pub action: &'static str,
     /// The vault's friendly name.
-    pub vault: Name,
+    pub vault: AuditName,
     /// The key; empty for a list.
-    pub key: Name,
+    pub key: AuditName,
     /// The mounted secret's name; empty without one.
-    pub mount: Name,
+    pub mount: AuditName,
     /// `ok`, or the error's code.
     pub outcome: &'static str,
 }
 
-impl Access {
+impl AuditedAccess {
     /// One that went well, to nothing yet.
-    pub fn of(action: &'static str) -> Access {
-        let none = Name::default;
-        Access { action, vault: none(), key: none(), mount: none(), outcome: "ok" }
+    pub fn of(action: &'static str) -> AuditedAccess {
+        let none = AuditName::default;
+        AuditedAccess { action, vault: none(), key: none(), mount: none(), outcome: "ok" }
     }
 }
 
 /// A name, shared with the plan where it is from there.
-pub type Name = Arc<str>;
+pub type AuditName = Arc<str>;
 
 /// Whoever counts requests: told of each record once, by the writer's thread.
 pub trait Counts: Send + Sync + 'static {
@@ -148,10 +148,10 @@ pub enum AuditError {
 
 /// The way into the trail. A handle; the last [`Trail::close`] or drop ends the writer when all is written.
 #[derive(Clone)]
-pub struct Trail(Arc<Inner>);
+pub struct Trail(Arc<AuditInner>);
 
-struct Inner {
-    queue: SyncSender<Message>,
+struct AuditInner {
+    queue: SyncSender<WriterMessage>,
     dropped: Arc<AtomicU64>,
     /// Requests that had to wait for room.
     waited: AtomicU64,
@@ -162,25 +162,25 @@ struct Inner {
 
 impl Trail {
     /// Opens the destination and starts the writer.
-    pub fn start(settings: &Settings, counts: Option<Arc<dyn Counts>>) -> Result<Trail, AuditError> {
+    pub fn start(settings: &AuditSettings, counts: Option<Arc<dyn Counts>>) -> Result<Trail, AuditError> {
         let sink = sink::open(settings)?;
         let (queue, records) = mpsc::sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
-        let lines = line::Lines::new(sink.position(), settings.chain);
-        let writer = writer::Writer::new(sink, lines, counts, dropped.clone());
+        let lines = line::LineMaker::new(sink.position(), settings.chain);
+        let writer = writer::AuditWriter::new(sink, lines, counts, dropped.clone());
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&records));
         let writer = Mutex::new(Some(thread.map_err(AuditError::Thread)?));
-        Ok(Trail(Arc::new(Inner { queue, dropped, waited: AtomicU64::new(0), writer })))
+        Ok(Trail(Arc::new(AuditInner { queue, dropped, waited: AtomicU64::new(0), writer })))
     }
 
     /// A trail to nowhere, for programs that embed the door.
     pub fn none() -> Result<Trail, AuditError> {
-        Trail::start(&Settings { to: Destination::None, chain: false }, None)
+        Trail::start(&AuditSettings { to: Destination::None, chain: false }, None)
     }
 
     /// Notes what a request came to. Waits only where the queue is full.
     pub async fn record(&self, record: Record) {
-        let Err(TrySendError::Full(message)) = self.0.queue.try_send(Message::Record(Box::new(record)))
+        let Err(TrySendError::Full(message)) = self.0.queue.try_send(WriterMessage::Record(Box::new(record)))
         else {
             return;
         };
@@ -188,7 +188,7 @@ impl Trail {
         self.wait(message).await;
     }
 
-    async fn wait(&self, mut message: Message) {
+    async fn wait(&self, mut message: WriterMessage) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             sleep(LOOK).await;
@@ -203,13 +203,13 @@ impl Trail {
     /// Opens the file anew: after it was renamed, lines go to a new one.
     pub fn reopen(&self) {
         // The writer ends only with this handle.
-        let _ = self.0.queue.send(Message::Reopen);
+        let _ = self.0.queue.send(WriterMessage::Reopen);
     }
 
     /// Returns once everything recorded before is counted and written, or the time is up.
     pub async fn flush(&self, limit: Duration) {
         let (done, wait) = tokio::sync::oneshot::channel();
-        if self.0.queue.try_send(Message::Flush(done)).is_ok() {
+        if self.0.queue.try_send(WriterMessage::Flush(done)).is_ok() {
             let _ = tokio::time::timeout(limit, wait).await;
         }
     }
@@ -223,17 +223,17 @@ impl Trail {
     pub fn close(&self) {
         let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
-            let _ = self.0.queue.send(Message::Close);
+            let _ = self.0.queue.send(WriterMessage::Close);
             let _ = writer.join();
         }
     }
 }
 
-impl Drop for Inner {
+impl Drop for AuditInner {
     fn drop(&mut self) {
         // Also where an error ends the program early.
         if let Some(writer) = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = self.queue.send(Message::Close);
+            let _ = self.queue.send(WriterMessage::Close);
             let _ = writer.join();
         }
     }

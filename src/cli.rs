@@ -348,7 +348,7 @@ pub struct VerifyArgs {
 
 impl AuditArgs {
     /// What the command line says goes before what a file says.
-    pub fn apply(&self, settings: &mut audit::Settings) {
+    pub fn apply(&self, settings: &mut audit::AuditSettings) {
         if let Some(file) = &self.audit_file {
             settings.to = audit::Destination::File(file.clone());
         }

@@ -22,8 +22,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use crate::secret::Text;
-pub use address::{Address, AddressError};
-pub use tls::TlsError;
+pub use address::{ServerAddress, ServerAddressError};
+pub use tls::ClientTlsError;
 
 mod address;
 mod tls;
@@ -36,7 +36,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server, and what it is told with each request. `Debug` shows the address only.
 pub struct Client {
-    address: Address,
+    address: ServerAddress,
     token: Option<Text>,
     tls: Option<TlsConnector>,
     timeout: Duration,
@@ -44,7 +44,7 @@ pub struct Client {
 }
 
 /// An answer. Its body is wiped when it is dropped.
-pub struct Answer {
+pub struct ServerAnswer {
     /// The status.
     pub status: StatusCode,
     /// The body.
@@ -119,17 +119,17 @@ impl Client {
     /// A client of that server. The authority in `ca_file` alone is trusted where it is given, else those of
     /// the system.
     pub fn new(
-        address: Address,
+        address: ServerAddress,
         token: Option<Text>,
         ca_file: Option<&std::path::Path>,
         timeout: Duration,
-    ) -> Result<Client, TlsError> {
+    ) -> Result<Client, ClientTlsError> {
         let tls = if address.is_tls() { Some(tls::connector(ca_file)?) } else { None };
         Ok(Client { address, token, tls, timeout, idle: Mutex::default() })
     }
 
     /// The server.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ServerAddress {
         &self.address
     }
 
@@ -145,12 +145,12 @@ impl Client {
     }
 
     /// Sends a request and reads the answer.
-    pub async fn send(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<Answer, ClientError> {
+    pub async fn send(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<ServerAnswer, ClientError> {
         let timed_out = || ClientError::Timeout { address: self.address.to_string() };
         timeout(self.timeout, self.exchange(method, path, sent)).await.map_err(|_| timed_out())?
     }
 
-    async fn exchange(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<Answer, ClientError> {
+    async fn exchange(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<ServerAnswer, ClientError> {
         let broken = |source| ClientError::Broken { address: self.address.to_string(), source };
         let body = Bytes::from_owner(Zeroizing::new(sent.body));
         let request = |body: Bytes| self.request(&method, path, sent.content_type, sent.accept, body);
@@ -196,7 +196,7 @@ impl Client {
         &self,
         answer: hyper::Response<Incoming>,
         sender: SendRequest<Full<Bytes>>,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ServerAnswer, ClientError> {
         let address = || self.address.to_string();
         let status = answer.status();
         let mut incoming = answer.into_body();
@@ -216,7 +216,7 @@ impl Client {
             body.extend_from_slice(data);
         }
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
-        Ok(Answer { status, body })
+        Ok(ServerAnswer { status, body })
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
@@ -225,12 +225,12 @@ impl Client {
         let slow = || failed(std::io::ErrorKind::TimedOut.into());
         let limit = CONNECT_LIMIT.min(self.timeout);
         match &self.address {
-            Address::Unix(path) => {
+            ServerAddress::Unix(path) => {
                 let stream = crate::platform::local::connect(path);
                 let stream = timeout(limit, stream).await.map_err(|_| slow())?.map_err(failed)?;
                 self.converse(stream).await
             }
-            Address::Tcp { host, port, .. } => {
+            ServerAddress::Tcp { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port));
                 let stream = timeout(limit, stream).await.map_err(|_| slow())?.map_err(failed)?;
                 // Requests are small and whole; waiting for more to send only delays them.

@@ -35,7 +35,7 @@ use crate::trusted;
 use problem::Report;
 use reader::{Node, Table};
 
-pub use address::{AddressError, parse_bind};
+pub use address::{ListenAddressError, parse_bind};
 pub use password::resolve;
 pub use place::{FILE, Place, find, looked_at, named, places};
 pub use problem::{Problem, Problems};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use crate::access::Caller;
-use crate::audit::{Counts, Name, Record, Trail};
+use crate::audit::{Counts, AuditName, Record, Trail};
 pub use overview::Overview;
 use overview::{Errors, Latency, RouteLatency};
 
@@ -37,14 +37,14 @@ pub struct Metrics {
 #[derive(Default)]
 struct Requests {
     /// Few, so they are looked through; that takes no memory.
-    answered: Vec<(Answered, u64)>,
-    latency: BTreeMap<Name, Histogram>,
+    answered: Vec<(AnsweredRequest, u64)>,
+    latency: BTreeMap<AuditName, Histogram>,
     errors: BTreeMap<&'static str, u64>,
     late: Errors,
 }
 
-struct Answered {
-    route: Name,
+struct AnsweredRequest {
+    route: AuditName,
     method: Method,
     status: u16,
     caller: Caller,
@@ -114,7 +114,7 @@ impl Metrics {
         if let Some(trail) = &trail {
             trail.flush(Duration::from_millis(500)).await;
         }
-        let mut out = Text::default();
+        let mut out = MetricsText::default();
         out.head("build_info", "gauge", "The version that runs.");
         out.line("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         lock(&self.requests).write(&mut out);
@@ -139,7 +139,7 @@ impl Metrics {
         lock(&self.requests).overview()
     }
 
-    fn connections(&self, out: &mut Text) {
+    fn connections(&self, out: &mut MetricsText) {
         type Read = fn(&Connections) -> &AtomicU64;
         let all: [(&str, &str, &str, Read); 5] = [
             ("connections", "gauge", "Connections that are open.", |of| &of.open),
@@ -215,7 +215,7 @@ impl Tally {
 
 /// The calls of vaults, by the vaults' names.
 pub(crate) fn vault_calls<'a>(vaults: impl Iterator<Item = (&'a str, &'a Calls)>) -> String {
-    let (mut out, vaults) = (Text::default(), vaults.collect::<Vec<_>>());
+    let (mut out, vaults) = (MetricsText::default(), vaults.collect::<Vec<_>>());
     out.head("vault_calls_total", "counter", "Calls to vaults, by what was asked and what came of it.");
     for (vault, calls) in &vaults {
         for ((action, outcome), count) in lock(&calls.counts).iter() {
@@ -238,7 +238,7 @@ pub(crate) fn vault_calls<'a>(vaults: impl Iterator<Item = (&'a str, &'a Calls)>
 
 impl Requests {
     fn overview(&self) -> Overview {
-        let route = |(route, histogram): (&Name, &Histogram)| RouteLatency {
+        let route = |(route, histogram): (&AuditName, &Histogram)| RouteLatency {
             route: route.to_string(),
             count: histogram.count,
             buckets: histogram.buckets.to_vec(),
@@ -251,7 +251,7 @@ impl Requests {
 
     fn count(&mut self, record: &Record) {
         let method = known(&record.method);
-        let is_same = |(of, _): &&mut (Answered, u64)| {
+        let is_same = |(of, _): &&mut (AnsweredRequest, u64)| {
             of.status == record.status
                 && of.method == *method
                 && of.route == record.route
@@ -261,7 +261,7 @@ impl Requests {
             Some((_, count)) => *count += 1,
             None => {
                 let (route, caller) = (record.route.clone(), record.who.clone());
-                let answered = Answered { route, method: method.clone(), status: record.status, caller };
+                let answered = AnsweredRequest { route, method: method.clone(), status: record.status, caller };
                 self.answered.push((answered, 1));
             }
         }
@@ -275,7 +275,7 @@ impl Requests {
         }
     }
 
-    fn write(&self, out: &mut Text) {
+    fn write(&self, out: &mut MetricsText) {
         out.head("requests_total", "counter", "Requests that were answered.");
         for (of, count) in &self.answered {
             let (status, route, caller) = (of.status.to_string(), &*of.route, of.caller.to_string());
@@ -321,7 +321,7 @@ impl Histogram {
         self.sum += time;
     }
 
-    fn write(&self, out: &mut Text, name: &str, label: (&str, &str)) {
+    fn write(&self, out: &mut MetricsText, name: &str, label: (&str, &str)) {
         let mut up_to = 0;
         for (most, count) in BUCKETS.iter().zip(self.buckets) {
             up_to += count;
@@ -337,9 +337,9 @@ impl Histogram {
 
 /// Lines as Prometheus reads them.
 #[derive(Default)]
-pub(crate) struct Text(pub(crate) String);
+pub(crate) struct MetricsText(pub(crate) String);
 
-impl Text {
+impl MetricsText {
     /// Begins a metric.
     pub(crate) fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a string does not fail.
@@ -362,7 +362,7 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Destination, Settings};
+    use crate::audit::{Destination, AuditSettings};
     use crate::http::Peer;
     use tokio::time::Instant;
 
@@ -386,7 +386,7 @@ mod tests {
     #[tokio::test]
     async fn a_known_load_is_counted_exactly() {
         let metrics = Arc::new(Metrics::default());
-        let settings = Settings { to: Destination::None, chain: false };
+        let settings = AuditSettings { to: Destination::None, chain: false };
         let trail = Trail::start(&settings, Some(metrics.clone())).unwrap();
         metrics.use_trail(&trail);
         for (times, route, method, status, micros) in [

@@ -46,7 +46,7 @@ pub struct Plan {
     /// Size of the cache.
     pub cache: CacheLimits,
     /// Where the audit trail goes.
-    pub audit: crate::audit::Settings,
+    pub audit: crate::audit::AuditSettings,
     /// Whether to look up the vaults that the user registered.
     pub auto_import: AutoImport,
     /// Where its vaults are registered.

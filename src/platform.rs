@@ -46,7 +46,7 @@ pub use system::child::{PassedOn, TERMINATE};
 
 /// What the system asks the program for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum SystemEvent {
     /// Drain and end: SIGINT, SIGTERM; Ctrl-C, a console that closes, a service that is stopped.
     Stop,
     /// Read the configuration again: SIGHUP; a service's `paramchange`.
@@ -57,7 +57,7 @@ pub enum Event {
 
 /// What a service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub enum ServiceNotice {
     /// Requests are served.
     Ready,
     /// The configuration is read again; [`Notice::Ready`] follows.
@@ -81,7 +81,7 @@ pub struct Hardened {
 
 /// Who owns a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
+pub enum FileOwner {
     /// The user that this program runs as.
     Us,
     /// The system's own: root; SYSTEM or the administrators.
@@ -90,12 +90,12 @@ pub enum Owner {
     Other(String),
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for FileOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Owner::Us => f.write_str("this user"),
-            Owner::System => f.write_str("the system"),
-            Owner::Other(name) => f.write_str(name),
+            FileOwner::Us => f.write_str("this user"),
+            FileOwner::System => f.write_str("the system"),
+            FileOwner::Other(name) => f.write_str(name),
         }
     }
 }
@@ -103,9 +103,9 @@ impl fmt::Display for Owner {
 /// Who may use a file or folder. The owner and the system's own accounts are not counted among others:
 /// nothing keeps those out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
+pub struct FileAccess {
     /// Its owner.
-    pub owner: Owner,
+    pub owner: FileOwner,
     /// Others may read it, or list it.
     pub others_read: bool,
     /// Others may change it.
@@ -118,7 +118,7 @@ pub struct Access {
 
 /// What a file or folder is, for who may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A folder.
@@ -161,22 +161,22 @@ pub fn readable_by_others() -> Option<std::fs::Permissions> {
 }
 
 /// Who may use an open file or folder.
-pub fn access_of(file: &File) -> io::Result<Access> {
+pub fn access_of(file: &File) -> io::Result<FileAccess> {
     system::access_of(file)
 }
 
 /// Who may use the file or folder at a path; links are followed.
-pub fn access_at(path: &Path) -> io::Result<Access> {
+pub fn access_at(path: &Path) -> io::Result<FileAccess> {
     system::access_at(path)
 }
 
 /// The command that leaves a file or folder to its owner alone, for a person to run.
-pub fn command_to_close(path: &Path, kind: Kind) -> String {
+pub fn command_to_close(path: &Path, kind: FileKind) -> String {
     system::command_to_close(path, kind)
 }
 
 /// The command that keeps others from changing a file or folder, for a person to run.
-pub fn command_to_protect(path: &Path, kind: Kind) -> String {
+pub fn command_to_protect(path: &Path, kind: FileKind) -> String {
     system::command_to_protect(path, kind)
 }
 
@@ -290,7 +290,7 @@ where
 }
 
 /// Tells the service manager, if there is one that wants to know.
-pub fn notify(notice: Notice) {
+pub fn notify(notice: ServiceNotice) {
     system::notify(notice);
 }
 

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::platform::{self, Access, Kind, Owner};
+use crate::platform::{self, FileAccess, FileKind, FileOwner};
 
 /// The largest private file that is read: far more than any key, token or password.
 pub const MAX_PRIVATE_FILE: u64 = 1024 * 1024;
@@ -129,10 +129,10 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError>
         return Err(PrivateFileError::NotAFile { path: path.to_owned() });
     }
     let access = platform::access_of(&file).map_err(failed)?;
-    if let Owner::Other(_) = access.owner {
+    if let FileOwner::Other(_) = access.owner {
         return Err(foreign(path, &access.owner));
     }
-    check_closed(path, &access, Kind::File)?;
+    check_closed(path, &access, FileKind::File)?;
     // All the room at once: a buffer that grows leaves unwiped copies behind.
     let limit = about.len().saturating_add(1).min(MAX_PRIVATE_FILE + 1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit as usize + 64));
@@ -191,12 +191,12 @@ fn make_private_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-pub(crate) fn foreign(path: &Path, owner: &Owner) -> PrivateFileError {
+pub(crate) fn foreign(path: &Path, owner: &FileOwner) -> PrivateFileError {
     let (path, command) = (path.to_owned(), platform::command_to_own(path));
     PrivateFileError::ForeignOwner { path, owner: owner.to_string(), command }
 }
 
-fn check_closed(path: &Path, access: &Access, kind: Kind) -> Result<(), PrivateFileError> {
+fn check_closed(path: &Path, access: &FileAccess, kind: FileKind) -> Result<(), PrivateFileError> {
     if !access.others_read && !access.others_write {
         return Ok(());
     }
@@ -213,14 +213,14 @@ fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
         path: path.to_owned(),
         source,
     })?;
-    if access.owner != Owner::Us {
+    if access.owner != FileOwner::Us {
         return Err(foreign(path, &access.owner));
     }
     if access.others_write {
         return Err(PrivateFileError::Writable {
             path: path.to_owned(),
             shown: access.shown,
-            command: platform::command_to_protect(path, Kind::Folder),
+            command: platform::command_to_protect(path, FileKind::Folder),
         });
     }
     Ok(())

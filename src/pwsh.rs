@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::platform::{self, Access, Owner};
+use crate::platform::{self, FileAccess, FileOwner};
 
 mod cache;
 pub mod compiled;
@@ -246,7 +246,7 @@ fn owner(name: &str) -> Option<(u32, u64)> {
 
 fn is_ours_alone(path: &Path) -> bool {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let closed = |access: Access| access.owner == Owner::Us && !access.others_read && !access.others_write;
+    let closed = |access: FileAccess| access.owner == FileOwner::Us && !access.others_read && !access.others_write;
     is_folder && platform::access_at(path).is_ok_and(closed)
 }
 

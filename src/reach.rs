@@ -8,7 +8,7 @@
 //! ```
 
 use crate::cli::{Connect, Global};
-use crate::client::Address;
+use crate::client::ServerAddress;
 use crate::config;
 use crate::plan::Bind;
 use crate::platform;
@@ -103,7 +103,7 @@ impl Reach {
         let Some(socket) = platform::own_socket().filter(|_| connect.url().is_none()) else {
             return Ok(None);
         };
-        let server = Server::new(Address::Unix(socket), connect)?;
+        let server = Server::new(ServerAddress::Unix(socket), connect)?;
         Ok(server.is_reachable().await.then_some(server))
     }
 
@@ -112,9 +112,9 @@ impl Reach {
             return Ok(None);
         }
         if let Some(url) = connect.url() {
-            let address: Address = url
+            let address: ServerAddress = url
                 .parse()
-                .map_err(|error: crate::client::AddressError| Failure::usage(error.to_string()))?;
+                .map_err(|error: crate::client::ServerAddressError| Failure::usage(error.to_string()))?;
             return Server::new(address, connect).map(Some);
         }
         for address in sockets(connect)? {
@@ -207,14 +207,14 @@ impl Reach {
 
 /// The sockets on which a server of this user may listen. Those of a configuration that was named come
 /// alone, because the server of another one has other vaults.
-fn sockets(connect: &Connect) -> Result<Vec<Address>, Failure> {
+fn sockets(connect: &Connect) -> Result<Vec<ServerAddress>, Failure> {
     let own = || platform::own_socket();
     let Some(config) = connect.config() else {
-        return Ok(own().into_iter().map(Address::Unix).collect());
+        return Ok(own().into_iter().map(ServerAddress::Unix).collect());
     };
     let plan = config::load(&config)?;
     let sockets = plan.listeners.into_iter().filter_map(|listener| match listener.bind {
-        Bind::Unix(path) => Some(Address::Unix(path)),
+        Bind::Unix(path) => Some(ServerAddress::Unix(path)),
         Bind::Tcp(_) => None,
     });
     Ok(sockets.collect())

@@ -30,10 +30,10 @@ use tokio::time::{Instant, interval};
 
 use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
-use crate::http::{Address, BindError, Certificates, Door, Drained, Service};
+use crate::http::{BoundAddress, BindError, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
-use crate::platform::{self, Notice};
+use crate::platform::{self, ServiceNotice};
 use crate::registry::user::UserRegistry;
 use signals::{Signals, Wish};
 pub use starting::Starting;
@@ -77,12 +77,12 @@ impl Server {
     }
 
     /// Opens the audit trail; requests of listeners that are opened later are noted there.
-    pub fn audit(&mut self, settings: &audit::Settings) -> Result<(), AuditError> {
+    pub fn audit(&mut self, settings: &audit::AuditSettings) -> Result<(), AuditError> {
         // On standard error the log's filter counts for it too.
         let silent =
             settings.to == Destination::Stderr && !tracing::enabled!(target: "audit", tracing::Level::INFO);
         let to = if silent { Destination::None } else { settings.to.clone() };
-        let trail = Trail::start(&audit::Settings { to, ..settings.clone() }, Some(self.metrics.clone()))?;
+        let trail = Trail::start(&audit::AuditSettings { to, ..settings.clone() }, Some(self.metrics.clone()))?;
         self.metrics.use_trail(&trail);
         self.trail = Some(trail);
         Ok(())
@@ -107,7 +107,7 @@ impl Server {
         listeners: &[Listener],
         service: Arc<dyn Service>,
         limits: &Limits,
-    ) -> Result<Vec<Address>, BindError> {
+    ) -> Result<Vec<BoundAddress>, BindError> {
         let mut door = Door::bind(listeners)?;
         if let Some(trail) = &self.trail {
             door = door.observed(trail, &self.metrics);
@@ -126,14 +126,14 @@ impl Server {
 
     /// Tells the service manager that requests are served, and from now on that the server is alive.
     pub fn in_force(&mut self) {
-        platform::notify(Notice::Ready);
+        platform::notify(ServiceNotice::Ready);
         self.watchdog = platform::watchdog().map(|limit| {
             tokio::spawn(async move {
                 // A part of the limit, so that one beat that is late does no harm.
                 let mut beat = interval(limit / 3);
                 loop {
                     beat.tick().await;
-                    platform::notify(Notice::Alive);
+                    platform::notify(ServiceNotice::Alive);
                 }
             })
         });
@@ -159,7 +159,7 @@ impl Server {
 
     /// Answers what was accepted and stops the bridge, both within the limit. A second signal ends it sooner.
     pub async fn end(mut self, bridge: &Bridge, limit: Duration) {
-        platform::notify(Notice::Stopping);
+        platform::notify(ServiceNotice::Stopping);
         self.stop.send_replace(true);
         let end = Instant::now() + limit;
         let is_registered = match &self.registry {

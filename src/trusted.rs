@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::plan::{InitScript, Plan};
-use crate::platform::{self, Access, Kind, Owner};
+use crate::platform::{self, FileAccess, FileKind, FileOwner};
 use crate::private_file::{PrivateFileError, folder_of, foreign};
 
 /// Reads a file that decides. What is checked is the file that was opened.
@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, PrivateFileError> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(PrivateFileError::NotAFile { path: path.to_owned() });
     }
-    check_access(path, &platform::access_of(&file).map_err(failed)?, Kind::File)?;
+    check_access(path, &platform::access_of(&file).map_err(failed)?, FileKind::File)?;
     check_folder(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
@@ -32,8 +32,8 @@ pub fn check(path: &Path) -> Result<(), PrivateFileError> {
     let kind = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
-        Ok(found) if found.is_dir() => Kind::Folder,
-        Ok(_) => Kind::File,
+        Ok(found) if found.is_dir() => FileKind::Folder,
+        Ok(_) => FileKind::File,
     };
     check_access(path, &platform::access_at(path).map_err(failed)?, kind)?;
     check_folder(path)
@@ -59,14 +59,14 @@ fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
     let failed = |source| PrivateFileError::Io { doing: "look at", path: folder.to_owned(), source };
     let access = platform::access_at(folder).map_err(failed)?;
     // In a folder such as /tmp others may add files, and not replace ours.
-    if access.sticky && !matches!(access.owner, Owner::Other(_)) {
+    if access.sticky && !matches!(access.owner, FileOwner::Other(_)) {
         return Ok(());
     }
-    check_access(folder, &access, Kind::Folder)
+    check_access(folder, &access, FileKind::Folder)
 }
 
-fn check_access(path: &Path, access: &Access, kind: Kind) -> Result<(), PrivateFileError> {
-    if let Owner::Other(_) = access.owner {
+fn check_access(path: &Path, access: &FileAccess, kind: FileKind) -> Result<(), PrivateFileError> {
+    if let FileOwner::Other(_) = access.owner {
         return Err(foreign(path, &access.owner));
     }
     if access.others_write {

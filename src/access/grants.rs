@@ -14,7 +14,7 @@ use crate::secret::fold;
 
 /// What is done with a secret or a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub enum GrantVerb {
     /// Reads a value. Of a script's routes: GET, HEAD and OPTIONS.
     Read,
     /// Writes a value. Of a script's routes: every other method.
@@ -31,21 +31,21 @@ pub enum Grants {
     /// Everything.
     All,
     /// What one of the rules allows.
-    Some(Arc<[Rule]>),
+    Some(Arc<[GrantRule]>),
     /// Nothing.
     Nothing,
 }
 
 /// One line of `allow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    verbs: Vec<Verb>,
-    place: Place,
+pub struct GrantRule {
+    verbs: Vec<GrantVerb>,
+    place: GrantPlace,
     text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum GrantPlace {
     Route(Glob),
     Secret { vault: Glob, key: Glob },
 }
@@ -63,39 +63,39 @@ struct Glob(Vec<char>);
 
 impl Grants {
     /// Those of the rules; none is nothing.
-    pub fn of(rules: Vec<Rule>) -> Grants {
+    pub fn of(rules: Vec<GrantRule>) -> Grants {
         if rules.is_empty() { Grants::Nothing } else { Grants::Some(rules.into()) }
     }
 
     /// Whether the verb is allowed on the route, named as it is declared.
-    pub fn route(&self, verb: Verb, pattern: &str) -> bool {
+    pub fn route(&self, verb: GrantVerb, pattern: &str) -> bool {
         self.any(|rule| match &rule.place {
-            Place::Route(route) => rule.verbs.contains(&verb) && route.fits(pattern),
-            Place::Secret { .. } => false,
+            GrantPlace::Route(route) => rule.verbs.contains(&verb) && route.fits(pattern),
+            GrantPlace::Secret { .. } => false,
         })
     }
 
     /// Whether the verb is allowed on the key of the vault. It says the same whether they are there or not.
-    pub fn secret(&self, verb: Verb, vault: &str, key: &str) -> bool {
+    pub fn secret(&self, verb: GrantVerb, vault: &str, key: &str) -> bool {
         self.any(|rule| match &rule.place {
-            Place::Secret { vault: vaults, key: keys } => {
+            GrantPlace::Secret { vault: vaults, key: keys } => {
                 rule.verbs.contains(&verb) && vaults.fits(vault) && keys.fits(key)
             }
-            Place::Route(_) => false,
+            GrantPlace::Route(_) => false,
         })
     }
 
     /// Whether the verb, or any, is allowed on some keys of the vault.
-    pub fn vault(&self, verb: Option<Verb>, vault: &str) -> bool {
+    pub fn vault(&self, verb: Option<GrantVerb>, vault: &str) -> bool {
         self.any(|rule| match &rule.place {
-            Place::Secret { vault: vaults, .. } => {
+            GrantPlace::Secret { vault: vaults, .. } => {
                 verb.is_none_or(|verb| rule.verbs.contains(&verb)) && vaults.fits(vault)
             }
-            Place::Route(_) => false,
+            GrantPlace::Route(_) => false,
         })
     }
 
-    fn any(&self, allows: impl Fn(&Rule) -> bool) -> bool {
+    fn any(&self, allows: impl Fn(&GrantRule) -> bool) -> bool {
         match self {
             Grants::All => true,
             Grants::Some(rules) => rules.iter().any(allows),
@@ -106,24 +106,24 @@ impl Grants {
 
 // === impl Verb ===
 
-impl Verb {
-    const ALL: [Verb; 4] = [Verb::Read, Verb::Write, Verb::List, Verb::Delete];
+impl GrantVerb {
+    const ALL: [GrantVerb; 4] = [GrantVerb::Read, GrantVerb::Write, GrantVerb::List, GrantVerb::Delete];
 
     /// What a request of that method does to a script's route.
-    pub fn of_method(method: &str) -> Verb {
+    pub fn of_method(method: &str) -> GrantVerb {
         match method {
-            "GET" | "HEAD" | "OPTIONS" => Verb::Read,
-            "DELETE" => Verb::Delete,
-            _ => Verb::Write,
+            "GET" | "HEAD" | "OPTIONS" => GrantVerb::Read,
+            "DELETE" => GrantVerb::Delete,
+            _ => GrantVerb::Write,
         }
     }
 
-    fn parse(text: &str) -> Option<Verb> {
+    fn parse(text: &str) -> Option<GrantVerb> {
         Some(match text {
-            "read" => Verb::Read,
-            "write" => Verb::Write,
-            "list" => Verb::List,
-            "delete" => Verb::Delete,
+            "read" => GrantVerb::Read,
+            "write" => GrantVerb::Write,
+            "list" => GrantVerb::List,
+            "delete" => GrantVerb::Delete,
             _ => return None,
         })
     }
@@ -131,42 +131,42 @@ impl Verb {
 
 // === impl Rule ===
 
-impl Rule {
+impl GrantRule {
     /// Whether it is about a route, not about secrets.
     pub fn is_of_route(&self) -> bool {
-        matches!(self.place, Place::Route(_))
+        matches!(self.place, GrantPlace::Route(_))
     }
 }
 
-impl FromStr for Rule {
+impl FromStr for GrantRule {
     type Err = RuleError;
 
-    fn from_str(text: &str) -> Result<Rule, RuleError> {
+    fn from_str(text: &str) -> Result<GrantRule, RuleError> {
         let text = text.trim();
         let (verbs, place) = text.split_once(char::is_whitespace).ok_or(RuleError("it has no place"))?;
         let verbs = match verbs {
-            "*" => Verb::ALL.to_vec(),
+            "*" => GrantVerb::ALL.to_vec(),
             verbs => verbs
                 .split(',')
                 .map(|verb| {
-                    Verb::parse(verb).ok_or(RuleError("its verbs are not of read, write, list, delete"))
+                    GrantVerb::parse(verb).ok_or(RuleError("its verbs are not of read, write, list, delete"))
                 })
                 .collect::<Result<_, _>>()?,
         };
         let place = place.trim();
         let place = match place.split_once('/') {
-            Some(("", _)) => Place::Route(Glob::new(place)),
+            Some(("", _)) => GrantPlace::Route(Glob::new(place)),
             Some((vault, key)) if !key.is_empty() => {
-                Place::Secret { vault: Glob::new(vault), key: Glob::new(key) }
+                GrantPlace::Secret { vault: Glob::new(vault), key: Glob::new(key) }
             }
             Some(_) => return Err(RuleError("its vault has a slash but no key")),
-            None => Place::Secret { vault: Glob::new(place), key: Glob::new("*") },
+            None => GrantPlace::Secret { vault: Glob::new(place), key: Glob::new("*") },
         };
-        Ok(Rule { verbs, place, text: text.to_owned() })
+        Ok(GrantRule { verbs, place, text: text.to_owned() })
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for GrantRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -215,37 +215,37 @@ mod tests {
     fn what_no_rule_allows_is_refused() {
         let some = grants(&["read,list Team/db-*", "write Team/db-1", "read /secret"]);
         for (verb, vault, key, allowed) in [
-            (Verb::Read, "Team", "db-1", true),
-            (Verb::Read, "TEAM", "DB-1", true),
-            (Verb::Read, "Team", "db-", true),
-            (Verb::Read, "Team", "xdb-1", false),
-            (Verb::Read, "Other", "db-1", false),
-            (Verb::Write, "Team", "db-1", true),
-            (Verb::Write, "Team", "db-10", false),
-            (Verb::Delete, "Team", "db-1", false),
-            (Verb::List, "Team", "db-9", true),
+            (GrantVerb::Read, "Team", "db-1", true),
+            (GrantVerb::Read, "TEAM", "DB-1", true),
+            (GrantVerb::Read, "Team", "db-", true),
+            (GrantVerb::Read, "Team", "xdb-1", false),
+            (GrantVerb::Read, "Other", "db-1", false),
+            (GrantVerb::Write, "Team", "db-1", true),
+            (GrantVerb::Write, "Team", "db-10", false),
+            (GrantVerb::Delete, "Team", "db-1", false),
+            (GrantVerb::List, "Team", "db-9", true),
         ] {
             assert_eq!(some.secret(verb, vault, key), allowed, "{verb:?} {vault}/{key}");
         }
-        assert!(some.route(Verb::Read, "/secret") && !some.route(Verb::Write, "/secret"));
-        assert!(!some.route(Verb::Read, "/secret/x") && !some.secret(Verb::Read, "", "secret"));
-        assert!(some.vault(Some(Verb::List), "team") && !some.vault(Some(Verb::Delete), "team"));
-        assert!(!Grants::Nothing.vault(None, "team") && !grants(&[]).route(Verb::Read, "/"));
-        assert!(Grants::All.secret(Verb::Delete, "any", "thing"));
+        assert!(some.route(GrantVerb::Read, "/secret") && !some.route(GrantVerb::Write, "/secret"));
+        assert!(!some.route(GrantVerb::Read, "/secret/x") && !some.secret(GrantVerb::Read, "", "secret"));
+        assert!(some.vault(Some(GrantVerb::List), "team") && !some.vault(Some(GrantVerb::Delete), "team"));
+        assert!(!Grants::Nothing.vault(None, "team") && !grants(&[]).route(GrantVerb::Read, "/"));
+        assert!(Grants::All.secret(GrantVerb::Delete, "any", "thing"));
     }
 
     #[test]
     fn a_vault_by_itself_is_all_its_keys_and_stars_stand_anywhere() {
         let some = grants(&["* Team", "read *-prod/*-*-x"]);
-        assert!(some.secret(Verb::Delete, "team", "a/b"));
-        assert!(some.secret(Verb::Read, "eu-prod", "a-b-c-x") && !some.secret(Verb::Read, "eu-prod", "a-x"));
-        assert!(!some.secret(Verb::Read, "eu-production", "a-b-x"));
+        assert!(some.secret(GrantVerb::Delete, "team", "a/b"));
+        assert!(some.secret(GrantVerb::Read, "eu-prod", "a-b-c-x") && !some.secret(GrantVerb::Read, "eu-prod", "a-x"));
+        assert!(!some.secret(GrantVerb::Read, "eu-production", "a-b-x"));
     }
 
     #[test]
     fn what_is_no_rule_is_told() {
         for wrong in ["", "read", "look Team", "read,look Team", "Read Team", "read Team/"] {
-            assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+            assert!(wrong.parse::<GrantRule>().is_err(), "{wrong}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, REFERER, UPGRADE_INSECURE_REQUESTS};
 use hyper::{HeaderMap, Method};
 
-use super::Refusal;
+use super::AccessRefusal;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -40,15 +40,15 @@ impl Guard {
     }
 
     /// Says whether a request comes from no page but its own. HTTP/1.0 programs send no `Host`.
-    pub fn judge(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub fn judge(&self, method: &Method, headers: &HeaderMap) -> Result<(), AccessRefusal> {
         let host = match headers.get(HOST) {
-            Some(host) => Some(host.to_str().map_err(|_| Refusal::Host)?.to_ascii_lowercase()),
+            Some(host) => Some(host.to_str().map_err(|_| AccessRefusal::Host)?.to_ascii_lowercase()),
             None => None,
         };
         if host.as_deref().is_some_and(|host| !self.is_own(host)) {
-            return Err(Refusal::Host);
+            return Err(AccessRefusal::Host);
         }
-        if self.may_ask(method, headers, host.as_deref()) { Ok(()) } else { Err(Refusal::Browser) }
+        if self.may_ask(method, headers, host.as_deref()) { Ok(()) } else { Err(AccessRefusal::Browser) }
     }
 
     /// The origin of another site that was opened by name, if that is where the request comes from.
@@ -148,7 +148,7 @@ fn is_of_host(origin: &str, host: Option<&str>) -> bool {
 mod tests {
     use super::*;
 
-    fn judge(guard: &Guard, method: &str, fields: &[(&'static str, &str)]) -> Result<(), Refusal> {
+    fn judge(guard: &Guard, method: &str, fields: &[(&'static str, &str)]) -> Result<(), AccessRefusal> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -191,7 +191,7 @@ mod tests {
             "a,localhost",
             ":80",
         ] {
-            assert_eq!(judge(&guard(), "GET", &[("host", foreign)]), Err(Refusal::Host), "{foreign}");
+            assert_eq!(judge(&guard(), "GET", &[("host", foreign)]), Err(AccessRefusal::Host), "{foreign}");
         }
         assert_eq!(judge(&guard(), "GET", &[]), Ok(()), "HTTP/1.0");
     }
@@ -200,7 +200,7 @@ mod tests {
     fn a_proxys_names_are_opened_by_name_and_not_by_what_it_forwards() {
         let forwarded =
             [("host", "secrets.example"), ("x-forwarded-host", "localhost"), ("forwarded", "host=localhost")];
-        assert_eq!(judge(&guard(), "GET", &forwarded), Err(Refusal::Host));
+        assert_eq!(judge(&guard(), "GET", &forwarded), Err(AccessRefusal::Host));
         let opened = |hosts: &[&str]| {
             let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
             Guard::new([], &hosts, &[])

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// What is allowed; zero is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
+pub struct CallLimits {
     /// Requests a second of one caller; as many at once may go before.
     pub rate_per_caller: u32,
     /// Requests a second from one address.
@@ -33,10 +33,10 @@ const MANY: usize = 10_000;
 
 /// Counts. Shared by everything that one server has in force, one after another.
 #[derive(Debug, Default)]
-pub struct Counter(Mutex<Counts>);
+pub struct CallCounter(Mutex<CallCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct CallCounts {
     /// When the next request of each is due, were they evenly spaced.
     due: HashMap<String, Instant>,
     under_way: HashMap<String, u32>,
@@ -44,21 +44,21 @@ struct Counts {
 
 /// A place among those under way; given back on drop.
 #[derive(Debug)]
-pub struct Seat {
-    counter: Arc<Counter>,
+pub struct CallSeat {
+    counter: Arc<CallCounter>,
     of: Vec<String>,
 }
 
-impl Counter {
+impl CallCounter {
     /// Counts a request of the caller from the address. An `Err` says when it is worth another try.
     pub fn enter(
-        self: &Arc<Counter>,
-        limits: &Limits,
+        self: &Arc<CallCounter>,
+        limits: &CallLimits,
         caller: &str,
         address: &str,
         now: Instant,
-    ) -> Result<Option<Seat>, Duration> {
-        if *limits == Limits::default() {
+    ) -> Result<Option<CallSeat>, Duration> {
+        if *limits == CallLimits::default() {
             return Ok(None);
         }
         let (caller, address) = (format!("caller {caller}"), format!("address {address}"));
@@ -86,7 +86,7 @@ impl Counter {
                 of.push(who);
             }
         }
-        Ok((!of.is_empty()).then(|| Seat { counter: self.clone(), of }))
+        Ok((!of.is_empty()).then(|| CallSeat { counter: self.clone(), of }))
     }
 
     /// How long the answer to a wrong token of that address waits; an `Err` is refused at once, with the time
@@ -107,12 +107,12 @@ impl Counter {
         }
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, CallCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counts {
+impl CallCounts {
     /// One request of so many a second, of which `burst` may come at once.
     fn take(&mut self, who: &str, rate: u32, burst: u32, now: Instant, spend: bool) -> Result<(), Duration> {
         if self.due.len() > MANY {
@@ -132,7 +132,7 @@ impl Counts {
     }
 }
 
-impl Drop for Seat {
+impl Drop for CallSeat {
     fn drop(&mut self) {
         let mut counts = self.counter.counts();
         for who in &self.of {
@@ -152,8 +152,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_held_by_caller_and_by_address_and_says_when_to_come_back() {
-        let counter = Arc::new(Counter::default());
-        let limits = Limits { rate_per_caller: 2, rate_per_address: 4, ..Limits::default() };
+        let counter = Arc::new(CallCounter::default());
+        let limits = CallLimits { rate_per_caller: 2, rate_per_address: 4, ..CallLimits::default() };
         let now = Instant::now();
         let enter = |caller: &str, now| counter.enter(&limits, caller, "10.0.0.1", now).map(drop);
         assert_eq!((enter("a", now), enter("a", now)), (Ok(()), Ok(())));
@@ -166,8 +166,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_under_way_are_counted_until_they_end() {
-        let counter = Arc::new(Counter::default());
-        let limits = Limits { concurrent_per_caller: 1, ..Limits::default() };
+        let counter = Arc::new(CallCounter::default());
+        let limits = CallLimits { concurrent_per_caller: 1, ..CallLimits::default() };
         let enter = || counter.enter(&limits, "a", "10.0.0.1", Instant::now());
         let seat = enter().unwrap();
         assert!(enter().is_err());
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_wait_longer_and_longer_and_then_are_not_heard() {
-        let counter = Counter::default();
+        let counter = CallCounter::default();
         let now = Instant::now();
         let waits: Vec<_> = (0..40).map(|_| counter.mistake("10.0.0.1", now)).collect();
         assert!(waits[..10].iter().all(|wait| *wait == Ok(Duration::ZERO)));

@@ -9,24 +9,24 @@ pub(super) const FIELD: &str = "chain";
 
 /// A line's link: 64 hexadecimal digits, or nothing before the first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Link(String);
+pub(super) struct ChainLink(String);
 
 // === impl Link ===
 
-impl Link {
+impl ChainLink {
     pub(super) fn text(&self) -> &str {
         &self.0
     }
 }
 
-impl From<String> for Link {
-    fn from(text: String) -> Link {
-        Link(text)
+impl From<String> for ChainLink {
+    fn from(text: String) -> ChainLink {
+        ChainLink(text)
     }
 }
 
 /// The link of a line whose text, up to the link itself, is `text`.
-pub(super) fn next(before: &Link, text: &str) -> Link {
+pub(super) fn next(before: &ChainLink, text: &str) -> ChainLink {
     let mut digest = Context::new(&SHA256);
     digest.update(before.0.as_bytes());
     digest.update(b"\n");
@@ -35,10 +35,10 @@ pub(super) fn next(before: &Link, text: &str) -> Link {
     for byte in digest.finish().as_ref() {
         let _ = write!(hex, "{byte:02x}");
     }
-    Link(hex)
+    ChainLink(hex)
 }
 
 /// A line's text up to its link.
-pub(super) fn linked_text<'a>(line: &'a str, link: &Link) -> Option<&'a str> {
+pub(super) fn linked_text<'a>(line: &'a str, link: &ChainLink) -> Option<&'a str> {
     line.strip_suffix(&format!(",\"{FIELD}\":\"{}\"}}", link.0))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::verify::{self, Verdict};
+use super::verify::{self, TrailVerdict};
 use crate::exit::Exit;
 
 /// At most so many mistakes are printed.
@@ -29,7 +29,7 @@ pub fn verify(files: &[PathBuf]) -> Exit {
     }
 }
 
-fn good(verdict: &Verdict) -> String {
+fn good(verdict: &TrailVerdict) -> String {
     let mut out = format!("{} lines, none changed, put in or taken out\n", verdict.lines);
     if !verdict.continues.is_empty() {
         let _ = writeln!(out, "they continue a trail whose last digest is {}", verdict.continues);
@@ -41,7 +41,7 @@ fn good(verdict: &Verdict) -> String {
     out + "keep that digest elsewhere: a trail that was cut off at its end, or made anew, does not end in it\n"
 }
 
-fn bad(verdict: &Verdict) -> String {
+fn bad(verdict: &TrailVerdict) -> String {
     let mut out = String::new();
     for (path, line, what) in verdict.broken.iter().take(SHOWN) {
         let _ = writeln!(out, "{}:{line}: {what}", path.display());

@@ -21,14 +21,14 @@ const KINDS: usize = 1024;
 
 /// What makes two requests alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Kind {
+struct FoldKey {
     from: String,
     who: String,
     outcome: &'static str,
     status: u16,
 }
 
-struct Seen {
+struct FoldWindow {
     begun: Instant,
     lines: u64,
     rest: Option<Folded>,
@@ -49,7 +49,7 @@ pub(super) struct Folded {
 
 /// What was seen in each kind's window.
 #[derive(Default)]
-pub(super) struct Folds(HashMap<Kind, Seen>);
+pub(super) struct Folds(HashMap<FoldKey, FoldWindow>);
 
 // === impl Folds ===
 
@@ -60,7 +60,7 @@ impl Folds {
             return true;
         }
         let at = record.received;
-        let mut kind = Kind {
+        let mut kind = FoldKey {
             from: from(&record.peer),
             who: record.who.to_string(),
             outcome: record.outcome,
@@ -69,7 +69,7 @@ impl Folds {
         if self.0.len() >= KINDS && !self.0.contains_key(&kind) {
             kind.from = "many".to_owned();
         }
-        let seen = self.0.entry(kind).or_insert(Seen { begun: at, lines: 0, rest: None });
+        let seen = self.0.entry(kind).or_insert(FoldWindow { begun: at, lines: 0, rest: None });
         if seen.lines < FIRST {
             seen.lines += 1;
             return true;

@@ -7,29 +7,29 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use super::chain::{self, Link};
+use super::chain::{self, ChainLink};
 use super::fold::Folded;
-use super::{Access, Record};
+use super::{AuditedAccess, Record};
 
 /// Names and paths are cut to this many characters.
 const LONGEST: usize = 1024;
 
 /// Where a trail stands: what the next line continues.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Position {
+pub(super) struct TrailPosition {
     /// The number of the last line; 0 before the first.
     pub(super) seq: u64,
     /// The last line's link.
-    pub(super) link: Link,
+    pub(super) link: ChainLink,
     /// The file ends in a line that was cut off.
     pub(super) torn: bool,
 }
 
 /// Makes lines, one after the other.
-pub(super) struct Lines {
-    position: Position,
+pub(super) struct LineMaker {
+    position: TrailPosition,
     /// Where the trail stood before what was made since the last call of `clear`.
-    before: Position,
+    before: TrailPosition,
     chained: bool,
     /// The wall clock, and the moment at which it was read.
     now: (OffsetDateTime, Instant),
@@ -40,9 +40,9 @@ pub(super) struct Lines {
 
 // === impl Lines ===
 
-impl Lines {
-    pub(super) fn new(position: Position, chained: bool) -> Lines {
-        Lines {
+impl LineMaker {
+    pub(super) fn new(position: TrailPosition, chained: bool) -> LineMaker {
+        LineMaker {
             before: position.clone(),
             position,
             chained,
@@ -149,7 +149,7 @@ impl Lines {
     }
 }
 
-fn request(line: &mut String, record: &Record, access: Option<&Access>) {
+fn request(line: &mut String, record: &Record, access: Option<&AuditedAccess>) {
     let _ = write!(line, ",\"request\":{}", record.request);
     text(line, "who", &record.who.to_string());
     // Addresses and numbers only.
@@ -200,16 +200,16 @@ fn is_plain(c: char) -> bool {
 }
 
 /// Number, link and the text that the link is of, from a line. `None` where it is none of ours.
-pub(super) fn read(line: &str) -> Option<(u64, Link, Option<String>)> {
+pub(super) fn read(line: &str) -> Option<(u64, ChainLink, Option<String>)> {
     #[derive(serde::Deserialize)]
-    struct Read<'a> {
+    struct ReadLine<'a> {
         seq: u64,
         #[serde(borrow)]
         event: &'a RawValue,
         chain: Option<String>,
         continues: Option<String>,
     }
-    let read: Read<'_> = serde_json::from_str(line).ok()?;
+    let read: ReadLine<'_> = serde_json::from_str(line).ok()?;
     let starts = matches!(read.event.get(), "\"start\"" | "\"continue\"");
-    Some((read.seq, read.chain.map(Link::from).unwrap_or_default(), read.continues.filter(|_| starts)))
+    Some((read.seq, read.chain.map(ChainLink::from).unwrap_or_default(), read.continues.filter(|_| starts)))
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::line::{self, Position};
-use super::{Destination, Settings};
+use super::line::{self, TrailPosition};
+use super::{Destination, AuditSettings};
 use crate::platform;
 
 /// A last line is looked for in this many bytes at the file's end.
@@ -40,11 +40,11 @@ pub enum SinkError {
 
 pub(super) enum Sink {
     Stderr,
-    File { file: File, path: PathBuf, position: Position },
+    File { file: File, path: PathBuf, position: TrailPosition },
     None,
 }
 
-pub(super) fn open(settings: &Settings) -> Result<Sink, SinkError> {
+pub(super) fn open(settings: &AuditSettings) -> Result<Sink, SinkError> {
     match &settings.to {
         Destination::Stderr => Ok(Sink::Stderr),
         Destination::None => Ok(Sink::None),
@@ -76,10 +76,10 @@ impl Sink {
     }
 
     /// What the next line continues.
-    pub(super) fn position(&self) -> Position {
+    pub(super) fn position(&self) -> TrailPosition {
         match self {
             Sink::File { position, .. } => position.clone(),
-            Sink::Stderr | Sink::None => Position::default(),
+            Sink::Stderr | Sink::None => TrailPosition::default(),
         }
     }
 
@@ -116,7 +116,7 @@ impl Sink {
 }
 
 /// Number and link of the file's last line.
-fn last(file: &mut File) -> io::Result<Position> {
+fn last(file: &mut File) -> io::Result<TrailPosition> {
     let length = file.seek(SeekFrom::End(0))?;
     let begin = length.saturating_sub(TAIL);
     file.seek(SeekFrom::Start(begin))?;
@@ -126,5 +126,5 @@ fn last(file: &mut File) -> io::Result<Position> {
     let whole = tail.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty());
     let found = whole.filter_map(|line| line::read(std::str::from_utf8(line).ok()?)).next();
     let (seq, link, _) = found.unwrap_or_default();
-    Ok(Position { seq, link, torn })
+    Ok(TrailPosition { seq, link, torn })
 }

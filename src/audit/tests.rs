@@ -8,7 +8,7 @@ use super::*;
 const PEER: Peer =
     Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 5000));
 
-fn record(status: u16, outcome: &'static str, accesses: Vec<Access>) -> Record {
+fn record(status: u16, outcome: &'static str, accesses: Vec<AuditedAccess>) -> Record {
     Record {
         request: 7,
         who: Caller::owner(),
@@ -25,12 +25,12 @@ fn record(status: u16, outcome: &'static str, accesses: Vec<Access>) -> Record {
     }
 }
 
-fn access(key: &str) -> Access {
-    Access { action: "read", vault: "v".into(), key: key.into(), mount: "".into(), outcome: "ok" }
+fn access(key: &str) -> AuditedAccess {
+    AuditedAccess { action: "read", vault: "v".into(), key: key.into(), mount: "".into(), outcome: "ok" }
 }
 
-fn to(path: &Path) -> Settings {
-    Settings { to: Destination::File(path.to_owned()), chain: true }
+fn to(path: &Path) -> AuditSettings {
+    AuditSettings { to: Destination::File(path.to_owned()), chain: true }
 }
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -57,7 +57,7 @@ async fn written(path: &Path, records: Vec<Record>) -> Vec<Value> {
 async fn a_line_holds_who_what_and_how_it_went() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit");
-    let both = vec![access("a"), Access { outcome: "not_found", ..access("b") }];
+    let both = vec![access("a"), AuditedAccess { outcome: "not_found", ..access("b") }];
     let all = written(&file, vec![record(200, "ok", both), record(404, "unknown_route", vec![])]).await;
     let line = &all[1];
     for (member, expected) in [

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::chain::{self, Link};
+use super::chain::{self, ChainLink};
 use super::line;
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub struct TrailVerdict {
     /// Lines that were read.
     pub lines: u64,
     /// The number of the last line.
@@ -28,14 +28,14 @@ pub struct Verdict {
 #[derive(Default)]
 struct Check {
     seq: u64,
-    link: Option<Link>,
-    verdict: Verdict,
+    link: Option<ChainLink>,
+    verdict: TrailVerdict,
     /// The last line was none: where, and whether a start after it may excuse it.
     open: Option<(PathBuf, u64)>,
 }
 
 /// Reads files as one trail. The first thing that is wrong in each file is told; reading goes on behind it.
-pub fn verify(files: &[PathBuf]) -> io::Result<Verdict> {
+pub fn verify(files: &[PathBuf]) -> io::Result<TrailVerdict> {
     let mut check = Check::default();
     for path in files {
         let mut reader = BufReader::new(File::open(path)?);
@@ -86,7 +86,7 @@ impl Check {
         &mut self,
         text: &str,
         seq: u64,
-        link: &Link,
+        link: &ChainLink,
         continues: Option<String>,
     ) -> Option<&'static str> {
         let before = match (&self.link, continues) {
@@ -95,7 +95,7 @@ impl Check {
                 let Some(before) = continues else { return Some("the lines before it are missing") };
                 self.verdict.continues.clone_from(&before);
                 self.seq = seq.saturating_sub(1);
-                Link::from(before)
+                ChainLink::from(before)
             }
             (Some(before), Some(continues)) if before.text() != continues => {
                 return Some("it does not continue the line before");

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fold::Folds;
-use super::line::Lines;
+use super::line::LineMaker;
 use super::sink::Sink;
 use super::{Counts, Record};
 
@@ -26,16 +26,16 @@ const BATCH: usize = 2048;
 /// A write that fails is tried again for so long before its lines are given up.
 const RETRY: Duration = Duration::from_secs(2);
 
-pub(super) enum Message {
+pub(super) enum WriterMessage {
     Record(Box<Record>),
     Reopen,
     Flush(oneshot::Sender<()>),
     Close,
 }
 
-pub(super) struct Writer {
+pub(super) struct AuditWriter {
     sink: Sink,
-    lines: Lines,
+    lines: LineMaker,
     folds: Folds,
     counts: Option<Arc<dyn Counts>>,
     /// Given up by those who wait for room, and how many of them have had their line.
@@ -46,18 +46,18 @@ pub(super) struct Writer {
 
 // === impl Writer ===
 
-impl Writer {
+impl AuditWriter {
     pub(super) fn new(
         sink: Sink,
-        lines: Lines,
+        lines: LineMaker,
         counts: Option<Arc<dyn Counts>>,
         dropped: Arc<AtomicU64>,
-    ) -> Writer {
-        Writer { sink, lines, folds: Folds::default(), counts, dropped, told: 0, failing: false }
+    ) -> AuditWriter {
+        AuditWriter { sink, lines, folds: Folds::default(), counts, dropped, told: 0, failing: false }
     }
 
     /// Until the queue is closed, or everybody who could fill it is gone.
-    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+    pub(super) fn run(mut self, queue: &Receiver<WriterMessage>) {
         self.lines.start("start");
         self.write();
         let mut batch = Vec::with_capacity(BATCH);
@@ -79,17 +79,17 @@ impl Writer {
     }
 
     /// Works a batch off; `true` at the end.
-    fn take(&mut self, batch: &mut Vec<Message>) -> bool {
+    fn take(&mut self, batch: &mut Vec<WriterMessage>) -> bool {
         let (mut flushed, mut reopen, mut close) = (Vec::new(), false, false);
         self.count(batch);
         self.lines.tick();
         for message in batch.drain(..) {
             match message {
-                Message::Record(record) if self.sink.is_none() || !self.folds.wants(&record) => {}
-                Message::Record(record) => self.lines.record(&record),
-                Message::Reopen => reopen = true,
-                Message::Flush(done) => flushed.push(done),
-                Message::Close => close = true,
+                WriterMessage::Record(record) if self.sink.is_none() || !self.folds.wants(&record) => {}
+                WriterMessage::Record(record) => self.lines.record(&record),
+                WriterMessage::Reopen => reopen = true,
+                WriterMessage::Flush(done) => flushed.push(done),
+                WriterMessage::Close => close = true,
             }
         }
         self.fold(close);
@@ -102,10 +102,10 @@ impl Writer {
         close
     }
 
-    fn count(&self, batch: &[Message]) {
+    fn count(&self, batch: &[WriterMessage]) {
         if let Some(counts) = &self.counts {
             counts.take(&mut batch.iter().filter_map(|message| match message {
-                Message::Record(record) => Some(&**record),
+                WriterMessage::Record(record) => Some(&**record),
                 _ => None,
             }));
         }

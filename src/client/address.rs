@@ -13,7 +13,7 @@ const DEFAULT_PORT: u16 = 8085;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub enum ServerAddress {
     /// A host and a port.
     Tcp {
         /// A name or an IP address, without brackets.
@@ -32,37 +32,37 @@ pub enum Address {
 #[error(
     "'{0}' is no server's address (hint: http://127.0.0.1:8085, https://host:8443, unix:/path/to/socket, on Windows pipe:NAME)"
 )]
-pub struct AddressError(String);
+pub struct ServerAddressError(String);
 
-impl Address {
+impl ServerAddress {
     /// Whether it speaks TLS.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Address::Tcp { tls: true, .. })
+        matches!(self, ServerAddress::Tcp { tls: true, .. })
     }
 
     /// What a request names as its host.
     pub fn authority(&self) -> String {
         match self {
-            Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
-            Address::Tcp { host, port, .. } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
+            ServerAddress::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            ServerAddress::Tcp { host, port, .. } => format!("{host}:{port}"),
+            ServerAddress::Unix(_) => "localhost".to_owned(),
         }
     }
 }
 
-impl FromStr for Address {
-    type Err = AddressError;
+impl FromStr for ServerAddress {
+    type Err = ServerAddressError;
 
-    fn from_str(text: &str) -> Result<Address, AddressError> {
-        let wrong = || AddressError(text.to_owned());
+    fn from_str(text: &str) -> Result<ServerAddress, ServerAddressError> {
+        let wrong = || ServerAddressError(text.to_owned());
         for start in ["unix://", "unix:", "http+unix://", "http+unix:"] {
             if let Some(path) = text.strip_prefix(start) {
-                return if path.is_empty() { Err(wrong()) } else { Ok(Address::Unix(path.into())) };
+                return if path.is_empty() { Err(wrong()) } else { Ok(ServerAddress::Unix(path.into())) };
             }
         }
         for start in ["pipe:", "http+pipe:"] {
             if let Some(name) = text.strip_prefix(start) {
-                return pipe(name).filter(|_| BY_PIPES).map(Address::Unix).ok_or_else(wrong);
+                return pipe(name).filter(|_| BY_PIPES).map(ServerAddress::Unix).ok_or_else(wrong);
             }
         }
         let (tls, rest) = match text.split_once("://") {
@@ -90,17 +90,17 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(wrong());
         }
-        Ok(Address::Tcp { host: host.to_owned(), port, tls })
+        Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls })
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Tcp { tls, .. } => {
+            ServerAddress::Tcp { tls, .. } => {
                 write!(f, "{}://{}", if *tls { "https" } else { "http" }, self.authority())
             }
-            Address::Unix(path) => f.write_str(&shown(path)),
+            ServerAddress::Unix(path) => f.write_str(&shown(path)),
         }
     }
 }
@@ -121,18 +121,18 @@ mod tests {
             ("http+unix:/run/s.sock", "unix:/run/s.sock"),
             ("unix:///run/s.sock", "unix:/run/s.sock"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
+            assert_eq!(text.parse::<ServerAddress>().unwrap().to_string(), shown);
         }
         for wrong in
             ["", "http://", "ftp://host", "http://host:port", "http://u:p@host", "http://host/path", "unix:"]
         {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ServerAddress>().is_err(), "{wrong}");
         }
         for text in ["pipe:bridge", "http+pipe:bridge"] {
-            let read = text.parse::<Address>().map(|address| address.to_string());
+            let read = text.parse::<ServerAddress>().map(|address| address.to_string());
             assert_eq!(read.ok(), BY_PIPES.then(|| "pipe:bridge".to_owned()), "{text}");
         }
-        assert!("pipe:".parse::<Address>().is_err() && "pipe:a/b".parse::<Address>().is_err());
-        assert_eq!(Address::Unix(pipe("bridge").unwrap()).to_string(), "pipe:bridge");
+        assert!("pipe:".parse::<ServerAddress>().is_err() && "pipe:a/b".parse::<ServerAddress>().is_err());
+        assert_eq!(ServerAddress::Unix(pipe("bridge").unwrap()).to_string(), "pipe:bridge");
     }
 }

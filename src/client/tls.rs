@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 /// Why no server could be trusted.
 #[derive(Debug, Error)]
-pub enum TlsError {
+pub enum ClientTlsError {
     /// The file with the authority does not do.
     #[error("the authority file {} does not do: {source} (hint: PEM, one or more certificates)", .path.display())]
     Authority {
@@ -30,11 +30,11 @@ pub enum TlsError {
 }
 
 /// A connector that trusts this file's authorities, or the system's.
-pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TlsError> {
+pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, ClientTlsError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
-            let fail = |source| TlsError::Authority { path: path.to_owned(), source };
+            let fail = |source| ClientTlsError::Authority { path: path.to_owned(), source };
             for certificate in CertificateDer::pem_file_iter(path).map_err(fail)? {
                 roots.add(certificate.map_err(fail)?)?;
             }
@@ -46,7 +46,7 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, TlsError
     if roots.is_empty() {
         let place =
             ca_file.map_or_else(|| "the system's store".to_owned(), |path| path.display().to_string());
-        return Err(TlsError::Nothing(place));
+        return Err(ClientTlsError::Nothing(place));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

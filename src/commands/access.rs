@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use crate::access::{
-    Access, Caller, CertificateRule, Guard, Hash, Holder, Limits, PeerRule, Token, TokenError,
+    AccessPolicy, Caller, CertificateRule, Guard, Hash, Holder, CallLimits, PeerRule, Token, TokenError,
 };
 use crate::cli::AccessArgs;
 use crate::config;
@@ -18,7 +18,7 @@ use crate::private_file::create_private_dir;
 /// A rule who may call, and where its tokens are.
 pub struct Kept {
     /// The rule.
-    pub access: Access,
+    pub access: AccessPolicy,
     /// The file of the one token that may do everything, where it is in a file.
     pub token: Option<PathBuf>,
     /// Every file that was read for it.
@@ -27,9 +27,9 @@ pub struct Kept {
 
 /// Who may call, as the plan says it.
 pub fn of_plan(rule: &plan::Access, callers: &Callers, own: &[String]) -> Result<Kept, CommandError> {
-    let mut kept = Kept { access: Access::closed(), token: None, files: Vec::new() };
+    let mut kept = Kept { access: AccessPolicy::closed(), token: None, files: Vec::new() };
     match rule {
-        plan::Access::Open => kept.access = Access::open(),
+        plan::Access::Open => kept.access = AccessPolicy::open(),
         plan::Access::Named => {}
         plan::Access::TokenFile(path) => kept.owner(Hash::load(path).map_err(refused)?, Some(path)),
         plan::Access::TokenEnv(name) => {
@@ -65,7 +65,7 @@ pub fn of_plan(rule: &plan::Access, callers: &Callers, own: &[String]) -> Result
 /// Who may call a script's routes: each file has a token that may do everything, or is a list of `[[tokens]]`
 /// with routes. Without a file anyone may, as the script says.
 pub fn of_script(arguments: &AccessArgs, files: &[PathBuf], own: &[String]) -> Result<Kept, CommandError> {
-    let open = if files.is_empty() { Access::open() } else { Access::closed() };
+    let open = if files.is_empty() { AccessPolicy::open() } else { AccessPolicy::closed() };
     let mut kept = Kept { access: open, token: None, files: Vec::new() };
     let place = |source| CommandError::Token { place: "--token-file: ", source };
     for path in files {
@@ -132,8 +132,8 @@ pub fn own_names() -> Vec<String> {
     platform::own_names()
 }
 
-fn limits(arguments: &AccessArgs) -> Limits {
-    Limits {
+fn limits(arguments: &AccessArgs) -> CallLimits {
+    CallLimits {
         rate_per_caller: arguments.rate_per_caller.unwrap_or(0),
         rate_per_address: arguments.rate_per_address.unwrap_or(0),
         concurrent_per_caller: arguments.concurrent_per_caller.unwrap_or(0),

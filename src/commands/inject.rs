@@ -23,7 +23,7 @@ use place::fill;
 mod place;
 
 /// A template asks for a secret.
-type Ask = (Name, oneshot::Sender<Result<String, String>>);
+type AskSecret = (Name, oneshot::Sender<Result<String, String>>);
 
 pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> Outcome {
     let stdin = arguments.template == Path::new("-");
@@ -80,7 +80,7 @@ async fn filled(
     format: InjectFormat,
     mut found: Lookups<'_>,
 ) -> Result<Zeroizing<String>, Failure> {
-    let (asks, mut asked) = mpsc::channel::<Ask>(1);
+    let (asks, mut asked) = mpsc::channel::<AskSecret>(1);
     let rendering = tokio::task::spawn_blocking(move || render(&template, asks));
     let mut failure = None;
     while let Some((name, answer)) = asked.recv().await {
@@ -132,7 +132,7 @@ async fn references(
 }
 
 /// The rendered text with marks, and what they stand for.
-fn render(template: &str, asks: mpsc::Sender<Ask>) -> Result<(String, Vec<Zeroizing<String>>), Error> {
+fn render(template: &str, asks: mpsc::Sender<AskSecret>) -> Result<(String, Vec<Zeroizing<String>>), Error> {
     let marks: Arc<Mutex<Vec<Zeroizing<String>>>> = Arc::default();
     let mut environment = Environment::new();
     let syntax = minijinja::syntax::SyntaxConfig::builder().keep_trailing_newline(true).build()?;

@@ -13,12 +13,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::CommandError;
 use super::access::{self, Kept};
 use super::serve::LOOK;
-use crate::access::{Access, Counter, Guard};
+use crate::access::{AccessPolicy, CallCounter, Guard};
 use crate::cli::{Global, PlanFormat, RunArgs};
-use crate::http::{Address, Certificates, Gate, Native, Site};
+use crate::http::{BoundAddress, Certificates, Gate, Native, Site};
 use crate::logging::console::Console;
 use crate::plan::{Bind, Limits, Listener};
-use crate::platform::{self, Notice};
+use crate::platform::{self, ServiceNotice};
 use crate::private_file::read_private;
 use crate::registry::user::{Means, UserRegistry};
 use crate::script::run::{self, Declared, RunError, RunOptions};
@@ -67,7 +67,7 @@ async fn declare_and_serve(
     arguments: &RunArgs,
     kept: Kept,
 ) -> Result<(), CommandError> {
-    let mut audit = crate::audit::Settings::default();
+    let mut audit = crate::audit::AuditSettings::default();
     arguments.audit.apply(&mut audit);
     // Before any listener: what is asked of one is noted from its first request on.
     server.audit(&audit)?;
@@ -83,22 +83,22 @@ async fn declare_and_serve(
 struct Admin {
     door: Guarded,
     starting: Arc<Starting>,
-    addresses: Vec<Address>,
+    addresses: Vec<BoundAddress>,
     token: Option<PathBuf>,
 }
 
 /// A site behind the rule who may call it; the rule can be renewed.
 struct Guarded {
     front: Arc<Front>,
-    access: Arc<Access>,
-    counter: Arc<Counter>,
+    access: Arc<AccessPolicy>,
+    counter: Arc<CallCounter>,
     site: Option<Arc<dyn Site>>,
 }
 
 impl Guarded {
     /// Tells that it starts, until there is something to serve.
-    fn new(access: Access, starting: Arc<Starting>) -> Guarded {
-        let (access, counter) = (Arc::new(access), Arc::<Counter>::default());
+    fn new(access: AccessPolicy, starting: Arc<Starting>) -> Guarded {
+        let (access, counter) = (Arc::new(access), Arc::<CallCounter>::default());
         let gate = Gate::new(access.clone(), starting).counting(counter.clone());
         Guarded { front: Arc::new(Front::new(Arc::new(gate))), access, counter, site: None }
     }
@@ -114,7 +114,7 @@ impl Guarded {
     }
 
     /// Another rule, from this moment on. Says whether it differs.
-    fn renew(&mut self, access: Access) -> bool {
+    fn renew(&mut self, access: AccessPolicy) -> bool {
         if access == *self.access {
             return false;
         }
@@ -237,9 +237,9 @@ impl Renewal<'_> {
                     Wish::Stop => return,
                     Wish::Reload => {
                         server.reopen_logs();
-                        platform::notify(Notice::Reloading);
+                        platform::notify(ServiceNotice::Reloading);
                         self.tell("SIGHUP");
-                        platform::notify(Notice::Ready);
+                        platform::notify(ServiceNotice::Ready);
                     }
                     Wish::Dump => dump(Some(declared.bridge())),
                 },

@@ -9,17 +9,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::CommandError;
 use super::access::{self, Kept};
-use crate::access::{Access, Counter};
+use crate::access::{AccessPolicy, CallCounter};
 use crate::bridge::{Bridge, Options, StartError};
 use crate::cli::{Global, ServeArgs};
 use crate::config;
 use crate::http::route::RouteError;
-use crate::http::{Address, Certificates, Gate, Native, Service};
+use crate::http::{BoundAddress, Certificates, Gate, Native, Service};
 use crate::local;
 use crate::metrics::Metrics;
 use crate::plan::{self, Bind, InitScript, Listener, Plan, Registry, SecretSource, Vault, VaultKind};
 use crate::platform::local::LocalListener;
-use crate::platform::{self, Notice};
+use crate::platform::{self, ServiceNotice};
 use crate::registry::user::{Means, UserRegistry, Wanted};
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
@@ -58,7 +58,7 @@ async fn serve_plan(
     let own = access::own_names();
     let kept = access::of_plan(&plan.access, &plan.callers, &own)?;
     let (rule, token) = (Arc::new(kept.access.clone()), kept.token.clone());
-    let (starting, counter) = (Arc::new(Starting::default()), Arc::new(Counter::default()));
+    let (starting, counter) = (Arc::new(Starting::default()), Arc::new(CallCounter::default()));
     let gate = Gate::new(rule.clone(), starting.clone()).counting(counter.clone());
     let front = Arc::new(Front::new(Arc::new(gate)));
     server.audit(&plan.audit)?;
@@ -120,9 +120,9 @@ async fn serve_plan(
 }
 
 /// Other users may connect only where rules say who of them may do what.
-fn open_to_peers(addresses: &[Address], plan: &Plan) -> Result<(), CommandError> {
+fn open_to_peers(addresses: &[BoundAddress], plan: &Plan) -> Result<(), CommandError> {
     // Not the socket beside, which is this user's own.
-    let named = |address: &&Address| plan.listeners.iter().any(|listener| listener.bind == address.bind);
+    let named = |address: &&BoundAddress| plan.listeners.iter().any(|listener| listener.bind == address.bind);
     for address in addresses.iter().filter(named).filter(|_| !plan.callers.peers.is_empty()) {
         if let Bind::Unix(path) = &address.bind {
             LocalListener::open_to_others(path).map_err(CommandError::Socket)?;
@@ -136,7 +136,7 @@ fn open_to_peers(addresses: &[Address], plan: &Plan) -> Result<(), CommandError>
 /// What is served, as it was read, and how its files looked.
 struct InForce {
     plan: Plan,
-    access: Access,
+    access: AccessPolicy,
     /// Those that workers and vaults are started with.
     of_bridge: Looks,
     /// All.
@@ -150,7 +150,7 @@ struct Reload<'a> {
     options: Options,
     own: Vec<String>,
     front: &'a Front,
-    counter: Arc<Counter>,
+    counter: Arc<CallCounter>,
     metrics: Arc<Metrics>,
     certificates: Certificates,
     registry: &'a UserRegistry,
@@ -197,7 +197,7 @@ async fn heed(server: &mut Server, reload: &Reload<'_>, in_force: &mut InForce) 
                 Why::Changed(changed)
             }
         };
-        platform::notify(Notice::Reloading);
+        platform::notify(ServiceNotice::Reloading);
         tracing::info!("the reload begins, because of {why}");
         match server.unless_stopped(reload.run(in_force, matches!(why, Why::Asked))).await {
             Some(Ok(what)) => tracing::info!("the reload is done: {what}"),
@@ -206,7 +206,7 @@ async fn heed(server: &mut Server, reload: &Reload<'_>, in_force: &mut InForce) 
             ),
             None => return,
         }
-        platform::notify(Notice::Ready);
+        platform::notify(ServiceNotice::Ready);
     }
 }
 
@@ -405,8 +405,8 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, CommandError> {
 
 fn native(
     bridge: &Bridge,
-    access: &Arc<Access>,
-    counter: &Arc<Counter>,
+    access: &Arc<AccessPolicy>,
+    counter: &Arc<CallCounter>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<dyn Service>, RouteError> {
     let local = bridge.plan().vault(LOCAL_VAULT).map(|vault| vault.name.clone());

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::plan::{self, Plan};
 use crate::platform;
 use crate::platform::service::scm::Places;
-use crate::platform::service::{self, MANAGER, Manager, State, Step, Unfit, Wanted};
+use crate::platform::service::{self, MANAGER, Manager, ServiceCondition, ServiceStep, Unfit, WantedService};
 use crate::reach::Failure;
 
 pub(super) fn service(arguments: &ServiceArgs, global: &Global) -> Outcome {
@@ -39,7 +39,7 @@ fn uninstall(arguments: &UninstallArgs) -> Outcome {
     let Which { name, user } = &arguments.which;
     let home = user.then(home).transpose()?;
     let steps = service::uninstall(MANAGER, name, home.as_deref()).map_err(unfit)?;
-    if !arguments.dry_run && asked(&arguments.which)?.state == State::Absent {
+    if !arguments.dry_run && asked(&arguments.which)?.state == ServiceCondition::Absent {
         return Err(absent(name));
     }
     carry_out(&steps, arguments.dry_run)
@@ -55,15 +55,15 @@ fn status(arguments: &ServiceStatusArgs) -> Outcome {
         let details = status.details.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
         document.insert("Details".to_owned(), Value::Object(details.collect()));
         output::json(&Value::Object(document))?;
-    } else if status.state != State::Absent {
+    } else if status.state != ServiceCondition::Absent {
         let mut text = format!("{name}: {}\n", status.state);
         status.details.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\n")));
         output::print(text.as_bytes())?;
     }
     match status.state {
-        State::Running => Ok(Exit::Ok),
-        State::Absent if arguments.json => Ok(Exit::NotFound),
-        State::Absent => Err(absent(name)),
+        ServiceCondition::Running => Ok(Exit::Ok),
+        ServiceCondition::Absent if arguments.json => Ok(Exit::NotFound),
+        ServiceCondition::Absent => Err(absent(name)),
         _ => Ok(Exit::Unreachable),
     }
 }
@@ -87,7 +87,7 @@ fn home() -> Result<std::path::PathBuf, Failure> {
 }
 
 /// Does the steps one after the other, and says each; or only says them.
-fn carry_out(steps: &[Step], dry_run: bool) -> Outcome {
+fn carry_out(steps: &[ServiceStep], dry_run: bool) -> Outcome {
     for step in steps {
         if !dry_run {
             perform(step)?;
@@ -97,7 +97,7 @@ fn carry_out(steps: &[Step], dry_run: bool) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn perform(step: &Step) -> Result<(), Failure> {
+fn perform(step: &ServiceStep) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         let what = Failure::failed(format!(
             "this failed, and nothing after it was done: {}: {error}",
@@ -115,14 +115,14 @@ fn perform(step: &Step) -> Result<(), Failure> {
     };
     service::perform(step).map_err(failed)?;
     match step {
-        Step::Token { path, .. } => {
+        ServiceStep::Token { path, .. } => {
             write_token(path).map_err(|why| Failure::failed(format!("{}: {why}", path.display())))
         }
         _ => Ok(()),
     }
 }
 
-fn first_line(step: &Step) -> String {
+fn first_line(step: &ServiceStep) -> String {
     step.to_string().lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
 }
 
@@ -139,10 +139,10 @@ fn write_token(path: &Path) -> Result<(), String> {
 
 // === what is wanted ===
 
-fn wanted(arguments: &InstallArgs, global: &Global) -> Result<Wanted, Failure> {
+fn wanted(arguments: &InstallArgs, global: &Global) -> Result<WantedService, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("it is not known where this program is: {error}")))?;
-    let mut wanted = Wanted {
+    let mut wanted = WantedService {
         name: arguments.which.name.clone(),
         program: text(program.into_os_string())?,
         arguments: Vec::new(),
@@ -244,7 +244,7 @@ impl Says {
 }
 
 /// A service on Windows has no standard error for its audit trail, and a home that nobody looks into for its token.
-fn add_places(wanted: &mut Wanted, command: usize, says: &Says) {
+fn add_places(wanted: &mut WantedService, command: usize, says: &Says) {
     let places = Places::of(wanted);
     let mut options = Vec::new();
     if !says.token {

@@ -11,7 +11,7 @@ use crate::platform::local::{BY_PIPES, pipe, shown};
 /// Why an address cannot be listened on, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message} ({hint})")]
-pub struct AddressError {
+pub struct ListenAddressError {
     /// What is wrong.
     pub message: &'static str,
     /// What to write.
@@ -20,14 +20,14 @@ pub struct AddressError {
 
 /// An address, and what it says about TLS: `Some(true)` for `https://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct ListenAddress {
     pub bind: Bind,
     pub https: Option<bool>,
 }
 
 /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `*:8080` (every interface, IPv4 and IPv6),
 /// `unix:/run/bridge.sock` or, on Windows, `pipe:bridge`. Host names other than `localhost` are not looked up.
-pub fn parse_bind(text: &str) -> Result<Bind, AddressError> {
+pub fn parse_bind(text: &str) -> Result<Bind, ListenAddressError> {
     let address = parse_address(text)?;
     match address.https {
         Some(true) => Err(refused("https needs a certificate", "write [[listeners]] with tls in a file")),
@@ -36,8 +36,8 @@ pub fn parse_bind(text: &str) -> Result<Bind, AddressError> {
 }
 
 /// The same, with `http://` or `https://` before it.
-pub(super) fn parse_address(text: &str) -> Result<Address, AddressError> {
-    let local = |path| Ok(Address { bind: Bind::Unix(path), https: None });
+pub(super) fn parse_address(text: &str) -> Result<ListenAddress, ListenAddressError> {
+    let local = |path| Ok(ListenAddress { bind: Bind::Unix(path), https: None });
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
             "" => Err(refused("names no socket", "write unix:/run/secretbridge.sock")),
@@ -62,10 +62,10 @@ pub(super) fn parse_address(text: &str) -> Result<Address, AddressError> {
         Some(_) => return Err(refused("has an unknown scheme", "write address:port, e.g. 127.0.0.1:8085")),
         None => (None, text),
     };
-    Ok(Address { bind: Bind::Tcp(parse_socket(rest)?), https })
+    Ok(ListenAddress { bind: Bind::Tcp(parse_socket(rest)?), https })
 }
 
-fn parse_socket(text: &str) -> Result<SocketAddr, AddressError> {
+fn parse_socket(text: &str) -> Result<SocketAddr, ListenAddressError> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -99,8 +99,8 @@ pub(super) fn format_bind(bind: &Bind) -> String {
     }
 }
 
-fn refused(message: &'static str, hint: impl Into<String>) -> AddressError {
-    AddressError { message, hint: hint.into() }
+fn refused(message: &'static str, hint: impl Into<String>) -> ListenAddressError {
+    ListenAddressError { message, hint: hint.into() }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::quoted;
 use super::reader::{Node, Table};
 use super::sections::{path, variable};
-use crate::access::{Limits, Rule};
+use crate::access::{CallLimits, GrantRule};
 use crate::plan::callers::{Callers, KeptToken, NamedCertificate, NamedPeer, NamedToken};
 use crate::plan::{Access, Bind, Listener, Tls};
 use crate::secret::fold;
@@ -68,9 +68,9 @@ pub(super) fn tokens(root: &mut Table<'_>, base: &Path) -> Vec<NamedToken> {
 }
 
 /// The keys of `[limits]` that are about callers.
-pub(super) fn limits(table: &mut Table<'_>) -> Limits {
+pub(super) fn limits(table: &mut Table<'_>) -> CallLimits {
     let mut count = |key| table.read(key, |node| node.count(1..=MOST)).unwrap_or(0);
-    Limits {
+    CallLimits {
         rate_per_caller: count("rate_per_caller"),
         rate_per_address: count("rate_per_address"),
         concurrent_per_caller: count("concurrent_per_caller"),
@@ -150,7 +150,7 @@ fn certificate(table: &mut Table<'_>, name: String) -> Option<NamedCertificate> 
 }
 
 /// What somebody may do. An empty list is a choice, none at all a mistake.
-fn allow(table: &mut Table<'_>) -> Option<Vec<Rule>> {
+fn allow(table: &mut Table<'_>) -> Option<Vec<GrantRule>> {
     let list = table.need("allow", |node| Some(node.items_or_one()))?;
     let rule = |node: &Node<'_>| match node.text()?.parse() {
         Ok(rule) => Some(rule),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::address::{Address, AddressError, format_bind, parse_address};
+use super::address::{ListenAddress, ListenAddressError, format_bind, parse_address};
 use super::problem::quoted;
 use super::reader::{Node, Table};
 use crate::access;
@@ -54,7 +54,7 @@ pub(super) fn listeners(root: &mut Table<'_>, base: &Path) -> Vec<Listener> {
 }
 
 fn plain_listener(node: &Node<'_>, base: &Path) -> Option<Listener> {
-    let Address { bind, https } = address(node, base)?;
+    let ListenAddress { bind, https } = address(node, base)?;
     if https == Some(true) {
         node.refuse("https needs a certificate", Some("write [[listeners]] with address and tls"));
         return None;
@@ -67,7 +67,7 @@ fn listener(table: &mut Table<'_>, base: &Path) -> Option<Listener> {
     let tls_node = table.get("tls");
     let tls = tls_node.as_ref().and_then(|node| tls(node, base));
     let node = table.need("address", |node| Some(node.clone()))?;
-    let Address { bind, https } = address(&node, base)?;
+    let ListenAddress { bind, https } = address(&node, base)?;
     match (&bind, https, &tls_node) {
         (_, Some(true), None) => node.refuse("https needs a certificate", Some(CERTIFICATE_HINT)),
         (_, Some(false), Some(_)) => node.refuse("says http, but has tls", Some("write https://")),
@@ -93,13 +93,13 @@ fn tls(node: &Node<'_>, base: &Path) -> Option<Tls> {
     }
 }
 
-fn address(node: &Node<'_>, base: &Path) -> Option<Address> {
+fn address(node: &Node<'_>, base: &Path) -> Option<ListenAddress> {
     match parse_address(node.text()?) {
-        Ok(Address { bind: Bind::Unix(socket), https }) => {
-            Some(Address { bind: Bind::Unix(base.join(socket)), https })
+        Ok(ListenAddress { bind: Bind::Unix(socket), https }) => {
+            Some(ListenAddress { bind: Bind::Unix(base.join(socket)), https })
         }
         Ok(address) => Some(address),
-        Err(AddressError { message, hint }) => {
+        Err(ListenAddressError { message, hint }) => {
             node.refuse(message, Some(&hint));
             None
         }
@@ -183,7 +183,7 @@ pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
     })
 }
 
-pub(super) fn limits(node: &Node<'_>, callers: &mut access::Limits) -> Option<Limits> {
+pub(super) fn limits(node: &Node<'_>, callers: &mut access::CallLimits) -> Option<Limits> {
     node.table(|table| {
         *callers = super::callers::limits(table);
         let default = Limits::default();
@@ -241,7 +241,7 @@ pub(super) fn cache(node: &Node<'_>) -> Option<CacheLimits> {
 
 // === the audit trail ===
 
-pub(super) fn audit(node: &Node<'_>, base: &Path) -> Option<audit::Settings> {
+pub(super) fn audit(node: &Node<'_>, base: &Path) -> Option<audit::AuditSettings> {
     node.table(|table| {
         let file = table.get("file");
         let to = table.get("to");
@@ -255,7 +255,7 @@ pub(super) fn audit(node: &Node<'_>, base: &Path) -> Option<audit::Settings> {
             (None, None) => None,
         };
         let chain = table.read("chain", Node::flag).unwrap_or(false);
-        audit::Settings { to: destination.unwrap_or_default(), chain }
+        audit::AuditSettings { to: destination.unwrap_or_default(), chain }
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::address::format_bind;
 use super::units::{format_duration, format_size};
-use crate::access::{self, Rule};
+use crate::access::{self, GrantRule};
 use crate::audit::{self, Destination};
 use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
@@ -159,7 +159,7 @@ impl Writer {
         }
     }
 
-    fn allow(&mut self, rules: &[Rule]) {
+    fn allow(&mut self, rules: &[GrantRule]) {
         self.line("allow", list(rules.iter().map(|rule| string(&rule.to_string()))));
     }
 
@@ -208,9 +208,9 @@ impl Writer {
         self.unless("max_bytes", cache.max_bytes as u64, default.max_bytes as u64, size);
     }
 
-    fn limits(&mut self, limits: &Limits, callers: &access::Limits) {
+    fn limits(&mut self, limits: &Limits, callers: &access::CallLimits) {
         let default = Limits::default();
-        if *limits == default && *callers == access::Limits::default() {
+        if *limits == default && *callers == access::CallLimits::default() {
             return;
         }
         self.section("[limits]");
@@ -242,8 +242,8 @@ impl Writer {
         count("max_values", body.max_values, default.max_values);
     }
 
-    fn audit(&mut self, audit: &audit::Settings) {
-        if *audit == audit::Settings::default() {
+    fn audit(&mut self, audit: &audit::AuditSettings) {
+        if *audit == audit::AuditSettings::default() {
             return;
         }
         self.section("[audit]");

@@ -23,7 +23,7 @@ const MAX_PART_HEAD: usize = 16 * 1024;
 
 /// How a body goes beyond what any parser is asked to read. No part of the body is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Bound {
+pub enum BodyBound {
     /// Form fields, or a row's columns.
     #[error("the body has more than {0} fields (limit max_fields)")]
     Fields(usize),
@@ -58,34 +58,34 @@ pub enum Bound {
 
 // === impl Bound ===
 
-impl Bound {
+impl BodyBound {
     /// Whether there is too much of something (413); else it is of a kind that is never taken (400).
     pub fn is_size(&self) -> bool {
-        !matches!(self, Bound::Depth(_) | Bound::Digits(_) | Bound::Charset | Bound::TwoTypes)
+        !matches!(self, BodyBound::Depth(_) | BodyBound::Digits(_) | BodyBound::Charset | BodyBound::TwoTypes)
     }
 
     /// A short stable word.
     pub fn code(&self) -> &'static str {
         match self {
-            Bound::Fields(_) => "too_many_fields",
-            Bound::Query(_) => "query_too_many_fields",
-            Bound::Parts(_) => "too_many_parts",
-            Bound::PartHead(_) => "part_head_too_long",
-            Bound::Depth(_) => "too_deep",
-            Bound::Digits(_) => "too_many_digits",
-            Bound::Rows(_) => "too_many_rows",
-            Bound::Values(_) => "too_many_values",
-            Bound::Charset => "charset_unknown",
-            Bound::TwoTypes => "two_content_types",
+            BodyBound::Fields(_) => "too_many_fields",
+            BodyBound::Query(_) => "query_too_many_fields",
+            BodyBound::Parts(_) => "too_many_parts",
+            BodyBound::PartHead(_) => "part_head_too_long",
+            BodyBound::Depth(_) => "too_deep",
+            BodyBound::Digits(_) => "too_many_digits",
+            BodyBound::Rows(_) => "too_many_rows",
+            BodyBound::Values(_) => "too_many_values",
+            BodyBound::Charset => "charset_unknown",
+            BodyBound::TwoTypes => "two_content_types",
         }
     }
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Bound::Charset => "send UTF-8",
-            Bound::TwoTypes => "send one Content-Type",
-            Bound::PartHead(_) => "shorten the headers of the part",
+            BodyBound::Charset => "send UTF-8",
+            BodyBound::TwoTypes => "send one Content-Type",
+            BodyBound::PartHead(_) => "shorten the headers of the part",
             _ => "send less at once, or raise the limit named, under [limits]",
         }
     }
@@ -98,14 +98,14 @@ pub fn check(
     forced: Option<&str>,
     body: &[u8],
     limits: &BodyLimits,
-) -> Result<(), Bound> {
+) -> Result<(), BodyBound> {
     if body.is_empty() {
         return Ok(());
     }
     let mut said = headers.get_all(CONTENT_TYPE).iter();
     let first = said.next().map(|value| String::from_utf8_lossy(value.as_bytes()));
     if said.next().is_some() && forced.is_none() {
-        return Err(Bound::TwoTypes);
+        return Err(BodyBound::TwoTypes);
     }
     let said = forced.map(Cow::Borrowed).or(first).unwrap_or_default();
     let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -126,18 +126,18 @@ pub fn check(
 }
 
 /// Counts the fields of a query.
-pub fn check_query(query: Option<&str>, limits: &BodyLimits) -> Result<(), Bound> {
+pub fn check_query(query: Option<&str>, limits: &BodyLimits) -> Result<(), BodyBound> {
     let fields = query.map_or(0, |query| count(query.as_bytes(), b'&') + 1);
-    if fields > limits.max_fields { Err(Bound::Query(limits.max_fields)) } else { Ok(()) }
+    if fields > limits.max_fields { Err(BodyBound::Query(limits.max_fields)) } else { Ok(()) }
 }
 
 /// The body in the bytes of UTF-8, which need not be valid: only ASCII is looked for.
-fn decoded<'a>(said: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Bound> {
+fn decoded<'a>(said: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, BodyBound> {
     let parameters = said.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
     let charset = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")).last();
     let Some((_, label)) = charset else { return Ok(Cow::Borrowed(body)) };
     let label = label.trim().trim_matches('"');
-    let encoding = Encoding::for_label(label.as_bytes()).ok_or(Bound::Charset)?;
+    let encoding = Encoding::for_label(label.as_bytes()).ok_or(BodyBound::Charset)?;
     if encoding.is_ascii_compatible() {
         return Ok(Cow::Borrowed(body));
     }
@@ -148,14 +148,14 @@ fn decoded<'a>(said: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Bound> {
 }
 
 /// A form, or JSON that is sent as one: what is not whole JSON is read as a form.
-fn loose(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
+fn loose(text: &[u8], limits: &BodyLimits) -> Result<(), BodyBound> {
     if start(text) == Some(b'{') {
         json::check(text, limits)?;
         if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok() {
             return Ok(());
         }
     }
-    if count(text, b'&') >= limits.max_fields { Err(Bound::Fields(limits.max_fields)) } else { Ok(()) }
+    if count(text, b'&') >= limits.max_fields { Err(BodyBound::Fields(limits.max_fields)) } else { Ok(()) }
 }
 
 /// The first byte that is neither white space nor a byte order mark.
@@ -168,7 +168,7 @@ fn count(text: &[u8], wanted: u8) -> usize {
     memchr::memchr_iter(wanted, text).count()
 }
 
-fn parts(said: &str, body: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
+fn parts(said: &str, body: &[u8], limits: &BodyLimits) -> Result<(), BodyBound> {
     // Without a boundary nothing is parsed: the parsers refuse it.
     let Ok(boundary) = multer::parse_boundary(said) else { return Ok(()) };
     let delimiter = format!("--{boundary}");
@@ -178,29 +178,29 @@ fn parts(said: &str, body: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
         seen += 1;
         // The last delimiter ends the form and begins no part.
         if seen > limits.max_parts + 1 {
-            return Err(Bound::Parts(limits.max_parts));
+            return Err(BodyBound::Parts(limits.max_parts));
         }
         let part = &body[start..starts.peek().copied().unwrap_or(body.len())];
         let head = &part[..part.len().min(MAX_PART_HEAD)];
         if part.len() > MAX_PART_HEAD && memchr::memmem::find(head, b"\r\n\r\n").is_none() {
-            return Err(Bound::PartHead(MAX_PART_HEAD));
+            return Err(BodyBound::PartHead(MAX_PART_HEAD));
         }
     }
     Ok(())
 }
 
 /// Counts up to a limit.
-struct Counter {
+struct Countdown {
     left: usize,
-    over: Bound,
+    over: BodyBound,
 }
 
-impl Counter {
-    fn new(limit: usize, over: Bound) -> Counter {
-        Counter { left: limit, over }
+impl Countdown {
+    fn new(limit: usize, over: BodyBound) -> Countdown {
+        Countdown { left: limit, over }
     }
 
-    fn one(&mut self) -> Result<(), Bound> {
+    fn one(&mut self) -> Result<(), BodyBound> {
         self.left = self.left.checked_sub(1).ok_or(self.over)?;
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::listener::Address;
-use super::seats::{Held, NoSeat, Seats};
+use super::listener::BoundAddress;
+use super::seats::{HeldSeat, NoSeat, Seats};
 use crate::access::Peer;
 
 /// The log is told of a listener that stays full this often.
@@ -25,7 +25,7 @@ impl Crowd {
     }
 
     /// A seat, once there is one; none for a peer that has as many as it may.
-    pub(super) async fn seat(&mut self, peer: &Peer, address: &Address) -> Option<Held> {
+    pub(super) async fn seat(&mut self, peer: &Peer, address: &BoundAddress) -> Option<HeldSeat> {
         self.seats.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut waits = false;
         loop {
@@ -56,7 +56,7 @@ impl Crowd {
         }
     }
 
-    fn tell(&mut self, address: &Address, what: &str) {
+    fn tell(&mut self, address: &BoundAddress, what: &str) {
         if self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
             self.told = Some(Instant::now());
             tracing::warn!(%address, "{what}");

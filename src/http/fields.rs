@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 /// A pair of a form.
-pub struct Pair {
+pub struct FormPair {
     /// Decoded; empty between two signs that follow each other.
     pub name: String,
     /// Decoded; nothing where there is no `=`.
@@ -26,14 +26,14 @@ pub struct NotUtf8;
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 /// The pairs of a form, in their order.
-pub fn pairs(text: &str) -> Result<Vec<Pair>, NotUtf8> {
+pub fn pairs(text: &str) -> Result<Vec<FormPair>, NotUtf8> {
     let pair = |text: &str| {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         let value = value.map(|value| decoded(value).map(Zeroizing::new)).transpose()?;
-        Ok(Pair { name: decoded(name)?, value })
+        Ok(FormPair { name: decoded(name)?, value })
     };
     text.split('&').map(pair).collect()
 }
@@ -45,9 +45,9 @@ fn decoded(text: &str) -> Result<String, NotUtf8> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        struct ObjectVisitor;
 
-        impl<'de> Visitor<'de> for Object {
+        impl<'de> Visitor<'de> for ObjectVisitor {
             type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 

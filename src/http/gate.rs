@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
 use super::respond::{self, Problem};
-use crate::access::{Access, Asked, Caller, Counter, Refusal};
+use crate::access::{AccessPolicy, Knock, Caller, CallCounter, AccessRefusal};
 
 const ASKS_FOR_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
@@ -37,19 +37,19 @@ pub trait Site: Send + Sync + 'static {
 /// A site behind the rule who may call it. Both are in force together, and replaced together.
 #[derive(Clone)]
 pub struct Gate {
-    access: Arc<Access>,
-    counter: Arc<Counter>,
+    access: Arc<AccessPolicy>,
+    counter: Arc<CallCounter>,
     site: Arc<dyn Site>,
 }
 
 impl Gate {
     /// Puts the rule in front of the site.
-    pub fn new(access: Arc<Access>, site: Arc<dyn Site>) -> Gate {
+    pub fn new(access: Arc<AccessPolicy>, site: Arc<dyn Site>) -> Gate {
         Gate { access, counter: Arc::default(), site }
     }
 
     /// Counts on where the gate before it left off.
-    pub fn counting(mut self, counter: Arc<Counter>) -> Gate {
+    pub fn counting(mut self, counter: Arc<CallCounter>) -> Gate {
         self.counter = counter;
         self
     }
@@ -59,7 +59,7 @@ impl Gate {
         if head.headers.get_all(HOST).iter().nth(1).is_some() {
             return Err(stranger(Problem::TwoHosts));
         }
-        let asked = Asked {
+        let asked = Knock {
             method: &head.method,
             headers: &head.headers,
             peer: &head.peer,
@@ -67,7 +67,7 @@ impl Gate {
         };
         let caller = match self.access.identify(asked) {
             Ok(caller) => caller,
-            Err(Refusal::WrongToken) => return Err(stranger(self.slowed(head).await)),
+            Err(AccessRefusal::WrongToken) => return Err(stranger(self.slowed(head).await)),
             Err(_) if self.site.is_public(head) => Caller::Stranger,
             Err(refusal) => return Err(stranger(refusal.into())),
         };
@@ -85,10 +85,10 @@ impl Gate {
     /// A wrong token: the answer comes the later the more there were, and at last without a look at the token.
     async fn slowed(&self, head: &Head) -> Problem {
         match self.counter.mistake(&head.peer.place(), Instant::now()) {
-            Ok(Duration::ZERO) => Refusal::WrongToken.into(),
+            Ok(Duration::ZERO) => AccessRefusal::WrongToken.into(),
             Ok(wait) => {
                 sleep(wait).await;
-                Refusal::WrongToken.into()
+                AccessRefusal::WrongToken.into()
             }
             Err(retry_after) => Problem::TooMany { retry_after },
         }

@@ -35,14 +35,14 @@ pub struct Door {
 
 /// One bound listener.
 pub(super) struct Listening {
-    pub(super) socket: Bound,
+    pub(super) socket: BoundSocket,
     pub(super) tls: Option<Arc<Secured>>,
     pub(super) name: Option<Arc<str>>,
-    pub(super) address: Address,
+    pub(super) address: BoundAddress,
 }
 
 /// A listening socket.
-pub(super) enum Bound {
+pub(super) enum BoundSocket {
     Tcp(TcpListener),
     /// The file goes when the listener goes.
     Unix(LocalListener),
@@ -52,7 +52,7 @@ pub(super) enum Bound {
 pub(super) struct Secured {
     tls: Tls,
     address: Option<SocketAddr>,
-    shown: RwLock<tls::Shown>,
+    shown: RwLock<tls::ServedTls>,
 }
 
 /// The certificates of a door, to be read again while it serves.
@@ -61,11 +61,11 @@ pub struct Certificates(Vec<Arc<Secured>>);
 
 /// Certificates that were read again and are right, not in force yet.
 #[must_use]
-pub struct Renewed(Vec<(Arc<Secured>, tls::Shown)>);
+pub struct Renewed(Vec<(Arc<Secured>, tls::ServedTls)>);
 
 /// Where a listener can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct BoundAddress {
     /// The address really bound: a port 0 of the plan is a real port here.
     pub bind: Bind,
     /// Whether it speaks TLS.
@@ -144,7 +144,7 @@ impl Door {
     }
 
     /// Where each listener can be reached, in the plan's order.
-    pub fn addresses(&self) -> Vec<Address> {
+    pub fn addresses(&self) -> Vec<BoundAddress> {
         self.entries.iter().map(|entry| entry.address.clone()).collect()
     }
 }
@@ -153,17 +153,17 @@ impl Door {
 
 impl Listening {
     fn bind(listener: &Listener, all: &[Listener]) -> Result<Listening, BindError> {
-        let wanted = Address { bind: listener.bind.clone(), tls: listener.tls.is_some() };
+        let wanted = BoundAddress { bind: listener.bind.clone(), tls: listener.tls.is_some() };
         let fail = |kind| BindError { address: wanted.to_string(), kind };
         let (socket, bind) = match &listener.bind {
             Bind::Tcp(address) => {
                 let socket = tcp(*address, dual_stack(*address, all)).map_err(|error| fail(error.into()))?;
                 let real = socket.local_addr().map_err(|error| fail(error.into()))?;
-                (Bound::Tcp(socket), Bind::Tcp(real))
+                (BoundSocket::Tcp(socket), Bind::Tcp(real))
             }
             Bind::Unix(path) => {
                 let socket = LocalListener::bind(path).map_err(|error| fail(error.into()))?;
-                (Bound::Unix(socket), Bind::Unix(path.clone()))
+                (BoundSocket::Unix(socket), Bind::Unix(path.clone()))
             }
         };
         let ip = match &bind {
@@ -179,7 +179,7 @@ impl Listening {
             socket,
             tls: tls.map_err(|error| fail(error.into()))?,
             name: listener.name.as_deref().map(Arc::from),
-            address: Address { bind, tls: wanted.tls },
+            address: BoundAddress { bind, tls: wanted.tls },
         })
     }
 }
@@ -240,17 +240,17 @@ impl Renewed {
 
 // === impl Bound ===
 
-impl Bound {
+impl BoundSocket {
     pub(super) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Peer)> {
         match self {
-            Bound::Tcp(listener) => {
+            BoundSocket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are small and whole; waiting for more to send only delays them. A connection
                 // that is gone already fails here, and is found out when it is read.
                 let _ = stream.set_nodelay(true);
                 Ok((Box::new(stream), Peer::Tcp(address)))
             }
-            Bound::Unix(listener) => {
+            BoundSocket::Unix(listener) => {
                 let (stream, who) = listener.accept().await?;
                 Ok((Box::new(stream), Peer::Unix { uid: who.uid, gid: who.gid, pid: who.pid }))
             }
@@ -285,7 +285,7 @@ fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
 
 // === impl Address, BindErrorKind ===
 
-impl fmt::Display for Address {
+impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         match &self.bind {

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::respond::Problem;
-use crate::access::{Caller, Certificate, Peer, Seat};
-use crate::audit::{Access, Name};
+use crate::access::{Caller, Certificate, Peer, CallSeat};
+use crate::audit::{AuditedAccess, AuditName};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,7 +36,7 @@ pub struct Admitted {
     /// Who calls.
     pub caller: Caller,
     /// Its place among those under way.
-    pub seat: Option<Seat>,
+    pub seat: Option<CallSeat>,
     /// The service whose rule it was, where another may be in force by the time of the answer.
     pub by: Option<Arc<dyn Service>>,
 }
@@ -93,18 +93,18 @@ pub struct Reply {
     /// In place of the status's own phrase.
     pub reason: Option<ReasonPhrase>,
     /// What the audit trail is told of it.
-    pub note: Note,
+    pub note: AuditNote,
 }
 
 /// What the audit trail is told of an answer, beside what the door knows by itself.
 #[derive(Debug, Clone, Default)]
-pub struct Note {
+pub struct AuditNote {
     /// The caller, where the door was told of none.
     pub who: Option<Caller>,
     /// The route's pattern; empty where none was found.
-    pub route: Name,
+    pub route: AuditName,
     /// The secrets that the request got at.
-    pub accesses: Vec<Access>,
+    pub accesses: Vec<AuditedAccess>,
     /// The error's code; empty where there was none.
     pub code: &'static str,
 }

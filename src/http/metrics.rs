@@ -1,14 +1,14 @@
 //! Health as Prometheus reads it. Names vaults, never keys or values.
 
 use crate::bridge::{Health, State};
-use crate::metrics::{self, Text};
+use crate::metrics::{self, MetricsText};
 
 /// States of workers that are counted, whether there is one or not.
 const STATES: [&str; 4] = ["starting", "ready", "busy", "backing_off"];
 
 /// The bridge's part of `/metrics`.
 pub fn text(health: &Health) -> String {
-    let mut out = Text::default();
+    let mut out = MetricsText::default();
     let cache = &health.cache;
     for (name, kind, help, value) in [
         ("ready", "gauge", "Requests can be served.", health.ready.into()),

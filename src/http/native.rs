@@ -20,8 +20,8 @@ use super::respond::{self, Problem};
 use super::route::{RouteError, Routed, Routes, Target};
 pub use super::secrets::Secrets;
 use super::{bounds, form, permit, status};
-use crate::access::{Caller, Refusal, Verb};
-use crate::audit::{Access, Name};
+use crate::access::{Caller, AccessRefusal, GrantVerb};
+use crate::audit::{AuditedAccess, AuditName};
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
 use crate::secret::{SecretValue, fold};
 
-use notice::{Changed, Notice, Place};
+use notice::{ChangedSecret, ChangeNotice, NoticePlace};
 
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,29 +51,29 @@ pub struct Native<S = Bridge> {
 }
 
 /// An answer, and how old the value in it is.
-struct Shown {
+struct ShownAnswer {
     reply: Reply,
     freshness: Option<Freshness>,
 }
 
-impl From<Reply> for Shown {
-    fn from(reply: Reply) -> Shown {
-        Shown { reply, freshness: None }
+impl From<Reply> for ShownAnswer {
+    fn from(reply: Reply) -> ShownAnswer {
+        ShownAnswer { reply, freshness: None }
     }
 }
 
 /// One request that was let in.
-struct Call<'a> {
+struct AdmittedCall<'a> {
     head: &'a Head,
     caller: &'a Caller,
     found: Routed<'a>,
     /// What it got at so far.
-    accesses: Mutex<Vec<Access>>,
+    accesses: Mutex<Vec<AuditedAccess>>,
 }
 
 /// What is accessed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Subject<'a> {
+struct AccessSubject<'a> {
     vault: Option<&'a str>,
     key: Option<&'a str>,
     mount: Option<&'a str>,
@@ -97,7 +97,7 @@ impl<S: Secrets> Native<S> {
         self
     }
 
-    async fn run(&self, call: &Call<'_>, request: &Request) -> Result<Reply, Problem> {
+    async fn run(&self, call: &AdmittedCall<'_>, request: &Request) -> Result<Reply, Problem> {
         let plan = self.secrets.plan();
         match call.found.target {
             Target::Live => Ok(respond::json(StatusCode::OK, &json!({ "live": true }))),
@@ -117,7 +117,7 @@ impl<S: Secrets> Native<S> {
             Target::ClearCache => {
                 self.secrets.clear_cache();
                 let done = Ok(respond::empty(StatusCode::NO_CONTENT));
-                call.note(action_of(call.found.target), Subject::default(), &done, "ok");
+                call.note(action_of(call.found.target), AccessSubject::default(), &done, "ok");
                 done
             }
             _ => {
@@ -147,7 +147,7 @@ impl<S: Secrets> Native<S> {
         let mut shown = Map::new();
         shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
         shown.insert("ready".to_owned(), json!(health.ready));
-        if caller.grants().route(Verb::Read, "/health")
+        if caller.grants().route(GrantVerb::Read, "/health")
             && let Ok(Value::Object(all)) = serde_json::to_value(&health)
         {
             shown.extend(all);
@@ -167,23 +167,23 @@ impl<S: Secrets> Native<S> {
 
 impl<S: Secrets> Native<S> {
     /// Reads anew what has changed elsewhere. Names that nobody reads cost no call, and are counted.
-    fn renew(&self, call: &Call<'_>, request: &Request) -> Result<Reply, Problem> {
+    fn renew(&self, call: &AdmittedCall<'_>, request: &Request) -> Result<Reply, Problem> {
         let changed = match notice::read(&request.body).ok_or(Problem::Body(BodyError::Notice))? {
-            Notice::Handshake(code) => {
+            ChangeNotice::Handshake(code) => {
                 return Ok(respond::json(StatusCode::OK, &json!({ "validationResponse": code })));
             }
-            Notice::Changed(changed) => changed,
+            ChangeNotice::Changed(changed) => changed,
         };
         let (mut renewed, mut unknown) = (0, 0);
-        for Changed { vault, key } in &changed {
+        for ChangedSecret { vault, key } in &changed {
             let vaults = match vault {
-                Place::Friendly(name) => vec![name.clone()],
-                Place::Azure(name) => self.secrets.over_azure(name),
+                NoticePlace::Friendly(name) => vec![name.clone()],
+                NoticePlace::Azure(name) => self.secrets.over_azure(name),
             };
             let done: Vec<_> =
                 vaults.iter().filter(|vault| matches!(self.secrets.renew(vault, key), Ok(true))).collect();
             for vault in &done {
-                let subject = Subject { vault: Some(vault), key: Some(key), mount: None };
+                let subject = AccessSubject { vault: Some(vault), key: Some(key), mount: None };
                 call.note(action_of(call.found.target), subject, &Ok(()), "ok");
             }
             if done.is_empty() { unknown += 1 } else { renewed += 1 }
@@ -202,7 +202,7 @@ impl<S: Secrets> Native<S> {
 impl<S: Secrets> Native<S> {
     async fn act(
         &self,
-        call: &Call<'_>,
+        call: &AdmittedCall<'_>,
         plan: &Plan,
         action: &Action,
         request: &Request,
@@ -228,7 +228,7 @@ impl<S: Secrets> Native<S> {
 
     async fn update(
         &self,
-        call: &Call<'_>,
+        call: &AdmittedCall<'_>,
         secret: &str,
         field: &str,
         request: &Request,
@@ -247,7 +247,7 @@ impl<S: Secrets> Native<S> {
     /// The template's secrets by folded name, read at the same time and each of them once.
     async fn fetch(
         &self,
-        call: &Call<'_>,
+        call: &AdmittedCall<'_>,
         plan: &Plan,
         template: &Template,
     ) -> Result<(HashMap<String, SecretValue>, Option<Freshness>), Problem> {
@@ -283,10 +283,10 @@ fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
     }
 }
 
-fn mounted<'a>(plan: &'a Plan, name: &'a str) -> Subject<'a> {
+fn mounted<'a>(plan: &'a Plan, name: &'a str) -> AccessSubject<'a> {
     let folded = fold(name);
     let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
-    Subject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
+    AccessSubject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
 }
 
 /// The audit trail's word for what is done with a vault.
@@ -330,24 +330,24 @@ fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
 
 // === impl Call ===
 
-impl Call<'_> {
+impl AdmittedCall<'_> {
     /// What the path names, whether or not it is there.
-    fn asked(&self) -> Subject<'_> {
-        Subject { vault: self.found.vault.as_deref(), key: self.found.key.as_deref(), mount: None }
+    fn asked(&self) -> AccessSubject<'_> {
+        AccessSubject { vault: self.found.vault.as_deref(), key: self.found.key.as_deref(), mount: None }
     }
 
     /// Notes an access for the audit trail and, where the server or a vault is at fault, logs why.
     fn note<T>(
         &self,
         action: &'static str,
-        subject: Subject<'_>,
+        subject: AccessSubject<'_>,
         done: &Result<T, Problem>,
         word: &'static str,
     ) {
-        let name = |name: Option<&str>| name.map(Name::from).unwrap_or_default();
+        let name = |name: Option<&str>| name.map(AuditName::from).unwrap_or_default();
         let outcome = done.as_ref().map_or_else(Problem::code, |_| word);
-        let Subject { vault, key, mount } = subject;
-        let access = Access { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
+        let AccessSubject { vault, key, mount } = subject;
+        let access = AuditedAccess { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
         if let Err(problem @ Problem::Bridge(error)) = done
             && problem.status().is_server_error()
@@ -370,7 +370,7 @@ impl<S: Secrets> Site for Native<S> {
     fn permit(&self, head: &Head, caller: &Caller) -> Result<(), Problem> {
         let found = self.routes.find(&head.method, &head.path)?;
         let may = permit::may(caller.grants(), &found, &self.secrets.plan(), self.default_vault.as_deref());
-        if may || *caller == Caller::Stranger { Ok(()) } else { Err(Refusal::Forbidden.into()) }
+        if may || *caller == Caller::Stranger { Ok(()) } else { Err(AccessRefusal::Forbidden.into()) }
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -380,7 +380,7 @@ impl<S: Secrets> Site for Native<S> {
                 Err(problem) => return respond::problem(&problem),
             };
             let caller = &request.admitted.caller;
-            let call = Call { head: &request.head, caller, found, accesses: Mutex::default() };
+            let call = AdmittedCall { head: &request.head, caller, found, accesses: Mutex::default() };
             let done = self.run(&call, &request).await;
             let mut reply = done.unwrap_or_else(|problem| respond::problem(&problem));
             reply.note.route = call.found.pattern.clone();

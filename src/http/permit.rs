@@ -1,13 +1,13 @@
 //! What of the native routes a caller may use. Pure; it says the same whether a secret is there or not.
 
 use super::route::{Routed, Scope, Target};
-use crate::access::{Grants, Verb};
+use crate::access::{Grants, GrantVerb};
 use crate::plan::{Action, Plan};
 use crate::secret::fold;
 
 /// Whether the caller may have the route that was found.
 pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
-    let on_secret = |scope: Scope, verb: Verb| may_reach(grants, found, plan, default_vault, scope, verb);
+    let on_secret = |scope: Scope, verb: GrantVerb| may_reach(grants, found, plan, default_vault, scope, verb);
     match found.target {
         Target::Action(action) => may_act(grants, found.pattern, plan, action),
         // They show to each caller what is theirs.
@@ -17,15 +17,15 @@ pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vaul
         | Target::Vaults
         | Target::Mounts
         | Target::StatusPage => true,
-        Target::Metrics | Target::OpenApi | Target::StatusEvents => grants.route(Verb::Read, found.pattern),
+        Target::Metrics | Target::OpenApi | Target::StatusEvents => grants.route(GrantVerb::Read, found.pattern),
         // They concern all callers, so a rule has to name them.
         Target::Unlock | Target::Lock | Target::ClearCache | Target::RefreshCache => {
-            grants.route(Verb::Write, found.pattern)
+            grants.route(GrantVerb::Write, found.pattern)
         }
-        Target::List(scope) => on_secret(*scope, Verb::List),
-        Target::Get(scope) => on_secret(*scope, Verb::Read),
-        Target::Put(scope) | Target::Patch(scope) => on_secret(*scope, Verb::Write),
-        Target::Delete(scope) => on_secret(*scope, Verb::Delete),
+        Target::List(scope) => on_secret(*scope, GrantVerb::List),
+        Target::Get(scope) => on_secret(*scope, GrantVerb::Read),
+        Target::Put(scope) | Target::Patch(scope) => on_secret(*scope, GrantVerb::Write),
+        Target::Delete(scope) => on_secret(*scope, GrantVerb::Delete),
     }
 }
 
@@ -35,7 +35,7 @@ fn may_reach(
     plan: &Plan,
     default_vault: Option<&str>,
     scope: Scope,
-    verb: Verb,
+    verb: GrantVerb,
 ) -> bool {
     let vault = match scope {
         Scope::Default => default_vault.unwrap_or_default(),
@@ -50,7 +50,7 @@ fn may_reach(
 }
 
 /// Whether the caller may do that with the secret behind a mount. One that is not there is as one that may not.
-pub(super) fn may_mounted(grants: &Grants, verb: Verb, plan: &Plan, name: &str) -> bool {
+pub(super) fn may_mounted(grants: &Grants, verb: GrantVerb, plan: &Plan, name: &str) -> bool {
     let folded = fold(name);
     let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
     mount.map_or(*grants == Grants::All, |mount| grants.secret(verb, &mount.vault, &mount.key))
@@ -59,9 +59,9 @@ pub(super) fn may_mounted(grants: &Grants, verb: Verb, plan: &Plan, name: &str) 
 /// By the route itself, or by every secret behind it.
 fn may_act(grants: &Grants, pattern: &str, plan: &Plan, action: &Action) -> bool {
     let (verb, names) = match action {
-        Action::Respond(template) => (Verb::Read, template.secrets()),
-        Action::Update { secret, .. } => (Verb::Write, vec![secret.as_str()]),
-        Action::Remove { secret } => (Verb::Delete, vec![secret.as_str()]),
+        Action::Respond(template) => (GrantVerb::Read, template.secrets()),
+        Action::Update { secret, .. } => (GrantVerb::Write, vec![secret.as_str()]),
+        Action::Remove { secret } => (GrantVerb::Delete, vec![secret.as_str()]),
     };
     let behind = |name: &&str| may_mounted(grants, verb, plan, name);
     grants.route(verb, pattern) || !names.is_empty() && names.iter().all(behind)

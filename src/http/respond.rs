@@ -15,10 +15,10 @@ use serde::Serialize;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::bounds::Bound;
+use super::bounds::BodyBound;
 use super::form::BodyError;
-use super::message::{Note, Reply};
-use crate::access::Refusal;
+use super::message::{AuditNote, Reply};
+use crate::access::AccessRefusal;
 use crate::error::BridgeError;
 
 /// The media type of JSON answers.
@@ -32,7 +32,7 @@ const MAX_MESSAGE: usize = 500;
 pub enum Problem {
     /// The caller is not let in.
     #[error(transparent)]
-    Access(#[from] Refusal),
+    Access(#[from] AccessRefusal),
     /// Two fields where a proxy may have believed the one and we the other.
     #[error("the request has more than one Host field")]
     TwoHosts,
@@ -68,7 +68,7 @@ pub enum Problem {
     Body(#[from] BodyError),
     /// The body holds too much.
     #[error(transparent)]
-    Bound(#[from] Bound),
+    Bound(#[from] BodyBound),
     /// The bridge's answer.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
@@ -97,7 +97,7 @@ pub fn empty(status: StatusCode) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
-    Reply { status, headers, body: Bytes::new(), stream: None, reason: None, note: Note::default() }
+    Reply { status, headers, body: Bytes::new(), stream: None, reason: None, note: AuditNote::default() }
 }
 
 /// A reply with a body, whose buffer is wiped when it has been sent.
@@ -134,10 +134,10 @@ pub fn problem(problem: &Problem) -> Reply {
 /// The header fields that go with a problem's status, whatever its body looks like.
 pub fn fields(problem: &Problem, headers: &mut HeaderMap) {
     match problem {
-        Problem::Access(Refusal::NoToken) => {
+        Problem::Access(AccessRefusal::NoToken) => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"secretbridge\""));
         }
-        Problem::Access(Refusal::WrongToken) => {
+        Problem::Access(AccessRefusal::WrongToken) => {
             let challenge = "Bearer realm=\"secretbridge\", error=\"invalid_token\"";
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -204,7 +204,7 @@ impl Problem {
     /// The status of its reply.
     pub fn status(&self) -> StatusCode {
         match self {
-            Problem::Access(Refusal::NoToken | Refusal::WrongToken) => StatusCode::UNAUTHORIZED,
+            Problem::Access(AccessRefusal::NoToken | AccessRefusal::WrongToken) => StatusCode::UNAUTHORIZED,
             Problem::Access(_) => StatusCode::FORBIDDEN,
             Problem::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Problem::UnknownRoute => StatusCode::NOT_FOUND,
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn every_reply_forbids_caching_and_names_the_server() {
         for reply in
-            [empty(StatusCode::OK), super::problem(&Refusal::NoToken.into()), json(StatusCode::OK, &1)]
+            [empty(StatusCode::OK), super::problem(&AccessRefusal::NoToken.into()), json(StatusCode::OK, &1)]
         {
             assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
             assert_eq!(reply.headers[SERVER], "secretbridge");
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_missing_token_and_a_wrong_one_are_challenged() {
-        for refusal in [Refusal::NoToken, Refusal::WrongToken] {
+        for refusal in [AccessRefusal::NoToken, AccessRefusal::WrongToken] {
             let reply = super::problem(&refusal.into());
             assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
             assert!(reply.headers[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer "));

@@ -23,7 +23,7 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 use super::respond::Problem;
-use crate::audit::Name;
+use crate::audit::AuditName;
 use crate::plan::{Action, Plan, Route};
 
 /// The routes of a server.
@@ -35,7 +35,7 @@ pub struct Routes {
 
 #[derive(Debug, Clone)]
 struct PathTargets {
-    pattern: Name,
+    pattern: AuditName,
     targets: Vec<(Method, Target)>,
 }
 
@@ -99,7 +99,7 @@ pub struct Routed<'a> {
     /// What it leads to.
     pub target: &'a Target,
     /// Its pattern, for the audit trail.
-    pub pattern: &'a Name,
+    pub pattern: &'a AuditName,
     /// The vault in the path, decoded.
     pub vault: Option<String>,
     /// The secret's name in the path, decoded.

@@ -49,7 +49,7 @@ pub(super) struct Seat {
 }
 
 /// A seat that is held. Dropping it frees the seat.
-pub(super) struct Held {
+pub(super) struct HeldSeat {
     seats: Arc<Seats>,
     number: u64,
     pub(super) seat: Arc<Seat>,
@@ -74,7 +74,7 @@ impl Seats {
 
     /// Takes a seat. One that waits without a request is asked to leave where there is none; its place is
     /// free at once.
-    pub(super) fn take(self: &Arc<Seats>, peer: &Peer) -> Result<Held, NoSeat> {
+    pub(super) fn take(self: &Arc<Seats>, peer: &Peer) -> Result<HeldSeat, NoSeat> {
         let who = Who::of(peer);
         let mut taken = self.taken();
         if taken.of_peer.get(&who).copied().unwrap_or_default() >= self.max_of_peer {
@@ -91,7 +91,7 @@ impl Seats {
         *taken.of_peer.entry(who).or_default() += 1;
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         drop(taken);
-        Ok(Held { seats: self.clone(), number, seat })
+        Ok(HeldSeat { seats: self.clone(), number, seat })
     }
 
     /// Returns when a seat may be free.
@@ -155,7 +155,7 @@ impl Seat {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldSeat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
         self.seats.free(&mut taken, self.number);
@@ -183,7 +183,7 @@ mod tests {
         Seats::new(max, of_peer, Arc::default())
     }
 
-    fn is_asked(held: &Held) -> bool {
+    fn is_asked(held: &HeldSeat) -> bool {
         use futures_util::FutureExt as _;
         held.seat.asked_to_leave().now_or_never().is_some()
     }

@@ -31,8 +31,8 @@ use super::crowd::Crowd;
 use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
-use super::seats::{Held, Seat, Seats};
-use super::stream::{Asked, Duplex, Guarded, Unread};
+use super::seats::{HeldSeat, Seat, Seats};
+use super::stream::{RequestCount, Duplex, GuardedStream, UnreadRest};
 use super::tls;
 use crate::access::{Caller, Certificate, Peer};
 use crate::audit::{Record, Trail};
@@ -65,7 +65,7 @@ pub enum Drained {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+enum ConnectionPhase {
     Open,
     Leaving,
     Closing,
@@ -73,10 +73,10 @@ enum Phase {
 }
 
 /// What all connections share.
-struct Shared {
+struct SharedServer {
     service: Arc<dyn Service>,
     limits: Limits,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<ConnectionPhase>,
     /// The same as the phase, for those who ask at each answer: without a lock.
     leaving: AtomicBool,
     /// Where requests are noted.
@@ -90,13 +90,13 @@ struct Shared {
 
 /// One connection, as its requests see it.
 #[derive(Clone)]
-struct Link {
+struct ConnectionLink {
     peer: Peer,
     listener: usize,
     name: Option<Arc<str>>,
     certificate: Option<Arc<Certificate>>,
-    unread: Unread,
-    asked: Asked,
+    unread: UnreadRest,
+    asked: RequestCount,
     seat: Option<Arc<Seat>>,
 }
 
@@ -107,9 +107,9 @@ pub async fn serve_connection(
     service: Arc<dyn Service>,
     limits: &Limits,
 ) {
-    let (unread, asked) = (Unread::marked(), Asked::default());
-    let link = Link { peer, listener: 0, name: None, certificate: None, unread, asked, seat: None };
-    converse(Arc::new(Shared::new(service, limits.clone(), None)), link, Box::new(stream)).await;
+    let (unread, asked) = (UnreadRest::marked(), RequestCount::default());
+    let link = ConnectionLink { peer, listener: 0, name: None, certificate: None, unread, asked, seat: None };
+    converse(Arc::new(SharedServer::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
 // === impl Door ===
@@ -125,7 +125,7 @@ impl Door {
         limits: &Limits,
         shutdown: impl Future<Output = ()>,
     ) -> Drained {
-        let shared = Arc::new(Shared::new(service, limits.clone(), self.trail));
+        let shared = Arc::new(SharedServer::new(service, limits.clone(), self.trail));
         let mut loops = JoinSet::new();
         for (index, entry) in self.entries.into_iter().enumerate() {
             let address = entry.address.to_string();
@@ -143,12 +143,12 @@ impl Door {
 
 // === impl Shared ===
 
-impl Shared {
-    fn new(service: Arc<dyn Service>, limits: Limits, trail: Option<Trail>) -> Shared {
-        Shared {
+impl SharedServer {
+    fn new(service: Arc<dyn Service>, limits: Limits, trail: Option<Trail>) -> SharedServer {
+        SharedServer {
             service,
             limits,
-            phase: watch::Sender::new(Phase::Open),
+            phase: watch::Sender::new(ConnectionPhase::Open),
             leaving: AtomicBool::new(false),
             trail,
             tasks: TaskTracker::new(),
@@ -160,20 +160,20 @@ impl Shared {
     async fn drain(&self, mut loops: JoinSet<()>) -> Drained {
         let end = Instant::now() + self.limits.drain;
         self.leaving.store(true, Ordering::Release);
-        self.phase.send_replace(Phase::Leaving);
+        self.phase.send_replace(ConnectionPhase::Leaving);
         while loops.join_next().await.is_some() {}
         self.tasks.close();
         let _ = timeout(LEAVE_TIME.min(self.limits.drain), self.tasks.wait()).await;
-        self.phase.send_replace(Phase::Closing);
+        self.phase.send_replace(ConnectionPhase::Closing);
         if timeout_at(end, self.tasks.wait()).await.is_ok() {
             return Drained::Complete;
         }
         let connections = self.connections.load(Ordering::Relaxed) as usize;
-        self.phase.send_replace(Phase::Cut);
+        self.phase.send_replace(ConnectionPhase::Cut);
         Drained::Cut { connections }
     }
 
-    fn head(&self, parts: hyper::http::request::Parts, link: &Link) -> Head {
+    fn head(&self, parts: hyper::http::request::Parts, link: &ConnectionLink) -> Head {
         let received = Instant::now();
         let mut headers = parts.headers;
         // A target that names its host says more than the field does.
@@ -202,7 +202,7 @@ impl Shared {
     }
 
     /// Returns once the phase, or a later one, has come.
-    async fn reached(&self, wanted: Phase) {
+    async fn reached(&self, wanted: ConnectionPhase) {
         // The sender is in `self`, so waiting cannot fail.
         let _ = self.phase.subscribe().wait_for(|phase| *phase >= wanted).await;
     }
@@ -251,9 +251,9 @@ fn is_trace(text: &str) -> bool {
 
 // === accepting ===
 
-async fn accept(shared: Arc<Shared>, index: usize, entry: Listening, seats: Arc<Seats>) {
+async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats: Arc<Seats>) {
     let mut crowd = Crowd::new(seats);
-    let mut leaving = pin!(shared.reached(Phase::Leaving));
+    let mut leaving = pin!(shared.reached(ConnectionPhase::Leaving));
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let next = tokio::select! {
@@ -297,28 +297,28 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 }
 
 fn start(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedServer>,
     listener: usize,
     entry: &Listening,
     stream: Box<dyn Duplex>,
     peer: Peer,
-    held: Held,
+    held: HeldSeat,
 ) {
     let seat = held.seat.clone();
-    let link = Link {
+    let link = ConnectionLink {
         peer,
         listener,
         name: entry.name.clone(),
         certificate: None,
-        unread: Unread::marked(),
-        asked: Asked::default(),
+        unread: UnreadRest::marked(),
+        asked: RequestCount::default(),
         seat: Some(seat.clone()),
     };
     let (inner, tls) = (shared.clone(), entry.tls.as_ref().map(|secured| secured.acceptor()));
     shared.connections.fetch_add(1, Ordering::Relaxed);
     shared.tasks.spawn(async move {
         tokio::select! {
-            () = inner.reached(Phase::Cut) => {}
+            () = inner.reached(ConnectionPhase::Cut) => {}
             () = evicted(&seat) => tracing::debug!(%peer, "an idle connection made room for another"),
             () = connection(inner.clone(), link, stream, tls) => {}
         }
@@ -338,7 +338,7 @@ async fn evicted(seat: &Seat) {
 
 // === one connection ===
 
-async fn connection(shared: Arc<Shared>, mut link: Link, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
+async fn connection(shared: Arc<SharedServer>, mut link: ConnectionLink, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
     let Some(tls) = tls else { return converse(shared, link, stream).await };
     let limit = HANDSHAKE_LIMIT.min(shared.limits.header_timeout);
     match timeout(limit, tls.accept(stream)).await {
@@ -351,11 +351,11 @@ async fn connection(shared: Arc<Shared>, mut link: Link, stream: Box<dyn Duplex>
     }
 }
 
-async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
+async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<dyn Duplex>) {
     let peer = link.peer;
     let phases = shared.clone();
     let limits = &shared.limits;
-    let io = TokioIo::new(Guarded::new(stream, limits.deadline, link.unread.clone()).with_heads(
+    let io = TokioIo::new(GuardedStream::new(stream, limits.deadline, link.unread.clone()).with_heads(
         limits.first_byte_timeout,
         limits.header_timeout,
         link.asked.clone(),
@@ -376,7 +376,7 @@ async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
     let end = tokio::select! {
         biased;
         end = connection.as_mut() => end,
-        () = phases.reached(Phase::Closing) => {
+        () = phases.reached(ConnectionPhase::Closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -391,8 +391,8 @@ async fn converse(shared: Arc<Shared>, link: Link, stream: Box<dyn Duplex>) {
 /// Answers a request. Most answers are there at once; what takes longer goes on in a task of its own, so that
 /// a client that hangs up cancels nothing.
 async fn exchange(
-    shared: Arc<Shared>,
-    link: Link,
+    shared: Arc<SharedServer>,
+    link: ConnectionLink,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Content>, Infallible> {
     let (parts, incoming) = request.into_parts();
@@ -428,7 +428,7 @@ async fn exchange(
 }
 
 /// The answer, noted. A panic ends here, as a 500.
-async fn answer(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread: Unread) -> Reply {
+async fn answer(shared: Arc<SharedServer>, head: Arc<Head>, incoming: Incoming, unread: UnreadRest) -> Reply {
     let handled = AssertUnwindSafe(handle(&shared, &head, incoming, unread)).catch_unwind().await;
     let (caller, mut reply) = handled.unwrap_or_else(|_| {
         tracing::error!(request = head.id, method = %head.method, path = head.path, "a handler panicked");
@@ -439,10 +439,10 @@ async fn answer(shared: Arc<Shared>, head: Arc<Head>, incoming: Incoming, unread
 }
 
 async fn handle(
-    shared: &Shared,
+    shared: &SharedServer,
     head: &Arc<Head>,
     incoming: Incoming,
-    unread: Unread,
+    unread: UnreadRest,
 ) -> (Option<Caller>, Reply) {
     let service = &shared.service;
     let admitted = match service.admit(head).await {

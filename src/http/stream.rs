@@ -26,21 +26,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Whether a request was answered before all of it was read.
 #[derive(Clone, Default)]
-pub(super) struct Unread(Arc<AtomicBool>);
+pub(super) struct UnreadRest(Arc<AtomicBool>);
 
 /// How many heads were read, and how many of their requests are answered: together, so that it is odd while a request
 /// is under way.
 #[derive(Clone, Default)]
-pub(super) struct Asked(Arc<AtomicUsize>);
+pub(super) struct RequestCount(Arc<AtomicUsize>);
 
 /// The stream with its guards.
-pub(super) struct Guarded {
+pub(super) struct GuardedStream {
     inner: Box<dyn Duplex>,
     stall_limit: Duration,
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
-    unread: Unread,
-    asked: Asked,
+    unread: UnreadRest,
+    asked: RequestCount,
     /// What it was when it was last looked at.
     seen: usize,
     /// Time for a head.
@@ -55,10 +55,10 @@ pub(super) struct Guarded {
 
 // === impl Unread ===
 
-impl Unread {
+impl UnreadRest {
     /// How a connection begins: hyper answers a bad head by itself, wherever it stopped reading.
-    pub(super) fn marked() -> Unread {
-        Unread(Arc::new(AtomicBool::new(true)))
+    pub(super) fn marked() -> UnreadRest {
+        UnreadRest(Arc::new(AtomicBool::new(true)))
     }
 
     pub(super) fn mark(&self) {
@@ -76,7 +76,7 @@ impl Unread {
 
 // === impl Asked ===
 
-impl Asked {
+impl RequestCount {
     pub(super) fn begin(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
@@ -88,14 +88,14 @@ impl Asked {
 
 // === impl Guarded ===
 
-impl Guarded {
-    pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: Unread) -> Guarded {
-        Guarded {
+impl GuardedStream {
+    pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: UnreadRest) -> GuardedStream {
+        GuardedStream {
             inner,
             stall_limit,
             stall: None,
             unread,
-            asked: Asked::default(),
+            asked: RequestCount::default(),
             seen: 0,
             head_limit: stall_limit,
             head: None,
@@ -105,7 +105,7 @@ impl Guarded {
     }
 
     /// Ends the stream where the client's first byte takes longer than the first time, or a head than the second.
-    pub(super) fn with_heads(mut self, first_byte: Duration, head: Duration, asked: Asked) -> Guarded {
+    pub(super) fn with_heads(mut self, first_byte: Duration, head: Duration, asked: RequestCount) -> GuardedStream {
         self.head = Some(Box::pin(sleep(first_byte)));
         (self.head_limit, self.asked) = (head, asked);
         self
@@ -174,7 +174,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for GuardedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -190,7 +190,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for GuardedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let step = Pin::new(&mut self.inner).poll_write(cx, data);
         self.guard(cx, step)
@@ -236,7 +236,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_in_is_cut_off() {
         let (ours, _theirs) = duplex(4);
-        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default());
+        let mut guarded = GuardedStream::new(Box::new(ours), Duration::from_secs(7), UnreadRest::default());
         let start = Instant::now();
         let error = guarded.write_all(b"longer than four").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -247,10 +247,10 @@ mod tests {
     async fn a_client_that_says_nothing_is_let_go_and_one_that_speaks_is_not() {
         let limit = Duration::from_secs(3);
         let guarded = |ours| {
-            Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default()).with_heads(
+            GuardedStream::new(Box::new(ours), Duration::from_secs(7), UnreadRest::default()).with_heads(
                 limit,
                 limit * 9,
-                Asked::default(),
+                RequestCount::default(),
             )
         };
         let (ours, theirs) = duplex(4);
@@ -273,7 +273,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_starts_the_time_again() {
         let (ours, mut theirs) = duplex(1);
-        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(2), Unread::default());
+        let mut guarded = GuardedStream::new(Box::new(ours), Duration::from_secs(2), UnreadRest::default());
         let reader = tokio::spawn(async move {
             let mut byte = [0];
             for _ in 0..5 {
@@ -288,7 +288,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unread_body_is_drained_for_a_moment_only() {
         let (ours, mut theirs) = duplex(4);
-        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::marked());
+        let mut guarded = GuardedStream::new(Box::new(ours), Duration::from_secs(7), UnreadRest::marked());
         let start = Instant::now();
         let sender = tokio::spawn(async move { theirs.write_all(&[0; 64]).await.map(|()| theirs) });
         guarded.shutdown().await.unwrap();
@@ -299,7 +299,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_was_read_costs_no_time() {
         let (ours, _theirs) = duplex(4);
-        let mut guarded = Guarded::new(Box::new(ours), Duration::from_secs(7), Unread::default());
+        let mut guarded = GuardedStream::new(Box::new(ours), Duration::from_secs(7), UnreadRest::default());
         let start = Instant::now();
         guarded.shutdown().await.unwrap();
         assert!(start.elapsed().is_zero());

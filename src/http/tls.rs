@@ -59,7 +59,7 @@ pub enum TlsError {
 
 /// What a listener shows its clients.
 #[derive(Clone)]
-pub(super) struct Shown {
+pub(super) struct ServedTls {
     pub(super) acceptor: TlsAcceptor,
     /// When its own certificate ends, in seconds since 1970.
     pub(super) expires: Option<i64>,
@@ -71,7 +71,7 @@ pub fn check(tls: &Tls) -> Result<(), TlsError> {
 }
 
 /// Reads or makes the certificate, and checks that its key goes with it.
-pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<Shown, TlsError> {
+pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<ServedTls, TlsError> {
     let ((chain, key), clients) = match tls {
         Tls::Files { certificate, key, clients } => {
             ((read_chain(certificate)?, read_key(key)?), clients.as_deref())
@@ -95,7 +95,7 @@ pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<Shown, Tls
     let expires = expires.map(|(_, leaf)| leaf.validity().not_after.timestamp());
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Shown { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
+    Ok(ServedTls { acceptor: TlsAcceptor::from(Arc::new(config)), expires })
 }
 
 fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
@@ -135,9 +135,9 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&text).map_err(|source| TlsError::Key { path: path.to_owned(), source })
 }
 
-type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+type CertAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn self_signed(address: Option<SocketAddr>) -> Result<Pair, TlsError> {
+fn self_signed(address: Option<SocketAddr>) -> Result<CertAndKey, TlsError> {
     let made = rcgen::generate_simple_self_signed(names(address.map(|address| address.ip())))?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     Ok((vec![made.cert.der().clone()], key.into()))
@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// An authority, and a client's certificate of it.
-    fn client(folder: &Path) -> (PathBuf, Pair) {
+    fn client(folder: &Path) -> (PathBuf, CertAndKey) {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -235,7 +235,7 @@ mod tests {
     async fn shake(
         acceptor: &TlsAcceptor,
         trusted: &[PathBuf],
-        shown: Option<Pair>,
+        shown: Option<CertAndKey>,
     ) -> (Option<Certificate>, CertificateDer<'static>) {
         let mut roots = RootCertStore::empty();
         for path in trusted {

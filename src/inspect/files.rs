@@ -9,7 +9,7 @@ use crate::audit::Destination;
 use crate::config::Place;
 use crate::plan::callers::KeptToken;
 use crate::plan::{Access, InitScript, Plan, SecretSource, Tls, VaultKind};
-use crate::platform::{self, Kind, Owner};
+use crate::platform::{self, FileKind, FileOwner};
 use crate::{local, registry};
 
 const AREA: &str = "files";
@@ -208,8 +208,8 @@ fn at(what: &str, path: &Path, rule: Rule, missing: Option<String>) -> Finding {
             return Finding::problem(AREA, format!("{what}: {place}: {error}"), mend)
                 .with("path", shown(path));
         }
-        Ok(found) if found.is_dir() => Kind::Folder,
-        Ok(_) => Kind::File,
+        Ok(found) if found.is_dir() => FileKind::Folder,
+        Ok(_) => FileKind::File,
     };
     let access = match platform::access_at(path) {
         Ok(access) => access,
@@ -219,7 +219,7 @@ fn at(what: &str, path: &Path, rule: Rule, missing: Option<String>) -> Finding {
         }
     };
     let head = format!("{what}: {place} ({}, {})", access.owner, access.shown);
-    let finding = if let Owner::Other(_) = access.owner {
+    let finding = if let FileOwner::Other(_) = access.owner {
         Finding::problem(AREA, format!("{head}: it is another user's"), platform::command_to_own(path))
     } else if access.others_write && !access.sticky {
         Finding::problem(
@@ -231,8 +231,8 @@ fn at(what: &str, path: &Path, rule: Rule, missing: Option<String>) -> Finding {
         let mend = platform::command_to_close(path, kind);
         // What a folder holds has modes of its own.
         match kind {
-            Kind::File => Finding::problem(AREA, format!("{head}: others may read it"), mend),
-            Kind::Folder => Finding::warning(AREA, format!("{head}: others may list it"), mend),
+            FileKind::File => Finding::problem(AREA, format!("{head}: others may read it"), mend),
+            FileKind::Folder => Finding::warning(AREA, format!("{head}: others may list it"), mend),
         }
     } else {
         Finding::ok(AREA, head)

@@ -7,7 +7,7 @@ use super::files::{needed, shown, word};
 use super::pwsh::Looked;
 use crate::config::Place;
 use crate::plan::{Bind, Plan};
-use crate::platform::{self, Account, Owner};
+use crate::platform::{self, Account, FileOwner};
 use crate::registry;
 
 const AREA: &str = "service";
@@ -129,7 +129,7 @@ fn files(here: &Here<'_>, user: &str) -> Vec<Finding> {
             ));
         }
         let access = platform::access_at(&path).ok()?;
-        (access.owner == Owner::Us && !access.others_read).then(|| {
+        (access.owner == FileOwner::Us && !access.others_read).then(|| {
             let message = format!("{what}, {place}, can be read by you alone ({})", access.shown);
             Finding::problem(
                 AREA,

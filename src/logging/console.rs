@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::platform::service;
-use crate::platform::service::events::{self, Event, Severity};
+use crate::platform::service::events::{self, ServiceEvent, Severity};
 
 /// The log is written as JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -26,7 +26,7 @@ pub struct Console {
 
 /// Why the program ends.
 pub fn failed(why: &dyn std::fmt::Display) {
-    let event = Event { id: events::FAILED, severity: Severity::Error, text: &why.to_string() };
+    let event = ServiceEvent { id: events::FAILED, severity: Severity::Error, text: &why.to_string() };
     service::report(&event);
     let text = if JSON.load(Ordering::Relaxed) {
         line("ERROR", &why.to_string())
@@ -57,7 +57,7 @@ impl Write for Console {
             let whole: Vec<u8> = self.line.drain(..=end).collect();
             let text = String::from_utf8_lossy(&whole);
             if !text.trim().is_empty() {
-                service::report(&Event {
+                service::report(&ServiceEvent {
                     id: events::SAID,
                     severity: Severity::Information,
                     text: text.trim(),

@@ -11,7 +11,7 @@ use crate::platform::service::events::{self, Severity};
 /// Hands each warning and error on.
 pub(super) struct Events<F>(pub F);
 
-impl<S: Subscriber, F: Fn(&events::Event<'_>) + 'static> Layer<S> for Events<F> {
+impl<S: Subscriber, F: Fn(&events::ServiceEvent<'_>) + 'static> Layer<S> for Events<F> {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let about = event.metadata();
         let severity = match *about.level() {
@@ -22,7 +22,7 @@ impl<S: Subscriber, F: Fn(&events::Event<'_>) + 'static> Layer<S> for Events<F> 
         let mut line = Line::default();
         event.record(&mut line);
         let text = format!("{}{}", line.message, line.fields);
-        (self.0)(&events::Event { id: events::id(severity, about.target()), severity, text: &text });
+        (self.0)(&events::ServiceEvent { id: events::id(severity, about.target()), severity, text: &text });
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
     fn warnings_and_errors_are_events_with_the_number_of_their_part() {
         let told: Arc<Mutex<Vec<(u16, Severity, String)>>> = Arc::default();
         let kept = told.clone();
-        let keep = move |event: &events::Event<'_>| {
+        let keep = move |event: &events::ServiceEvent<'_>| {
             kept.lock().unwrap().push((event.id, event.severity, event.text.to_owned()));
         };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(Events(keep)), || {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::access::{Hash, Limits, Rule};
+use crate::access::{Hash, CallLimits, GrantRule};
 
 /// Callers beside the one token of [`super::Access`], each with what they may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Callers {
     /// Origins whose pages may call.
     pub origins: Vec<String>,
     /// How often and how many at once.
-    pub limits: Limits,
+    pub limits: CallLimits,
 }
 
 /// A token and what its holder may do.
@@ -31,7 +31,7 @@ pub struct NamedToken {
     /// Where the token is.
     pub kept: KeptToken,
     /// What its holder may do.
-    pub allow: Vec<Rule>,
+    pub allow: Vec<GrantRule>,
 }
 
 /// Where a token is.
@@ -53,7 +53,7 @@ pub struct NamedPeer {
     /// The user's first group.
     pub gid: Option<u32>,
     /// What they may do.
-    pub allow: Vec<Rule>,
+    pub allow: Vec<GrantRule>,
 }
 
 /// The holder of a client certificate and what they may do.
@@ -66,7 +66,7 @@ pub struct NamedCertificate {
     /// A name that it is made out to, where the rule names one.
     pub san: Option<String>,
     /// What they may do.
-    pub allow: Vec<Rule>,
+    pub allow: Vec<GrantRule>,
 }
 
 impl Callers {

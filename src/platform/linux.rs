@@ -17,7 +17,7 @@ use rustix::process::{Signal, getuid, set_parent_process_death_signal};
 use socket2::{SockAddr, Socket};
 use tokio::process::{Child, Command};
 
-use super::{Hardened, Notice};
+use super::{Hardened, ServiceNotice};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
@@ -74,13 +74,13 @@ pub(super) fn harden() -> Hardened {
     }
 }
 
-pub(super) fn notify(notice: Notice) {
+pub(super) fn notify(notice: ServiceNotice) {
     use sd_notify::NotifyState;
     let told = match notice {
-        Notice::Ready => sd_notify::notify(&[NotifyState::Ready]),
-        Notice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
-        Notice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
-        Notice::Reloading => NotifyState::monotonic_usec_now()
+        ServiceNotice::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        ServiceNotice::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        ServiceNotice::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+        ServiceNotice::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
     };
     if let Err(error) = told {

@@ -18,10 +18,10 @@ const LONGEST_PIPE: usize = 200;
 pub const BY_PIPES: bool = system::socket::BY_PIPES;
 
 /// A listener that only programs of this machine and this user can reach. Its file goes with it.
-pub struct LocalListener(system::socket::Listener);
+pub struct LocalListener(system::socket::SystemListener);
 
 /// One connection, from either end.
-pub type LocalStream = system::socket::Stream;
+pub type LocalStream = system::socket::SystemStream;
 
 /// The other end of a connection, as the system says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +52,7 @@ impl LocalListener {
     /// Listens at a path; on Windows at a pipe's name, `\\.\pipe\NAME`. A socket that nobody listens on
     /// any more is replaced. Needs a tokio runtime around it.
     pub fn bind(path: &Path) -> Result<LocalListener, LocalBindError> {
-        system::socket::Listener::bind(path).map(LocalListener)
+        system::socket::SystemListener::bind(path).map(LocalListener)
     }
 
     /// Has other users of this machine connect too: whoever listens has a rule for each of them.

@@ -33,7 +33,7 @@ pub enum Manager {
 
 /// What is to be a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedService {
     /// The service's name.
     pub name: String,
     /// This program, an absolute path.
@@ -65,7 +65,7 @@ pub struct Registration {
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ServiceStep {
     /// Make a system account with this name and home, unless there is one of that name.
     Account {
         /// Its name.
@@ -127,7 +127,7 @@ pub enum Step {
 
 /// How a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ServiceCondition {
     /// There is none of this name.
     Absent,
     /// It is installed and does not run.
@@ -144,7 +144,7 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// How it is.
-    pub state: State,
+    pub state: ServiceCondition,
     /// What else is known, by name: `process`, `account`, `starts`, `command`.
     pub details: Vec<(&'static str, String)>,
 }
@@ -180,7 +180,7 @@ fn unfit(message: impl Into<String>, hint: impl Into<String>) -> Unfit {
 }
 
 /// What installs a service.
-pub fn install(manager: Manager, wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
+pub fn install(manager: Manager, wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit> {
     check_name(&wanted.name)?;
     match manager {
         Manager::Scm => scm::install(wanted),
@@ -190,7 +190,7 @@ pub fn install(manager: Manager, wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
 }
 
 /// What removes a service. Configuration, tokens, vaults and logs stay.
-pub fn uninstall(manager: Manager, name: &str, home: Option<&Path>) -> Result<Vec<Step>, Unfit> {
+pub fn uninstall(manager: Manager, name: &str, home: Option<&Path>) -> Result<Vec<ServiceStep>, Unfit> {
     check_name(name)?;
     match manager {
         Manager::Scm if home.is_some() => Err(scm::no_user()),
@@ -201,7 +201,7 @@ pub fn uninstall(manager: Manager, name: &str, home: Option<&Path>) -> Result<Ve
 }
 
 /// Does one step. [`Step::Token`] and [`Step::Log`] make an empty file.
-pub fn perform(step: &Step) -> io::Result<()> {
+pub fn perform(step: &ServiceStep) -> io::Result<()> {
     system::service::perform(step)
 }
 
@@ -223,29 +223,29 @@ pub fn is_service() -> bool {
 
 /// Writes an event to the system's Event Log, under the source that has the service's name. Does nothing
 /// where there is none.
-pub fn report(event: &events::Event<'_>) {
+pub fn report(event: &events::ServiceEvent<'_>) {
     system::service::report(event);
 }
 
 // === impl Step ===
 
 /// What it does, for people; a file is shown whole.
-impl fmt::Display for Step {
+impl fmt::Display for ServiceStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Account { name, home } => {
+            ServiceStep::Account { name, home } => {
                 write!(f, "make the system account {name} with the home {home}, unless it is there")
             }
-            Step::File { path, text } => {
+            ServiceStep::File { path, text } => {
                 write!(f, "write {}:", path.display())?;
                 text.lines().try_for_each(|line| match line {
                     "" => writeln!(f),
                     line => write!(f, "\n    {line}"),
                 })
             }
-            Step::Remove(path) => write!(f, "remove {}", path.display()),
-            Step::Run(words) | Step::Try(words) => write!(f, "run {}", words.join(" ")),
-            Step::Register(wanted) => {
+            ServiceStep::Remove(path) => write!(f, "remove {}", path.display()),
+            ServiceStep::Run(words) | ServiceStep::Try(words) => write!(f, "run {}", words.join(" ")),
+            ServiceStep::Register(wanted) => {
                 let Registration { name, account, program, arguments } = wanted;
                 let line = scm::command_line(program, arguments);
                 write!(
@@ -254,39 +254,39 @@ impl fmt::Display for Step {
                      restarted 5 s, 30 s and then 60 s after a failure: {line}"
                 )
             }
-            Step::Right(account) => write!(f, "let the account {account} log on as a service"),
-            Step::Folder { path, account } => {
+            ServiceStep::Right(account) => write!(f, "let the account {account} log on as a service"),
+            ServiceStep::Folder { path, account } => {
                 write!(f, "make {} for SYSTEM, Administrators and {account} alone", path.display())
             }
-            Step::Token { path, account } => write!(
+            ServiceStep::Token { path, account } => write!(
                 f,
                 "make a bearer token in {}, unless it is there; SYSTEM, Administrators and {account} may read it",
                 path.display()
             ),
-            Step::Log { path, account } => write!(
+            ServiceStep::Log { path, account } => write!(
                 f,
                 "make {}, unless it is there; SYSTEM and Administrators may read it, {account} may write to it",
                 path.display()
             ),
-            Step::EventSource(name) => write!(f, "register the source {name} in the Event Log (Application)"),
-            Step::RemoveEventSource(name) => write!(f, "remove the source {name} from the Event Log"),
-            Step::Start(name) => write!(f, "start the service {name}"),
-            Step::Stop(name) => write!(f, "stop the service {name}"),
-            Step::Unregister(name) => write!(f, "remove the service {name}"),
+            ServiceStep::EventSource(name) => write!(f, "register the source {name} in the Event Log (Application)"),
+            ServiceStep::RemoveEventSource(name) => write!(f, "remove the source {name} from the Event Log"),
+            ServiceStep::Start(name) => write!(f, "start the service {name}"),
+            ServiceStep::Stop(name) => write!(f, "stop the service {name}"),
+            ServiceStep::Unregister(name) => write!(f, "remove the service {name}"),
         }
     }
 }
 
 // === impl State ===
 
-impl fmt::Display for State {
+impl fmt::Display for ServiceCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            State::Absent => "not installed",
-            State::Stopped => "stopped",
-            State::Changing => "starting or stopping",
-            State::Running => "running",
-            State::Failed => "failed",
+            ServiceCondition::Absent => "not installed",
+            ServiceCondition::Stopped => "stopped",
+            ServiceCondition::Changing => "starting or stopping",
+            ServiceCondition::Running => "running",
+            ServiceCondition::Failed => "failed",
         })
     }
 }

@@ -36,7 +36,7 @@ fn what_is_made_private_is_ours_alone() {
         let access = access.unwrap();
         assert_eq!(
             (&access.owner, access.others_read, access.others_write),
-            (&Owner::Us, false, false),
+            (&FileOwner::Us, false, false),
             "{access:?}"
         );
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
 
-use super::{Access, Account, Kind, Owner};
+use super::{FileAccess, Account, FileKind, FileOwner};
 
 mod channel;
 pub(super) mod child;
@@ -51,22 +51,22 @@ pub(super) fn readable_by_others() -> Option<fs::Permissions> {
     Some(fs::Permissions::from_mode(0o644))
 }
 
-pub(super) fn access_of(file: &File) -> io::Result<Access> {
+pub(super) fn access_of(file: &File) -> io::Result<FileAccess> {
     Ok(access(&file.metadata()?))
 }
 
-pub(super) fn access_at(path: &Path) -> io::Result<Access> {
+pub(super) fn access_at(path: &Path) -> io::Result<FileAccess> {
     Ok(access(&fs::metadata(path)?))
 }
 
-fn access(about: &Metadata) -> Access {
+fn access(about: &Metadata) -> FileAccess {
     let owner = match about.uid() {
-        uid if uid == geteuid().as_raw() => Owner::Us,
-        0 => Owner::System,
-        uid => Owner::Other(uid.to_string()),
+        uid if uid == geteuid().as_raw() => FileOwner::Us,
+        0 => FileOwner::System,
+        uid => FileOwner::Other(uid.to_string()),
     };
     let mode = about.mode() & 0o7777;
-    Access {
+    FileAccess {
         owner,
         // To search a folder or run a file is to use what is in it.
         others_read: mode & 0o055 != 0,
@@ -76,15 +76,15 @@ fn access(about: &Metadata) -> Access {
     }
 }
 
-pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
+pub(super) fn command_to_close(path: &Path, kind: FileKind) -> String {
     let mode = match kind {
-        Kind::File => 600,
-        Kind::Folder => 700,
+        FileKind::File => 600,
+        FileKind::Folder => 700,
     };
     format!("chmod {mode} {}", quoted(path))
 }
 
-pub(super) fn command_to_protect(path: &Path, _kind: Kind) -> String {
+pub(super) fn command_to_protect(path: &Path, _kind: FileKind) -> String {
     format!("chmod go-w {}", quoted(path))
 }
 

@@ -25,20 +25,20 @@ const MOST: usize = 4;
 const ASSEMBLY: &str = ".dll";
 const ENGINE: &str = ".json";
 
-pub(super) struct Cache {
+pub(super) struct CompiledCache {
     folder: PathBuf,
 }
 
-impl Cache {
+impl CompiledCache {
     /// The user's cache; or why there is none.
-    pub(super) fn open() -> Result<Cache, String> {
+    pub(super) fn open() -> Result<CompiledCache, String> {
         let base = platform::cache_folder().ok_or("no home folder is known (hint: set HOME)")?;
-        Cache::open_in(&base.join("secretbridge"))
+        CompiledCache::open_in(&base.join("secretbridge"))
     }
 
-    pub(super) fn open_in(folder: &Path) -> Result<Cache, String> {
+    pub(super) fn open_in(folder: &Path) -> Result<CompiledCache, String> {
         create_private_dir(folder).map_err(|error| error.to_string())?;
-        Ok(Cache { folder: folder.to_owned() })
+        Ok(CompiledCache { folder: folder.to_owned() })
     }
 
     /// What this program was when it was last asked. A program that has changed since is not known, nor is
@@ -162,12 +162,12 @@ mod tests {
 
     struct Place {
         folder: tempfile::TempDir,
-        cache: Cache,
+        cache: CompiledCache,
     }
 
     fn place() -> Place {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::open_in(&folder.path().join("cache")).unwrap();
+        let cache = CompiledCache::open_in(&folder.path().join("cache")).unwrap();
         Place { folder, cache }
     }
 
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(place.cache.find("k1"), None);
         let folder = place.folder.path().join("cache");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = Cache::open_in(&folder).err().unwrap();
+        let refused = CompiledCache::open_in(&folder).err().unwrap();
         assert!(refused.contains("chmod go-w"), "{refused}");
     }
 
@@ -283,7 +283,7 @@ mod tests {
     fn a_cache_that_cannot_be_says_why() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("file"), "").unwrap();
-        let reason = Cache::open_in(&place.path().join("file/cache")).err().unwrap();
+        let reason = CompiledCache::open_in(&place.path().join("file/cache")).err().unwrap();
         assert!(reason.contains("file/cache"), "{reason}");
     }
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
-use super::cache::Cache;
+use super::cache::CompiledCache;
 pub use super::engine::Engine;
 use super::engine::hex;
 use super::{FILES, Folder};
@@ -86,7 +86,7 @@ pub enum CompileError {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct CompilerAnswer {
     language: String,
     #[serde(default)]
     version: String,
@@ -101,7 +101,7 @@ pub async fn provide(
     environment: &Environment,
 ) -> Result<Prepared, CompileError> {
     let began = Instant::now();
-    let cache = Cache::open();
+    let cache = CompiledCache::open();
     let remembered = cache.as_ref().ok().and_then(|cache| cache.engine(program));
     let engine = match remembered {
         Some(engine) => engine,
@@ -168,7 +168,7 @@ async fn ask(
         failed("it did not end in time".into())
     })?;
     let status = status.map_err(|error| failed(error.to_string()))?;
-    let answer = output.lines().find_map(|line| serde_json::from_str::<Answer>(line).ok());
+    let answer = output.lines().find_map(|line| serde_json::from_str::<CompilerAnswer>(line).ok());
     let Some(answer) = answer.filter(|_| status.success()) else {
         let said = if errors.trim().is_empty() { &output } else { &errors };
         let why = obituary::circumstances().map(|why| format!("{why}; ")).unwrap_or_default();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Name, Place, Secret, VaultLine, encode};
 use crate::cli::Connect;
-use crate::client::{Address, Answer, Client, ClientError, Sent};
+use crate::client::{ServerAddress, ServerAnswer, Client, ClientError, Sent};
 use crate::exit::Exit;
 use crate::http::value;
 use crate::local;
@@ -22,7 +22,7 @@ pub struct Server {
 
 impl Server {
     /// Nothing is sent yet.
-    pub fn new(address: Address, connect: &Connect) -> Result<Server, Failure> {
+    pub fn new(address: ServerAddress, connect: &Connect) -> Result<Server, Failure> {
         let token = token(&address, connect)?;
         let client = Client::new(address, token, connect.ca_file().as_deref(), connect.timeout);
         Ok(Server { client: client.map_err(|error| Failure::usage(error.to_string()))? })
@@ -34,7 +34,7 @@ impl Server {
     }
 
     /// Where it is.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ServerAddress {
         self.client.address()
     }
 
@@ -143,7 +143,7 @@ impl Server {
         name: &Name,
         query: &str,
         body: Option<Value>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ServerAnswer, Failure> {
         let key = encode(name.last());
         let Place::Key { vault, .. } = &name.place else {
             let mount = self.send(method.clone(), &format!("/mounts/{key}{query}"), body.clone()).await;
@@ -161,7 +161,7 @@ impl Server {
         self.send(method, &format!("/vaults/{}/secrets/{key}{query}", encode(vault)), body).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Answer, Failure> {
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<ServerAnswer, Failure> {
         let sent = Sent {
             content_type: body.as_ref().map(|_| JSON),
             accept: Some(JSON),
@@ -205,16 +205,16 @@ fn info(secret: &Value) -> Option<SecretInfo> {
     Some(SecretInfo { name: secret["Name"].as_str()?.to_owned(), kind, metadata })
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+fn parsed<T: serde::de::DeserializeOwned>(answer: &ServerAnswer) -> Result<T, Failure> {
     serde_json::from_slice(&answer.body).map_err(|_| Failure::failed("the server's answer is not JSON"))
 }
 
-fn utf8(answer: &Answer) -> Result<&str, Failure> {
+fn utf8(answer: &ServerAnswer) -> Result<&str, Failure> {
     std::str::from_utf8(&answer.body).map_err(|_| Failure::failed("the server's answer is not text"))
 }
 
 /// The token named, or for a server on this machine the one that `serve` makes.
-fn token(address: &Address, connect: &Connect) -> Result<Option<Text>, Failure> {
+fn token(address: &ServerAddress, connect: &Connect) -> Result<Option<Text>, Failure> {
     let read = |path: &std::path::Path| -> Result<Text, PrivateFileError> {
         let bytes = read_private(path)?;
         Ok(Text::new(String::from_utf8_lossy(&bytes).trim()))
@@ -222,7 +222,7 @@ fn token(address: &Address, connect: &Connect) -> Result<Option<Text>, Failure> 
     if let Some(path) = connect.token_file() {
         return read(&path).map(Some).map_err(|error| Failure::usage(format!("the token file: {error}")));
     }
-    if let Address::Unix(socket) = address
+    if let ServerAddress::Unix(socket) = address
         && let Ok(noted) = std::fs::read_to_string(crate::server::own::note_of(socket))
     {
         return Ok(read(std::path::Path::new(&noted)).ok());
@@ -235,10 +235,10 @@ fn token(address: &Address, connect: &Connect) -> Result<Option<Text>, Failure> 
     if is_here(address) { Ok(read(&own).ok()) } else { Ok(None) }
 }
 
-fn is_here(address: &Address) -> bool {
+fn is_here(address: &ServerAddress) -> bool {
     match address {
-        Address::Unix(_) => true,
-        Address::Tcp { host, .. } => {
+        ServerAddress::Unix(_) => true,
+        ServerAddress::Tcp { host, .. } => {
             host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
     }

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::locks::Owner;
 use super::protocol::{Ask, AskReply};
 use super::seen::{self, Seen};
-use crate::audit::Access;
+use crate::audit::AuditedAccess;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
 use crate::protocol::{Empty, Fault};
@@ -46,13 +46,13 @@ pub struct Asking {
 const TOO_MANY_REQUESTS: u16 = 429;
 
 /// What a command throws.
-pub type Failure = Box<Fault>;
+pub type AskFailure = Box<Fault>;
 
 /// An ask's outcome: what the worker's command returns, or throws.
-pub(super) type Answered = Result<AskReply, Failure>;
+pub(super) type AskOutcome = Result<AskReply, AskFailure>;
 
 /// A fault of our own.
-pub fn refusal(id: &str, message: impl Into<String>) -> Failure {
+pub fn refusal(id: &str, message: impl Into<String>) -> AskFailure {
     Box::new(Fault {
         id: id.to_owned(),
         kind: "System.InvalidOperationException".into(),
@@ -63,7 +63,7 @@ pub fn refusal(id: &str, message: impl Into<String>) -> Failure {
 }
 
 /// A bridge's error as a script sees it: the vault's own error, or Pode's words.
-pub fn fault_of(error: BridgeError) -> Failure {
+pub fn fault_of(error: BridgeError) -> AskFailure {
     match error {
         BridgeError::Vault { mut fault, outcome_unknown, .. } => {
             if outcome_unknown {
@@ -84,11 +84,11 @@ pub fn fault_of(error: BridgeError) -> Failure {
     }
 }
 
-pub(super) fn not_mounted(name: &str) -> Failure {
+pub(super) fn not_mounted(name: &str) -> AskFailure {
     refusal("unknown_mount", format!("No Secret named '{name}' has been mounted."))
 }
 
-pub(super) fn no_vault(name: &str) -> Failure {
+pub(super) fn no_vault(name: &str) -> AskFailure {
     refusal("unknown_vault", format!("No Secret Vault with the name '{name}' has been registered."))
 }
 
@@ -104,24 +104,24 @@ impl Asking {
         Asking { core, owner, chain: Vec::new(), deadline, began, seen }
     }
 
-    pub(super) fn bridge(&self) -> Result<Bridge, Failure> {
+    pub(super) fn bridge(&self) -> Result<Bridge, AskFailure> {
         Ok(self.core.bridge.clone())
     }
 
     /// Answers an ask, and notes what it got at.
-    async fn dispatch(&mut self, what: &RawValue, worker: &mut Worker) -> Answered {
+    async fn dispatch(&mut self, what: &RawValue, worker: &mut Worker) -> AskOutcome {
         let ask = Ask::read(what).map_err(|error| refusal("BadAsk", error.to_string()))?;
         let access = seen::access_of(&self.core, &ask);
         let answer = self.answer_to(ask, worker).await;
         if let Some(access) = access {
             // An error's own id may be the text that a block threw, so it is in no line.
             let outcome = if answer.is_ok() { "ok" } else { "failed" };
-            self.seen.note(Access { outcome, ..access });
+            self.seen.note(AuditedAccess { outcome, ..access });
         }
         answer
     }
 
-    async fn answer_to(&mut self, ask: Ask, worker: &mut Worker) -> Answered {
+    async fn answer_to(&mut self, ask: Ask, worker: &mut Worker) -> AskOutcome {
         match ask {
             Ask::VaultAdd(add) => self.vault_add(*add, worker).await,
             Ask::VaultRemove(named) => self.vault_remove(named, worker).await,

@@ -11,7 +11,7 @@ use super::locks::Locks;
 use super::logging::Logging;
 use super::route::Routes;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::ScriptSettings;
 use super::shared::Shared;
 use super::state::{MountArguments, State};
 use crate::bridge::Bridge;
@@ -25,7 +25,7 @@ pub struct Core {
     /// How it was started.
     pub(crate) options: CoreOptions,
     pub(crate) session: Arc<Session>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: ScriptSettings,
     pub(crate) routes: Routes,
     pub(crate) endpoints: Endpoints,
     pub(crate) state: State,
@@ -67,7 +67,7 @@ impl Core {
             bridge,
             options,
             session,
-            settings: Settings::default(),
+            settings: ScriptSettings::default(),
             routes: Routes::default(),
             endpoints: Endpoints::default(),
             state: State::default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::asks::{Asking, Failure, fault_of, refusal};
+use super::asks::{Asking, AskFailure, fault_of, refusal};
 use super::live::Live;
 use super::locks::{Key, Mode, Refused};
 use super::protocol::Invoke;
@@ -57,7 +57,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         call: CustomCall<'_>,
-    ) -> Result<CustomReply, Failure> {
+    ) -> Result<CustomReply, AskFailure> {
         let name = &entry.plan.name;
         let Some(block) = of(entry).and_then(|custom| custom.blocks.get(call.kind)).copied() else {
             return Err(no_block(call.kind, name));
@@ -84,7 +84,7 @@ impl Asking {
 
     /// Makes a vault ready in this worker, then takes its lock; in this order, since the init block may need
     /// another vault.
-    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>, mode: Mode) -> Result<Key, Failure> {
+    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>, mode: Mode) -> Result<Key, AskFailure> {
         ready(worker, entry, self.deadline).await.map_err(as_fault)?;
         let (key, locks) = (Key::Vault(entry.number), self.core.locks.clone());
         let taken = locks.take_as(key.clone(), self.owner, mode, Some(self.deadline)).await;
@@ -99,7 +99,7 @@ impl Asking {
         entry: &Arc<Entry>,
         set: CustomCall<'_>,
         member: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         let key = self.enter(worker, entry, Mode::Alone).await?;
         let outcome = self.custom_merged(worker, entry, set, member).await;
         self.core.locks.give_back(&key, self.owner);
@@ -112,7 +112,7 @@ impl Asking {
         entry: &Arc<Entry>,
         set: CustomCall<'_>,
         name: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         let whole = self.value_now(worker, entry, set.key.unwrap_or_default(), set.arguments).await?;
         let merged;
         let set = if is_opaque(&whole) {
@@ -130,7 +130,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         secret: Option<Text>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         entry.allow_unlock();
         let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
         self.custom(worker, entry, call).await?;
@@ -145,7 +145,7 @@ impl Asking {
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() else {
             return Ok(());
         };
@@ -174,7 +174,7 @@ impl Asking {
         live: &Live,
         block: u64,
         call: CustomCall<'_>,
-    ) -> Result<CustomReply, Failure> {
+    ) -> Result<CustomReply, AskFailure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
         if call.kind == "unlock" {
             return self.unlock_now(worker, entry, live, block, call.secret).await;
@@ -203,7 +203,7 @@ impl Asking {
         entry: &Arc<Entry>,
         live: &Live,
         unlock: u64,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         let secret = entry.password();
         if self.is_unlock_due(live, entry) {
             let unlocked = self.unlock_now(worker, entry, live, unlock, secret.as_ref()).await;
@@ -233,7 +233,7 @@ impl Asking {
         live: &Live,
         block: u64,
         secret: Option<&Text>,
-    ) -> Result<CustomReply, Failure> {
+    ) -> Result<CustomReply, AskFailure> {
         let call = CustomCall { kind: "unlock", secret, ..CustomCall::default() };
         let now = Instant::now();
         let reply = self.call(worker, entry, live, block, &call, self.deadline).await?;
@@ -262,11 +262,11 @@ impl Asking {
         block: u64,
         call: &CustomCall<'_>,
         until: Instant,
-    ) -> Result<CustomReply, Failure> {
+    ) -> Result<CustomReply, AskFailure> {
         Step { vault: &entry.plan.name, live, local: false }.run(self, worker, block, call, until).await
     }
 
-    fn not_had(&self, name: &str, refused: Refused) -> Failure {
+    fn not_had(&self, name: &str, refused: Refused) -> AskFailure {
         let held: Vec<&str> = self.chain.iter().map(|(_, name)| name.as_str()).collect();
         let held = if held.is_empty() { "a lock".to_owned() } else { format!("'{}'", held.join("', '")) };
         match refused {
@@ -300,7 +300,7 @@ impl Step<'_> {
         block: u64,
         call: &CustomCall<'_>,
         until: Instant,
-    ) -> Result<CustomReply, Failure> {
+    ) -> Result<CustomReply, AskFailure> {
         let core = asking.core.clone();
         let table = self.live.table.and_then(|id| core.shared.give(id, &mut worker.copies));
         let reads = self.live.only_reads(call.kind);
@@ -334,7 +334,7 @@ impl Core {
         worker: &mut Worker,
         mut changed: Changed,
         until: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         loop {
             // It is gone: the vault was unregistered meanwhile.
             let Some(now) = self.shared.change(changed, &mut worker.copies) else { return Ok(()) };
@@ -398,19 +398,19 @@ impl Hooks for Loader {
     }
 }
 
-fn not_encoded() -> Failure {
+fn not_encoded() -> AskFailure {
     refusal("BadCall", "the call does not encode")
 }
 
 /// A broken worker's own error is never seen: its call ends with it.
-pub fn as_fault(error: CallError) -> Failure {
+pub fn as_fault(error: CallError) -> AskFailure {
     match error {
         CallError::Fault(fault) => fault,
         CallError::Broken(broken) => refusal("WorkerFailed", broken.to_string()),
     }
 }
 
-fn no_block(kind: &str, vault: &str) -> Failure {
+fn no_block(kind: &str, vault: &str) -> AskFailure {
     let what = match kind {
         "set" => "No Set ScriptBlock supplied for updating/creating secrets in the vault",
         "remove" => "No Remove ScriptBlock supplied for removing secrets from the vault",

@@ -7,7 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::json;
-use crate::http::fields::{self, Members, Pair};
+use crate::http::fields::{self, Members, FormPair};
 use crate::plan::Template;
 use crate::secret::{SecretValue, Text, fold};
 
@@ -87,7 +87,7 @@ pub fn field(body: &[u8], content_type: Option<&str>, forced: Option<&str>, fiel
 fn of_form(body: &[u8], field: &str) -> Option<Text> {
     // A part without a sign, or a name twice, has a meaning of its own in .NET.
     let mut found = None;
-    for Pair { name, value } in fields::pairs(std::str::from_utf8(body).ok()?).ok()? {
+    for FormPair { name, value } in fields::pairs(std::str::from_utf8(body).ok()?).ok()? {
         let mut value = value?;
         if name.eq_ignore_ascii_case(field) {
             if found.is_some() {

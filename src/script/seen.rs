@@ -4,32 +4,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::Core;
 use super::protocol::Ask;
-use crate::audit::Access;
+use crate::audit::AuditedAccess;
 
 /// The accesses of one request. A handle: the block's task goes on where its caller has given up.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<Access>>>);
+pub struct Seen(Arc<Mutex<Vec<AuditedAccess>>>);
 
 // === impl Seen ===
 
 impl Seen {
     /// Notes an access.
-    pub fn note(&self, access: Access) {
+    pub fn note(&self, access: AuditedAccess) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(access);
     }
 
     /// What was noted so far.
-    pub fn take(&self) -> Vec<Access> {
+    pub fn take(&self) -> Vec<AuditedAccess> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// The access that an ask is, if it is one; its outcome is not known yet.
-pub fn access_of(core: &Core, ask: &Ask) -> Option<Access> {
-    let of_key = |action, vault: &str, key: &str| Access {
+pub fn access_of(core: &Core, ask: &Ask) -> Option<AuditedAccess> {
+    let of_key = |action, vault: &str, key: &str| AuditedAccess {
         vault: vault.into(),
         key: key.into(),
-        ..Access::of(action)
+        ..AuditedAccess::of(action)
     };
     Some(match ask {
         Ask::SecretGet(named) => of_mount(core, "read", &named.name),
@@ -44,9 +44,9 @@ pub fn access_of(core: &Core, ask: &Ask) -> Option<Access> {
 }
 
 /// An access to a mounted secret.
-pub fn of_mount(core: &Core, action: &'static str, name: &str) -> Access {
+pub fn of_mount(core: &Core, action: &'static str, name: &str) -> AuditedAccess {
     let mount = core.bridge.mounts().get(name);
     let (vault, key) =
         mount.map_or_else(Default::default, |m| (m.vault.as_str().into(), m.key.as_str().into()));
-    Access { vault, key, mount: name.into(), ..Access::of(action) }
+    AuditedAccess { vault, key, mount: name.into(), ..AuditedAccess::of(action) }
 }

@@ -17,12 +17,12 @@ use super::protocol::call::{Event, EventEndpoint, EventRoute, Exception, Respons
 use super::route::{Match, Route, decoded};
 use super::seen::{self, Seen};
 use super::task::{self, Unanswered};
-use crate::access::{Caller, Grants, Refusal, Verb};
-use crate::audit::Access;
+use crate::access::{Caller, Grants, AccessRefusal, GrantVerb};
+use crate::audit::AuditedAccess;
 use crate::error::BridgeError;
-use crate::http::bounds::{self, Bound};
+use crate::http::bounds::{self, BodyBound};
 use crate::http::respond;
-use crate::http::{BoxFuture, Head, Note, Problem, Reply, Request, Site};
+use crate::http::{BoxFuture, Head, AuditNote, Problem, Reply, Request, Site};
 use crate::protocol::Fault;
 use crate::secret::{self, SecretValue};
 
@@ -111,9 +111,9 @@ impl<'a> Exchange<'a> {
             Match::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
             // By the route as it is declared; what its block reads is the script's own affair.
             Match::Route(route, _)
-                if !grants.route(Verb::of_method(self.head.method.as_str()), &route.path) =>
+                if !grants.route(GrantVerb::of_method(self.head.method.as_str()), &route.path) =>
             {
-                self.refusal(&Refusal::Forbidden.into())
+                self.refusal(&AccessRefusal::Forbidden.into())
             }
             Match::Route(route, names) => {
                 let mut reply = self.routed(&route, names, endpoint).await;
@@ -134,13 +134,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts what the worker would parse before one is taken.
-    fn bounded(&self, route: &Route) -> Result<(), Bound> {
+    fn bounded(&self, route: &Route) -> Result<(), BodyBound> {
         let limits = &self.core.options.limits.body;
         bounds::check_query(self.head.query.as_deref(), limits)?;
         bounds::check(&self.head.headers, route.content_type.as_deref(), &self.body, limits)
     }
 
-    fn out_of_bounds(&self, route: &Route, bound: Bound) -> Reply {
+    fn out_of_bounds(&self, route: &Route, bound: BodyBound) -> Reply {
         let status = if bound.is_size() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         let description = bound.to_string();
         let mut reply = self.full_page(status, Some(&description), None, Some(route), None);
@@ -172,7 +172,7 @@ impl<'a> Exchange<'a> {
                     body,
                     stream: None,
                     reason: None,
-                    note: Note::default(),
+                    note: AuditNote::default(),
                 })
             }
             Lift::Update { secret, field } => {
@@ -192,7 +192,7 @@ impl<'a> Exchange<'a> {
                             body,
                             stream: None,
                             reason: None,
-                            note: Note::default(),
+                            note: AuditNote::default(),
                         })
                     }
                     Err(error) => self.refused(route, "write", secret, error),
@@ -230,7 +230,7 @@ impl<'a> Exchange<'a> {
             | BridgeError::Deadline { .. }
             | BridgeError::Worker { .. } => {
                 let access = seen::of_mount(self.core, action, mount);
-                self.seen.note(Access { outcome: error.code(), ..access });
+                self.seen.note(AuditedAccess { outcome: error.code(), ..access });
                 Some(self.unanswered(route, Unanswered::Bridge(error)))
             }
             _ => None,
@@ -320,7 +320,7 @@ impl<'a> Exchange<'a> {
                     body,
                     stream: None,
                     reason: None,
-                    note: Note::default(),
+                    note: AuditNote::default(),
                 }
             }
         };
@@ -445,7 +445,7 @@ impl<'a> Exchange<'a> {
             body: page.render(form).into(),
             stream: None,
             reason: None,
-            note: Note::default(),
+            note: AuditNote::default(),
         }
     }
 }

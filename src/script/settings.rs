@@ -12,7 +12,7 @@ use crate::secret::fold;
 
 /// Which of the user's own vaults a script can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AutoImport {
+pub enum ImportScope {
     /// None.
     Off,
     /// Those that `Export-PodeSecretVault` names.
@@ -23,13 +23,13 @@ pub enum AutoImport {
 
 /// The settings, once told.
 #[derive(Default)]
-pub struct Settings {
+pub struct ScriptSettings {
     server: RwLock<Option<Server>>,
     default_vault: Mutex<Option<String>>,
     needs: Mutex<Needs>,
 }
 
-impl Settings {
+impl ScriptSettings {
     /// Notes them.
     pub fn set(&self, server: Server) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
@@ -73,14 +73,14 @@ impl Settings {
 
     /// Which of the user's own vaults can be used. All, where nobody says otherwise, also without a
     /// `server.psd1`.
-    pub fn auto_import(&self) -> AutoImport {
+    pub fn auto_import(&self) -> ImportScope {
         let config = self.read(|server| server.settings.clone()).unwrap_or_default();
         if config.auto_import == Some(false) || config.auto_import_secret_management == Some(false) {
-            AutoImport::Off
+            ImportScope::Off
         } else if config.export_only == Some(true) {
-            AutoImport::Exported
+            ImportScope::Exported
         } else {
-            AutoImport::All
+            ImportScope::All
         }
     }
 
@@ -124,8 +124,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(config: serde_json::Value) -> Settings {
-        let settings = Settings::default();
+    fn settings(config: serde_json::Value) -> ScriptSettings {
+        let settings = ScriptSettings::default();
         let server = serde_json::json!({ "threads": 0, "settings": config });
         settings.set(serde_json::from_value(server).unwrap());
         settings
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn vaults_are_imported_unless_the_configuration_says_otherwise() {
-        assert_eq!(Settings::default().auto_import(), AutoImport::All);
+        assert_eq!(ScriptSettings::default().auto_import(), ImportScope::All);
         for (config, expected) in [
-            (serde_json::json!({}), AutoImport::All),
-            (serde_json::json!({ "auto_import": true }), AutoImport::All),
-            (serde_json::json!({ "auto_import": false }), AutoImport::Off),
-            (serde_json::json!({ "auto_import_secret_management": false }), AutoImport::Off),
-            (serde_json::json!({ "export_only": true }), AutoImport::Exported),
+            (serde_json::json!({}), ImportScope::All),
+            (serde_json::json!({ "auto_import": true }), ImportScope::All),
+            (serde_json::json!({ "auto_import": false }), ImportScope::Off),
+            (serde_json::json!({ "auto_import_secret_management": false }), ImportScope::Off),
+            (serde_json::json!({ "export_only": true }), ImportScope::Exported),
         ] {
             assert_eq!(settings(config).auto_import(), expected);
         }

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::bridge::Bridge;
 use crate::cli::{Global, ServeArgs};
-use crate::http::Address;
+use crate::http::BoundAddress;
 use crate::local;
 use crate::logging::console::Console;
 use crate::plan::{Bind, VaultKind};
@@ -116,7 +116,7 @@ impl<W: Write> Announcer<W> {
     }
 
     /// Where it listens, who may call, and with `curl` a line to try.
-    pub fn addresses(&mut self, addresses: &[Address], open: bool, file: Option<&Path>, curl: bool) {
+    pub fn addresses(&mut self, addresses: &[BoundAddress], open: bool, file: Option<&Path>, curl: bool) {
         if open {
             self.line("no token is asked for: whoever can connect can read and write the secrets");
         }

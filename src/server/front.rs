@@ -148,7 +148,7 @@ mod tests {
                     body: Bytes::new(),
                     stream: None,
                     reason: None,
-                    note: crate::http::Note::default(),
+                    note: crate::http::AuditNote::default(),
                 }
             })
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Server;
-use crate::http::{Address, Service};
+use crate::http::{BoundAddress, Service};
 use crate::plan::{Bind, Limits, Listener};
 use crate::platform;
 use crate::private_file::create_private_dir;
@@ -18,7 +18,7 @@ pub fn listen(
     server: &mut Server,
     service: Arc<dyn Service>,
     limits: &Limits,
-    addresses: &mut Vec<Address>,
+    addresses: &mut Vec<BoundAddress>,
     token_file: Option<&Path>,
     say: impl FnOnce(String),
 ) -> Option<Note> {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::platform::{self, Event};
+use crate::platform::{self, SystemEvent};
 
 /// A stop this soon after another is the same one: `timeout` and some supervisors signal a process and then
 /// its group, and nobody presses Ctrl-C twice so fast.
 const ECHO: Duration = Duration::from_millis(250);
 
 /// What a signal asks for.
-pub type Wish = Event;
+pub type Wish = SystemEvent;
 
 /// The signals that a server heeds.
 pub struct Signals {
@@ -30,12 +30,12 @@ impl Signals {
     pub async fn next(&mut self) -> Wish {
         loop {
             let event = self.system.next().await;
-            if event != Event::Stop {
+            if event != SystemEvent::Stop {
                 return event;
             }
             let before = self.stopped.replace(Instant::now());
             if before.is_none_or(|before| before.elapsed() >= ECHO) {
-                return Event::Stop;
+                return SystemEvent::Stop;
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::{HeaderMap, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use secretbridge::access::{Access, Caller};
+use secretbridge::access::{AccessPolicy, Caller};
 use secretbridge::bridge::{Answer, Health, Reading};
 use secretbridge::error::BridgeError;
 use secretbridge::http::{
@@ -220,7 +220,7 @@ impl Secrets for Shelf {
 
 fn native(shelf: &Shelf) -> Arc<dyn Service> {
     let native = Native::new(shelf.clone(), Some("v".to_owned())).expect("routes");
-    Arc::new(Gate::new(Arc::new(Access::open()), Arc::new(native)))
+    Arc::new(Gate::new(Arc::new(AccessPolicy::open()), Arc::new(native)))
 }
 
 /// Parts of heads and bodies, right and wrong; together they are nearly requests.
@@ -332,7 +332,7 @@ impl Service for Echo {
                 headers: HeaderMap::new(),
                 body: request.body,
                 reason: None,
-                note: secretbridge::http::Note::default(),
+                note: secretbridge::http::AuditNote::default(),
             }
         })
     }

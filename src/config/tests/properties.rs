@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Plan, Problems, fixtures, read, to_toml};
-use crate::audit::{Destination, Settings};
+use crate::audit::{Destination, AuditSettings};
 use crate::plan::{
     Access, Action, AutoImport, Bind, BodyLimits, Expose, Extension, InitScript, Keep, Limits, Listener,
     Mount, Pool, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
@@ -233,7 +233,7 @@ fn server() -> impl Strategy<Value = Plan> {
             pwsh,
             pool,
             limits,
-            audit: Settings { to: Destination::File("/a.jsonl".into()), chain: auto_import.enabled },
+            audit: AuditSettings { to: Destination::File("/a.jsonl".into()), chain: auto_import.enabled },
             auto_import,
             ..Plan::default()
         },

@@ -1,11 +1,11 @@
 //! JSON, also with comments and trailing commas, which PowerShell takes.
 
-use super::{Bound, Counter};
+use super::{BodyBound, Countdown};
 use crate::plan::BodyLimits;
 
 /// Counts depth, values and the digits of numbers. What is not JSON is counted all the same.
-pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
-    let mut values = Counter::new(limits.max_values, Bound::Values(limits.max_values));
+pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), BodyBound> {
+    let mut values = Countdown::new(limits.max_values, BodyBound::Values(limits.max_values));
     // Each comma and each opening bracket brings one more than the document itself.
     values.one()?;
     let (mut depth, mut digits, mut at) = (0_usize, 0_usize, 0_usize);
@@ -21,7 +21,7 @@ pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
                 depth += 1;
                 values.one()?;
                 if depth > limits.max_depth {
-                    return Err(Bound::Depth(limits.max_depth));
+                    return Err(BodyBound::Depth(limits.max_depth));
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
@@ -29,7 +29,7 @@ pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
             b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' => {
                 digits += 1;
                 if digits > limits.max_digits {
-                    return Err(Bound::Digits(limits.max_digits));
+                    return Err(BodyBound::Digits(limits.max_digits));
                 }
             }
             _ => {}

@@ -1,11 +1,11 @@
 //! XML without document types, which the workers refuse.
 
-use super::{Bound, Counter};
+use super::{BodyBound, Countdown};
 use crate::plan::BodyLimits;
 
 /// Counts depth, and elements and attributes as values. What is not XML is counted all the same.
-pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
-    let mut values = Counter::new(limits.max_values, Bound::Values(limits.max_values));
+pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), BodyBound> {
+    let mut values = Countdown::new(limits.max_values, BodyBound::Values(limits.max_values));
     let (mut depth, mut at) = (0_usize, 0_usize);
     while let Some(found) = memchr::memchr(b'<', &text[at..]) {
         at += found + 1;
@@ -23,7 +23,7 @@ pub(super) fn check(text: &[u8], limits: &BodyLimits) -> Result<(), Bound> {
                 let (end, is_empty) = past_tag(text, at, &mut values)?;
                 depth += usize::from(!is_empty);
                 if depth > limits.max_depth {
-                    return Err(Bound::Depth(limits.max_depth));
+                    return Err(BodyBound::Depth(limits.max_depth));
                 }
                 end
             }
@@ -38,7 +38,7 @@ fn past(text: &[u8], at: usize, end: &[u8]) -> usize {
 }
 
 /// The end of a tag, and whether its element is empty. Each attribute is a value.
-fn past_tag(text: &[u8], mut at: usize, values: &mut Counter) -> Result<(usize, bool), Bound> {
+fn past_tag(text: &[u8], mut at: usize, values: &mut Countdown) -> Result<(usize, bool), BodyBound> {
     let mut last = 0;
     while let Some(byte) = text.get(at) {
         at += 1;

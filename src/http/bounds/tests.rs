@@ -10,7 +10,7 @@ fn limits() -> BodyLimits {
     BodyLimits::default()
 }
 
-fn seen(media: &str, body: &[u8]) -> Result<(), Bound> {
+fn seen(media: &str, body: &[u8]) -> Result<(), BodyBound> {
     let mut headers = HeaderMap::new();
     if !media.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
@@ -42,16 +42,16 @@ fn each_bound_is_exact() {
     let digits = |count: usize| format!("{{\"a\":{}}}", "7".repeat(count)).into_bytes();
     let list = |count: usize| format!("[{}]", vec!["1"; count - 1].join(",")).into_bytes();
     let rows = |count: usize| "a,b\r\n".repeat(count).into_bytes();
-    type Make<'a> = (&'a str, &'a dyn Fn(usize) -> Vec<u8>, usize, Bound);
+    type Make<'a> = (&'a str, &'a dyn Fn(usize) -> Vec<u8>, usize, BodyBound);
     let all: [Make<'_>; 8] = [
-        (FORM, &form, limits.max_fields, Bound::Fields(limits.max_fields)),
-        ("", &form, limits.max_fields, Bound::Fields(limits.max_fields)),
-        (MULTIPART, &multipart, limits.max_parts, Bound::Parts(limits.max_parts)),
-        ("application/json", &nested, limits.max_depth, Bound::Depth(limits.max_depth)),
-        ("application/xml", &elements, limits.max_depth, Bound::Depth(limits.max_depth)),
-        ("application/json", &digits, limits.max_digits, Bound::Digits(limits.max_digits)),
-        ("application/json", &list, limits.max_values, Bound::Values(limits.max_values)),
-        ("text/csv", &rows, limits.max_rows, Bound::Rows(limits.max_rows)),
+        (FORM, &form, limits.max_fields, BodyBound::Fields(limits.max_fields)),
+        ("", &form, limits.max_fields, BodyBound::Fields(limits.max_fields)),
+        (MULTIPART, &multipart, limits.max_parts, BodyBound::Parts(limits.max_parts)),
+        ("application/json", &nested, limits.max_depth, BodyBound::Depth(limits.max_depth)),
+        ("application/xml", &elements, limits.max_depth, BodyBound::Depth(limits.max_depth)),
+        ("application/json", &digits, limits.max_digits, BodyBound::Digits(limits.max_digits)),
+        ("application/json", &list, limits.max_values, BodyBound::Values(limits.max_values)),
+        ("text/csv", &rows, limits.max_rows, BodyBound::Rows(limits.max_rows)),
     ];
     for (media, make, most, bound) in all {
         assert_eq!(seen(media, &make(most)), Ok(()), "{media} {bound}");
@@ -87,10 +87,10 @@ fn the_attacks_that_took_workers_are_refused_by_name() {
 #[test]
 fn an_encoding_hides_nothing() {
     for media in ["text/csv; charset=utf-16", "text/csv;charset=\"UTF-16LE\""] {
-        assert!(matches!(seen(media, &utf16(&"a\n".repeat(100_000))), Err(Bound::Rows(_))), "{media}");
+        assert!(matches!(seen(media, &utf16(&"a\n".repeat(100_000))), Err(BodyBound::Rows(_))), "{media}");
     }
     // In this one `&` is another byte, and .NET knows it.
-    assert_eq!(seen("application/x-www-form-urlencoded; charset=ibm037", b"x"), Err(Bound::Charset));
+    assert_eq!(seen("application/x-www-form-urlencoded; charset=ibm037", b"x"), Err(BodyBound::Charset));
     assert_eq!(seen("application/json; charset=utf-8", b"[1]"), Ok(()));
 }
 
@@ -122,13 +122,13 @@ fn what_a_route_reads_bodies_as_decides() {
     let body = "a\n".repeat(400_000);
     assert!(check(&headers, Some("text/csv"), body.as_bytes(), &limits()).is_err());
     headers.append(CONTENT_TYPE, HeaderValue::from_static("text/csv"));
-    assert_eq!(check(&headers, None, body.as_bytes(), &limits()), Err(Bound::TwoTypes));
+    assert_eq!(check(&headers, None, body.as_bytes(), &limits()), Err(BodyBound::TwoTypes));
 }
 
 #[test]
 fn a_query_has_fields_too() {
     assert_eq!(check_query(None, &limits()), Ok(()));
-    assert_eq!(check_query(Some(&"&".repeat(20_000)), &limits()), Err(Bound::Query(limits().max_fields)));
+    assert_eq!(check_query(Some(&"&".repeat(20_000)), &limits()), Err(BodyBound::Query(limits().max_fields)));
 }
 
 /// The time that this thread has had a core, where the system tells; else the time.

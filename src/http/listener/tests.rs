@@ -59,7 +59,7 @@ async fn the_ipv6_wildcard_takes_ipv4_too() {
         return;
     };
     let Bind::Tcp(address) = door.addresses()[0].bind else { unreachable!() };
-    let Bound::Tcp(_) = &door.entries[0].socket else { unreachable!() };
+    let BoundSocket::Tcp(_) = &door.entries[0].socket else { unreachable!() };
     std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).expect("reached over IPv4");
 }
 

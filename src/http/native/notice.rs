@@ -19,25 +19,25 @@ const MOST: usize = 1000;
 
 /// What a body says.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum ChangeNotice {
     /// Event Grid's handshake: this code is to be sent back.
     Handshake(String),
     /// These have changed.
-    Changed(Vec<Changed>),
+    Changed(Vec<ChangedSecret>),
 }
 
 /// A secret that has changed elsewhere.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedSecret {
     /// In which vault.
-    pub vault: Place,
+    pub vault: NoticePlace,
     /// Its key.
     pub key: String,
 }
 
 /// A vault, by one of its names.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum NoticePlace {
     /// The friendly name.
     Friendly(String),
     /// The name in Azure, which the vault's parameter `AZKVaultName` holds.
@@ -47,18 +47,18 @@ pub enum Place {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ours {
-    secrets: Vec<Named>,
+    secrets: Vec<NamedSecret>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct NamedSecret {
     vault: String,
     key: String,
 }
 
 #[derive(Deserialize)]
-struct Event {
+struct NoticeEvent {
     #[serde(alias = "eventType")]
     r#type: String,
     #[serde(default)]
@@ -76,7 +76,7 @@ struct Data {
 }
 
 /// Reads a body; `None` where it is none of the three. Events of other kinds say nothing.
-pub fn read(body: &[u8]) -> Option<Notice> {
+pub fn read(body: &[u8]) -> Option<ChangeNotice> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let events = match value {
         Value::Array(events) => events,
@@ -85,27 +85,27 @@ pub fn read(body: &[u8]) -> Option<Notice> {
             let changed = ours
                 .secrets
                 .into_iter()
-                .map(|Named { vault, key }| Changed { vault: Place::Friendly(vault), key });
+                .map(|NamedSecret { vault, key }| ChangedSecret { vault: NoticePlace::Friendly(vault), key });
             return bounded(changed.collect());
         }
         event @ Value::Object(_) => vec![event],
         _ => return None,
     };
-    let events: Vec<Event> = events.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
+    let events: Vec<NoticeEvent> = events.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
     if let Some(code) =
         events.iter().find(|event| event.r#type == VALIDATION).and_then(|event| event.data.code.clone())
     {
-        return Some(Notice::Handshake(code));
+        return Some(ChangeNotice::Handshake(code));
     }
     let changed = events.into_iter().filter(|event| event.r#type == NEW_VERSION).filter_map(|event| {
         let Data { vault, name, .. } = event.data;
-        Some(Changed { vault: Place::Azure(vault?), key: name? })
+        Some(ChangedSecret { vault: NoticePlace::Azure(vault?), key: name? })
     });
     bounded(changed.collect())
 }
 
-fn bounded(changed: Vec<Changed>) -> Option<Notice> {
-    (changed.len() <= MOST).then_some(Notice::Changed(changed))
+fn bounded(changed: Vec<ChangedSecret>) -> Option<ChangeNotice> {
+    (changed.len() <= MOST).then_some(ChangeNotice::Changed(changed))
 }
 
 #[cfg(test)]
@@ -116,28 +116,28 @@ mod tests {
     fn the_three_forms_are_read() {
         let ours = br#"{"secrets":[{"vault":"Team","key":"db"}]}"#;
         let changed =
-            |vault: Place, key: &str| Some(Notice::Changed(vec![Changed { vault, key: key.into() }]));
-        assert_eq!(read(ours), changed(Place::Friendly("Team".into()), "db"));
+            |vault: NoticePlace, key: &str| Some(ChangeNotice::Changed(vec![ChangedSecret { vault, key: key.into() }]));
+        assert_eq!(read(ours), changed(NoticePlace::Friendly("Team".into()), "db"));
         let grid = br#"[{"id":"1","topic":"/t","subject":"db","eventType":"Microsoft.KeyVault.SecretNewVersionCreated",
             "eventTime":"2026-11-30T10:00:00Z","dataVersion":"1","metadataVersion":"1",
             "data":{"Id":"https://team.vault.azure.net/secrets/db/1","VaultName":"team","ObjectType":"Secret",
             "ObjectName":"db","Version":"1","NBF":null,"EXP":null}}]"#;
-        assert_eq!(read(grid), changed(Place::Azure("team".into()), "db"));
+        assert_eq!(read(grid), changed(NoticePlace::Azure("team".into()), "db"));
         let cloud = br#"{"specversion":"1.0","type":"Microsoft.KeyVault.SecretNewVersionCreated","source":"/s","id":"1",
             "data":{"VaultName":"team","ObjectName":"db"}}"#;
-        assert_eq!(read(cloud), changed(Place::Azure("team".into()), "db"));
+        assert_eq!(read(cloud), changed(NoticePlace::Azure("team".into()), "db"));
     }
 
     #[test]
     fn the_handshake_gives_its_code_and_nothing_else() {
         let body = br#"[{"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"512d","validationUrl":"https://x"}}]"#;
-        assert_eq!(read(body), Some(Notice::Handshake("512d".into())));
+        assert_eq!(read(body), Some(ChangeNotice::Handshake("512d".into())));
     }
 
     #[test]
     fn other_events_say_nothing_and_other_bodies_are_none() {
         let other = br#"[{"eventType":"Microsoft.KeyVault.SecretNearExpiry","data":{"VaultName":"v","ObjectName":"n"}}]"#;
-        assert_eq!(read(other), Some(Notice::Changed(Vec::new())));
+        assert_eq!(read(other), Some(ChangeNotice::Changed(Vec::new())));
         for body in
             ["", "x", "1", "{}", r#"{"secrets":[{"vault":"v"}]}"#, r#"{"secrets":{},"more":1}"#, "[1]"]
         {

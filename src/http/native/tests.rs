@@ -11,7 +11,7 @@ mod admin;
 
 use super::vaults::TEXT;
 use super::*;
-use crate::access::{Access, Token};
+use crate::access::{AccessPolicy, Token};
 use crate::http::testing::{Memory, head, request};
 use crate::http::{Gate, Service as _};
 use crate::plan::{Extension, Mount, Projection, Route, VaultKind};
@@ -71,18 +71,18 @@ fn memory() -> Memory {
     memory
 }
 
-fn behind<S: Secrets>(access: Access, secrets: S) -> Gate {
+fn behind<S: Secrets>(access: AccessPolicy, secrets: S) -> Gate {
     Gate::new(Arc::new(access), Arc::new(Native::new(secrets, Some("hidden".to_owned())).unwrap()))
 }
 
 /// One that has no default vault.
 fn without_default(memory: &Memory) -> Gate {
-    let access = Access::token(&Token::from_text(TOKEN).unwrap());
+    let access = AccessPolicy::token(&Token::from_text(TOKEN).unwrap());
     Gate::new(Arc::new(access), Arc::new(Native::new(memory.clone(), None).unwrap()))
 }
 
 fn service(memory: &Memory) -> Gate {
-    behind(Access::token(&Token::from_text(TOKEN).unwrap()), memory.clone())
+    behind(AccessPolicy::token(&Token::from_text(TOKEN).unwrap()), memory.clone())
 }
 
 /// As the door does it: admit, then answer.
@@ -229,7 +229,7 @@ async fn a_stranger_learns_nothing_about_routes() {
 #[tokio::test]
 async fn an_open_service_lets_programs_in_and_web_pages_not() {
     let native = Native::new(memory(), None).unwrap();
-    let native = Gate::new(Arc::new(Access::open()), Arc::new(native));
+    let native = Gate::new(Arc::new(AccessPolicy::open()), Arc::new(native));
     assert_eq!(send(&native, head("GET", "/secret", &[]), "").await.status, StatusCode::OK);
     let page = head("GET", "/secret", &[("origin", "https://evil.example")]);
     assert_eq!(outcome(&send(&native, page, "").await), failed(403, "browser_refused"));
@@ -500,7 +500,7 @@ fn no_path_or_body_makes_a_500() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let bridge = runtime.block_on(embedded(folder.path()));
-    let native = behind(Access::token(&Token::from_text(TOKEN).unwrap()), bridge);
+    let native = behind(AccessPolicy::token(&Token::from_text(TOKEN).unwrap()), bridge);
     let seen = RefCell::new(BTreeSet::new());
     let inputs = (
         "(GET|PUT|POST|DELETE|HEAD|OPTIONS)",

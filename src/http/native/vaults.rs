@@ -3,8 +3,8 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Call, Native, Secrets, Shown, Subject, reading};
-use crate::access::{Caller, Verb};
+use super::{AdmittedCall, Native, Secrets, ShownAnswer, AccessSubject, reading};
+use crate::access::{Caller, GrantVerb};
 use crate::error::BridgeError;
 use crate::http::message::{Reply, Request};
 use crate::http::respond::{self, Problem};
@@ -19,7 +19,7 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const OCTETS: &str = "application/octet-stream";
 
 /// Where a request leads to.
-pub(super) struct Place<'a> {
+pub(super) struct VaultTarget<'a> {
     vault: String,
     /// Empty where the vault itself is meant.
     key: String,
@@ -28,9 +28,9 @@ pub(super) struct Place<'a> {
     read_only: bool,
 }
 
-impl Place<'_> {
-    pub(super) fn subject(&self) -> Subject<'_> {
-        Subject {
+impl VaultTarget<'_> {
+    pub(super) fn subject(&self) -> AccessSubject<'_> {
+        AccessSubject {
             vault: Some(&self.vault),
             key: (!self.key.is_empty()).then_some(self.key.as_str()),
             mount: self.mount.map(|mount| mount.name.as_str()),
@@ -65,7 +65,7 @@ impl<S: Secrets> Native<S> {
 
     /// What the path is about. A vault that is not exposed does not differ from one that is not there; a
     /// mounted secret of it can be read, as by the plan's own routes, and not written.
-    pub(super) fn place<'a>(&self, call: &Call<'_>, plan: &'a Plan) -> Result<Place<'a>, BridgeError> {
+    pub(super) fn place<'a>(&self, call: &AdmittedCall<'_>, plan: &'a Plan) -> Result<VaultTarget<'a>, BridgeError> {
         let key = call.found.key.clone().unwrap_or_default();
         if call.found.target.scope() == Some(Scope::Mounted) {
             let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == fold(&key));
@@ -74,7 +74,7 @@ impl<S: Secrets> Native<S> {
             let read_only =
                 vault.is_none_or(|vault| vault.read_only || !(vault.exposed || self.is_default(&vault.name)));
             let (vault, key) = (mount.vault.clone(), mount.key.clone());
-            return Ok(Place { vault, key, mount: Some(mount), read_only });
+            return Ok(VaultTarget { vault, key, mount: Some(mount), read_only });
         }
         let asked = match call.found.target.scope() {
             Some(Scope::Default) => self.default_vault.as_deref().unwrap_or_default(),
@@ -82,15 +82,15 @@ impl<S: Secrets> Native<S> {
         };
         let found = plan.vault(asked).filter(|vault| vault.exposed || self.is_default(&vault.name));
         let found = found.ok_or_else(|| BridgeError::UnknownVault { name: asked.to_owned() })?;
-        Ok(Place { vault: found.name.clone(), key, mount: None, read_only: found.read_only })
+        Ok(VaultTarget { vault: found.name.clone(), key, mount: None, read_only: found.read_only })
     }
 
     pub(super) async fn on_vault(
         &self,
-        call: &Call<'_>,
-        place: &Place<'_>,
+        call: &AdmittedCall<'_>,
+        place: &VaultTarget<'_>,
         request: &Request,
-    ) -> Result<Shown, Problem> {
+    ) -> Result<ShownAnswer, Problem> {
         let (vault, key) = (place.vault.as_str(), place.key.as_str());
         let (headers, deadline) = (&call.head.headers, call.head.deadline);
         self.bounded(request)?;
@@ -120,14 +120,14 @@ impl<S: Secrets> Native<S> {
                     Some(mount) => (&mount.name, self.secrets.read(&mount.name, reading, deadline).await?),
                     None => (&place.key, self.secrets.get(vault, key, reading, deadline).await?),
                 };
-                return Ok(Shown {
+                return Ok(ShownAnswer {
                     reply: show(name, &answer.value, &formats)?,
                     freshness: answer.freshness,
                 });
             }
             _ => {
                 let mut secrets = self.secrets.list(vault, deadline).await?;
-                secrets.retain(|info| call.caller.grants().secret(Verb::List, vault, &info.name));
+                secrets.retain(|info| call.caller.grants().secret(GrantVerb::List, vault, &info.name));
                 return Ok(listing(secrets).into());
             }
         }
@@ -135,7 +135,7 @@ impl<S: Secrets> Native<S> {
     }
 
     /// Writes a secret, or the one member of it that the query or the mount names.
-    async fn put(&self, call: &Call<'_>, place: &Place<'_>, request: &Request) -> Result<(), Problem> {
+    async fn put(&self, call: &AdmittedCall<'_>, place: &VaultTarget<'_>, request: &Request) -> Result<(), Problem> {
         let (vault, key, deadline) = (place.vault.as_str(), place.key.as_str(), call.head.deadline);
         let name = place.mount.map_or(key, |mount| mount.name.as_str());
         let written = value::written(&call.head.headers, &request.body, name)?;
@@ -163,7 +163,7 @@ fn asked_property(query: Option<&str>) -> Option<String> {
 pub(super) fn mounts(plan: &Plan, caller: &Caller) -> Reply {
     let theirs = |mount: &&Mount| {
         let may = |verb| caller.grants().secret(verb, &mount.vault, &mount.key);
-        may(Verb::Read) || may(Verb::Write) || may(Verb::List)
+        may(GrantVerb::Read) || may(GrantVerb::Write) || may(GrantVerb::List)
     };
     let shown = plan
         .mounts

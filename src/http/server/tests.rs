@@ -31,7 +31,7 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
         body: body.into(),
         stream: None,
         reason: None,
-        note: crate::http::Note::default(),
+        note: crate::http::AuditNote::default(),
     }
 }
 
@@ -488,7 +488,7 @@ async fn whatever_comes_in_leaves_a_line_of_the_trail() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit");
     let to = crate::audit::Destination::File(file.clone());
-    let trail = Trail::start(&crate::audit::Settings { to, chain: false }, None).unwrap();
+    let trail = Trail::start(&crate::audit::AuditSettings { to, chain: false }, None).unwrap();
     let tcp = Listener { bind: Bind::Tcp("127.0.0.1:0".parse().unwrap()), tls: None, name: None };
     let door = Door::bind(&[tcp]).unwrap().observed(&trail, &Arc::default());
     let Bind::Tcp(address) = door.addresses()[0].bind else { unreachable!() };

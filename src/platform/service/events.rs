@@ -16,7 +16,7 @@ pub enum Severity {
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event<'a> {
+pub struct ServiceEvent<'a> {
     /// Its number: see [`IDS`].
     pub id: u16,
     /// How bad it is.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{State, Status, Step, Unfit, Wanted, unfit};
+use super::{ServiceCondition, Status, ServiceStep, Unfit, WantedService, unfit};
 
 /// The file that packages install.
 const TEMPLATE: &str = include_str!("../../../scripts/launchd/secretbridge.plist");
 
-pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
+pub(super) fn install(wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit> {
     match (&wanted.of_user, &wanted.account) {
         (None, None) => {
             return Err(unfit(
@@ -23,19 +23,19 @@ pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
     let home = wanted.of_user.as_deref();
     let path = place(&wanted.name, home);
     let shown = path.display().to_string();
-    let mut steps = vec![Step::File { path, text: text(wanted)? }];
+    let mut steps = vec![ServiceStep::File { path, text: text(wanted)? }];
     let domain = domain(home.is_some());
     // One of that name goes first: launchd does not read a changed file.
-    steps.push(Step::Try(words(&["bootout", &format!("{domain}/{}", wanted.name)])));
+    steps.push(ServiceStep::Try(words(&["bootout", &format!("{domain}/{}", wanted.name)])));
     if wanted.start {
-        steps.push(Step::Run(words(&["bootstrap", &domain, &shown])));
+        steps.push(ServiceStep::Run(words(&["bootstrap", &domain, &shown])));
     }
     Ok(steps)
 }
 
-pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<Step> {
+pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<ServiceStep> {
     let target = format!("{}/{name}", domain(home.is_some()));
-    vec![Step::Try(words(&["bootout", &target])), Step::Remove(place(name, home))]
+    vec![ServiceStep::Try(words(&["bootout", &target])), ServiceStep::Remove(place(name, home))]
 }
 
 /// What asks for the state of a service.
@@ -45,17 +45,17 @@ pub fn question(name: &str, user: bool) -> Vec<String> {
 
 /// What the answer says; `None` where launchd knows no such service.
 pub fn answer(text: Option<&str>) -> Status {
-    let Some(text) = text else { return Status { state: State::Absent, details: Vec::new() } };
+    let Some(text) = text else { return Status { state: ServiceCondition::Absent, details: Vec::new() } };
     let value = |name: &str| {
         let found = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(" = "));
         found.map(str::to_owned)
     };
     let exit = value("last exit code");
     let state = match value("state").as_deref() {
-        Some("running") => State::Running,
-        Some("spawn scheduled" | "spawning" | "exiting") => State::Changing,
-        _ if exit.as_deref().is_some_and(|code| code != "0" && !code.contains("never")) => State::Failed,
-        _ => State::Stopped,
+        Some("running") => ServiceCondition::Running,
+        Some("spawn scheduled" | "spawning" | "exiting") => ServiceCondition::Changing,
+        _ if exit.as_deref().is_some_and(|code| code != "0" && !code.contains("never")) => ServiceCondition::Failed,
+        _ => ServiceCondition::Stopped,
     };
     let details = [("process", value("pid")), ("account", value("username")), ("unit", value("path"))];
     Status { state, details: details.into_iter().filter_map(|(name, value)| Some((name, value?))).collect() }
@@ -78,7 +78,7 @@ fn place(name: &str, home: Option<&Path>) -> PathBuf {
 }
 
 /// The file: the one that packages install, with this service's name, command and account.
-fn text(wanted: &Wanted) -> Result<String, Unfit> {
+fn text(wanted: &WantedService) -> Result<String, Unfit> {
     let log = match &wanted.of_user {
         Some(home) => format!("{}/Library/Logs/{}.log", home.display(), wanted.name),
         None => format!("/Library/Logs/{}.log", wanted.name),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Registration, Step, Unfit, Wanted, unfit};
+use super::{Registration, ServiceStep, Unfit, WantedService, unfit};
 
 /// The option that the service is started with, and its name.
 pub const AS_SERVICE: &str = "--as-service";
@@ -14,7 +14,7 @@ const WITHOUT_DOMAIN: [&str; 1] = ["LocalSystem"];
 const WITHOUT_PASSWORD: [&str; 3] =
     [r"NT AUTHORITY\LocalService", r"NT AUTHORITY\NetworkService", r"NT AUTHORITY\SYSTEM"];
 
-pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
+pub(super) fn install(wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit> {
     if wanted.of_user.is_some() {
         return Err(no_user());
     }
@@ -29,31 +29,31 @@ pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
         arguments,
         account: account.clone(),
     };
-    let mut steps = vec![Step::Register(registration)];
+    let mut steps = vec![ServiceStep::Register(registration)];
     if account.ends_with('$') {
-        steps.push(Step::Right(account.clone()));
+        steps.push(ServiceStep::Right(account.clone()));
     }
-    steps.push(Step::Folder { path: places.folder, account: account.clone() });
+    steps.push(ServiceStep::Folder { path: places.folder, account: account.clone() });
     // Only what the service is told to use.
     let uses = |path: &Path| wanted.arguments.iter().any(|argument| Path::new(argument) == path);
     if uses(&places.token) {
-        steps.push(Step::Token { path: places.token, account: account.clone() });
+        steps.push(ServiceStep::Token { path: places.token, account: account.clone() });
     }
     if uses(&places.audit) {
-        steps.push(Step::Log { path: places.audit, account });
+        steps.push(ServiceStep::Log { path: places.audit, account });
     }
-    steps.push(Step::EventSource(name.clone()));
+    steps.push(ServiceStep::EventSource(name.clone()));
     if wanted.start {
-        steps.push(Step::Start(name));
+        steps.push(ServiceStep::Start(name));
     }
     Ok(steps)
 }
 
-pub(super) fn uninstall(name: &str) -> Vec<Step> {
+pub(super) fn uninstall(name: &str) -> Vec<ServiceStep> {
     vec![
-        Step::Stop(name.to_owned()),
-        Step::Unregister(name.to_owned()),
-        Step::RemoveEventSource(name.to_owned()),
+        ServiceStep::Stop(name.to_owned()),
+        ServiceStep::Unregister(name.to_owned()),
+        ServiceStep::RemoveEventSource(name.to_owned()),
     ]
 }
 
@@ -66,7 +66,7 @@ pub(super) fn no_user() -> Unfit {
 
 /// The account: a virtual one with the service's name unless another is wanted. None that needs a password:
 /// it would stand in the list of processes.
-fn account(wanted: &Wanted) -> Result<String, Unfit> {
+fn account(wanted: &WantedService) -> Result<String, Unfit> {
     let Some(account) = &wanted.account else { return Ok(format!(r"NT SERVICE\{}", wanted.name)) };
     let one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(account));
     let own = account.to_ascii_uppercase().strip_prefix(r"NT SERVICE\").map(str::to_owned);
@@ -103,7 +103,7 @@ pub struct Places {
 
 impl Places {
     /// Those of a service.
-    pub fn of(wanted: &Wanted) -> Places {
+    pub fn of(wanted: &WantedService) -> Places {
         let folder = wanted.shared_data.join(&wanted.name);
         Places { token: folder.join("token"), audit: folder.join("audit.jsonl"), folder }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{State, Status, Step, Unfit, Wanted, unfit};
+use super::{ServiceCondition, Status, ServiceStep, Unfit, WantedService, unfit};
 
 /// The unit that packages install.
 const SYSTEM: &str = include_str!("../../../scripts/systemd/secretbridge.service");
@@ -19,17 +19,17 @@ const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// Folders that the unit has for itself.
 const HIDDEN: [&str; 2] = ["/tmp", "/var/tmp"];
 
-pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
-    let Wanted { name, of_user, .. } = wanted;
+pub(super) fn install(wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit> {
+    let WantedService { name, of_user, .. } = wanted;
     let mut steps = Vec::new();
     if of_user.is_some() && wanted.account.is_some() {
         return Err(unfit("a service of one user runs as that user", "leave --account or --user out"));
     }
     if of_user.is_none() && wanted.account.is_none() {
-        steps.push(Step::Account { name: ACCOUNT.0.to_owned(), home: ACCOUNT.1.to_owned() });
+        steps.push(ServiceStep::Account { name: ACCOUNT.0.to_owned(), home: ACCOUNT.1.to_owned() });
     }
-    steps.push(Step::File { path: place(name, of_user.as_deref()), text: unit(wanted)? });
-    let run = |words: &[&str]| Step::Run(systemctl(of_user.is_some(), words));
+    steps.push(ServiceStep::File { path: place(name, of_user.as_deref()), text: unit(wanted)? });
+    let run = |words: &[&str]| ServiceStep::Run(systemctl(of_user.is_some(), words));
     steps.push(run(&["daemon-reload"]));
     steps.push(run(&["enable", name]));
     if wanted.start {
@@ -39,12 +39,12 @@ pub(super) fn install(wanted: &Wanted) -> Result<Vec<Step>, Unfit> {
     Ok(steps)
 }
 
-pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<Step> {
+pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<ServiceStep> {
     let words = |words: &[&str]| systemctl(home.is_some(), words);
     vec![
-        Step::Try(words(&["disable", "--now", name])),
-        Step::Remove(place(name, home)),
-        Step::Run(words(&["daemon-reload"])),
+        ServiceStep::Try(words(&["disable", "--now", name])),
+        ServiceStep::Remove(place(name, home)),
+        ServiceStep::Run(words(&["daemon-reload"])),
     ]
 }
 
@@ -61,11 +61,11 @@ pub fn answer(text: &str) -> Status {
         found.unwrap_or_default().trim().to_owned()
     };
     let state = match (value("LoadState").as_str(), value("ActiveState").as_str()) {
-        ("not-found" | "", _) => State::Absent,
-        (_, "active") => State::Running,
-        (_, "activating" | "deactivating" | "reloading") => State::Changing,
-        (_, "failed") => State::Failed,
-        _ => State::Stopped,
+        ("not-found" | "", _) => ServiceCondition::Absent,
+        (_, "active") => ServiceCondition::Running,
+        (_, "activating" | "deactivating" | "reloading") => ServiceCondition::Changing,
+        (_, "failed") => ServiceCondition::Failed,
+        _ => ServiceCondition::Stopped,
     };
     let details = [
         ("process", value("MainPID")),
@@ -74,7 +74,7 @@ pub fn answer(text: &str) -> Status {
         ("unit", value("FragmentPath")),
     ];
     let details = details.into_iter().filter(|(_, value)| !value.is_empty() && value != "0");
-    Status { details: details.filter(|_| state != State::Absent).collect(), state }
+    Status { details: details.filter(|_| state != ServiceCondition::Absent).collect(), state }
 }
 
 fn systemctl(user: bool, words: &[&str]) -> Vec<String> {
@@ -90,7 +90,7 @@ fn place(name: &str, home: Option<&Path>) -> PathBuf {
 }
 
 /// The text of the unit: the one that packages install, with this program's command and account.
-fn unit(wanted: &Wanted) -> Result<String, Unfit> {
+fn unit(wanted: &WantedService) -> Result<String, Unfit> {
     let words = || std::iter::once(&wanted.program).chain(&wanted.arguments);
     if let Some(hidden) = words().find(|word| wanted.of_user.is_none() && below(word, &HIDDEN)) {
         return Err(unfit(

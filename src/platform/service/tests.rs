@@ -1,10 +1,10 @@
-use super::events::{Event, IDS, Severity};
-use super::phase::Phase;
+use super::events::{ServiceEvent, IDS, Severity};
+use super::phase::ServicePhase;
 use super::*;
-use crate::platform::Notice;
+use crate::platform::ServiceNotice;
 
-fn wanted(name: &str, arguments: &[&str]) -> Wanted {
-    Wanted {
+fn wanted(name: &str, arguments: &[&str]) -> WantedService {
+    WantedService {
         name: name.to_owned(),
         program: "/usr/local/bin/secretbridge".to_owned(),
         arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
@@ -15,15 +15,15 @@ fn wanted(name: &str, arguments: &[&str]) -> Wanted {
     }
 }
 
-fn file(steps: &[Step]) -> (&Path, &str) {
+fn file(steps: &[ServiceStep]) -> (&Path, &str) {
     let found = steps.iter().find_map(|step| match step {
-        Step::File { path, text } => Some((path.as_path(), text.as_str())),
+        ServiceStep::File { path, text } => Some((path.as_path(), text.as_str())),
         _ => None,
     });
     found.expect("a file is written")
 }
 
-fn shown(steps: &[Step]) -> Vec<String> {
+fn shown(steps: &[ServiceStep]) -> Vec<String> {
     steps.iter().map(|step| step.to_string().lines().next().unwrap().to_owned()).collect()
 }
 
@@ -85,40 +85,40 @@ fn a_command_line_of_windows_is_read_back_as_it_was_meant() {
 fn a_service_of_windows_has_a_virtual_account_and_files_for_it_alone() {
     let mut wanted = wanted("bridge", &["serve", "--token-file", "C:/ProgramData/bridge/token"]);
     let steps = install(Manager::Scm, &wanted).unwrap();
-    let Step::Register(registration) = &steps[0] else { panic!("{steps:?}") };
+    let ServiceStep::Register(registration) = &steps[0] else { panic!("{steps:?}") };
     assert_eq!(registration.account, r"NT SERVICE\bridge");
     assert_eq!(registration.arguments[..3], ["--as-service", "bridge", "serve"]);
     let account = || r"NT SERVICE\bridge".to_owned();
     let place = |name: &str| Path::new("C:/ProgramData").join("bridge").join(name);
     let expected = [
-        Step::Folder { path: place(""), account: account() },
-        Step::Token { path: place("token"), account: account() },
-        Step::EventSource("bridge".to_owned()),
-        Step::Start("bridge".to_owned()),
+        ServiceStep::Folder { path: place(""), account: account() },
+        ServiceStep::Token { path: place("token"), account: account() },
+        ServiceStep::EventSource("bridge".to_owned()),
+        ServiceStep::Start("bridge".to_owned()),
     ];
     assert_eq!(steps[1..], expected);
     // A token of the configuration's own is not made.
     wanted.arguments = vec!["serve".to_owned()];
     wanted.start = false;
     let steps = install(Manager::Scm, &wanted).unwrap();
-    assert!(!steps.iter().any(|step| matches!(step, Step::Token { .. } | Step::Start(_))), "{steps:?}");
+    assert!(!steps.iter().any(|step| matches!(step, ServiceStep::Token { .. } | ServiceStep::Start(_))), "{steps:?}");
 }
 
 #[test]
 fn an_account_of_windows_is_one_that_needs_no_password() {
     let account = |account: &str| {
-        let wanted = Wanted { account: Some(account.to_owned()), ..wanted("bridge", &["serve"]) };
+        let wanted = WantedService { account: Some(account.to_owned()), ..wanted("bridge", &["serve"]) };
         install(Manager::Scm, &wanted)
     };
     let managed = r"CONTOSO\vaults$";
-    assert!(account(managed).unwrap().contains(&Step::Right(managed.to_owned())));
+    assert!(account(managed).unwrap().contains(&ServiceStep::Right(managed.to_owned())));
     for good in ["LocalSystem", r"NT AUTHORITY\NetworkService", r"nt service\BRIDGE"] {
-        assert!(!account(good).unwrap().contains(&Step::Right(good.to_owned())));
+        assert!(!account(good).unwrap().contains(&ServiceStep::Right(good.to_owned())));
     }
     for bad in [r"CONTOSO\anna", "anna", "vaults$", "vaults$@contoso.example", r"NT SERVICE\other", ""] {
         assert!(account(bad).is_err(), "{bad}");
     }
-    let of_user = Wanted { of_user: Some("C:/Users/anna".into()), ..wanted("bridge", &["serve"]) };
+    let of_user = WantedService { of_user: Some("C:/Users/anna".into()), ..wanted("bridge", &["serve"]) };
     assert!(install(Manager::Scm, &of_user).is_err());
     assert!(uninstall(Manager::Scm, "bridge", Some(Path::new("C:/Users/anna"))).is_err());
 }
@@ -147,7 +147,7 @@ fn a_unit_is_the_packages_own_with_this_command() {
 #[test]
 fn a_unit_of_another_name_or_account_has_folders_of_its_own() {
     let wanted =
-        Wanted { account: Some("web".to_owned()), ..wanted("pode.web", &["run", "/home/web/s.ps1"]) };
+        WantedService { account: Some("web".to_owned()), ..wanted("pode.web", &["run", "/home/web/s.ps1"]) };
     let steps = install(Manager::Systemd, &wanted).unwrap();
     let (path, text) = file(&steps);
     assert_eq!(path, Path::new("/etc/systemd/system/pode.web.service"));
@@ -168,7 +168,7 @@ fn a_unit_of_another_name_or_account_has_folders_of_its_own() {
 #[test]
 fn a_unit_of_one_user_is_in_that_user_s_home_and_has_no_account() {
     let wanted =
-        Wanted { of_user: Some("/home/anna".into()), start: false, ..wanted("secretbridge", &["serve"]) };
+        WantedService { of_user: Some("/home/anna".into()), start: false, ..wanted("secretbridge", &["serve"]) };
     let steps = install(Manager::Systemd, &wanted).unwrap();
     let (path, text) = file(&steps);
     assert_eq!(path, Path::new("/home/anna/.config/systemd/user/secretbridge.service"));
@@ -182,7 +182,7 @@ fn a_unit_of_one_user_is_in_that_user_s_home_and_has_no_account() {
         "run systemctl --user daemon-reload",
     ];
     assert_eq!(removed, expected);
-    let both = Wanted { account: Some("anna".to_owned()), ..wanted };
+    let both = WantedService { account: Some("anna".to_owned()), ..wanted };
     assert!(install(Manager::Systemd, &both).is_err() && install(Manager::Launchd, &both).is_err());
 }
 
@@ -229,7 +229,7 @@ fn a_job_of_launchd_is_the_packages_own_with_this_command() {
     let tags = |tag: &str| text.matches(tag).count();
     assert_eq!(tags("<key>"), tags("</key>"));
     assert!(shown(&steps)[2].starts_with("run launchctl bootstrap gui/"), "{steps:?}");
-    let machine = Wanted { of_user: None, account: Some("_vaults".to_owned()), ..wanted };
+    let machine = WantedService { of_user: None, account: Some("_vaults".to_owned()), ..wanted };
     let steps = install(Manager::Launchd, &machine).unwrap();
     let (path, text) = file(&steps);
     assert_eq!(path, Path::new("/Library/LaunchDaemons/bridge.plist"));
@@ -245,12 +245,12 @@ fn what_a_manager_says_is_understood() {
         systemd::answer(&text)
     };
     for (load, active, state) in [
-        ("not-found", "inactive", State::Absent),
-        ("loaded", "active", State::Running),
-        ("loaded", "activating", State::Changing),
-        ("loaded", "reloading", State::Changing),
-        ("loaded", "failed", State::Failed),
-        ("loaded", "inactive", State::Stopped),
+        ("not-found", "inactive", ServiceCondition::Absent),
+        ("loaded", "active", ServiceCondition::Running),
+        ("loaded", "activating", ServiceCondition::Changing),
+        ("loaded", "reloading", ServiceCondition::Changing),
+        ("loaded", "failed", ServiceCondition::Failed),
+        ("loaded", "inactive", ServiceCondition::Stopped),
     ] {
         assert_eq!(unit(load, active).state, state, "{load} {active}");
     }
@@ -258,30 +258,30 @@ fn what_a_manager_says_is_understood() {
         unit("loaded", "active").details,
         [("process", "7".to_owned()), ("starts", "enabled".to_owned())]
     );
-    assert_eq!(launchd::answer(None).state, State::Absent);
+    assert_eq!(launchd::answer(None).state, ServiceCondition::Absent);
     let job =
         |lines: &str| launchd::answer(Some(&format!("gui/501/bridge = {{\n\tactive count = 1\n{lines}}}\n")));
     let running =
         job("\tpath = /Users/a/x.plist\n\tstate = running\n\tpid = 42\n\tlast exit code = (never exited)\n");
-    assert_eq!(running.state, State::Running);
+    assert_eq!(running.state, ServiceCondition::Running);
     assert_eq!(running.details[0], ("process", "42".to_owned()));
-    assert_eq!(job("\tstate = not running\n\tlast exit code = (never exited)\n").state, State::Stopped);
-    assert_eq!(job("\tstate = not running\n\tlast exit code = 64\n").state, State::Failed);
-    assert_eq!(job("\tstate = spawn scheduled\n\tlast exit code = 1\n").state, State::Changing);
+    assert_eq!(job("\tstate = not running\n\tlast exit code = (never exited)\n").state, ServiceCondition::Stopped);
+    assert_eq!(job("\tstate = not running\n\tlast exit code = 64\n").state, ServiceCondition::Failed);
+    assert_eq!(job("\tstate = spawn scheduled\n\tlast exit code = 1\n").state, ServiceCondition::Changing);
 }
 
 #[test]
 fn a_start_tells_its_steps_and_a_stop_is_not_taken_back() {
-    let start = Phase::Starting(0);
-    assert_eq!(start.later().later(), Phase::Starting(2));
-    assert_eq!(start.after(Notice::Alive), start);
-    let running = start.after(Notice::Ready);
-    assert_eq!((running, running.later()), (Phase::Running, Phase::Running));
-    assert_eq!(running.after(Notice::Reloading).after(Notice::Ready), Phase::Running);
-    let stopping = running.after(Notice::Stopping);
-    assert_eq!(stopping.later().after(Notice::Ready).after(Notice::Stopping), Phase::Stopping(1));
-    assert_eq!(start.after(Notice::Stopping), Phase::Stopping(0), "stopped while it starts");
-    assert_eq!(Phase::Stopped(64).after(Notice::Ready).later(), Phase::Stopped(64));
+    let start = ServicePhase::Starting(0);
+    assert_eq!(start.later().later(), ServicePhase::Starting(2));
+    assert_eq!(start.after(ServiceNotice::Alive), start);
+    let running = start.after(ServiceNotice::Ready);
+    assert_eq!((running, running.later()), (ServicePhase::Running, ServicePhase::Running));
+    assert_eq!(running.after(ServiceNotice::Reloading).after(ServiceNotice::Ready), ServicePhase::Running);
+    let stopping = running.after(ServiceNotice::Stopping);
+    assert_eq!(stopping.later().after(ServiceNotice::Ready).after(ServiceNotice::Stopping), ServicePhase::Stopping(1));
+    assert_eq!(start.after(ServiceNotice::Stopping), ServicePhase::Stopping(0), "stopped while it starts");
+    assert_eq!(ServicePhase::Stopped(64).after(ServiceNotice::Ready).later(), ServicePhase::Stopped(64));
     assert!(stopping.is_pending() && start.is_pending() && !running.is_pending());
 }
 
@@ -305,5 +305,5 @@ fn each_part_has_its_number_and_each_number_its_line_in_the_documentation() {
         assert!(page.contains(&format!("| {id} | {meaning} |")), "docs/platforms.md: {id} {meaning}");
     }
     // Not a service of Windows: nothing is written, and nothing fails.
-    report(&Event { id: events::SAID, severity: Severity::Information, text: "a test" });
+    report(&ServiceEvent { id: events::SAID, severity: Severity::Information, text: "a test" });
 }

@@ -5,19 +5,19 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::platform::service::events::Event;
-use crate::platform::service::{MANAGER, Manager, Status, Step, launchd, systemd};
+use crate::platform::service::events::ServiceEvent;
+use crate::platform::service::{MANAGER, Manager, Status, ServiceStep, launchd, systemd};
 
-pub(in crate::platform) fn perform(step: &Step) -> io::Result<()> {
+pub(in crate::platform) fn perform(step: &ServiceStep) -> io::Result<()> {
     match step {
-        Step::Account { name, home } => account(name, home),
-        Step::File { path, text } => write(path, text),
-        Step::Remove(path) => match fs::remove_file(path) {
+        ServiceStep::Account { name, home } => account(name, home),
+        ServiceStep::File { path, text } => write(path, text),
+        ServiceStep::Remove(path) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
-        Step::Run(words) => succeeded(words, &run(words)?),
-        Step::Try(words) => run(words).map(drop),
+        ServiceStep::Run(words) => succeeded(words, &run(words)?),
+        ServiceStep::Try(words) => run(words).map(drop),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "this is for Windows")),
     }
 }
@@ -47,7 +47,7 @@ pub(in crate::platform) fn is_service() -> bool {
     false
 }
 
-pub(in crate::platform) fn report(_event: &Event<'_>) {}
+pub(in crate::platform) fn report(_event: &ServiceEvent<'_>) {}
 
 fn account(name: &str, home: &str) -> io::Result<()> {
     if run(&words(&["id", "-u", name]))?.status.success() {

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::platform::Event;
+use crate::platform::SystemEvent;
 
 /// What the system asks of a running server.
 pub struct Signals {
@@ -31,12 +31,12 @@ impl Signals {
     }
 
     /// The next one. Cancel safe.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> SystemEvent {
         tokio::select! {
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.hangup.recv() => Event::Reload,
-            _ = self.user.recv() => Event::Dump,
+            _ = self.interrupt.recv() => SystemEvent::Stop,
+            _ = self.terminate.recv() => SystemEvent::Stop,
+            _ = self.hangup.recv() => SystemEvent::Reload,
+            _ = self.user.recv() => SystemEvent::Dump,
         }
     }
 }

@@ -18,9 +18,9 @@ pub(in crate::platform) const BY_PIPES: bool = false;
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
-pub(in crate::platform) type Stream = UnixStream;
+pub(in crate::platform) type SystemStream = UnixStream;
 
-pub(in crate::platform) struct Listener {
+pub(in crate::platform) struct SystemListener {
     socket: UnixListener,
     /// Held for its `Drop`.
     _file: SocketFile,
@@ -32,13 +32,13 @@ struct SocketFile {
     identity: Option<(u64, u64)>,
 }
 
-impl Listener {
-    pub(in crate::platform) fn bind(path: &Path) -> Result<Listener, LocalBindError> {
+impl SystemListener {
+    pub(in crate::platform) fn bind(path: &Path) -> Result<SystemListener, LocalBindError> {
         if let Some(socket) = super::super::system::inherited_unix(path) {
             // The service manager made the file, and removes it.
             socket.set_nonblocking(true)?;
             let file = SocketFile { path: path.to_owned(), identity: None };
-            return Ok(Listener { socket: UnixListener::from_std(socket)?, _file: file });
+            return Ok(SystemListener { socket: UnixListener::from_std(socket)?, _file: file });
         }
         let address = SockAddr::unix(path)?;
         clear_stale(path, &address)?;
@@ -53,10 +53,10 @@ impl Listener {
         let file = SocketFile { path: path.to_owned(), identity: look(path) };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
-        Ok(Listener { socket: UnixListener::from_std(socket.into())?, _file: file })
+        Ok(SystemListener { socket: UnixListener::from_std(socket.into())?, _file: file })
     }
 
-    pub(in crate::platform) async fn accept(&self) -> io::Result<(Stream, LocalPeer)> {
+    pub(in crate::platform) async fn accept(&self) -> io::Result<(SystemStream, LocalPeer)> {
         let (stream, _) = self.socket.accept().await?;
         let who = stream.peer_cred().ok();
         let peer = LocalPeer {
@@ -68,7 +68,7 @@ impl Listener {
     }
 }
 
-pub(in crate::platform) async fn connect(path: &Path) -> io::Result<Stream> {
+pub(in crate::platform) async fn connect(path: &Path) -> io::Result<SystemStream> {
     UnixStream::connect(path).await
 }
 

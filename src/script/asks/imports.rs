@@ -3,21 +3,21 @@
 
 use std::sync::Arc;
 
-use super::{Answered, Asking, Failure};
+use super::{AskOutcome, Asking, AskFailure};
 use crate::bridge::Bridge;
 use crate::plan::Vault;
 use crate::registry;
 use crate::script::core::Core;
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::Names;
-use crate::script::settings::AutoImport;
+use crate::script::settings::ImportScope;
 use crate::secret::fold;
 use crate::vault::{Entry, Means};
 
 impl Asking {
     /// Brings vaults of the user's in that are not imported by themselves.
-    pub(super) fn vault_export(&self, names: &Names) -> Answered {
-        if self.core.settings.auto_import() == AutoImport::Exported {
+    pub(super) fn vault_export(&self, names: &Names) -> AskOutcome {
+        if self.core.settings.auto_import() == ImportScope::Exported {
             let wanted: Vec<String> = names.names.iter().map(|name| fold(name)).collect();
             self.import(|vault| wanted.contains(&fold(&vault.name)))?;
         }
@@ -26,8 +26,8 @@ impl Asking {
 
     /// Does to the user's own vaults what `server.psd1` says, once it is known. Until then the script's first
     /// lines could use them all.
-    pub(super) fn auto_import(&self) -> Result<(), Failure> {
-        if self.core.settings.auto_import() == AutoImport::All {
+    pub(super) fn auto_import(&self) -> Result<(), AskFailure> {
+        if self.core.settings.auto_import() == ImportScope::All {
             return self.import(|_| true);
         }
         let bridge = self.bridge()?;
@@ -37,7 +37,7 @@ impl Asking {
         Ok(())
     }
 
-    fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), Failure> {
+    fn import(&self, wanted: impl Fn(&Vault) -> bool) -> Result<(), AskFailure> {
         let bridge = self.bridge()?;
         let vaults = bridge.vaults();
         for vault in self.core.settings.registered().into_iter().filter(&wanted) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::vaults::minutes;
-use super::{Answered, Asking, Failure, fault_of, no_vault, not_mounted, refusal};
+use super::{AskOutcome, Asking, AskFailure, fault_of, no_vault, not_mounted, refusal};
 use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
 use crate::script::custom;
@@ -26,7 +26,7 @@ fn projection(property: Option<Vec<String>>, expand: Option<String>) -> Projecti
 // === mounts ===
 
 impl Asking {
-    pub(super) fn mount(&self, add: ask::Mount) -> Answered {
+    pub(super) fn mount(&self, add: ask::Mount) -> AskOutcome {
         let bridge = self.bridge()?;
         if add.expand.is_some() && add.property.as_ref().is_some_and(|names| !names.is_empty()) {
             let message = "Parameters 'Property' and 'ExpandProperty' are mutually exclusive";
@@ -53,7 +53,7 @@ impl Asking {
         &mut self,
         Dismount { name, remove }: Dismount,
         worker: &mut Worker,
-    ) -> Answered {
+    ) -> AskOutcome {
         let bridge = self.bridge()?;
         match bridge.mounts().get(&name) {
             Some(mount) if remove => {
@@ -68,11 +68,11 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) fn mount_test(&self, named: &Named) -> Answered {
+    pub(super) fn mount_test(&self, named: &Named) -> AskOutcome {
         Ok(AskReply::Mounted { mounted: self.bridge()?.mounts().get(&named.name).is_some() })
     }
 
-    pub(super) async fn secret_get(&mut self, Named { name }: Named, worker: &mut Worker) -> Answered {
+    pub(super) async fn secret_get(&mut self, Named { name }: Named, worker: &mut Worker) -> AskOutcome {
         let bridge = self.bridge()?;
         let mount = bridge.mounts().get(&name).ok_or_else(|| not_mounted(&name))?;
         let arguments = self.core.arguments.get(&name);
@@ -86,7 +86,7 @@ impl Asking {
         Ok(projected(&value, &mount.projection))
     }
 
-    pub(super) async fn secret_set(&mut self, set: SecretSet, worker: &mut Worker) -> Answered {
+    pub(super) async fn secret_set(&mut self, set: SecretSet, worker: &mut Worker) -> AskOutcome {
         let bridge = self.bridge()?;
         let mount = bridge.mounts().get(&set.name).ok_or_else(|| not_mounted(&set.name))?;
         let entry = bridge.vaults().get(&mount.vault).map_err(fault_of)?;
@@ -102,13 +102,13 @@ impl Asking {
 // === keys of vaults ===
 
 impl Asking {
-    pub(super) async fn read(&mut self, read: Read, worker: &mut Worker) -> Answered {
+    pub(super) async fn read(&mut self, read: Read, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&read.vault).map_err(fault_of)?;
         let value = self.value_now(worker, &entry, &read.key, &read.arguments).await?;
         Ok(projected(&value, &projection(read.property, read.expand)))
     }
 
-    pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> Answered {
+    pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&set.vault).map_err(fault_of)?;
         let Some(value) = set.value else {
             if self.core.options.check {
@@ -120,7 +120,7 @@ impl Asking {
         self.write(worker, &entry, &set.key, value, set.metadata, None, &set.arguments).await
     }
 
-    pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> Answered {
+    pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&remove.vault).map_err(fault_of)?;
         self.remove_key(worker, &entry, &remove.key, &remove.arguments).await?;
         Ok(AskReply::done())
@@ -136,7 +136,7 @@ impl Asking {
         metadata: Option<Metadata>,
         member: Option<String>,
         arguments: &[Portable],
-    ) -> Answered {
+    ) -> AskOutcome {
         if self.core.options.check {
             return Ok(AskReply::done());
         }
@@ -167,7 +167,7 @@ impl Asking {
         entry: &Arc<Entry>,
         key: &str,
         arguments: &[Portable],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AskFailure> {
         if self.core.options.check {
             return Ok(());
         }
@@ -180,7 +180,7 @@ impl Asking {
     }
 }
 
-fn mounted(name: &str) -> Failure {
+fn mounted(name: &str) -> AskFailure {
     refusal("SecretMounted", format!("A Secret with the name '{name}' has already been mounted."))
 }
 

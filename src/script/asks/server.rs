@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answered, Asking, Failure, refusal};
+use super::{AskOutcome, Asking, AskFailure, refusal};
 use crate::script::endpoint;
 use crate::script::locks::{Key, Refused};
 use crate::script::protocol::AskReply;
@@ -30,7 +30,7 @@ impl Asking {
         AskReply::Exists { exists }
     }
 
-    pub(super) fn logging(&self, logging: &ask::Logging) -> Answered {
+    pub(super) fn logging(&self, logging: &ask::Logging) -> AskOutcome {
         let root = self.core.session.root();
         let enabled = self.core.logging.enable(logging, root.as_deref());
         enabled.map_err(|message| refusal("Logging", message))?;
@@ -47,7 +47,7 @@ impl Asking {
         AskReply::done()
     }
 
-    pub(super) fn server(&self, server: Server) -> Answered {
+    pub(super) fn server(&self, server: Server) -> AskOutcome {
         let core = &self.core;
         if core.settings.is_told() {
             return Err(refusal("ServerStarted", "the server has been started already"));
@@ -63,7 +63,7 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) async fn endpoint_add(&mut self, declared: EndpointAdd) -> Answered {
+    pub(super) async fn endpoint_add(&mut self, declared: EndpointAdd) -> AskOutcome {
         let core = &self.core;
         if core.declared.is_cancelled() {
             return Err(refusal("EndpointLate", "an endpoint can only be added while the server starts"));
@@ -75,7 +75,7 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) fn route_add(&self, add: RouteAdd) -> Answered {
+    pub(super) fn route_add(&self, add: RouteAdd) -> AskOutcome {
         let core = &self.core;
         if let Some(unknown) = add.endpoints.iter().find(|name| !core.endpoints.has(name)) {
             return Err(refusal("Route", format!("The endpoint '{unknown}' does not exist")));
@@ -106,7 +106,7 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> Answered {
+    pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> AskOutcome {
         let wait = u64::try_from(timeout).ok().map(Duration::from_millis);
         let until = wait.map_or(self.deadline, |wait| self.deadline.min(Instant::now() + wait));
         match self.core.locks.take(Key::Object(fold(&name)), self.owner, Some(until)).await {
@@ -125,7 +125,7 @@ impl Asking {
     }
 }
 
-fn already_defined(method: &str, path: &str, endpoint: Option<&str>) -> Failure {
+fn already_defined(method: &str, path: &str, endpoint: Option<&str>) -> AskFailure {
     let at = endpoint.map(|endpoint| format!(" for the endpoint '{endpoint}'")).unwrap_or_default();
     refusal("RouteExists", format!("[{}] {path}: Already defined{at}", method.to_ascii_uppercase()))
 }

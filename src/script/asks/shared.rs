@@ -1,6 +1,6 @@
 //! Asks about objects that a script's blocks share, and about the state, which holds some.
 
-use super::{Answered, Asking, refusal};
+use super::{AskOutcome, Asking, refusal};
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{Named, SharedAdd, SharedGet, StateSet};
 use crate::script::protocol::shape::{Changed, Given, Id};
@@ -9,7 +9,7 @@ use crate::worker::Worker;
 
 impl Asking {
     /// The asking worker has the object itself.
-    pub(super) fn shared_add(&self, add: SharedAdd, worker: &mut Worker) -> Answered {
+    pub(super) fn shared_add(&self, add: SharedAdd, worker: &mut Worker) -> AskOutcome {
         if let Some(id) = add.id {
             return Ok(AskReply::Object { id: self.core.shared.keep(id).then_some(id), version: None });
         }
@@ -19,7 +19,7 @@ impl Asking {
         Ok(AskReply::Object { id: Some(id), version: Some(1) })
     }
 
-    pub(super) fn state_set(&self, set: StateSet, worker: &mut Worker) -> Answered {
+    pub(super) fn state_set(&self, set: StateSet, worker: &mut Worker) -> AskOutcome {
         let (state, shared) = (&self.core.state, &self.core.shared);
         let old = state.get(&set.name).and_then(|(value, _)| value.shared());
         let known = set.shared.and_then(|id| Some((id, shared.version(id)?)));
@@ -57,16 +57,16 @@ impl Asking {
         }
     }
 
-    pub(super) fn shared_get(&self, get: &SharedGet, worker: &mut Worker) -> Answered {
+    pub(super) fn shared_get(&self, get: &SharedGet, worker: &mut Worker) -> AskOutcome {
         given(self.core.shared.give(get.id, &mut worker.copies))
     }
 
-    pub(super) fn shared_set(&self, changed: Changed, worker: &mut Worker) -> Answered {
+    pub(super) fn shared_set(&self, changed: Changed, worker: &mut Worker) -> AskOutcome {
         given(self.core.shared.change(changed, &mut worker.copies))
     }
 }
 
-fn given(given: Option<Given>) -> Answered {
+fn given(given: Option<Given>) -> AskOutcome {
     let given = given.ok_or_else(|| refusal("SharedGone", "the vault was unregistered meanwhile"))?;
     Ok(AskReply::Shared(given))
 }

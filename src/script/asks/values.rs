@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::words::words_of;
-use super::{Asking, Failure, refusal};
+use super::{Asking, AskFailure, refusal};
 use crate::bridge::{Loading, Loads, Look, Reading, value_of};
 use crate::cache::{Join, LoadResult, Ticket};
 use crate::error::BridgeError;
@@ -33,7 +33,7 @@ impl Asking {
         key: &str,
         keep: Keep,
         arguments: &[Portable],
-    ) -> Result<Arc<SecretValue>, Failure> {
+    ) -> Result<Arc<SecretValue>, AskFailure> {
         // Pode asks again for what was not there.
         let keep = Keep { negative_ttl: Duration::ZERO, ..keep };
         let (name, reading, deadline) = (cached_name(key, arguments), Reading::Kept, self.deadline);
@@ -50,7 +50,7 @@ impl Asking {
         entry: &Arc<Entry>,
         key: &str,
         arguments: &[Portable],
-    ) -> Result<Arc<SecretValue>, Failure> {
+    ) -> Result<Arc<SecretValue>, AskFailure> {
         let loaded = self.loaded(worker, entry, key, arguments).await;
         loaded.map_err(|error| words_of(error, entry, &get(key)))
     }
@@ -87,7 +87,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
         verb: Verb,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Outcome, AskFailure> {
         let outcome = self.verb(worker, entry, verb.clone()).await;
         outcome.map_err(|error| words_of(error, entry, &verb))
     }

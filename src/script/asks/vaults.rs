@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::imports::{is_imported, search_order};
 use super::words::words_of;
-use super::{Answered, Asking, Failure, fault_of, no_vault, refusal};
+use super::{AskOutcome, Asking, AskFailure, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
 use crate::clock;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
@@ -32,7 +32,7 @@ pub(super) fn minutes(count: i64) -> Duration {
 }
 
 impl Asking {
-    pub(super) async fn vault_add(&mut self, add: VaultAdd, worker: &mut Worker) -> Answered {
+    pub(super) async fn vault_add(&mut self, add: VaultAdd, worker: &mut Worker) -> AskOutcome {
         let name = add.name.clone();
         let blocks = self.numbered(&add.blocks);
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
@@ -74,7 +74,7 @@ impl Asking {
                     format!("A Secret Vault with the name '{name}' has already been registered."),
                 )
             })?;
-            Ok::<_, Failure>((entry.number, entry))
+            Ok::<_, AskFailure>((entry.number, entry))
         })?;
         // What an earlier vault of this name held is not this one's.
         vaults.changes().replaced(&entry.store.id);
@@ -98,7 +98,7 @@ impl Asking {
 
     /// Registers, configures and unlocks a vault that was added just now, here. Its init block has run here
     /// already, where the script's own variables are.
-    async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), Failure> {
+    async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), AskFailure> {
         if entry.password().is_some() {
             entry.store.forget_lockout();
         }
@@ -126,7 +126,7 @@ impl Asking {
     }
 
     /// As Pode does, where the user asks for it.
-    async fn register_for_user(&self, entry: &Entry) -> Result<(), Failure> {
+    async fn register_for_user(&self, entry: &Entry) -> Result<(), AskFailure> {
         let Some(registry) = &self.core.options.registry else { return Ok(()) };
         let Some(wanted) = entry.plan.extension().and_then(Wanted::of) else { return Ok(()) };
         registry.add(wanted).await.map_err(|error| refusal("UserRegistry", error.to_string()))
@@ -138,7 +138,7 @@ impl Asking {
         there.map(|(kind, block)| (kind.to_ascii_lowercase(), self.core.session.add_block(block))).collect()
     }
 
-    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> Answered {
+    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> AskOutcome {
         let bridge = self.bridge()?;
         let Some(entry) = bridge.vaults().forget(&name) else { return Ok(AskReply::done()) };
         self.core.arguments.keep(&entry);
@@ -162,7 +162,7 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) async fn vault_unlock(&mut self, unlock: VaultUnlock, worker: &mut Worker) -> Answered {
+    pub(super) async fn vault_unlock(&mut self, unlock: VaultUnlock, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&unlock.name).map_err(|_| no_vault(&unlock.name))?;
         let given = unlock.secret.as_ref().and_then(SecretValue::as_text).map(Text::from);
         // What has no password is not unlocked, as in Pode.
@@ -180,7 +180,7 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) fn vault_get(&self, names: &VaultGet) -> Answered {
+    pub(super) fn vault_get(&self, names: &VaultGet) -> AskOutcome {
         let bridge = self.bridge()?;
         let all = bridge.vaults().all();
         let found = match names.by {
@@ -193,7 +193,7 @@ impl Asking {
     }
 
     /// Names, types and metadata; never values.
-    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> Answered {
+    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&vault).map_err(fault_of)?;
         if self.core.options.check {
             return Ok(AskReply::Secrets { secrets: Vec::new() });
@@ -206,7 +206,7 @@ impl Asking {
 }
 
 /// The vault's plan, checked as Pode checks it.
-fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) -> Result<Vault, Failure> {
+fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) -> Result<Vault, AskFailure> {
     let unlock = password.map(SecretSource::Value);
     let parameters = Parameters(add.parameters.clone().unwrap_or_default());
     let kind = match (add.kind, add.module.as_deref()) {
@@ -241,7 +241,7 @@ fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) 
     Ok(Vault { keep, ..Vault::new(add.name.clone(), kind) })
 }
 
-fn local_plan(parameters: &Parameters) -> Result<VaultKind, Failure> {
+fn local_plan(parameters: &Parameters) -> Result<VaultKind, AskFailure> {
     let mut folder = None;
     for (name, value) in &parameters.0 {
         match (fold(name).as_str(), value.as_str()) {
@@ -260,7 +260,7 @@ fn custom_plan(
     blocks: &BTreeMap<String, u64>,
     unlock: Option<SecretSource>,
     parameters: Parameters,
-) -> Result<Custom, Failure> {
+) -> Result<Custom, AskFailure> {
     if !blocks.contains_key("read") {
         return Err(refusal("SecretVault", "a custom vault needs a ScriptBlock to read with"));
     }
@@ -318,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    fn add(more: Value) -> Result<Vault, Failure> {
+    fn add(more: Value) -> Result<Vault, AskFailure> {
         let mut ask =
             json!({ "name": "v", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore" });
         ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,13 +1,13 @@
 //! An error of a vault in the module's own words, which scripts look for in a `catch`. What we know more of it
 //! goes to the log.
 
-use super::{Failure, fault_of};
+use super::{AskFailure, fault_of};
 use crate::error::BridgeError;
 use crate::protocol::Fault;
 use crate::vault::{Entry, Verb};
 
 /// The error as the module, or SecretManagement, says it.
-pub fn words_of(error: BridgeError, entry: &Entry, verb: &Verb) -> Failure {
+pub fn words_of(error: BridgeError, entry: &Entry, verb: &Verb) -> AskFailure {
     let extension = entry.plan.extension();
     let registered = extension.map_or(entry.plan.name.as_str(), |extension| extension.registered.as_str());
     let secret_store = entry.backend.has_own_words();

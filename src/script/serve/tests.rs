@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use hyper::http::header::{ALLOW, WWW_AUTHENTICATE};
 
 use super::*;
-use crate::access::{Access, Token};
+use crate::access::{AccessPolicy, Token};
 use crate::http::{Gate, Service as _};
 use crate::script::run::RunOptions;
 use crate::script::tests::{
@@ -133,7 +133,7 @@ async fn a_block_that_throws_is_a_500_that_keeps_its_words_to_the_log() {
 #[tokio::test(start_paused = true)]
 async fn with_a_token_only_its_bearer_is_let_in() {
     let running = running(script(1, "Az.KeyVault", tutorial())).await;
-    let access = Access::token(&Token::from_text("t0ken-t0ken-t0ken-t0ken").unwrap());
+    let access = AccessPolicy::token(&Token::from_text("t0ken-t0ken-t0ken-t0ken").unwrap());
     let gate = Gate::new(Arc::new(access), Arc::new(ScriptSite::new(running.declared.core().clone())));
     for (shown, may) in [
         (None, false),

@@ -75,7 +75,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         headers,
         body: SECRET.into(),
         reason: None,
-        note: secretbridge::http::Note::default(),
+        note: secretbridge::http::AuditNote::default(),
     };
     let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
     assert!(shown.contains("/kept"), "{shown}");
