@@ -19,7 +19,7 @@ mod peer;
 mod token;
 
 pub use caller::{Caller, Holder};
-pub use grants::{Grants, GrantRule, RuleError, GrantVerb};
+pub use grants::{GrantRule, GrantVerb, Grants, RuleError};
 pub use guard::Guard;
 pub use limits::{CallCounter, CallLimits, CallSeat};
 pub use peer::Peer;

@@ -22,7 +22,7 @@ use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::trusted;
 use crate::vault::condition;
-pub use crate::vault::condition::State;
+pub use crate::vault::condition::VaultState;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, VaultTable, Vaults, Verb};
 use crate::worker::Launcher;
@@ -47,9 +47,9 @@ use watch::watch_stores;
 /// A running bridge. Cheap to clone. [`Bridge::stop`] ends it in good order; when the last handle goes
 /// without, its workers are killed.
 #[derive(Clone)]
-pub struct Bridge(Arc<Inner>);
+pub struct Bridge(Arc<BridgeInner>);
 
-struct Inner {
+struct BridgeInner {
     plan: Arc<Plan>,
     values: Values,
     mounts: Mounts,
@@ -101,7 +101,7 @@ pub struct VaultHealth {
     pub name: String,
     /// By its last call, and whether its password is locked out now.
     #[serde(flatten)]
-    pub condition: condition::Shown,
+    pub condition: condition::ShownCondition,
     /// Somebody has locked it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
@@ -187,7 +187,7 @@ impl Bridge {
         let cache = Arc::new(Cache::new(plan.cache));
         let changes = Changes::to(cache.clone());
         let vaults = Arc::new(Vaults::new(table, pool, plan.limits.clone(), changes));
-        let inner = Inner {
+        let inner = BridgeInner {
             mounts: Mounts::new(plan.mounts.clone()),
             plan: Arc::new(plan),
             values: Values::new(cache, vaults),
@@ -361,7 +361,7 @@ impl Bridge {
     }
 }
 
-impl Drop for Inner {
+impl Drop for BridgeInner {
     fn drop(&mut self) {
         // Slots hold the pool that holds them; without a word they would go on for ever.
         self.stopping.cancel();
@@ -416,7 +416,7 @@ fn vault_health(entry: &Entry) -> VaultHealth {
     let lockout = entry.store.lockout(Instant::now());
     let mut condition = entry.condition.shown();
     if lockout.is_some() {
-        condition.state = condition::State::LockedOut;
+        condition.state = condition::VaultState::LockedOut;
     }
     VaultHealth {
         name: entry.plan.name.clone(),
@@ -431,7 +431,8 @@ fn vault_health(entry: &Entry) -> VaultHealth {
 
 /// Whether any vault can serve: not where each of them is locked.
 fn any_open(vaults: &[VaultHealth]) -> bool {
-    let shut = |vault: &VaultHealth| matches!(vault.condition.state, State::Locked | State::LockedOut);
+    let shut =
+        |vault: &VaultHealth| matches!(vault.condition.state, VaultState::Locked | VaultState::LockedOut);
     vaults.is_empty() || !vaults.iter().all(shut)
 }
 

@@ -36,21 +36,21 @@ pub type LoadResult = Result<Arc<SecretValue>, BridgeError>;
 pub struct Cache {
     /// Changed only by who holds `state`; read without it.
     values: KeptValues,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
     hits: AtomicU64,
     misses: AtomicU64,
     stale: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
-    keys: HashMap<(StoreId, String), Key>,
+struct CacheState {
+    keys: HashMap<(StoreId, String), CacheKey>,
     /// Never used twice, so that an entry made anew is told from the one before.
     next_epoch: u64,
 }
 
 /// A key, its spellings folded together: a vault that tells them apart loses some caching, no value.
-struct Key {
+struct CacheKey {
     epoch: u64,
     /// The one spelling under which a value is kept.
     kept: Option<String>,
@@ -130,7 +130,7 @@ impl Ticket {
 
 /// What a caller looks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct WantedValue<'a> {
     /// The store.
     pub store: &'a StoreId,
     /// The key, in the caller's spelling.
@@ -189,7 +189,7 @@ impl Cache {
     }
 
     /// Looks a key up.
-    pub fn find(&self, wanted: Wanted<'_>, now: Instant) -> Lookup {
+    pub fn find(&self, wanted: WantedValue<'_>, now: Instant) -> Lookup {
         if let Some(found) = self.look(&wanted, now) {
             return found;
         }
@@ -199,7 +199,7 @@ impl Cache {
             return found;
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        let Wanted { store, name, detail, join, .. } = wanted;
+        let WantedValue { store, name, detail, join, .. } = wanted;
         let key = guard.key(store, name);
         if let Some(flight) = &key.flight {
             let may = match join {
@@ -215,7 +215,7 @@ impl Cache {
     }
 
     /// The kept value, if there is one within its time that will do.
-    fn look(&self, wanted: &Wanted<'_>, now: Instant) -> Option<Lookup> {
+    fn look(&self, wanted: &WantedValue<'_>, now: Instant) -> Option<Lookup> {
         if !wanted.kept {
             return None;
         }
@@ -237,7 +237,7 @@ impl Cache {
 
     /// The right to load a key although a value is kept, so that it is new before its time is over; `None` where
     /// a load is under way.
-    pub fn ahead(&self, wanted: Wanted<'_>, now: Instant) -> Option<Ticket> {
+    pub fn ahead(&self, wanted: WantedValue<'_>, now: Instant) -> Option<Ticket> {
         let mut guard = self.state();
         let key = guard.key(wanted.store, wanted.name);
         match &key.flight {
@@ -248,7 +248,7 @@ impl Cache {
 
     /// A value whose time is over, for a caller whose load failed; `None` where none may be served. The caller
     /// says that it is stale.
-    pub fn stale(&self, wanted: Wanted<'_>, now: Instant) -> Option<Hit> {
+    pub fn stale(&self, wanted: WantedValue<'_>, now: Instant) -> Option<Hit> {
         let kept = self.values.get(wanted.store, wanted.name)?;
         if kept.stale_until <= now || (wanted.detail && !kept.detail) {
             return None;
@@ -274,7 +274,7 @@ impl Cache {
         let _ = ticket.outcome.send(Some(outcome));
     }
 
-    fn keep(&self, key: &mut Key, ticket: &Ticket, outcome: &LoadResult, keep: &Keep, now: Instant) {
+    fn keep(&self, key: &mut CacheKey, ticket: &Ticket, outcome: &LoadResult, keep: &Keep, now: Instant) {
         let (value, ttl) = match outcome {
             Ok(value) => (Some(value.clone()), keep.ttl),
             Err(BridgeError::NotFound { .. }) => (None, keep.negative_ttl.min(keep.ttl)),
@@ -302,7 +302,7 @@ impl Cache {
     /// A key was changed, or may have been: older loads no longer count, the value is dropped.
     fn touched(&self, store: &StoreId, name: &str) {
         let mut state = self.state();
-        if let Some(Key { kept: Some(spelling), .. }) = state.keys.remove(&(store.clone(), fold(name))) {
+        if let Some(CacheKey { kept: Some(spelling), .. }) = state.keys.remove(&(store.clone(), fold(name))) {
             self.values.remove(store, &spelling);
         }
     }
@@ -343,19 +343,19 @@ impl Cache {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl CacheState {
     fn key(&mut self, store: &StoreId, name: &str) -> Placed<'_> {
         let id = (store.clone(), fold(name));
         let next_epoch = &mut self.next_epoch;
         let key = self.keys.entry(id.clone()).or_insert_with(|| {
             *next_epoch += 1;
-            Key { epoch: *next_epoch, kept: None, flight: None }
+            CacheKey { epoch: *next_epoch, kept: None, flight: None }
         });
         Placed { id, key }
     }
@@ -364,19 +364,19 @@ impl State {
 /// A key with its place in the table.
 struct Placed<'a> {
     id: (StoreId, String),
-    key: &'a mut Key,
+    key: &'a mut CacheKey,
 }
 
 impl std::ops::Deref for Placed<'_> {
-    type Target = Key;
+    type Target = CacheKey;
 
-    fn deref(&self) -> &Key {
+    fn deref(&self) -> &CacheKey {
         self.key
     }
 }
 
 impl Placed<'_> {
-    fn begin(self, wanted: &Wanted<'_>, now: Instant) -> Ticket {
+    fn begin(self, wanted: &WantedValue<'_>, now: Instant) -> Ticket {
         let (outcome, receiver) = watch::channel(None);
         let (spelling, detail, epoch) = (wanted.name.to_owned(), wanted.detail, self.key.epoch);
         let in_worker = wanted.join == Join::InWorker;

@@ -145,12 +145,22 @@ impl Client {
     }
 
     /// Sends a request and reads the answer.
-    pub async fn send(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<ServerAnswer, ClientError> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        sent: Sent<'_>,
+    ) -> Result<ServerAnswer, ClientError> {
         let timed_out = || ClientError::Timeout { address: self.address.to_string() };
         timeout(self.timeout, self.exchange(method, path, sent)).await.map_err(|_| timed_out())?
     }
 
-    async fn exchange(&self, method: Method, path: &str, sent: Sent<'_>) -> Result<ServerAnswer, ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        sent: Sent<'_>,
+    ) -> Result<ServerAnswer, ClientError> {
         let broken = |source| ClientError::Broken { address: self.address.to_string(), source };
         let body = Bytes::from_owner(Zeroizing::new(sent.body));
         let request = |body: Bytes| self.request(&method, path, sent.content_type, sent.accept, body);

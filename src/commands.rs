@@ -41,7 +41,7 @@ use crate::private_file::PrivateFileError;
 use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
 use crate::worker::LaunchError;
-use verbs::{Outcome, with_reach};
+use verbs::{CommandOutcome, with_reach};
 
 /// Why a command ended badly.
 #[derive(Debug, Error)]

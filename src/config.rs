@@ -37,8 +37,8 @@ use reader::{Node, Table};
 
 pub use address::{ListenAddressError, parse_bind};
 pub use password::resolve;
-pub use place::{FILE, Place, find, looked_at, named, places};
-pub use problem::{Problem, Problems};
+pub use place::{ConfigPlace, FILE, find, looked_at, named, places};
+pub use problem::{ConfigProblem, Problems};
 pub use sections::parse_expose;
 pub use units::parse_duration;
 pub use write::{key as toml_key, string as toml_string, to_toml};
@@ -158,9 +158,9 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let secret_table = root.get("secrets");
     let route_list = root.get("routes");
     let vaults = vault_table.as_ref().map_or_else(Vec::new, |node| vaults::vaults(node, base, &auto_import));
-    let known = vaults::Known::new(&vaults, vault_table.as_ref(), &auto_import);
+    let known = vaults::KnownVaults::new(&vaults, vault_table.as_ref(), &auto_import);
     let mounts = secret_table.as_ref().map_or_else(Vec::new, |node| vaults::mounts(node, &known));
-    let known = routes::Known::new(&mounts, secret_table.as_ref(), &known);
+    let known = routes::KnownSecrets::new(&mounts, secret_table.as_ref(), &known);
     let routes = route_list.as_ref().map_or_else(Vec::new, |node| routes::routes(node, &known));
 
     let serves = !mounts.is_empty() || !routes.is_empty() || vaults.iter().any(|vault| vault.exposed);
@@ -194,7 +194,7 @@ fn not_text(bytes: &[u8], at: usize) -> Problems {
     let message = "the file is not UTF-8".to_owned();
     Problems {
         file: None,
-        problems: vec![Problem { line, column, path: String::new(), message, hint: None }],
+        problems: vec![ConfigProblem { line, column, path: String::new(), message, hint: None }],
     }
 }
 

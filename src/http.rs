@@ -47,8 +47,8 @@ pub mod value;
 
 pub use crate::access::Peer;
 pub use gate::{Gate, Site};
-pub use listener::{BoundAddress, BindError, BindErrorKind, Certificates, Door, Renewed};
-pub use message::{Admitted, BoxFuture, Head, AuditNote, Reply, Request, Service};
+pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door, Renewed};
+pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};
 pub use native::{Native, Secrets};
 #[cfg(test)]
 pub(crate) use respond::of_bridge as problem_of;

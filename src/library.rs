@@ -168,8 +168,8 @@ impl Bridge {
     /// seconds, unless [`SecretHandle::within`] says otherwise.
     pub fn secret(&self, name: &str) -> SecretHandle {
         let place = match name.split_once('/') {
-            Some((vault, key)) => Place::Key { vault: vault.to_owned(), key: key.to_owned() },
-            None => Place::Mount(name.to_owned()),
+            Some((vault, key)) => HandlePlace::Key { vault: vault.to_owned(), key: key.to_owned() },
+            None => HandlePlace::Mount(name.to_owned()),
         };
         SecretHandle { bridge: self.clone(), place, timeout: TIMEOUT }
     }
@@ -180,12 +180,12 @@ impl Bridge {
 #[must_use = "a handle does nothing until it is asked"]
 pub struct SecretHandle {
     bridge: Bridge,
-    place: Place,
+    place: HandlePlace,
     timeout: Duration,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum HandlePlace {
     Key { vault: String, key: String },
     Mount(String),
 }
@@ -250,8 +250,8 @@ impl SecretHandle {
     /// See [`BridgeError`].
     pub async fn remove(&self) -> Result<(), BridgeError> {
         match &self.place {
-            Place::Key { vault, key } => self.bridge.remove(vault, key, self.deadline()).await,
-            Place::Mount(name) => self.bridge.remove_mounted(name, self.deadline()).await,
+            HandlePlace::Key { vault, key } => self.bridge.remove(vault, key, self.deadline()).await,
+            HandlePlace::Mount(name) => self.bridge.remove_mounted(name, self.deadline()).await,
         }
     }
 
@@ -263,11 +263,13 @@ impl SecretHandle {
     pub async fn info(&self) -> Result<Option<SecretInfo>, BridgeError> {
         let plan = self.bridge.plan();
         let (vault, key) = match &self.place {
-            Place::Key { vault, key } => (vault, key),
-            Place::Mount(name) => match plan.mounts.iter().find(|mount| fold(&mount.name) == fold(name)) {
-                Some(mount) => (&mount.vault, &mount.key),
-                None => return Err(BridgeError::UnknownMount { name: name.clone() }),
-            },
+            HandlePlace::Key { vault, key } => (vault, key),
+            HandlePlace::Mount(name) => {
+                match plan.mounts.iter().find(|mount| fold(&mount.name) == fold(name)) {
+                    Some(mount) => (&mount.vault, &mount.key),
+                    None => return Err(BridgeError::UnknownMount { name: name.clone() }),
+                }
+            }
         };
         let all = self.bridge.list(vault, self.deadline()).await?;
         Ok(all.into_iter().find(|secret| fold(&secret.name) == fold(key)))
@@ -300,17 +302,19 @@ impl SecretHandle {
 
     async fn read(&self, reading: Reading) -> Result<SecretValue, BridgeError> {
         match &self.place {
-            Place::Key { vault, key } => {
+            HandlePlace::Key { vault, key } => {
                 Ok(self.bridge.get_as(vault, key, reading, self.deadline()).await?.value)
             }
-            Place::Mount(name) => Ok(self.bridge.read_as(name, reading, self.deadline()).await?.value),
+            HandlePlace::Mount(name) => Ok(self.bridge.read_as(name, reading, self.deadline()).await?.value),
         }
     }
 
     async fn write(&self, value: SecretValue, metadata: Option<Metadata>) -> Result<(), BridgeError> {
         match &self.place {
-            Place::Key { vault, key } => self.bridge.set(vault, key, value, metadata, self.deadline()).await,
-            Place::Mount(name) => self.bridge.update(name, value, metadata, self.deadline()).await,
+            HandlePlace::Key { vault, key } => {
+                self.bridge.set(vault, key, value, metadata, self.deadline()).await
+            }
+            HandlePlace::Mount(name) => self.bridge.update(name, value, metadata, self.deadline()).await,
         }
     }
 

@@ -37,10 +37,10 @@ use crate::platform::sync_folder;
 use crate::private_file::create_private_dir;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::SecretValue;
-use content::Secrets;
+use content::StoredSecrets;
 use file::Snapshot;
-use key::{Key, exists};
-use lock::{FolderLock, Gate, LOCK_WAIT};
+use key::{VaultKey, exists};
+use lock::{FolderLock, LOCK_WAIT, ThreadGate};
 
 /// Begins the names of files that are about to be renamed into place.
 const STAGED_PREFIX: &str = ".vault-";
@@ -52,10 +52,10 @@ pub const FILES: [&str; 2] = ["key.txt", "vault.age"];
 /// disk; a read of an unchanged file costs one `stat`.
 pub struct LocalVault {
     paths: Paths,
-    key: Key,
+    key: VaultKey,
     #[cfg(test)]
     created: bool,
-    gate: Gate,
+    gate: ThreadGate,
     state: Mutex<Snapshot>,
 }
 
@@ -78,14 +78,14 @@ impl LocalVault {
             true => false,
             false => first_use(&paths)?,
         };
-        let key = Key::load(&paths)?;
+        let key = VaultKey::load(&paths)?;
         let state = Mutex::new(load(&paths, &key)?);
         Ok(LocalVault {
             paths,
             key,
             #[cfg(test)]
             created: _created,
-            gate: Gate::default(),
+            gate: ThreadGate::default(),
             state,
         })
     }
@@ -156,7 +156,7 @@ impl LocalVault {
     }
 
     /// The content of the file as it is now.
-    fn current(&self) -> Result<Arc<Secrets>, LocalError> {
+    fn current(&self) -> Result<Arc<StoredSecrets>, LocalError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.is_current(&self.paths)? {
             *state = load(&self.paths, &self.key)?;
@@ -165,11 +165,11 @@ impl LocalVault {
     }
 
     /// Reads, edits and replaces the file under the lock. The edit says whether there is anything to write.
-    fn change(&self, edit: impl FnOnce(&mut Secrets) -> bool) -> Result<bool, LocalError> {
+    fn change(&self, edit: impl FnOnce(&mut StoredSecrets) -> bool) -> Result<bool, LocalError> {
         let _turn = self.gate.enter(&self.paths.lock, LOCK_WAIT)?;
         let _lock = FolderLock::acquire(&self.paths.lock, LOCK_WAIT)?;
         self.key.check_in_place(&self.paths)?;
-        let mut secrets = Secrets::clone(&*self.current()?);
+        let mut secrets = StoredSecrets::clone(&*self.current()?);
         if !edit(&mut secrets) {
             return Ok(false);
         }
@@ -202,7 +202,7 @@ impl Paths {
 }
 
 /// Reads the vault file, and refuses one that is older than what was written last.
-fn load(paths: &Paths, key: &Key) -> Result<Snapshot, LocalError> {
+fn load(paths: &Paths, key: &VaultKey) -> Result<Snapshot, LocalError> {
     // The mark first: another process may write both meanwhile.
     let last = mark::last(paths);
     let snapshot = Snapshot::load(paths, key)?;
@@ -228,9 +228,9 @@ fn first_use(paths: &Paths) -> Result<bool, LocalError> {
     }
     let created = !exists(&paths.key)?;
     if created {
-        Key::create(paths)?;
+        VaultKey::create(paths)?;
     }
-    Snapshot::replace(paths, &Key::load(paths)?, Secrets::default())?;
+    Snapshot::replace(paths, &VaultKey::load(paths)?, StoredSecrets::default())?;
     sync_folder(&paths.folder).map_err(LocalError::unconfirmed(&paths.vault))?;
     mark::write(paths, 0);
     Ok(created)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper::Method;
 
 use crate::access::Caller;
-use crate::audit::{Counts, AuditName, Record, Trail};
+use crate::audit::{AuditName, Counts, Record, Trail};
 pub use overview::Overview;
 use overview::{Errors, Latency, RouteLatency};
 
@@ -261,7 +261,8 @@ impl Requests {
             Some((_, count)) => *count += 1,
             None => {
                 let (route, caller) = (record.route.clone(), record.who.clone());
-                let answered = AnsweredRequest { route, method: method.clone(), status: record.status, caller };
+                let answered =
+                    AnsweredRequest { route, method: method.clone(), status: record.status, caller };
                 self.answered.push((answered, 1));
             }
         }
@@ -362,7 +363,7 @@ impl MetricsText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Destination, AuditSettings};
+    use crate::audit::{AuditSettings, Destination};
     use crate::http::Peer;
     use tokio::time::Instant;
 

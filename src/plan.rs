@@ -13,7 +13,7 @@ mod limits;
 mod serving;
 mod vaults;
 
-pub use limits::{BodyLimits, Limits, Pool};
+pub use limits::{BodyLimits, Limits, PoolLimits};
 pub use serving::{Access, Action, Bind, DEFAULT_ADDRESS, Listener, Route, Template, Tls};
 pub use vaults::{
     AZ_KEY_VAULT, CacheLimits, Custom, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault,
@@ -40,7 +40,7 @@ pub struct Plan {
     /// Where pwsh is and which modules it sees.
     pub pwsh: Pwsh,
     /// Size and limits of the worker pool.
-    pub pool: Pool,
+    pub pool: PoolLimits,
     /// Limits of requests.
     pub limits: Limits,
     /// Size of the cache.

@@ -39,7 +39,7 @@ use crate::error::BridgeError;
 use crate::metrics::Tally;
 use crate::plan;
 use crate::worker::{BoxFuture, Broken, LaunchError, Launcher, Worker};
-use lanes::{Crew, Lane, Lanes, Refusal};
+use lanes::{Crew, Lane, Lanes, QueueRefusal};
 
 pub mod lanes;
 mod shared;
@@ -47,9 +47,9 @@ mod slot;
 pub mod state;
 mod task;
 
-use shared::Shared;
+use shared::PoolShared;
 pub use shared::{Progress, WorkerStatus};
-pub use task::{Permit, SetUp, Task, Verdict};
+pub use task::{SetUp, Task, TaskPermit, WorkerVerdict};
 
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);
@@ -60,14 +60,14 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// Workers behind a queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
 }
 
 impl Pool {
     /// Starts `min` workers, in parallel. Returns at once; [`Pool::ready`] waits.
-    pub fn start(launcher: Arc<dyn Launcher>, set_up: Arc<dyn SetUp>, sizes: plan::Pool) -> Pool {
+    pub fn start(launcher: Arc<dyn Launcher>, set_up: Arc<dyn SetUp>, sizes: plan::PoolLimits) -> Pool {
         let pool = Pool {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolShared {
                 lanes: Lanes::new(sizes.queue),
                 launcher,
                 set_up,
@@ -137,8 +137,8 @@ impl Pool {
     pub fn submit(&self, task: Box<dyn Task>, crew: Crew, lane: Option<Lane>) -> Result<(), BridgeError> {
         let shared_crew = crew == Crew::Shared;
         self.shared.lanes.push(task, crew, lane, |task| task.is_dead()).map_err(|refusal| match refusal {
-            Refusal::Full => BridgeError::Saturated,
-            Refusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
+            QueueRefusal::Full => BridgeError::Saturated,
+            QueueRefusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
         })?;
         if shared_crew && self.waiting() > self.shared.idle.load(Ordering::Relaxed) {
             self.add_slot(self.shared.max.load(Ordering::Relaxed));
@@ -165,7 +165,7 @@ impl Pool {
     }
 
     /// Waits for a lane, for a caller that runs in a worker.
-    pub async fn lane(&self, lane: Lane) -> Permit {
+    pub async fn lane(&self, lane: Lane) -> TaskPermit {
         self.shared.lanes.acquire(lane).await
     }
 

@@ -326,7 +326,7 @@ pub struct Fault {
     pub target: Option<String>,
     /// Script file, line and column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<Position>,
+    pub position: Option<ScriptPosition>,
     /// Inner exceptions, outermost first, at most eight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inner: Vec<InnerFault>,
@@ -371,7 +371,7 @@ impl std::fmt::Display for Fault {
 
 /// A place in a script.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct ScriptPosition {
     /// File, or nothing for text without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,

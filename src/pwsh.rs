@@ -246,7 +246,8 @@ fn owner(name: &str) -> Option<(u32, u64)> {
 
 fn is_ours_alone(path: &Path) -> bool {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let closed = |access: FileAccess| access.owner == FileOwner::Us && !access.others_read && !access.others_write;
+    let closed =
+        |access: FileAccess| access.owner == FileOwner::Us && !access.others_read && !access.others_write;
     is_folder && platform::access_at(path).is_ok_and(closed)
 }
 

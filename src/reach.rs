@@ -15,10 +15,10 @@ use crate::platform;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, Text};
 pub use error::Failure;
-pub use name::{Name, Place, encode};
+pub use name::{SecretName, SecretPlace, encode};
 use own::Own;
 pub use own::plan;
-use server::Server;
+use server::RunningServer;
 
 mod error;
 mod name;
@@ -28,16 +28,16 @@ mod server;
 /// A way to secrets.
 pub enum Reach {
     /// Over a running server's routes.
-    Server(Server),
+    Server(RunningServer),
     /// With a bridge of our own.
     Own(Box<Own>),
 }
 
 /// What a command is going to ask for: without a server, no more is opened than that.
 #[derive(Debug, Clone)]
-pub enum Wanted {
+pub enum WantedVaults {
     /// These secrets.
-    Names(Vec<Name>),
+    Names(Vec<SecretName>),
     /// One vault.
     Vault(String),
     /// Every vault of the plan.
@@ -70,7 +70,7 @@ pub struct VaultLine {
 
 impl Reach {
     /// Finds a server, or opens what is wanted.
-    pub async fn find(connect: &Connect, global: &Global, wanted: &Wanted) -> Result<Reach, Failure> {
+    pub async fn find(connect: &Connect, global: &Global, wanted: &WantedVaults) -> Result<Reach, Failure> {
         match Reach::server(connect).await? {
             Some(server) => Ok(Reach::Server(server)),
             None => Ok(Reach::Own(Box::new(Own::open(connect, global, wanted).await?))),
@@ -78,7 +78,7 @@ impl Reach {
     }
 
     /// Finds a server, and says where none was found.
-    pub async fn needs_server(connect: &Connect) -> Result<Server, Failure> {
+    pub async fn needs_server(connect: &Connect) -> Result<RunningServer, Failure> {
         if connect.direct {
             return Err(Failure::usage("this needs a running server, and --direct asks none"));
         }
@@ -96,18 +96,18 @@ impl Reach {
     }
 
     /// A server of this user's, whatever configuration it serves.
-    pub async fn any_server(connect: &Connect) -> Result<Option<Server>, Failure> {
+    pub async fn any_server(connect: &Connect) -> Result<Option<RunningServer>, Failure> {
         if let Some(server) = Reach::server(connect).await? {
             return Ok(Some(server));
         }
         let Some(socket) = platform::own_socket().filter(|_| connect.url().is_none()) else {
             return Ok(None);
         };
-        let server = Server::new(ServerAddress::Unix(socket), connect)?;
+        let server = RunningServer::new(ServerAddress::Unix(socket), connect)?;
         Ok(server.is_reachable().await.then_some(server))
     }
 
-    async fn server(connect: &Connect) -> Result<Option<Server>, Failure> {
+    async fn server(connect: &Connect) -> Result<Option<RunningServer>, Failure> {
         if connect.direct {
             return Ok(None);
         }
@@ -115,10 +115,10 @@ impl Reach {
             let address: ServerAddress = url
                 .parse()
                 .map_err(|error: crate::client::ServerAddressError| Failure::usage(error.to_string()))?;
-            return Server::new(address, connect).map(Some);
+            return RunningServer::new(address, connect).map(Some);
         }
         for address in sockets(connect)? {
-            let server = Server::new(address, connect)?;
+            let server = RunningServer::new(address, connect)?;
             if server.is_reachable().await {
                 return Ok(Some(server));
             }
@@ -127,7 +127,7 @@ impl Reach {
     }
 
     /// Reads a secret, and of it the members that its name names.
-    pub async fn get(&self, name: &Name) -> Result<Secret, Failure> {
+    pub async fn get(&self, name: &SecretName) -> Result<Secret, Failure> {
         let mut secret = match self {
             Reach::Server(server) => server.get(name).await?,
             Reach::Own(own) => own.get(name).await?,
@@ -141,7 +141,7 @@ impl Reach {
     /// Writes a secret, or the member that its name names.
     pub async fn set(
         &self,
-        name: &Name,
+        name: &SecretName,
         value: SecretValue,
         metadata: Option<Metadata>,
     ) -> Result<(), Failure> {
@@ -157,7 +157,7 @@ impl Reach {
     }
 
     /// Writes metadata and leaves the value as it is.
-    pub async fn set_metadata(&self, name: &Name, metadata: Metadata) -> Result<(), Failure> {
+    pub async fn set_metadata(&self, name: &SecretName, metadata: Metadata) -> Result<(), Failure> {
         match self {
             Reach::Server(server) => server.set_metadata(name, metadata).await,
             Reach::Own(own) => own.set_metadata(name, metadata).await,
@@ -165,7 +165,7 @@ impl Reach {
     }
 
     /// Removes a secret.
-    pub async fn remove(&self, name: &Name) -> Result<(), Failure> {
+    pub async fn remove(&self, name: &SecretName) -> Result<(), Failure> {
         match self {
             Reach::Server(server) => server.remove(name).await,
             Reach::Own(own) => own.remove(name).await,
@@ -181,11 +181,11 @@ impl Reach {
     }
 
     /// What a secret's name leads to: its vault and its key there.
-    pub async fn resolve(&self, name: &Name) -> Result<(String, String), Failure> {
+    pub async fn resolve(&self, name: &SecretName) -> Result<(String, String), Failure> {
         match (&name.place, self) {
-            (Place::Key { vault, key }, _) => Ok((vault.clone(), key.clone())),
-            (Place::Bare(bare), Reach::Server(server)) => server.resolve(bare).await,
-            (Place::Bare(bare), Reach::Own(own)) => own.resolve(bare),
+            (SecretPlace::Key { vault, key }, _) => Ok((vault.clone(), key.clone())),
+            (SecretPlace::Bare(bare), Reach::Server(server)) => server.resolve(bare).await,
+            (SecretPlace::Bare(bare), Reach::Own(own)) => own.resolve(bare),
         }
     }
 
@@ -233,8 +233,8 @@ fn member_of(value: &SecretValue, member: &str) -> Option<SecretValue> {
     }
 }
 
-fn no_member(name: &Name, member: &str) -> Failure {
-    let whole = Name { members: Vec::new(), ..name.clone() };
+fn no_member(name: &SecretName, member: &str) -> Failure {
+    let whole = SecretName { members: Vec::new(), ..name.clone() };
     Failure::new(crate::exit::Exit::NotFound, format!("the secret {whole} has no member '{member}'"))
         .hint("a table has the members it was written with; a credential has UserName and Password")
 }

@@ -30,7 +30,7 @@ pub struct FoundVaults {
 }
 
 #[derive(Deserialize)]
-struct Registry {
+struct RegistryFile {
     #[serde(rename = "Vaults", default)]
     vaults: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(rename = "DefaultVaultName", default)]
@@ -70,7 +70,7 @@ fn entries(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, St
         Err(error) => return Err(error.to_string()),
     };
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    let registry: Registry =
+    let registry: RegistryFile =
         serde_json::from_slice(text).map_err(|error| format!("it is no registry (line {})", error.line()))?;
     match (registry.vaults, registry.default) {
         // What SecretManagement itself takes for one.
@@ -82,7 +82,7 @@ fn entries(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, St
 fn parse(text: &[u8]) -> Result<(Vec<Vault>, Option<String>), String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     // The parser's message quotes no more than a key; VaultParameters are secrets.
-    let registry: Registry =
+    let registry: RegistryFile =
         serde_json::from_slice(text).map_err(|error| format!("it is no registry (line {})", error.line()))?;
     let mut vaults = Vec::new();
     for (name, value) in registry.vaults.unwrap_or_default() {

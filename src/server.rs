@@ -30,12 +30,12 @@ use tokio::time::{Instant, interval};
 
 use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
-use crate::http::{BoundAddress, BindError, Certificates, Door, Drained, Service};
+use crate::http::{BindError, BoundAddress, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
 use crate::plan::{Limits, Listener};
 use crate::platform::{self, ServiceNotice};
 use crate::registry::user::UserRegistry;
-use signals::{Signals, Wish};
+use signals::{ServerSignals, Wish};
 pub use starting::Starting;
 
 /// A stop that is hurried on by a second signal leaves calls under way so long.
@@ -46,7 +46,7 @@ const LAST_PART: Duration = Duration::from_secs(5);
 
 /// A server from its first signal handler to its end.
 pub struct Server {
-    signals: Signals,
+    signals: ServerSignals,
     doors: Vec<JoinHandle<Drained>>,
     certificates: Certificates,
     stop: channel::Sender<bool>,
@@ -60,7 +60,7 @@ impl Server {
     /// From here on signals no longer end the program by themselves.
     pub fn new() -> io::Result<Server> {
         Ok(Server {
-            signals: Signals::listen()?,
+            signals: ServerSignals::listen()?,
             doors: Vec::new(),
             certificates: Certificates::default(),
             stop: channel::Sender::new(false),
@@ -82,7 +82,8 @@ impl Server {
         let silent =
             settings.to == Destination::Stderr && !tracing::enabled!(target: "audit", tracing::Level::INFO);
         let to = if silent { Destination::None } else { settings.to.clone() };
-        let trail = Trail::start(&audit::AuditSettings { to, ..settings.clone() }, Some(self.metrics.clone()))?;
+        let trail =
+            Trail::start(&audit::AuditSettings { to, ..settings.clone() }, Some(self.metrics.clone()))?;
         self.metrics.use_trail(&trail);
         self.trail = Some(trail);
         Ok(())
@@ -210,6 +211,6 @@ pub fn dump(bridge: Option<&Bridge>) {
     tracing::info!(target: "secretbridge::state", %state, "the state, as SIGUSR1 asked");
 }
 
-async fn stopped(signals: &mut Signals) {
+async fn stopped(signals: &mut ServerSignals) {
     while signals.next().await != Wish::Stop {}
 }

@@ -77,16 +77,16 @@ pub struct Store {
     /// How it takes calls.
     pub discipline: Discipline,
     files: Vec<PathBuf>,
-    state: Mutex<State>,
+    state: Mutex<StoreState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StoreState {
     generation: u64,
     /// The files as our own last write, or the last foreign change seen, left them.
     expected: Option<Fingerprint>,
     /// The data of before a write that is not known to have ended well.
-    kept: kept::Kept,
+    kept: kept::KeptFiles,
     /// What puts back the value of a key that was not read before a write of ours.
     undo: Option<kept::Undo>,
     authentication: Authentication,
@@ -113,7 +113,7 @@ struct State {
     vanished: Vec<String>,
 }
 
-impl State {
+impl StoreState {
     fn has_other_configuration(&self, files: &Fingerprint) -> bool {
         self.expected.as_ref().is_some_and(|expected| !files.has_configuration_of(expected))
     }
@@ -183,7 +183,7 @@ impl Store {
         generation
     }
 
-    fn note_write(&self, state: &mut State, files: Fingerprint) -> u64 {
+    fn note_write(&self, state: &mut StoreState, files: Fingerprint) -> u64 {
         state.last_writer = None;
         state.generation += 1;
         state.expected = Some(files);
@@ -215,7 +215,7 @@ impl Store {
             }
             Some(expected) => {
                 if !files.has_data_of(expected) {
-                    state.kept = kept::Kept::default();
+                    state.kept = kept::KeptFiles::default();
                     state.undo = None;
                 }
                 let reconfigured = state.has_other_configuration(&files);
@@ -228,7 +228,7 @@ impl Store {
         }
     }
 
-    fn note_foreign(&self, state: &mut State, reconfigured: bool) {
+    fn note_foreign(&self, state: &mut StoreState, reconfigured: bool) {
         let now = Some(Instant::now());
         state.foreign_changes += 1;
         state.last_foreign = now;
@@ -373,7 +373,7 @@ impl Store {
         self.state().configured = true;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StoreState> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

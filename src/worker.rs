@@ -144,7 +144,7 @@ pub struct Worker {
     /// How it ended, if it did by itself.
     obituary: Option<String>,
     /// What it last saw of each store, by store id. The vault layer keeps it.
-    pub seen: HashMap<Arc<str>, Seen>,
+    pub seen: HashMap<Arc<str>, StoreView>,
     /// The vaults that it has registered, by their entries' numbers. The vault layer keeps it.
     pub vaults: HashSet<u64>,
     /// How often a vault was unlocked in it, or what logs it in ran again. The vault layer keeps it.
@@ -170,7 +170,7 @@ pub struct Loaded {
 
 /// What a worker last saw of a store that it keeps in memory.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct StoreView {
     /// The store's count of our own writes.
     pub generation: u64,
     /// The store's files.

@@ -238,7 +238,10 @@ mod tests {
     fn a_vault_by_itself_is_all_its_keys_and_stars_stand_anywhere() {
         let some = grants(&["* Team", "read *-prod/*-*-x"]);
         assert!(some.secret(GrantVerb::Delete, "team", "a/b"));
-        assert!(some.secret(GrantVerb::Read, "eu-prod", "a-b-c-x") && !some.secret(GrantVerb::Read, "eu-prod", "a-x"));
+        assert!(
+            some.secret(GrantVerb::Read, "eu-prod", "a-b-c-x")
+                && !some.secret(GrantVerb::Read, "eu-prod", "a-x")
+        );
         assert!(!some.secret(GrantVerb::Read, "eu-production", "a-b-x"));
     }
 

@@ -15,7 +15,8 @@ fn ask(access: &AccessPolicy, peer: Peer, fields: &[(&'static str, &str)]) -> Re
 }
 
 fn check_with(token: Option<&str>, fields: &[(&'static str, &str)]) -> Result<Caller, AccessRefusal> {
-    let access = token.map_or_else(AccessPolicy::open, |text| AccessPolicy::token(&Token::from_text(text).unwrap()));
+    let access =
+        token.map_or_else(AccessPolicy::open, |text| AccessPolicy::token(&Token::from_text(text).unwrap()));
     ask(&access, LOCAL, fields)
 }
 
@@ -31,10 +32,18 @@ fn the_right_token_is_let_in_whatever_the_schemes_case() {
 fn a_wrong_token_is_told_from_a_missing_one() {
     for wrong in ["Bearer 0123456789abcdeX", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0", "Bearer "]
     {
-        assert_eq!(check_with(Some(GOOD), &[("authorization", wrong)]), Err(AccessRefusal::WrongToken), "{wrong}");
+        assert_eq!(
+            check_with(Some(GOOD), &[("authorization", wrong)]),
+            Err(AccessRefusal::WrongToken),
+            "{wrong}"
+        );
     }
     for missing in ["Basic 0123456789abcdef", "Bearer", "", GOOD] {
-        assert_eq!(check_with(Some(GOOD), &[("authorization", missing)]), Err(AccessRefusal::NoToken), "{missing}");
+        assert_eq!(
+            check_with(Some(GOOD), &[("authorization", missing)]),
+            Err(AccessRefusal::NoToken),
+            "{missing}"
+        );
     }
     assert_eq!(check_with(Some(GOOD), &[]), Err(AccessRefusal::NoToken));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cache::{Cache, Freshness, Hit, Join, LoadResult, Lookup, Ticket, Usage, Wanted};
+use crate::cache::{Cache, Freshness, Hit, Join, LoadResult, Lookup, Ticket, Usage, WantedValue};
 use crate::error::BridgeError;
 use crate::plan::Keep;
 use crate::secret::SecretValue;
@@ -163,7 +163,7 @@ impl Values {
 
     /// A value that is kept within its time, of a vault that may be there no more.
     pub(crate) fn kept(&self, store: &StoreId, name: &str) -> Option<Arc<SecretValue>> {
-        let wanted = Wanted { store, name, detail: false, kept: true, join: Join::Never };
+        let wanted = WantedValue { store, name, detail: false, kept: true, join: Join::Never };
         match self.cache.find(wanted, Instant::now()) {
             Lookup::Fresh(hit) => Some(hit.value),
             Lookup::Absent | Lookup::Loading(_) | Lookup::Miss(_) => None,
@@ -214,11 +214,11 @@ impl Loads for Queue<'_> {
 }
 
 impl Look<'_> {
-    fn wanted(&self, join: Join) -> Wanted<'_> {
+    fn wanted(&self, join: Join) -> WantedValue<'_> {
         // Who wants a value that is read from now on cannot use a load that began before.
         let join = if self.reading == Reading::New { Join::Never } else { join };
         let kept = self.reading == Reading::Kept && !self.keep.ttl.is_zero();
-        Wanted { store: &self.entry.store.id, name: self.name, detail: self.detail, kept, join }
+        WantedValue { store: &self.entry.store.id, name: self.name, detail: self.detail, kept, join }
     }
 
     fn not_found(&self) -> BridgeError {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::values::Values;
 use crate::vault::backend::secret_store::watch::Watch;
-use crate::vault::condition::State;
+use crate::vault::condition::VaultState;
 use crate::vault::{Vaults, Verb};
 
 /// How often the files of stores are looked at.
@@ -61,7 +61,7 @@ fn probe_idle(vaults: &Arc<Vaults>, limit: Duration) {
 async fn knock_at_locked(vaults: &Vaults, limit: Duration) {
     for entry in vaults.all() {
         let now = Instant::now();
-        let is_due = entry.condition.state() == State::Locked
+        let is_due = entry.condition.state() == VaultState::Locked
             && entry.may_unlock()
             && entry.condition.idle(now) >= KNOCK
             && entry.store.lockout(now).is_none();

@@ -59,13 +59,13 @@ pub(super) struct KeptValues {
 /// Which values end first, and how large they are.
 #[derive(Default)]
 struct Order {
-    by_end: BTreeMap<(Instant, u64), Place>,
-    places: HashMap<Place, Size>,
+    by_end: BTreeMap<(Instant, u64), CachePlace>,
+    places: HashMap<CachePlace, Size>,
     bytes: usize,
     next: u64,
 }
 
-type Place = (StoreId, String);
+type CachePlace = (StoreId, String);
 
 struct Size {
     at: (Instant, u64),
@@ -135,9 +135,9 @@ impl KeptValues {
         order.places.keys().filter(|(of, _)| of == store).map(|(_, spelling)| spelling.clone()).collect()
     }
 
-    fn retain(&self, keep: impl Fn(&Place, &Size) -> bool) {
+    fn retain(&self, keep: impl Fn(&CachePlace, &Size) -> bool) {
         let mut order = self.order();
-        let gone: Vec<Place> = order
+        let gone: Vec<CachePlace> = order
             .places
             .iter()
             .filter(|(place, size)| !keep(place, size))

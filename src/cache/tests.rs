@@ -14,8 +14,8 @@ fn for_a(ttl: Duration) -> Keep {
     Keep { ttl, ..Keep::default() }
 }
 
-fn wanted<'a>(store: &'a StoreId, name: &'a str, join: Join) -> Wanted<'a> {
-    Wanted { store, name, detail: false, kept: true, join }
+fn wanted<'a>(store: &'a StoreId, name: &'a str, join: Join) -> WantedValue<'a> {
+    WantedValue { store, name, detail: false, kept: true, join }
 }
 
 fn find(cache: &Cache, name: &str, now: Instant) -> Lookup {
@@ -110,7 +110,7 @@ async fn a_load_given_up_is_begun_again() {
 #[tokio::test(start_paused = true)]
 async fn who_wants_the_exact_type_neither_gets_nor_joins_a_value_without_it() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
-    let exact = Wanted { detail: true, ..wanted(&store, "k", Join::Any) };
+    let exact = WantedValue { detail: true, ..wanted(&store, "k", Join::Any) };
     let rough = begin(&cache, "k");
     let Lookup::Miss(own) = cache.find(exact, now) else { panic!("it joins no load without the type") };
     cache.finish(rough, value("rough"), &for_a(MINUTE), now);
@@ -250,11 +250,12 @@ async fn near_its_end_a_value_is_loaded_again_by_one() {
 async fn a_value_that_must_be_new_is_loaded_for_its_caller_and_kept_for_the_others() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
     cache.finish(begin(&cache, "k"), value("old"), &for_a(MINUTE), now);
-    let Lookup::Miss(under_way) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Any) }, now)
+    let Lookup::Miss(under_way) =
+        cache.find(WantedValue { kept: false, ..wanted(&store, "k", Join::Any) }, now)
     else {
         panic!("no kept value")
     };
-    let Lookup::Miss(own) = cache.find(Wanted { kept: false, ..wanted(&store, "k", Join::Never) }, now)
+    let Lookup::Miss(own) = cache.find(WantedValue { kept: false, ..wanted(&store, "k", Join::Never) }, now)
     else {
         panic!("no load that began before")
     };

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::Connect;
 use crate::config::parse_duration;
-use crate::reach::Name;
+use crate::reach::SecretName;
 
 const EXEC_AFTER: &str = "\
 EXAMPLES:
@@ -60,7 +60,7 @@ pub struct Binding {
     /// A variable or a path.
     pub place: String,
     /// The secret.
-    pub name: Name,
+    pub name: SecretName,
 }
 
 /// Arguments of `inject`.

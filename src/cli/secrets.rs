@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{self, parse_duration};
 use crate::protocol::MetadataValue;
-use crate::reach::Name;
+use crate::reach::SecretName;
 
 /// How names are written; every command that takes one shows it.
 const NAMES: &str = "\
@@ -108,7 +108,7 @@ fn variable(name: &str) -> Option<OsString> {
 #[command(after_long_help = format!("{NAMES}\n\n{GET_AFTER}\n\n{}", super::EXIT_CODES))]
 pub struct GetArgs {
     /// The secret.
-    pub name: Name,
+    pub name: SecretName,
     /// Of a table this member; of a credential `UserName` or `Password`.
     #[arg(long, short, value_name = "MEMBER")]
     pub property: Option<String>,
@@ -131,7 +131,7 @@ pub struct GetArgs {
 #[command(after_long_help = format!("{NAMES}\n\n{SET_AFTER}\n\n{}", super::EXIT_CODES))]
 pub struct SetArgs {
     /// The secret.
-    pub name: Name,
+    pub name: SecretName,
     /// Take the value from this file, as it is; `-` is standard input, as it is.
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -214,7 +214,7 @@ pub struct ListArgs {
 #[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge info team/db-password\n\n{}", super::EXIT_CODES))]
 pub struct InfoArgs {
     /// The secret.
-    pub name: Name,
+    pub name: SecretName,
     /// Print a JSON object.
     #[arg(long)]
     pub json: bool,
@@ -229,7 +229,7 @@ pub struct InfoArgs {
 pub struct RmArgs {
     /// The secrets.
     #[arg(required = true, value_name = "NAME")]
-    pub names: Vec<Name>,
+    pub names: Vec<SecretName>,
     /// A secret that is not there is no error.
     #[arg(long, short)]
     pub force: bool,

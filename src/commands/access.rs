@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use crate::access::{
-    AccessPolicy, Caller, CertificateRule, Guard, Hash, Holder, CallLimits, PeerRule, Token, TokenError,
+    AccessPolicy, CallLimits, Caller, CertificateRule, Guard, Hash, Holder, PeerRule, Token, TokenError,
 };
 use crate::cli::AccessArgs;
 use crate::config;
@@ -16,7 +16,7 @@ use crate::platform;
 use crate::private_file::create_private_dir;
 
 /// A rule who may call, and where its tokens are.
-pub struct Kept {
+pub struct KeptPolicy {
     /// The rule.
     pub access: AccessPolicy,
     /// The file of the one token that may do everything, where it is in a file.
@@ -26,8 +26,8 @@ pub struct Kept {
 }
 
 /// Who may call, as the plan says it.
-pub fn of_plan(rule: &plan::Access, callers: &Callers, own: &[String]) -> Result<Kept, CommandError> {
-    let mut kept = Kept { access: AccessPolicy::closed(), token: None, files: Vec::new() };
+pub fn of_plan(rule: &plan::Access, callers: &Callers, own: &[String]) -> Result<KeptPolicy, CommandError> {
+    let mut kept = KeptPolicy { access: AccessPolicy::closed(), token: None, files: Vec::new() };
     match rule {
         plan::Access::Open => kept.access = AccessPolicy::open(),
         plan::Access::Named => {}
@@ -64,9 +64,13 @@ pub fn of_plan(rule: &plan::Access, callers: &Callers, own: &[String]) -> Result
 
 /// Who may call a script's routes: each file has a token that may do everything, or is a list of `[[tokens]]`
 /// with routes. Without a file anyone may, as the script says.
-pub fn of_script(arguments: &AccessArgs, files: &[PathBuf], own: &[String]) -> Result<Kept, CommandError> {
+pub fn of_script(
+    arguments: &AccessArgs,
+    files: &[PathBuf],
+    own: &[String],
+) -> Result<KeptPolicy, CommandError> {
     let open = if files.is_empty() { AccessPolicy::open() } else { AccessPolicy::closed() };
-    let mut kept = Kept { access: open, token: None, files: Vec::new() };
+    let mut kept = KeptPolicy { access: open, token: None, files: Vec::new() };
     let place = |source| CommandError::Token { place: "--token-file: ", source };
     for path in files {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
@@ -92,7 +96,7 @@ pub fn of_script(arguments: &AccessArgs, files: &[PathBuf], own: &[String]) -> R
 }
 
 /// Who may see how a script is: whoever holds the token in the file, or the one that `serve` makes for itself.
-pub fn of_admin(file: Option<&Path>, own: &[String]) -> Result<Kept, CommandError> {
+pub fn of_admin(file: Option<&Path>, own: &[String]) -> Result<KeptPolicy, CommandError> {
     let rule = file.map_or(plan::Access::OwnToken, |file| plan::Access::TokenFile(file.to_owned()));
     of_plan(&rule, &Callers::default(), own)
 }
@@ -151,7 +155,7 @@ fn own_token() -> Result<PathBuf, CommandError> {
     Ok(folder.join("token"))
 }
 
-impl Kept {
+impl KeptPolicy {
     fn owner(&mut self, hash: Hash, file: Option<&Path>) {
         self.access = std::mem::take(&mut self.access).with_token(hash, Caller::owner());
         self.files.extend(file.map(Path::to_owned));

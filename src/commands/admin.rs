@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 
 use zeroize::Zeroizing;
 
-use super::Outcome;
+use super::CommandOutcome;
 use super::set::{drop_newline, hidden};
 use crate::cli::{Connect, LockArgs, UnlockArgs};
 use crate::exit::Exit;
@@ -12,18 +12,18 @@ use crate::private_file::read_private;
 use crate::reach::{Failure, Reach};
 use crate::secret::Text;
 
-pub(super) async fn unlock(arguments: &UnlockArgs) -> Outcome {
+pub(super) async fn unlock(arguments: &UnlockArgs) -> CommandOutcome {
     let server = Reach::needs_server(&arguments.connect).await?;
     let password = password(arguments)?;
     server.unlock(&arguments.vault, password).await.map(|()| Exit::Ok)
 }
 
-pub(super) async fn lock(arguments: &LockArgs) -> Outcome {
+pub(super) async fn lock(arguments: &LockArgs) -> CommandOutcome {
     let server = Reach::needs_server(&arguments.connect).await?;
     server.lock(&arguments.vault).await.map(|()| Exit::Ok)
 }
 
-pub(super) async fn clear_cache(connect: &Connect) -> Outcome {
+pub(super) async fn clear_cache(connect: &Connect) -> CommandOutcome {
     Reach::needs_server(connect).await?.clear_cache().await.map(|()| Exit::Ok)
 }
 

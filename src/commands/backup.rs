@@ -6,15 +6,15 @@ mod keys;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use archive::Item;
+use archive::ArchiveItem;
 
 use super::list::is_like;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{BackupArgs, Global, RestoreArgs};
 use crate::exit::Exit;
 use crate::protocol::SecretInfo;
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::fold;
 
 /// A vault, and a pattern of names in it.
@@ -36,7 +36,7 @@ impl<'a> Chosen<'a> {
 
 // === backup ===
 
-pub(super) async fn backup(arguments: &BackupArgs, global: &Global) -> Outcome {
+pub(super) async fn backup(arguments: &BackupArgs, global: &Global) -> CommandOutcome {
     let file = &arguments.file;
     if file.exists() && !arguments.force {
         return Err(Failure::usage(format!("{} is there already", file.display()))
@@ -45,8 +45,10 @@ pub(super) async fn backup(arguments: &BackupArgs, global: &Global) -> Outcome {
     // Before any vault is opened: a passphrase may have to be asked for.
     let encryptor = keys::encryptor(&arguments.recipient, arguments.passphrase_file.as_deref())?;
     let wanted = match arguments.vaults.as_slice() {
-        [] => Wanted::Everything,
-        named => Wanted::Names(named.iter().map(|text| Name::key(Chosen::of(text).vault, "*")).collect()),
+        [] => WantedVaults::Everything,
+        named => WantedVaults::Names(
+            named.iter().map(|text| SecretName::key(Chosen::of(text).vault, "*")).collect(),
+        ),
     };
     let items =
         with_reach(&arguments.connect, global, wanted, async |reach: &Reach| read(arguments, reach).await)
@@ -59,7 +61,7 @@ pub(super) async fn backup(arguments: &BackupArgs, global: &Global) -> Outcome {
 }
 
 /// Every secret that was asked for. One that goes meanwhile is left out.
-async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<Item>, Failure> {
+async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<ArchiveItem>, Failure> {
     let all: Vec<String> = match arguments.vaults.as_slice() {
         [] => reach.vaults().await?.into_iter().map(|vault| vault.name).collect(),
         named => named.to_vec(),
@@ -80,10 +82,13 @@ async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<Item>, Failur
     let mut items = Vec::with_capacity(listed.len());
     for (vault, secret) in listed {
         bar.set_message(secret.name.clone());
-        match reach.get(&Name::key(&vault, &secret.name)).await {
-            Ok(read) => {
-                items.push(Item { vault, name: secret.name, value: read.value, metadata: secret.metadata })
-            }
+        match reach.get(&SecretName::key(&vault, &secret.name)).await {
+            Ok(read) => items.push(ArchiveItem {
+                vault,
+                name: secret.name,
+                value: read.value,
+                metadata: secret.metadata,
+            }),
             Err(failure) if failure.exit == Exit::NotFound => {}
             Err(failure) => return Err(failure),
         }
@@ -95,7 +100,7 @@ async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<Item>, Failur
 
 // === restore ===
 
-pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> Outcome {
+pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> CommandOutcome {
     // To its end, before anything is opened or written.
     let mut items = archive::read(&arguments.file, |is_passphrase| {
         keys::identities(is_passphrase, &arguments.identity, arguments.passphrase_file.as_deref())
@@ -120,7 +125,7 @@ pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> Outcome
         no_metadata: arguments.no_metadata,
         words: ["restored", "would restore"],
     };
-    let wanted = Wanted::Names(items.iter().map(|item| Name::key(&item.vault, "*")).collect());
+    let wanted = WantedVaults::Names(items.iter().map(|item| SecretName::key(&item.vault, "*")).collect());
     let differ =
         with_reach(&arguments.connect, global, wanted, async |reach: &Reach| put(&items, way, reach).await)
             .await?;
@@ -133,7 +138,7 @@ pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> Outcome
     }
 }
 
-async fn put(items: &[Item], way: Way, reach: &Reach) -> Result<usize, Failure> {
+async fn put(items: &[ArchiveItem], way: Way, reach: &Reach) -> Result<usize, Failure> {
     // Every vault is asked for before anything is written.
     let mut there: HashMap<String, HashMap<String, SecretInfo>> = HashMap::new();
     for item in items {
@@ -147,7 +152,7 @@ async fn put(items: &[Item], way: Way, reach: &Reach) -> Result<usize, Failure> 
     for item in items {
         bar.set_message(item.name.clone());
         let now = there.get(&fold(&item.vault)).and_then(|vault| vault.get(&fold(&item.name)));
-        let target = Name::key(&item.vault, &item.name);
+        let target = SecretName::key(&item.vault, &item.name);
         let said = putting.put(&target, item.value.clone(), &item.metadata, now).await?;
         differ += usize::from(said == DIFFERS);
         bar.suspend(|| output::print(format!("{said}\t{}/{}\n", item.vault, item.name).as_bytes()))?;
@@ -159,7 +164,7 @@ async fn put(items: &[Item], way: Way, reach: &Reach) -> Result<usize, Failure> 
 }
 
 /// A secret that another one would be written over.
-fn twin(items: &[Item]) -> Option<&Item> {
+fn twin(items: &[ArchiveItem]) -> Option<&ArchiveItem> {
     let mut seen = std::collections::HashSet::new();
     items.iter().find(|item| !seen.insert((fold(&item.vault), fold(&item.name))))
 }

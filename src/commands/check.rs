@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Options};
 use crate::cli::{CheckArgs, Global};
-use crate::config::{self, ConfigError, Place};
+use crate::config::{self, ConfigError, ConfigPlace};
 use crate::error::BridgeError;
 use crate::exit::Exit;
 use crate::inspect::{Finding, Level, certificates, files, pwsh};
@@ -21,7 +21,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 
 /// What was looked at beside the file.
 #[derive(Default)]
-struct Looked {
+struct CheckFindings {
     findings: Vec<Finding>,
     /// What was not, and why.
     not: Vec<&'static str>,
@@ -38,7 +38,7 @@ pub async fn check(global: &Global, arguments: &CheckArgs) -> Exit {
         Ok(plan) => plan,
         Err(error) => return refused(arguments, &error),
     };
-    let mut looked = Looked::default();
+    let mut looked = CheckFindings::default();
     if arguments.file_only {
         looked.not.push("everything but the file itself (--file-only)");
     } else {
@@ -48,8 +48,8 @@ pub async fn check(global: &Global, arguments: &CheckArgs) -> Exit {
     looked.exit.unwrap_or(Exit::Ok)
 }
 
-impl Looked {
-    async fn names(&mut self, global: &Global, arguments: &CheckArgs, plan: &Plan, place: &Place) {
+impl CheckFindings {
+    async fn names(&mut self, global: &Global, arguments: &CheckArgs, plan: &Plan, place: &ConfigPlace) {
         self.add(Exit::Usage, files::files(plan, Some(place)));
         self.add(Exit::Usage, certificates::certificates(plan));
         self.not.push("addresses, disks and a running server (`secretbridge doctor` does)");
@@ -101,7 +101,7 @@ impl Looked {
         self.findings.extend(findings);
     }
 
-    fn show(&self, arguments: &CheckArgs, place: &Place) {
+    fn show(&self, arguments: &CheckArgs, place: &ConfigPlace) {
         let wrong = |finding: &&Finding| finding.level == Level::Problem;
         if arguments.json {
             let problem = |finding: &Finding| json!({ "message": finding.message, "hint": finding.mend });

@@ -2,13 +2,13 @@
 
 use super::list::is_like;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{CopyArgs, Global};
 use crate::exit::Exit;
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::fold;
 
-pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> Outcome {
+pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> CommandOutcome {
     let (from, pattern) = arguments.from.split_once('/').unwrap_or((&arguments.from, "*"));
     let to = &arguments.to;
     if fold(from) == fold(to) {
@@ -20,7 +20,7 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> Outcome {
         no_metadata: arguments.no_metadata,
         words: ["copied", "would copy"],
     };
-    let names = [from, to].map(|vault| Name::key(vault, "*"));
+    let names = [from, to].map(|vault| SecretName::key(vault, "*"));
     let done = async |reach: &Reach| {
         let there = by_name(reach.list(to).await?);
         let mut secrets = reach.list(from).await?;
@@ -30,8 +30,8 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> Outcome {
         let mut differ = 0;
         for secret in &secrets {
             bar.set_message(secret.name.clone());
-            let value = reach.get(&Name::key(from, &secret.name)).await?.value;
-            let target = Name::key(to, &secret.name);
+            let value = reach.get(&SecretName::key(from, &secret.name)).await?.value;
+            let target = SecretName::key(to, &secret.name);
             let said = putting.put(&target, value, &secret.metadata, there.get(&fold(&secret.name))).await?;
             differ += usize::from(said == DIFFERS);
             bar.suspend(|| output::print(format!("{said}\t{to}/{}\n", secret.name).as_bytes()))?;
@@ -41,7 +41,7 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> Outcome {
         putting.verify().await?;
         Ok(differ)
     };
-    match with_reach(&arguments.connect, global, Wanted::Names(names.into()), done).await? {
+    match with_reach(&arguments.connect, global, WantedVaults::Names(names.into()), done).await? {
         0 => Ok(Exit::Ok),
         differ => Err(Failure::failed(format!("{differ} secrets of '{to}' differ and were left alone"))
             .hint("--overwrite writes over them")),

@@ -4,9 +4,9 @@ use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::{Connect, DoctorArgs, Global};
-use crate::config::{self, Place};
+use crate::config::{self, ConfigPlace};
 use crate::exit::Exit;
 use crate::inspect::service::{self, Here};
 use crate::inspect::{Finding, Level, certificates, files, machine, pwsh, vaults};
@@ -15,7 +15,7 @@ use crate::reach::{self, Failure, Reach};
 use crate::secret::fold;
 use crate::{platform, registry};
 
-pub(super) async fn doctor(arguments: &DoctorArgs, global: &Global) -> Outcome {
+pub(super) async fn doctor(arguments: &DoctorArgs, global: &Global) -> CommandOutcome {
     let place = match arguments.connect.local_vault {
         Some(_) => None,
         None => config::find(arguments.connect.config.as_deref()),
@@ -59,7 +59,7 @@ pub(super) async fn doctor(arguments: &DoctorArgs, global: &Global) -> Outcome {
     Ok(if worst == Some(Level::Problem) { Exit::Failure } else { Exit::Ok })
 }
 
-fn good(place: Option<&Place>) -> Finding {
+fn good(place: Option<&ConfigPlace>) -> Finding {
     let message = match place {
         Some(place) => format!("{} has no mistakes", place.path.display()),
         None => "none is needed for the local vault".to_owned(),

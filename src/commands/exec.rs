@@ -10,47 +10,52 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::{Binding, ExecArgs, Global};
 use crate::exit::Exit;
 use crate::platform::{self, PassedOn};
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::SecretValue;
-use files::Files;
+use files::SecretFiles;
 use mask::Mask;
 
 mod files;
 mod mask;
 
 /// The values by name, as they were read together.
-type Values = BTreeMap<String, SecretValue>;
+type NamedValues = BTreeMap<String, SecretValue>;
 
 /// A program that runs, and what copies its output.
-struct Running {
+struct RunningProgram {
     child: Child,
     copies: Vec<JoinHandle<()>>,
     /// Removed after it.
-    _files: Files,
+    _files: SecretFiles,
 }
 
 /// Why waiting for the program ended.
-enum Event {
+enum WaitEnd {
     Ended(std::process::ExitStatus),
-    Changed(Values),
+    Changed(NamedValues),
 }
 
-pub(super) async fn exec(arguments: &ExecArgs, global: &Global) -> Outcome {
+pub(super) async fn exec(arguments: &ExecArgs, global: &Global) -> CommandOutcome {
     // From here on a signal is passed on, and does not end us before the files are gone.
     let mut signals = PassedOn::listen().map_err(|error| Failure::failed(format!("signals: {error}")))?;
     let bindings = Bindings::of(arguments)?;
-    let wanted = Wanted::Names(bindings.names());
+    let wanted = WantedVaults::Names(bindings.names());
     let reach = Reach::find(&arguments.connect, global, &wanted).await?;
     let done = go_on(arguments, &bindings, &reach, &mut signals).await;
     reach.close().await;
     done
 }
 
-async fn go_on(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, signals: &mut PassedOn) -> Outcome {
+async fn go_on(
+    arguments: &ExecArgs,
+    bindings: &Bindings,
+    reach: &Reach,
+    signals: &mut PassedOn,
+) -> CommandOutcome {
     let mut values = bindings.read(reach).await?;
     loop {
         let mut running = start(arguments, bindings, &values)?;
@@ -65,9 +70,9 @@ async fn go_on(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, signals
             loop {
                 tokio::select! {
                     ended = running.child.wait() => {
-                        break Event::Ended(ended.map_err(|error| Failure::failed(format!("the program: {error}")))?);
+                        break WaitEnd::Ended(ended.map_err(|error| Failure::failed(format!("the program: {error}")))?);
                     }
-                    new = &mut watch => break Event::Changed(new),
+                    new = &mut watch => break WaitEnd::Changed(new),
                     signal = signals.next() => {
                         if let Some(pid) = running.child.id() {
                             platform::send_signal(pid, signal);
@@ -77,14 +82,14 @@ async fn go_on(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, signals
             }
         };
         match event {
-            Event::Ended(status) => {
+            WaitEnd::Ended(status) => {
                 for copy in running.copies.drain(..) {
                     // A grandchild may hold the pipe open; what the program itself wrote is there already.
                     let _ = timeout(std::time::Duration::from_secs(1), copy).await;
                 }
                 return Ok(Exit::Child(platform::exit_code(status)));
             }
-            Event::Changed(new) => {
+            WaitEnd::Changed(new) => {
                 tracing::warn!("a secret has changed; the program is started again");
                 end(&mut running, arguments).await;
                 values = new;
@@ -94,7 +99,7 @@ async fn go_on(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, signals
 }
 
 /// Asks the program to end, and kills it if it does not.
-async fn end(running: &mut Running, arguments: &ExecArgs) {
+async fn end(running: &mut RunningProgram, arguments: &ExecArgs) {
     if let Some(pid) = running.child.id() {
         platform::send_signal(pid, platform::TERMINATE);
     }
@@ -104,7 +109,7 @@ async fn end(running: &mut Running, arguments: &ExecArgs) {
 }
 
 /// Looks until the secrets have changed and have stayed the same for one more look.
-async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: &Values) -> Values {
+async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: &NamedValues) -> NamedValues {
     let mut last = None;
     loop {
         sleep(arguments.interval).await;
@@ -117,7 +122,7 @@ async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: 
     }
 }
 
-fn start(arguments: &ExecArgs, bindings: &Bindings, values: &Values) -> Result<Running, Failure> {
+fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Result<RunningProgram, Failure> {
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]).kill_on_drop(true);
     // What tells the way to the secrets is not for the program.
@@ -127,7 +132,7 @@ fn start(arguments: &ExecArgs, bindings: &Bindings, values: &Values) -> Result<R
     for (variable, name) in &bindings.variables {
         command.env(variable, environment(variable, &values[&name.to_string()])?);
     }
-    let files = Files::create(
+    let files = SecretFiles::create(
         bindings.files.iter().map(|file| (file.place.as_str(), &values[&file.name.to_string()])),
     )?;
     if let Some(folder) = files.folder() {
@@ -151,7 +156,7 @@ fn start(arguments: &ExecArgs, bindings: &Bindings, values: &Values) -> Result<R
             copies.push(tokio::spawn(mask::copy(out, tokio::io::stderr(), mask)));
         }
     }
-    Ok(Running { child, copies, _files: files })
+    Ok(RunningProgram { child, copies, _files: files })
 }
 
 /// A value as an environment holds it.
@@ -175,7 +180,7 @@ fn environment(variable: &str, value: &SecretValue) -> Result<OsString, Failure>
 
 /// What goes where.
 struct Bindings {
-    variables: Vec<(String, Name)>,
+    variables: Vec<(String, SecretName)>,
     files: Vec<Binding>,
 }
 
@@ -185,7 +190,7 @@ impl Bindings {
         let mut variables = Vec::new();
         for (variable, text) in std::env::vars_os() {
             let (Some(variable), Some(text)) = (variable.to_str(), text.to_str()) else { continue };
-            if Name::is_reference(text) && !arguments.env.iter().any(|said| said.place == variable) {
+            if SecretName::is_reference(text) && !arguments.env.iter().any(|said| said.place == variable) {
                 let name = text
                     .parse()
                     .map_err(|error| Failure::usage(format!("the variable {variable}: {error}")))?;
@@ -196,13 +201,13 @@ impl Bindings {
         Ok(Bindings { variables, files: arguments.file.clone() })
     }
 
-    fn names(&self) -> Vec<Name> {
+    fn names(&self) -> Vec<SecretName> {
         let of_files = self.files.iter().map(|file| file.name.clone());
         self.variables.iter().map(|(_, name)| name.clone()).chain(of_files).collect()
     }
 
-    async fn read(&self, reach: &Reach) -> Result<Values, Failure> {
-        let mut values = Values::new();
+    async fn read(&self, reach: &Reach) -> Result<NamedValues, Failure> {
+        let mut values = NamedValues::new();
         for name in self.names() {
             if let Entry::Vacant(place) = values.entry(name.to_string()) {
                 place.insert(reach.get(&name).await?.value);

@@ -6,16 +6,16 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::list::is_like;
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{Binding, ExportArgs, ExportFormat, Global, binding};
 use crate::exit::Exit;
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::SecretValue;
 
 /// Names and texts, in the order of the arguments.
 type Variables = Vec<(String, Zeroizing<String>)>;
 
-pub(super) async fn export(arguments: &ExportArgs, global: &Global) -> Outcome {
+pub(super) async fn export(arguments: &ExportArgs, global: &Global) -> CommandOutcome {
     let read = async |reach: &Reach| {
         let mut variables = Variables::new();
         for what in &arguments.what {
@@ -34,16 +34,16 @@ pub(super) async fn export(arguments: &ExportArgs, global: &Global) -> Outcome {
 }
 
 /// Only the vaults that are named, if none of the arguments is about another.
-fn wanted(what: &[String]) -> Result<Wanted, Failure> {
+fn wanted(what: &[String]) -> Result<WantedVaults, Failure> {
     let mut names = Vec::new();
     for one in what {
         let name = match one.contains('=') {
             true => binding(one).map_err(|error| Failure::usage(format!("'{one}': {error}")))?.name,
-            false => Name::key(one.split('/').next().unwrap_or(one), "*"),
+            false => SecretName::key(one.split('/').next().unwrap_or(one), "*"),
         };
         names.push(name);
     }
-    Ok(Wanted::Names(names))
+    Ok(WantedVaults::Names(names))
 }
 
 async fn bindings(what: &str, reach: &Reach) -> Result<Vec<Binding>, Failure> {
@@ -56,7 +56,7 @@ async fn bindings(what: &str, reach: &Reach) -> Result<Vec<Binding>, Failure> {
     let secrets = reach.list(vault).await?;
     let matching = secrets.into_iter().filter(|secret| is_like(&secret.name, pattern));
     Ok(matching
-        .map(|secret| Binding { place: variable(&secret.name), name: Name::key(vault, secret.name) })
+        .map(|secret| Binding { place: variable(&secret.name), name: SecretName::key(vault, secret.name) })
         .collect())
 }
 

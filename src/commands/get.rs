@@ -4,16 +4,16 @@ use std::io::{self, IsTerminal as _};
 
 use zeroize::Zeroizing;
 
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{GetArgs, Global};
 use crate::exit::Exit;
 use crate::http::value;
-use crate::reach::{Failure, Wanted};
+use crate::reach::{Failure, WantedVaults};
 use crate::secret::SecretValue;
 
-pub(super) async fn get(arguments: &GetArgs, global: &Global) -> Outcome {
+pub(super) async fn get(arguments: &GetArgs, global: &Global) -> CommandOutcome {
     let name = arguments.name.clone().with_member(arguments.property.as_ref());
-    let wanted = Wanted::Names(vec![name.clone()]);
+    let wanted = WantedVaults::Names(vec![name.clone()]);
     let secret = with_reach(&arguments.connect, global, wanted, async |reach| reach.get(&name).await).await?;
     if arguments.json {
         let shown = value::shown(&secret.name, &secret.value);

@@ -3,24 +3,24 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{Global, ImportArgs, ImportFormat};
 use crate::exit::Exit;
 use crate::protocol::Metadata;
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::{SecretValue, fold};
 use zeroize::Zeroizing;
 
 mod read;
 
 /// A secret of a file.
-pub(super) struct Item {
+pub(super) struct ImportItem {
     pub(super) name: String,
     pub(super) value: SecretValue,
     pub(super) metadata: Metadata,
 }
 
-pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> Outcome {
+pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOutcome {
     let format = match arguments.format.or_else(|| format_of(&arguments.file)) {
         Some(format) => format,
         None => {
@@ -50,7 +50,9 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> Outcome {
             let said = if arguments.dry_run { "would import" } else { "imported" };
             if !arguments.dry_run {
                 let metadata = (!item.metadata.is_empty()).then(|| item.metadata.clone());
-                reach.set(&Name::key(&arguments.vault, &item.name), item.value.clone(), metadata).await?;
+                reach
+                    .set(&SecretName::key(&arguments.vault, &item.name), item.value.clone(), metadata)
+                    .await?;
             }
             output::print(
                 format!("{said}\t{}/{}\t{}\n", arguments.vault, item.name, item.value.kind()).as_bytes(),
@@ -58,12 +60,12 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> Outcome {
         }
         Ok(())
     };
-    let wanted = Wanted::Vault(arguments.vault.clone());
+    let wanted = WantedVaults::Vault(arguments.vault.clone());
     with_reach(&arguments.connect, global, wanted, write).await.map(|()| Exit::Ok)
 }
 
-fn twin(items: &[Item]) -> Option<&str> {
-    let same = |(index, item): (usize, &Item)| {
+fn twin(items: &[ImportItem]) -> Option<&str> {
+    let same = |(index, item): (usize, &ImportItem)| {
         items[..index].iter().any(|other| fold(&other.name) == fold(&item.name))
     };
     items.iter().enumerate().find(|found| same(*found)).map(|(_, item)| item.name.as_str())

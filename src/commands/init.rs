@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::{InitArgs, InitVault};
 use crate::config::{self, schema};
 use crate::exit::Exit;
@@ -21,7 +21,7 @@ const SCHEMA: &str = "secretbridge.schema.json";
 
 /// What is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wish {
+struct InitChoices {
     listen: String,
     /// The vault, unless only registered ones are to be served.
     vault: Option<VaultWish>,
@@ -35,20 +35,20 @@ struct VaultWish {
     /// `None` is a local vault.
     module: Option<String>,
     parameters: Vec<(String, String)>,
-    unlock: Option<Unlock>,
+    unlock: Option<UnlockChoice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Unlock {
+enum UnlockChoice {
     File(String),
     Env(String),
 }
 
-pub(super) fn schema() -> Outcome {
+pub(super) fn schema() -> CommandOutcome {
     output::print(format!("{:#}\n", schema::schema()).as_bytes()).map(|()| Exit::Ok)
 }
 
-pub(super) fn init(arguments: &InitArgs) -> Outcome {
+pub(super) fn init(arguments: &InitArgs) -> CommandOutcome {
     let file = place(arguments)?;
     // Before any question.
     if file.exists() && !arguments.force {
@@ -86,7 +86,7 @@ fn place(arguments: &InitArgs) -> Result<PathBuf, Failure> {
 }
 
 /// What the options say; what they leave open has a default, or is asked for by its option's name.
-fn told(arguments: &InitArgs) -> Result<Wish, Failure> {
+fn told(arguments: &InitArgs) -> Result<InitChoices, Failure> {
     let kind = arguments.vault.unwrap_or(match (&arguments.module, arguments.expose_vault.is_empty()) {
         (Some(_), _) => InitVault::Module,
         (None, true) => InitVault::Local,
@@ -94,8 +94,8 @@ fn told(arguments: &InitArgs) -> Result<Wish, Failure> {
     });
     let lacks = |what: &str, hint: &str| Err(Failure::usage(what).hint(hint));
     let unlock = match (&arguments.unlock_file, &arguments.unlock_env) {
-        (Some(file), _) => Some(Unlock::File(file.clone())),
-        (None, name) => name.clone().map(Unlock::Env),
+        (Some(file), _) => Some(UnlockChoice::File(file.clone())),
+        (None, name) => name.clone().map(UnlockChoice::Env),
     };
     let given = |name: &str| arguments.parameter.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     let (module, name) = match kind {
@@ -129,7 +129,7 @@ fn told(arguments: &InitArgs) -> Result<Wish, Failure> {
         unlock,
     });
     let listen = arguments.listen.clone().unwrap_or_else(|| text::LISTEN.to_owned());
-    Ok(Wish { listen, vault, expose: arguments.expose_vault.clone() })
+    Ok(InitChoices { listen, vault, expose: arguments.expose_vault.clone() })
 }
 
 /// A vault's friendly name from its module's: what follows the last dot or slash.

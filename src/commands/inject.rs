@@ -14,18 +14,18 @@ use minijinja::{Environment, Error, ErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::{Global, InjectArgs, InjectFormat};
 use crate::exit::Exit;
-use crate::reach::{Failure, Name, Reach, Wanted};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use place::fill;
 
 mod place;
 
 /// A template asks for a secret.
-type AskSecret = (Name, oneshot::Sender<Result<String, String>>);
+type AskSecret = (SecretName, oneshot::Sender<Result<String, String>>);
 
-pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> Outcome {
+pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> CommandOutcome {
     let stdin = arguments.template == Path::new("-");
     if stdin && arguments.in_place {
         return Err(Failure::usage("standard input has no place to write over"));
@@ -53,11 +53,11 @@ struct Lookups<'a> {
 }
 
 impl Lookups<'_> {
-    async fn get(&mut self, name: &Name) -> Result<Zeroizing<String>, Failure> {
+    async fn get(&mut self, name: &SecretName) -> Result<Zeroizing<String>, Failure> {
         // A reach that opens vaults itself has only those that it was opened for.
         if !matches!(self.reach, Some(Reach::Server(_))) {
             self.close().await;
-            let wanted = Wanted::Names(vec![name.clone()]);
+            let wanted = WantedVaults::Names(vec![name.clone()]);
             self.reach = Some(Reach::find(&self.connect.connect, self.global, &wanted).await?);
         }
         let Some(reach) = &self.reach else { return Err(Failure::failed("nothing was opened")) };
@@ -115,9 +115,9 @@ async fn references(
     marks: &[Zeroizing<String>],
     found: &mut Lookups<'_>,
 ) -> Result<Zeroizing<String>, Failure> {
-    let mut known: HashMap<Name, Zeroizing<String>> = HashMap::new();
+    let mut known: HashMap<SecretName, Zeroizing<String>> = HashMap::new();
     for reference in place::references(text) {
-        let name: Name =
+        let name: SecretName =
             reference.parse().map_err(|error| Failure::usage(format!("{reference}: {error}")))?;
         if let Entry::Vacant(place) = known.entry(name) {
             let value = found.get(place.key()).await?;
@@ -125,7 +125,7 @@ async fn references(
         }
     }
     let value = |reference: &str| {
-        reference.parse().ok().and_then(|name: Name| known.get(&name).map(|text| text.as_str()))
+        reference.parse().ok().and_then(|name: SecretName| known.get(&name).map(|text| text.as_str()))
     };
     let mark = |index: usize| marks.get(index).map(|text| text.as_str());
     fill(text, format, &mark, &value).map(Zeroizing::new).map_err(Failure::usage)
@@ -140,7 +140,7 @@ fn render(template: &str, asks: mpsc::Sender<AskSecret>) -> Result<(String, Vec<
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.add_function("secret", move |name: String| -> Result<String, Error> {
         let wrong = |text: String| Error::new(ErrorKind::InvalidOperation, text);
-        let name: Name = name.parse().map_err(wrong)?;
+        let name: SecretName = name.parse().map_err(wrong)?;
         let (answer, told) = oneshot::channel();
         asks.blocking_send((name, answer)).map_err(|_| wrong("nobody answers".to_owned()))?;
         told.blocking_recv().map_err(|_| wrong("nobody answers".to_owned()))?.map_err(wrong)

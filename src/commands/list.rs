@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, output, with_reach};
+use super::{CommandOutcome, output, with_reach};
 use crate::cli::{Global, InfoArgs, ListArgs, VaultsArgs};
 use crate::exit::Exit;
 use crate::http::value;
 use crate::protocol::SecretInfo;
-use crate::reach::{Failure, Reach, Wanted};
+use crate::reach::{Failure, Reach, WantedVaults};
 use crate::secret::fold;
 
-pub(super) async fn list(arguments: &ListArgs, global: &Global) -> Outcome {
+pub(super) async fn list(arguments: &ListArgs, global: &Global) -> CommandOutcome {
     let (vault, pattern) = match arguments.of.as_deref() {
         None => (None, None),
         Some(of) => match of.split_once('/') {
@@ -18,7 +18,7 @@ pub(super) async fn list(arguments: &ListArgs, global: &Global) -> Outcome {
             None => (Some(of), None),
         },
     };
-    let wanted = vault.map_or(Wanted::Everything, |vault| Wanted::Vault(vault.to_owned()));
+    let wanted = vault.map_or(WantedVaults::Everything, |vault| WantedVaults::Vault(vault.to_owned()));
     let look = async |reach: &Reach| {
         let vaults = match vault {
             Some(vault) => vec![vault.to_owned()],
@@ -52,9 +52,9 @@ pub(super) async fn list(arguments: &ListArgs, global: &Global) -> Outcome {
     output::table(&["name", "type", "metadata"], &rows).map(|()| Exit::Ok)
 }
 
-pub(super) async fn info(arguments: &InfoArgs, global: &Global) -> Outcome {
+pub(super) async fn info(arguments: &InfoArgs, global: &Global) -> CommandOutcome {
     let name = &arguments.name;
-    let wanted = Wanted::Names(vec![name.clone()]);
+    let wanted = WantedVaults::Names(vec![name.clone()]);
     let look = async |reach: &Reach| {
         let (vault, key) = reach.resolve(name).await?;
         let secrets = reach.list(&vault).await?;
@@ -81,9 +81,9 @@ pub(super) async fn info(arguments: &InfoArgs, global: &Global) -> Outcome {
     output::table(&["", ""], &rows).map(|()| Exit::Ok)
 }
 
-pub(super) async fn vaults(arguments: &VaultsArgs, global: &Global) -> Outcome {
+pub(super) async fn vaults(arguments: &VaultsArgs, global: &Global) -> CommandOutcome {
     let look = async |reach: &Reach| reach.vaults().await;
-    let vaults = with_reach(&arguments.connect, global, Wanted::Nothing, look).await?;
+    let vaults = with_reach(&arguments.connect, global, WantedVaults::Nothing, look).await?;
     if arguments.json {
         let all = serde_json::to_value(&vaults).unwrap_or_default();
         return output::json(&all).map(|()| Exit::Ok);

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::protocol::{Metadata, SecretInfo};
-use crate::reach::{Failure, Name, Reach};
+use crate::reach::{Failure, Reach, SecretName};
 use crate::secret::{SecretType, SecretValue, fold};
 
 /// How secrets are put.
@@ -27,7 +27,7 @@ pub(super) struct Putting<'a> {
     way: Way,
     reach: &'a Reach,
     /// Metadata that was written, to be looked at when all is there: a list tells of every secret at once.
-    written: Vec<(Name, Metadata)>,
+    written: Vec<(SecretName, Metadata)>,
 }
 
 /// What is said of a secret that was left alone.
@@ -55,7 +55,7 @@ impl Putting<'_> {
     /// Puts a secret in its place, and tells what was done. `there`: what the vault's list says of it.
     pub(super) async fn put(
         &mut self,
-        target: &Name,
+        target: &SecretName,
         value: SecretValue,
         metadata: &Metadata,
         there: Option<&SecretInfo>,
@@ -103,7 +103,7 @@ impl Putting<'_> {
     }
 }
 
-fn not_kept(target: &Name, what: &str) -> Failure {
+fn not_kept(target: &SecretName, what: &str) -> Failure {
     Failure::failed(format!("{target} was written, and reads back with another {what}"))
 }
 

@@ -1,13 +1,13 @@
 //! `rm`: removes secrets.
 
-use super::{Outcome, with_reach};
+use super::{CommandOutcome, with_reach};
 use crate::cli::{Global, RmArgs};
 use crate::exit::Exit;
-use crate::reach::{Reach, Wanted};
+use crate::reach::{Reach, WantedVaults};
 
 /// Removes them in order, and ends at the first that cannot be removed.
-pub(super) async fn rm(arguments: &RmArgs, global: &Global) -> Outcome {
-    let wanted = Wanted::Names(arguments.names.clone());
+pub(super) async fn rm(arguments: &RmArgs, global: &Global) -> CommandOutcome {
+    let wanted = WantedVaults::Names(arguments.names.clone());
     let remove = async |reach: &Reach| {
         for name in &arguments.names {
             if !name.members.is_empty() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::CommandError;
-use super::access::{self, Kept};
+use super::access::{self, KeptPolicy};
 use super::serve::LOOK;
 use crate::access::{AccessPolicy, CallCounter, Guard};
 use crate::cli::{Global, PlanFormat, RunArgs};
@@ -20,7 +20,7 @@ use crate::logging::console::Console;
 use crate::plan::{Bind, Limits, Listener};
 use crate::platform::{self, ServiceNotice};
 use crate::private_file::read_private;
-use crate::registry::user::{Means, UserRegistry};
+use crate::registry::user::{RegistryMeans, UserRegistry};
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
 use crate::server::front::Front;
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
         };
     }
     warn_of_passwords(arguments);
-    let registry = UserRegistry::new(Means { pwsh: global.pwsh.clone(), ..Means::default() });
+    let registry = UserRegistry::new(RegistryMeans { pwsh: global.pwsh.clone(), ..RegistryMeans::default() });
     server.registers_in(&registry);
     registry.sweep().await;
     let options = RunOptions { registry: arguments.register_for_user.then(|| registry.clone()), ..options };
@@ -65,7 +65,7 @@ async fn declare_and_serve(
     mut server: Server,
     options: &RunOptions,
     arguments: &RunArgs,
-    kept: Kept,
+    kept: KeptPolicy,
 ) -> Result<(), CommandError> {
     let mut audit = crate::audit::AuditSettings::default();
     arguments.audit.apply(&mut audit);
@@ -81,26 +81,26 @@ async fn declare_and_serve(
 
 /// The listener that tells how the server is. It is there before the script has run.
 struct Admin {
-    door: Guarded,
+    door: GuardedSite,
     starting: Arc<Starting>,
     addresses: Vec<BoundAddress>,
     token: Option<PathBuf>,
 }
 
 /// A site behind the rule who may call it; the rule can be renewed.
-struct Guarded {
+struct GuardedSite {
     front: Arc<Front>,
     access: Arc<AccessPolicy>,
     counter: Arc<CallCounter>,
     site: Option<Arc<dyn Site>>,
 }
 
-impl Guarded {
+impl GuardedSite {
     /// Tells that it starts, until there is something to serve.
-    fn new(access: AccessPolicy, starting: Arc<Starting>) -> Guarded {
+    fn new(access: AccessPolicy, starting: Arc<Starting>) -> GuardedSite {
         let (access, counter) = (Arc::new(access), Arc::<CallCounter>::default());
         let gate = Gate::new(access.clone(), starting).counting(counter.clone());
-        Guarded { front: Arc::new(Front::new(Arc::new(gate))), access, counter, site: None }
+        GuardedSite { front: Arc::new(Front::new(Arc::new(gate))), access, counter, site: None }
     }
 
     fn gate(&self, site: &Arc<dyn Site>) -> Arc<Gate> {
@@ -135,7 +135,7 @@ impl Admin {
         let listeners: Vec<_> = arguments.admin_listen.iter().map(listener).collect();
         let kept = of_admin(arguments)?;
         let starting = Arc::new(Starting::default());
-        let door = Guarded::new(kept.access, starting.clone());
+        let door = GuardedSite::new(kept.access, starting.clone());
         let addresses = server.open(&listeners, door.front.clone(), &Limits::default())?;
         Ok(Some(Admin { door, starting, addresses, token: kept.token }))
     }
@@ -157,7 +157,7 @@ impl Admin {
     }
 }
 
-fn of_admin(arguments: &RunArgs) -> Result<Kept, CommandError> {
+fn of_admin(arguments: &RunArgs) -> Result<KeptPolicy, CommandError> {
     access::of_admin(arguments.admin_token_file.as_deref(), &access::own_names())
 }
 
@@ -166,7 +166,7 @@ async fn serve(
     server: &mut Server,
     declared: &Declared,
     arguments: &RunArgs,
-    kept: Kept,
+    kept: KeptPolicy,
     mut admin: Option<Admin>,
 ) -> Result<(), CommandError> {
     let core = declared.core();
@@ -180,7 +180,7 @@ async fn serve(
     let guard = Guard::new(names.iter().cloned(), &open.allow_host, &open.allow_origin);
     let starting = admin.as_ref().map(|admin| admin.starting.clone()).unwrap_or_default();
     let files = kept.files;
-    let mut door = Guarded::new(kept.access.with_guard(guard.clone()), starting.clone());
+    let mut door = GuardedSite::new(kept.access.with_guard(guard.clone()), starting.clone());
     // Before the workers, which take longer than to find a port taken.
     let addresses = server.open(&listeners, door.front.clone(), &declared.limits())?;
     let progress = |up, of| starting.workers(up, of);
@@ -207,7 +207,7 @@ async fn serve(
     let script = Looks::of([&arguments.script]);
     let files = files.into_iter().chain(admin.iter().filter_map(|admin| admin.token.clone()));
     let looks = Looks::of(files.chain(certificates.files()));
-    let mut renewal = Renewal { arguments, guard, certificates, script, looks, door, admin };
+    let mut renewal = RunRenewal { arguments, guard, certificates, script, looks, door, admin };
     renewal.heed(server, declared).await;
     Ok(())
 }
@@ -215,18 +215,18 @@ async fn serve(
 // === renewal ===
 
 /// What can be renewed while a script is served: tokens and certificates. The script has run once and for all.
-struct Renewal<'a> {
+struct RunRenewal<'a> {
     arguments: &'a RunArgs,
     guard: Guard,
     certificates: Certificates,
     script: Looks,
     /// The files of tokens and certificates, as they were when they were read.
     looks: Looks,
-    door: Guarded,
+    door: GuardedSite,
     admin: Option<Admin>,
 }
 
-impl Renewal<'_> {
+impl RunRenewal<'_> {
     /// Returns when it is over.
     async fn heed(&mut self, server: &mut Server, declared: &Declared) {
         let mut tick = interval(LOOK);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::CommandError;
-use super::access::{self, Kept};
+use super::access::{self, KeptPolicy};
 use crate::access::{AccessPolicy, CallCounter};
 use crate::bridge::{Bridge, Options, StartError};
 use crate::cli::{Global, ServeArgs};
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::plan::{self, Bind, InitScript, Listener, Plan, Registry, SecretSource, Vault, VaultKind};
 use crate::platform::local::LocalListener;
 use crate::platform::{self, ServiceNotice};
-use crate::registry::user::{Means, UserRegistry, Wanted};
+use crate::registry::user::{RegistryMeans, UserRegistry, WantedVault};
 use crate::server::announce::Announcer;
 use crate::server::front::Front;
 use crate::server::own;
@@ -82,7 +82,7 @@ async fn serve_plan(
     server.registers_in(registry);
     let start = async {
         registry.sweep().await;
-        registry.sync(Wanted::of_plan(&plan)).await.map_err(StartError::Registry)?;
+        registry.sync(WantedVault::of_plan(&plan)).await.map_err(StartError::Registry)?;
         Bridge::start(plan, &options, progress).await
     };
     let started = server.unless_stopped(start).await;
@@ -157,7 +157,7 @@ struct Reload<'a> {
 }
 
 impl InForce {
-    fn new(arguments: &ServeArgs, plan: &Plan, kept: Kept, certificates: &Certificates) -> InForce {
+    fn new(arguments: &ServeArgs, plan: &Plan, kept: KeptPolicy, certificates: &Certificates) -> InForce {
         let of_bridge = files_of_bridge(plan);
         let all = arguments.config.iter().chain(&kept.files).chain(&of_bridge).cloned();
         InForce {
@@ -242,7 +242,7 @@ impl Reload<'_> {
         let same_plan = plan == in_force.plan;
         let same_bridge = same_plan && next.of_bridge == in_force.of_bridge;
         if asked || !same_bridge {
-            let (wanted, means) = (Wanted::of_plan(&plan), means(self.global, &plan));
+            let (wanted, means) = (WantedVault::of_plan(&plan), means(self.global, &plan));
             self.registry.check(&wanted).await.map_err(StartError::Registry)?;
             let bridge = Bridge::start(plan, &self.options, |_, _| {}).await?;
             let service = match native(&bridge, &rule, &self.counter, &self.metrics) {
@@ -308,8 +308,8 @@ fn differences(old: &Plan, new: &Plan) -> String {
 }
 
 /// What a change of the user's registry needs.
-fn means(global: &Global, plan: &Plan) -> Means {
-    Means { pwsh: global.pwsh.clone(), plan: plan.pwsh.clone(), removed: plan.secret_variables() }
+fn means(global: &Global, plan: &Plan) -> RegistryMeans {
+    RegistryMeans { pwsh: global.pwsh.clone(), plan: plan.pwsh.clone(), removed: plan.secret_variables() }
 }
 
 /// What was changed that only a start can put in force, as it stands in the file.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::access::Token;
 use crate::audit::Destination;
 use crate::cli::{
@@ -22,7 +22,7 @@ use crate::platform::service::scm::Places;
 use crate::platform::service::{self, MANAGER, Manager, ServiceCondition, ServiceStep, Unfit, WantedService};
 use crate::reach::Failure;
 
-pub(super) fn service(arguments: &ServiceArgs, global: &Global) -> Outcome {
+pub(super) fn service(arguments: &ServiceArgs, global: &Global) -> CommandOutcome {
     match arguments {
         ServiceArgs::Install(arguments) => install(arguments, global),
         ServiceArgs::Uninstall(arguments) => uninstall(arguments),
@@ -30,12 +30,12 @@ pub(super) fn service(arguments: &ServiceArgs, global: &Global) -> Outcome {
     }
 }
 
-fn install(arguments: &InstallArgs, global: &Global) -> Outcome {
+fn install(arguments: &InstallArgs, global: &Global) -> CommandOutcome {
     let steps = service::install(MANAGER, &wanted(arguments, global)?).map_err(unfit)?;
     carry_out(&steps, arguments.dry_run)
 }
 
-fn uninstall(arguments: &UninstallArgs) -> Outcome {
+fn uninstall(arguments: &UninstallArgs) -> CommandOutcome {
     let Which { name, user } = &arguments.which;
     let home = user.then(home).transpose()?;
     let steps = service::uninstall(MANAGER, name, home.as_deref()).map_err(unfit)?;
@@ -45,7 +45,7 @@ fn uninstall(arguments: &UninstallArgs) -> Outcome {
     carry_out(&steps, arguments.dry_run)
 }
 
-fn status(arguments: &ServiceStatusArgs) -> Outcome {
+fn status(arguments: &ServiceStatusArgs) -> CommandOutcome {
     let name = &arguments.which.name;
     service::check_name(name).map_err(unfit)?;
     let status = asked(&arguments.which)?;
@@ -87,7 +87,7 @@ fn home() -> Result<std::path::PathBuf, Failure> {
 }
 
 /// Does the steps one after the other, and says each; or only says them.
-fn carry_out(steps: &[ServiceStep], dry_run: bool) -> Outcome {
+fn carry_out(steps: &[ServiceStep], dry_run: bool) -> CommandOutcome {
     for step in steps {
         if !dry_run {
             perform(step)?;
@@ -192,14 +192,14 @@ fn options(global: &Global) -> Result<Vec<String>, Failure> {
 
 /// What a command says of the places that a service on Windows is given.
 #[derive(Debug, Default)]
-struct Says {
+struct NamedPlaces {
     token: bool,
     audit: bool,
 }
 
 /// Finds now what would otherwise keep the service from starting: a wrong command line, a wrong
 /// configuration, a path that means another place in the service's working folder.
-fn check(command: &[String]) -> Result<Says, Failure> {
+fn check(command: &[String]) -> Result<NamedPlaces, Failure> {
     let words = std::iter::once("secretbridge").chain(command.iter().map(String::as_str));
     let cli = cli::parse(words).map_err(|error| {
         let what = error.to_string();
@@ -211,14 +211,15 @@ fn check(command: &[String]) -> Result<Says, Failure> {
     let (paths, config, mut says) = match &cli.command {
         Command::Serve(serve) => {
             let paths = [&serve.config, &serve.token_file, &serve.local_vault, &serve.audit.audit_file];
-            let says = Says { token: serve.token_file.is_some(), audit: serve.audit.audit_file.is_some() };
+            let says =
+                NamedPlaces { token: serve.token_file.is_some(), audit: serve.audit.audit_file.is_some() };
             (paths.into_iter().flatten().cloned().collect::<Vec<_>>(), serve.config.as_deref(), says)
         }
         Command::Run(run) => {
             let one = [Some(&run.script), run.admin_token_file.as_ref(), run.audit.audit_file.as_ref()];
             let paths = one.into_iter().flatten().chain(&run.token_file).cloned().collect();
             // A script says itself who may call.
-            (paths, None, Says { token: true, audit: run.audit.audit_file.is_some() })
+            (paths, None, NamedPlaces { token: true, audit: run.audit.audit_file.is_some() })
         }
         _ => {
             let hint = "what follows -- is `serve` or `run` with their arguments";
@@ -236,7 +237,7 @@ fn check(command: &[String]) -> Result<Says, Failure> {
     Ok(says)
 }
 
-impl Says {
+impl NamedPlaces {
     fn of_plan(&mut self, plan: &Plan) {
         self.token |= plan.access != plan::Access::OwnToken;
         self.audit |= plan.audit.to != Destination::Stderr;
@@ -244,7 +245,7 @@ impl Says {
 }
 
 /// A service on Windows has no standard error for its audit trail, and a home that nobody looks into for its token.
-fn add_places(wanted: &mut WantedService, command: usize, says: &Says) {
+fn add_places(wanted: &mut WantedService, command: usize, says: &NamedPlaces) {
     let places = Places::of(wanted);
     let mut options = Vec::new();
     if !says.token {

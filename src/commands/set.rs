@@ -5,22 +5,22 @@ use std::path::Path;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{Outcome, with_reach};
+use super::{CommandOutcome, with_reach};
 use crate::cli::{Global, SetArgs, ValueType};
 use crate::exit::Exit;
 use crate::http::value;
 use crate::protocol::Metadata;
-use crate::reach::{Failure, Wanted};
+use crate::reach::{Failure, WantedVaults};
 use crate::secret::{Bytes, Credential, SecretValue, Text};
 
 /// A vault takes no larger value by far.
 const MAX_VALUE: u64 = 64 * 1024 * 1024;
 
-pub(super) async fn set(arguments: &SetArgs, global: &Global) -> Outcome {
+pub(super) async fn set(arguments: &SetArgs, global: &Global) -> CommandOutcome {
     let name = arguments.name.clone().with_member(arguments.property.as_ref());
     let metadata: Metadata =
         arguments.metadata.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect();
-    let wanted = Wanted::Names(vec![name.clone()]);
+    let wanted = WantedVaults::Names(vec![name.clone()]);
     if arguments.only_metadata {
         let done = async |reach: &crate::reach::Reach| reach.set_metadata(&name, metadata).await;
         return with_reach(&arguments.connect, global, wanted, done).await.map(|()| Exit::Ok);

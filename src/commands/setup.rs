@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::{Cli, CompletionsArgs, ManArgs, ModuleArgs, ModuleVerb};
 use crate::exit::Exit;
 use crate::platform;
@@ -27,13 +27,13 @@ const MODULE: [(&str, &str); 4] = [
     ),
 ];
 
-pub(super) fn completions(arguments: &CompletionsArgs) -> Outcome {
+pub(super) fn completions(arguments: &CompletionsArgs) -> CommandOutcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "secretbridge", &mut script);
     output::print(&script).map(|()| Exit::Ok)
 }
 
-pub(super) fn man(arguments: &ManArgs) -> Outcome {
+pub(super) fn man(arguments: &ManArgs) -> CommandOutcome {
     let command = Cli::command();
     let Some(folder) = &arguments.output else {
         let mut page = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn man(arguments: &ManArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(super) fn module(arguments: &ModuleArgs) -> Outcome {
+pub(super) fn module(arguments: &ModuleArgs) -> CommandOutcome {
     let ModuleVerb::Install { path } = &arguments.verb;
     let modules = match path {
         Some(path) => path.clone(),

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Outcome, output};
+use super::{CommandOutcome, output};
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
 use crate::reach::Reach;
 
-pub(super) async fn status(arguments: &StatusArgs) -> Outcome {
+pub(super) async fn status(arguments: &StatusArgs) -> CommandOutcome {
     let server = Reach::needs_server(&arguments.connect).await?;
     let health = server.health().await?;
     if arguments.json {

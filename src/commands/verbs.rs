@@ -9,13 +9,13 @@ use super::{
 };
 use crate::cli::{CacheVerb, Command, Connect, Global};
 use crate::exit::Exit;
-use crate::reach::{Failure, Reach, Wanted};
+use crate::reach::{Failure, Reach, WantedVaults};
 
 /// How a command ends.
-pub(super) type Outcome = Result<Exit, Failure>;
+pub(super) type CommandOutcome = Result<Exit, Failure>;
 
 /// Runs a command that serves nothing.
-pub fn run(command: &Command, global: &Global) -> Outcome {
+pub fn run(command: &Command, global: &Global) -> CommandOutcome {
     let work = async {
         match command {
             Command::Get(arguments) => get::get(arguments, global).await,
@@ -64,7 +64,7 @@ pub fn run(command: &Command, global: &Global) -> Outcome {
 pub(super) async fn with_reach<T>(
     connect: &Connect,
     global: &Global,
-    wanted: Wanted,
+    wanted: WantedVaults,
     work: impl AsyncFnOnce(&Reach) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let reach = Reach::find(connect, global, &wanted).await?;

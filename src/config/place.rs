@@ -12,7 +12,7 @@ pub const VARIABLE: &str = "SECRETBRIDGE_CONFIG";
 
 /// A place where a configuration may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigPlace {
     /// The file.
     pub path: PathBuf,
     /// Whose place it is, for people: `this folder's`, `yours`, `the system's`, or what named it.
@@ -20,21 +20,21 @@ pub struct Place {
 }
 
 /// The configuration that somebody named: with an option, else with the variable. The file may be missing.
-pub fn named(option: Option<&Path>) -> Option<Place> {
+pub fn named(option: Option<&Path>) -> Option<ConfigPlace> {
     // What is there but empty is as if it were not there.
-    let place = |path: PathBuf, whose| (!path.as_os_str().is_empty()).then_some(Place { path, whose });
+    let place = |path: PathBuf, whose| (!path.as_os_str().is_empty()).then_some(ConfigPlace { path, whose });
     let option = option.and_then(|path| place(path.to_owned(), "named by --config"));
     option.or_else(|| place(std::env::var_os(VARIABLE)?.into(), "named by SECRETBRIDGE_CONFIG"))
 }
 
 /// The configuration that is in force: the one that is named, else that of this folder, else the user's, else the
 /// system's.
-pub fn find(option: Option<&Path>) -> Option<Place> {
+pub fn find(option: Option<&Path>) -> Option<ConfigPlace> {
     named(option).or_else(|| places().into_iter().find(|place| place.path.is_file()))
 }
 
 /// All the places where one is looked for, in their order.
-pub fn places() -> Vec<Place> {
+pub fn places() -> Vec<ConfigPlace> {
     list(platform::config_folder(), platform::system_config_folder())
 }
 
@@ -44,11 +44,11 @@ pub fn looked_at() -> String {
     paths.join(", ")
 }
 
-fn list(user: Option<PathBuf>, system: PathBuf) -> Vec<Place> {
+fn list(user: Option<PathBuf>, system: PathBuf) -> Vec<ConfigPlace> {
     let below = |folder: PathBuf| folder.join("secretbridge").join(FILE);
-    let mut places = vec![Place { path: Path::new(".").join(FILE), whose: "this folder's" }];
-    places.extend(user.map(|user| Place { path: below(user), whose: "yours" }));
-    places.push(Place { path: below(system), whose: "the system's" });
+    let mut places = vec![ConfigPlace { path: Path::new(".").join(FILE), whose: "this folder's" }];
+    places.extend(user.map(|user| ConfigPlace { path: below(user), whose: "yours" }));
+    places.push(ConfigPlace { path: below(system), whose: "the system's" });
     places
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// Line, counted from 1.
     pub line: usize,
     /// Column, counted in characters from 1.
@@ -29,18 +29,18 @@ pub struct Problems {
     /// The file, where the text came from one.
     pub file: Option<PathBuf>,
     /// The mistakes.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ConfigProblem>,
 }
 
 /// Gathers problems while a document is walked.
 pub(super) struct Report<'t> {
     text: &'t str,
-    found: RefCell<Vec<Noted>>,
+    found: RefCell<Vec<NotedProblem>>,
     syntax: RefCell<Vec<usize>>,
     damaged: Cell<bool>,
 }
 
-struct Noted {
+struct NotedProblem {
     offset: usize,
     path: String,
     message: String,
@@ -79,7 +79,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.line, self.column)?;
         if !self.path.is_empty() {
@@ -102,7 +102,7 @@ impl<'t> Report<'t> {
 
     /// Records a mistake at a byte offset.
     pub fn add(&self, offset: usize, path: &str, message: impl Into<String>, hint: Option<String>) {
-        let found = Noted { offset, path: path.to_owned(), message: message.into(), hint };
+        let found = NotedProblem { offset, path: path.to_owned(), message: message.into(), hint };
         self.found.borrow_mut().push(found);
     }
 
@@ -132,13 +132,13 @@ impl<'t> Report<'t> {
     /// The problems in order, or `None`. A line that is not TOML gets no second opinion.
     pub fn finish(self) -> Option<Problems> {
         let syntax = self.syntax.take();
-        let mut problems: Vec<Problem> = self
+        let mut problems: Vec<ConfigProblem> = self
             .found
             .take()
             .into_iter()
             .map(|found| {
                 let (line, column) = self.position(found.offset);
-                Problem { line, column, path: found.path, message: found.message, hint: found.hint }
+                ConfigProblem { line, column, path: found.path, message: found.message, hint: found.hint }
             })
             .filter(|problem| problem.path.is_empty() || !syntax.contains(&problem.line))
             .collect();

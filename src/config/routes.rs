@@ -16,18 +16,18 @@ const RESERVED: [&str; 8] = ["admin", "health", "metrics", "mounts", "ready", "s
 const FIELD: &str = "Value";
 
 /// The secrets that routes may name: those of the file, well formed or not.
-pub(super) struct Known {
+pub(super) struct KnownSecrets {
     secrets: Vec<(String, bool)>,
 }
 
-impl Known {
-    pub fn new(mounts: &[Mount], table: Option<&Node<'_>>, vaults: &vaults::Known) -> Known {
+impl KnownSecrets {
+    pub fn new(mounts: &[Mount], table: Option<&Node<'_>>, vaults: &vaults::KnownVaults) -> KnownSecrets {
         let read_only = |mount: &Mount| vaults.read_only(&mount.vault).unwrap_or(false);
         let mut secrets: Vec<_> = mounts.iter().map(|mount| (mount.name.clone(), read_only(mount))).collect();
         if let Some(table) = table.and_then(|node| node.value().as_table()) {
             secrets.extend(table.keys().map(|name| (name.get_ref().to_string(), false)));
         }
-        Known { secrets }
+        KnownSecrets { secrets }
     }
 
     fn read_only(&self, name: &str) -> Option<bool> {
@@ -59,8 +59,8 @@ impl Known {
     }
 }
 
-pub(super) fn routes(node: &Node<'_>, known: &Known) -> Vec<Route> {
-    let mut seen = Seen::default();
+pub(super) fn routes(node: &Node<'_>, known: &KnownSecrets) -> Vec<Route> {
+    let mut seen = EarlierRoutes::default();
     let mut routes = Vec::new();
     for item in node.items().unwrap_or_default() {
         routes.extend(item.table(|table| route(table, known, &mut seen)).flatten());
@@ -68,7 +68,7 @@ pub(super) fn routes(node: &Node<'_>, known: &Known) -> Vec<Route> {
     routes
 }
 
-fn route(table: &mut Table<'_>, known: &Known, seen: &mut Seen) -> Option<Route> {
+fn route(table: &mut Table<'_>, known: &KnownSecrets, seen: &mut EarlierRoutes) -> Option<Route> {
     let method = match table.get("method") {
         Some(node) => method(&node),
         None => Some("GET"),
@@ -94,7 +94,7 @@ fn method(node: &Node<'_>) -> Option<&'static str> {
 
 // === actions ===
 
-fn action(table: &mut Table<'_>, method: Option<&str>, known: &Known) -> Option<Action> {
+fn action(table: &mut Table<'_>, method: Option<&str>, known: &KnownSecrets) -> Option<Action> {
     let Some((key, node)) = table.one_of(&["secret", "respond", "update", "remove"]) else {
         table.lacks(
             "does nothing",
@@ -120,7 +120,12 @@ fn action(table: &mut Table<'_>, method: Option<&str>, known: &Known) -> Option<
 }
 
 /// What `secret` alone means with each method.
-fn by_method(node: &Node<'_>, method: Option<&str>, field: Option<String>, known: &Known) -> Option<Action> {
+fn by_method(
+    node: &Node<'_>,
+    method: Option<&str>,
+    field: Option<String>,
+    known: &KnownSecrets,
+) -> Option<Action> {
     let changes = matches!(method, Some("POST" | "PUT" | "PATCH" | "DELETE"));
     let secret = if changes { known.writable(node) } else { known.secret(node) };
     match method? {
@@ -138,13 +143,13 @@ fn by_method(node: &Node<'_>, method: Option<&str>, field: Option<String>, known
 
 /// The routes before this one.
 #[derive(Default)]
-struct Seen {
+struct EarlierRoutes {
     // One for all methods: a path has the same parameter names whatever the method.
     router: matchit::Router<()>,
     routes: Vec<(String, Option<&'static str>, usize)>,
 }
 
-impl Seen {
+impl EarlierRoutes {
     fn add(&mut self, node: &Node<'_>, method: Option<&'static str>, path: &str) {
         let mut same_path = self.routes.iter().filter(|(other, _, _)| other == path).peekable();
         if same_path.peek().is_none() {

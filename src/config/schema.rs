@@ -10,7 +10,7 @@ pub use json::schema;
 
 /// A key of a table.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct TableKey {
     /// Its name.
     pub name: &'static str,
     /// What may stand there.
@@ -49,9 +49,9 @@ pub enum Shape {
     /// A table whose keys are the user's own, with anything in it.
     Free,
     /// A table.
-    Table(&'static [Key]),
+    Table(&'static [TableKey]),
     /// A table, and at least one of these keys in it.
-    OneOf(&'static [Key], &'static [&'static str]),
+    OneOf(&'static [TableKey], &'static [&'static str]),
     /// A list of tables.
     Tables(&'static Shape),
     /// Tables by names of the user's own.
@@ -59,22 +59,22 @@ pub enum Shape {
 }
 
 /// A key by its name, what may stand there, and what it means.
-const fn key(name: &'static str, shape: Shape, says: &'static str) -> Key {
-    Key { name, shape, says, default: "", example: "", required: false }
+const fn key(name: &'static str, shape: Shape, says: &'static str) -> TableKey {
+    TableKey { name, shape, says, default: "", example: "", required: false }
 }
 
-impl Key {
-    const fn default(mut self, default: &'static str) -> Key {
+impl TableKey {
+    const fn default(mut self, default: &'static str) -> TableKey {
         self.default = default;
         self
     }
 
-    const fn example(mut self, example: &'static str) -> Key {
+    const fn example(mut self, example: &'static str) -> TableKey {
         self.example = example;
         self
     }
 
-    const fn required(mut self) -> Key {
+    const fn required(mut self) -> TableKey {
         self.required = true;
         self
     }
@@ -82,7 +82,7 @@ impl Key {
 
 /// The keys of the file itself.
 #[must_use]
-pub fn keys() -> &'static [Key] {
+pub fn keys() -> &'static [TableKey] {
     keys::ROOT
 }
 

@@ -8,8 +8,8 @@ use super::reader::{Node, Table};
 use crate::access;
 use crate::audit::{self, Destination};
 use crate::plan::{
-    AutoImport, Bind, BodyLimits, CacheLimits, DEFAULT_ADDRESS, Expose, InitScript, Limits, Listener, Pool,
-    Pwsh, Registry, Tls,
+    AutoImport, Bind, BodyLimits, CacheLimits, DEFAULT_ADDRESS, Expose, InitScript, Limits, Listener,
+    PoolLimits, Pwsh, Registry, Tls,
 };
 use crate::secret::fold;
 
@@ -156,9 +156,9 @@ fn init_script(node: &Node<'_>, base: &Path) -> Option<InitScript> {
     node.table(|table| table.need("file", |node| path(node, base)))?.map(InitScript::File)
 }
 
-pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
+pub(super) fn pool(node: &Node<'_>) -> Option<PoolLimits> {
     node.table(|table| {
-        let default = Pool::default();
+        let default = PoolLimits::default();
         let min = table.read("min", |node| node.count(1..=MOST_WORKERS));
         let max_node = table.get("max");
         let max = max_node.as_ref().and_then(|node| node.count(1..=MOST_WORKERS));
@@ -169,7 +169,7 @@ pub(super) fn pool(node: &Node<'_>) -> Option<Pool> {
         }
         // Whoever gives one of them has not asked for the default of the other.
         let least: usize = min.unwrap_or_else(|| default.min.min(max.unwrap_or(default.min)));
-        Pool {
+        PoolLimits {
             min: least,
             max: max.unwrap_or_else(|| default.max.max(least)),
             queue: table.read("queue", |node| node.count(1..=1_000_000)).unwrap_or(default.queue),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::{
-    Access, Action, Bind, Extension, InitScript, Limits, Pool, Registry, SecretSource, Template, Tls, Vault,
-    VaultKind,
+    Access, Action, Bind, Extension, InitScript, Limits, PoolLimits, Registry, SecretSource, Template, Tls,
+    Vault, VaultKind,
 };
 use crate::protocol::Parameters;
 
@@ -95,7 +95,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.pwsh.path, Some(base.join("bin/pwsh")));
     assert_eq!(plan.pwsh.module_path, [base.join("modules"), "/opt/modules".into()]);
     assert_eq!(plan.init[1], InitScript::File(base.join("init.ps1")));
-    let pool = Pool {
+    let pool = PoolLimits {
         min: 1,
         max: 4,
         queue: 64,
@@ -138,7 +138,7 @@ fn without_a_word_it_listens_on_loopback_and_asks_for_its_own_token() {
     let plan = good("store");
     assert_eq!(plan.listeners[0].bind, Bind::Tcp("127.0.0.1:8085".parse().unwrap()));
     assert_eq!(plan.access, Access::OwnToken);
-    assert_eq!((plan.pool, plan.limits), (Pool::default(), Limits::default()));
+    assert_eq!((plan.pool, plan.limits), (PoolLimits::default(), Limits::default()));
     assert!(plan.auto_import.enabled);
 }
 

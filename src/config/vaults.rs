@@ -35,18 +35,18 @@ const EXTENSION_KEYS: [&str; 11] = [
 const UNLOCK_HINT: &str = "write unlock = { env = \"NAME\" } or unlock = { file = \"password.txt\" }";
 
 /// The vaults that mounts may name: those of the file, well formed or not, and those it exposes.
-pub(super) struct Known {
+pub(super) struct KnownVaults {
     vaults: Vec<(String, bool)>,
 }
 
-impl Known {
-    pub fn new(vaults: &[Vault], table: Option<&Node<'_>>, auto_import: &AutoImport) -> Known {
+impl KnownVaults {
+    pub fn new(vaults: &[Vault], table: Option<&Node<'_>>, auto_import: &AutoImport) -> KnownVaults {
         let mut known: Vec<_> = vaults.iter().map(|vault| (vault.name.clone(), vault.read_only)).collect();
         if let Some(table) = table.and_then(|node| node.value().as_table()) {
             known.extend(table.keys().map(|name| (name.get_ref().to_string(), false)));
         }
         known.extend(auto_import.expose.iter().map(|expose| (expose.vault.clone(), !expose.writable)));
-        Known { vaults: known }
+        KnownVaults { vaults: known }
     }
 
     /// Whether writes to it are refused; `None` for a vault that is not known.
@@ -327,7 +327,7 @@ fn refuse_same_names(members: &[(&str, Node<'_>)], what: &str) {
 
 // === mounts ===
 
-pub(super) fn mounts(node: &Node<'_>, known: &Known) -> Vec<Mount> {
+pub(super) fn mounts(node: &Node<'_>, known: &KnownVaults) -> Vec<Mount> {
     let members = node.members().unwrap_or_default();
     refuse_same_names(&members, "secret");
     let mount = |(name, node): &(&str, Node<'_>)| {
@@ -339,7 +339,7 @@ pub(super) fn mounts(node: &Node<'_>, known: &Known) -> Vec<Mount> {
     members.iter().filter_map(mount).collect()
 }
 
-fn mount(name: &str, table: &mut Table<'_>, known: &Known) -> Option<Mount> {
+fn mount(name: &str, table: &mut Table<'_>, known: &KnownVaults) -> Option<Mount> {
     let vault = table.need("vault", |node| {
         let vault = node.name()?;
         if node.is_whole() && known.read_only(&vault).is_none() {

@@ -15,7 +15,7 @@ use crate::audit::{self, Destination};
 use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
-    Plan, Pool, Projection, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Plan, PoolLimits, Projection, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
 use crate::vault::backend;
@@ -26,7 +26,7 @@ pub(super) const PLACEHOLDER: &str = "<fill in: ";
 /// Writes a plan as TOML. With `redact`, values of vault parameters are not shown. A password given by
 /// value never is.
 pub fn to_toml(plan: &Plan, redact: bool) -> String {
-    let mut out = Writer::default();
+    let mut out = TomlWriter::default();
     out.unless("registry", plan.registry, Registry::Private, |_| string("user"));
     out.listeners(&plan.listeners);
     out.access(&plan.access, &plan.callers);
@@ -49,11 +49,11 @@ pub fn to_toml(plan: &Plan, redact: bool) -> String {
 }
 
 #[derive(Default)]
-struct Writer {
+struct TomlWriter {
     text: String,
 }
 
-impl Writer {
+impl TomlWriter {
     /// Starts a section; its keys follow.
     fn section(&mut self, header: &str) {
         if !self.text.is_empty() {
@@ -180,8 +180,8 @@ impl Writer {
         }
     }
 
-    fn pool(&mut self, pool: &Pool) {
-        let default = Pool::default();
+    fn pool(&mut self, pool: &PoolLimits) {
+        let default = PoolLimits::default();
         if *pool == default {
             return;
         }

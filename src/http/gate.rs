@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
 use super::respond::{self, Problem};
-use crate::access::{AccessPolicy, Knock, Caller, CallCounter, AccessRefusal};
+use crate::access::{AccessPolicy, AccessRefusal, CallCounter, Caller, Knock};
 
 const ASKS_FOR_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");

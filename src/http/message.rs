@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::respond::Problem;
-use crate::access::{Caller, Certificate, Peer, CallSeat};
-use crate::audit::{AuditedAccess, AuditName};
+use crate::access::{CallSeat, Caller, Certificate, Peer};
+use crate::audit::{AuditName, AuditedAccess};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,6 +1,6 @@
 //! Health as Prometheus reads it. Names vaults, never keys or values.
 
-use crate::bridge::{Health, State};
+use crate::bridge::{Health, VaultState};
 use crate::metrics::{self, MetricsText};
 
 /// States of workers that are counted, whether there is one or not.
@@ -43,7 +43,7 @@ pub fn text(health: &Health) -> String {
     }
     out.head("vault_state", "gauge", "1 for the state that the vault's last calls showed, 0 for the others.");
     for vault in &health.vaults {
-        for state in State::ALL {
+        for state in VaultState::ALL {
             let labels = [("vault", vault.name.as_str()), ("state", state.word())];
             out.line("vault_state", &labels, u8::from(vault.condition.state == state));
         }
@@ -54,7 +54,8 @@ pub fn text(health: &Health) -> String {
         "The vault is locked: it could not be unlocked, or somebody has locked it.",
     );
     for vault in &health.vaults {
-        let shut = vault.closed || matches!(vault.condition.state, State::Locked | State::LockedOut);
+        let shut =
+            vault.closed || matches!(vault.condition.state, VaultState::Locked | VaultState::LockedOut);
         out.line("vault_locked", &[("vault", &vault.name)], u8::from(shut));
     }
     out.head("foreign_changes_total", "counter", "Changes to the vault's store by other programs.");

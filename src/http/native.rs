@@ -20,8 +20,8 @@ use super::respond::{self, Problem};
 use super::route::{RouteError, Routed, Routes, Target};
 pub use super::secrets::Secrets;
 use super::{bounds, form, permit, status};
-use crate::access::{Caller, AccessRefusal, GrantVerb};
-use crate::audit::{AuditedAccess, AuditName};
+use crate::access::{AccessRefusal, Caller, GrantVerb};
+use crate::audit::{AuditName, AuditedAccess};
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
 use crate::secret::{SecretValue, fold};
 
-use notice::{ChangedSecret, ChangeNotice, NoticePlace};
+use notice::{ChangeNotice, ChangedSecret, NoticePlace};
 
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -286,7 +286,11 @@ fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
 fn mounted<'a>(plan: &'a Plan, name: &'a str) -> AccessSubject<'a> {
     let folded = fold(name);
     let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
-    AccessSubject { vault: mount.map(|m| m.vault.as_str()), key: mount.map(|m| m.key.as_str()), mount: Some(name) }
+    AccessSubject {
+        vault: mount.map(|m| m.vault.as_str()),
+        key: mount.map(|m| m.key.as_str()),
+        mount: Some(name),
+    }
 }
 
 /// The audit trail's word for what is done with a vault.
@@ -347,7 +351,8 @@ impl AdmittedCall<'_> {
         let name = |name: Option<&str>| name.map(AuditName::from).unwrap_or_default();
         let outcome = done.as_ref().map_or_else(Problem::code, |_| word);
         let AccessSubject { vault, key, mount } = subject;
-        let access = AuditedAccess { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
+        let access =
+            AuditedAccess { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
         if let Err(problem @ Problem::Bridge(error)) = done
             && problem.status().is_server_error()

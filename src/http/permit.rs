@@ -1,13 +1,14 @@
 //! What of the native routes a caller may use. Pure; it says the same whether a secret is there or not.
 
 use super::route::{Routed, Scope, Target};
-use crate::access::{Grants, GrantVerb};
+use crate::access::{GrantVerb, Grants};
 use crate::plan::{Action, Plan};
 use crate::secret::fold;
 
 /// Whether the caller may have the route that was found.
 pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
-    let on_secret = |scope: Scope, verb: GrantVerb| may_reach(grants, found, plan, default_vault, scope, verb);
+    let on_secret =
+        |scope: Scope, verb: GrantVerb| may_reach(grants, found, plan, default_vault, scope, verb);
     match found.target {
         Target::Action(action) => may_act(grants, found.pattern, plan, action),
         // They show to each caller what is theirs.
@@ -17,7 +18,9 @@ pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vaul
         | Target::Vaults
         | Target::Mounts
         | Target::StatusPage => true,
-        Target::Metrics | Target::OpenApi | Target::StatusEvents => grants.route(GrantVerb::Read, found.pattern),
+        Target::Metrics | Target::OpenApi | Target::StatusEvents => {
+            grants.route(GrantVerb::Read, found.pattern)
+        }
         // They concern all callers, so a rule has to name them.
         Target::Unlock | Target::Lock | Target::ClearCache | Target::RefreshCache => {
             grants.route(GrantVerb::Write, found.pattern)

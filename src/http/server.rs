@@ -32,7 +32,7 @@ use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
 use super::respond::{DoorFault, Problem};
 use super::seats::{HeldSeat, Seat, Seats};
-use super::stream::{RequestCount, Duplex, GuardedStream, UnreadRest};
+use super::stream::{Duplex, GuardedStream, RequestCount, UnreadRest};
 use super::tls;
 use crate::access::{Caller, Certificate, Peer};
 use crate::audit::{Record, Trail};
@@ -338,7 +338,12 @@ async fn evicted(seat: &Seat) {
 
 // === one connection ===
 
-async fn connection(shared: Arc<SharedServer>, mut link: ConnectionLink, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
+async fn connection(
+    shared: Arc<SharedServer>,
+    mut link: ConnectionLink,
+    stream: Box<dyn Duplex>,
+    tls: Option<TlsAcceptor>,
+) {
     let Some(tls) = tls else { return converse(shared, link, stream).await };
     let limit = HANDSHAKE_LIMIT.min(shared.limits.header_timeout);
     match timeout(limit, tls.accept(stream)).await {

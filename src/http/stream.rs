@@ -105,7 +105,12 @@ impl GuardedStream {
     }
 
     /// Ends the stream where the client's first byte takes longer than the first time, or a head than the second.
-    pub(super) fn with_heads(mut self, first_byte: Duration, head: Duration, asked: RequestCount) -> GuardedStream {
+    pub(super) fn with_heads(
+        mut self,
+        first_byte: Duration,
+        head: Duration,
+        asked: RequestCount,
+    ) -> GuardedStream {
         self.head = Some(Box::pin(sleep(first_byte)));
         (self.head_limit, self.asked) = (head, asked);
         self

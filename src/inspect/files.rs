@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::audit::Destination;
-use crate::config::Place;
+use crate::config::ConfigPlace;
 use crate::plan::callers::KeptToken;
 use crate::plan::{Access, InitScript, Plan, SecretSource, Tls, VaultKind};
 use crate::platform::{self, FileKind, FileOwner};
@@ -16,7 +16,7 @@ const AREA: &str = "files";
 
 /// What others may do with a file or folder.
 #[derive(Clone, Copy, PartialEq)]
-enum Rule {
+enum FileRule {
     /// Nothing.
     Private,
     /// Read it.
@@ -24,17 +24,19 @@ enum Rule {
 }
 
 /// The configuration, the registry, the store, and every file that the plan names.
-pub fn files(plan: &Plan, place: Option<&Place>) -> Vec<Finding> {
+pub fn files(plan: &Plan, place: Option<&ConfigPlace>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.push(match place {
-        Some(place) => at(&format!("the configuration ({})", place.whose), &place.path, Rule::Readable, None),
+        Some(place) => {
+            at(&format!("the configuration ({})", place.whose), &place.path, FileRule::Readable, None)
+        }
         None => Finding::ok(AREA, "no configuration: a local vault is served")
             .with("looked_at", crate::config::looked_at()),
     });
     found.push(the_registry());
     let store = platform::secret_store();
     found.push(if store.exists() {
-        at("SecretStore's folder", &store, Rule::Private, None)
+        at("SecretStore's folder", &store, FileRule::Private, None)
     } else {
         Finding::ok(AREA, format!("SecretStore's folder: none yet at {}", store.display()))
             .with("path", shown(&store))
@@ -60,7 +62,7 @@ fn the_registry() -> Finding {
         }
         None => {
             let names: Vec<_> = looked.vaults.iter().map(|vault| vault.name.clone()).collect();
-            at(what, &looked.path, Rule::Private, None).with("vaults", names)
+            at(what, &looked.path, FileRule::Private, None).with("vaults", names)
         }
     }
     .with("path", shown(&looked.path))
@@ -78,14 +80,14 @@ fn data(plan: &Plan) -> Vec<Finding> {
             found.push(Finding::ok(AREA, format!("{what}: made at the first start ({})", folder.display())));
             continue;
         }
-        found.push(at(&what, &folder, Rule::Readable, None));
+        found.push(at(&what, &folder, FileRule::Readable, None));
         for name in local::FILES {
             let file = folder.join(name);
             if file.exists() {
                 found.push(at(
                     &format!("{name} of the local vault '{}'", vault.name),
                     &file,
-                    Rule::Private,
+                    FileRule::Private,
                     None,
                 ));
             }
@@ -98,12 +100,14 @@ fn tokens(plan: &Plan) -> Vec<Finding> {
     let make = |path: &Path| format!("secretbridge token new --file {}", word(path));
     let mut found = Vec::new();
     match &plan.access {
-        Access::TokenFile(path) => found.push(at("the token's file", path, Rule::Private, Some(make(path)))),
+        Access::TokenFile(path) => {
+            found.push(at("the token's file", path, FileRule::Private, Some(make(path))))
+        }
         Access::TokenEnv(name) => found.push(variable("the token", name)),
         Access::OwnToken => {
             if let Some(path) = local::default_folder().map(|folder| folder.join("token")) {
                 found.push(if path.exists() {
-                    at("the token's file", &path, Rule::Private, None)
+                    at("the token's file", &path, FileRule::Private, None)
                 } else {
                     Finding::ok(AREA, format!("the token: made at the first start ({})", path.display()))
                 });
@@ -121,7 +125,7 @@ fn tokens(plan: &Plan) -> Vec<Finding> {
             found.push(at(
                 &format!("the file of the token '{}'", token.name),
                 path,
-                Rule::Private,
+                FileRule::Private,
                 Some(make(path)),
             ));
         }
@@ -135,7 +139,7 @@ fn passwords(plan: &Plan) -> Vec<Finding> {
     let one = |(vault, source): (&String, &SecretSource)| match source {
         SecretSource::File(path) => {
             let mend = format!("write the password into {}, with mode 0600", path.display());
-            Some(at(&format!("the password of the vault '{vault}'"), path, Rule::Private, Some(mend)))
+            Some(at(&format!("the password of the vault '{vault}'"), path, FileRule::Private, Some(mend)))
         }
         SecretSource::Env(name) => Some(variable(&format!("the password of the vault '{vault}'"), name)),
         SecretSource::Value(_) => None,
@@ -148,30 +152,33 @@ fn others(plan: &Plan) -> Vec<Finding> {
     let needed = |path: &Path| Some(format!("put it there, or correct the path {}", path.display()));
     for listener in &plan.listeners {
         if let Some(Tls::Files { certificate, key, clients }) = &listener.tls {
-            found.push(at("a certificate", certificate, Rule::Readable, needed(certificate)));
-            found.push(at("a certificate's key", key, Rule::Private, needed(key)));
+            found.push(at("a certificate", certificate, FileRule::Readable, needed(certificate)));
+            found.push(at("a certificate's key", key, FileRule::Private, needed(key)));
             found.extend(
-                clients.iter().map(|path| at("client authorities", path, Rule::Readable, needed(path))),
+                clients.iter().map(|path| at("client authorities", path, FileRule::Readable, needed(path))),
             );
         }
     }
     for script in &plan.init {
         if let InitScript::File(path) = script {
-            found.push(at("an init script", path, Rule::Readable, needed(path)));
+            found.push(at("an init script", path, FileRule::Readable, needed(path)));
         }
     }
     found.extend(
-        plan.pwsh.module_path.iter().map(|path| at("a module folder", path, Rule::Readable, needed(path))),
+        plan.pwsh
+            .module_path
+            .iter()
+            .map(|path| at("a module folder", path, FileRule::Readable, needed(path))),
     );
     if let Destination::File(path) = &plan.audit.to {
         found.push(if path.exists() {
-            at("the audit trail", path, Rule::Private, None)
+            at("the audit trail", path, FileRule::Private, None)
         } else {
             let folder = crate::private_file::folder_of(path);
             at(
                 "the folder of the audit trail",
                 folder,
-                Rule::Readable,
+                FileRule::Readable,
                 Some(format!("mkdir -p {}", word(folder))),
             )
         });
@@ -192,7 +199,7 @@ fn variable(what: &str, name: &str) -> Finding {
 }
 
 /// How a file or folder is. `missing`: what to do where it is not there; nothing where that is no fault.
-fn at(what: &str, path: &Path, rule: Rule, missing: Option<String>) -> Finding {
+fn at(what: &str, path: &Path, rule: FileRule, missing: Option<String>) -> Finding {
     let place = path.display();
     let kind = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -227,7 +234,7 @@ fn at(what: &str, path: &Path, rule: Rule, missing: Option<String>) -> Finding {
             format!("{head}: others may change it"),
             platform::command_to_protect(path, kind),
         )
-    } else if access.others_read && rule == Rule::Private {
+    } else if access.others_read && rule == FileRule::Private {
         let mend = platform::command_to_close(path, kind);
         // What a folder holds has modes of its own.
         match kind {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Finding;
 use crate::audit::Destination;
-use crate::config::Place;
+use crate::config::ConfigPlace;
 use crate::plan::{Bind, Plan, VaultKind};
 use crate::{local, platform};
 
@@ -17,7 +17,7 @@ const LITTLE: u64 = 100 << 20;
 const TOLERANCE: Duration = Duration::from_secs(120);
 
 /// Whether the clock can be right: it is not before this program was made or its configuration was written.
-pub fn clock(place: Option<&Place>) -> Finding {
+pub fn clock(place: Option<&ConfigPlace>) -> Finding {
     let program = std::env::current_exe().ok();
     let files = program.iter().map(PathBuf::as_path).chain(place.map(|place| place.path.as_path()));
     let newest =

@@ -25,7 +25,7 @@ const SECRET_MANAGEMENT: &str = "Microsoft.PowerShell.SecretManagement";
 
 /// A module that pwsh finds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Module {
+pub struct InstalledModule {
     /// As it was asked for: a name or a path.
     pub asked: String,
     /// Its name.
@@ -45,29 +45,32 @@ struct Told {
     #[serde(default)]
     runtime: String,
     #[serde(default)]
-    modules: Vec<Module>,
+    modules: Vec<InstalledModule>,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct PwshFindings {
     /// For people.
     pub findings: Vec<Finding>,
     /// The program, if there is one.
     pub program: Option<std::path::PathBuf>,
     /// The modules that it finds.
-    pub modules: Vec<Module>,
+    pub modules: Vec<InstalledModule>,
     /// Whether workers can run in it.
     pub usable: bool,
 }
 
 /// Looks for pwsh, and asks it. `vaults`: those whose modules are needed, of the plan or of the user.
-pub async fn look(argument: Option<&Path>, plan: &Plan, vaults: &[&Vault]) -> Looked {
+pub async fn look(argument: Option<&Path>, plan: &Plan, vaults: &[&Vault]) -> PwshFindings {
     let extensions: Vec<&Extension> = vaults.iter().filter_map(|vault| vault.extension()).collect();
     let program = match pwsh::find(argument, plan.pwsh.path.as_deref()) {
         Ok(program) => program,
         Err(error) => {
-            return Looked { findings: vec![missing(&error, !extensions.is_empty())], ..Looked::default() };
+            return PwshFindings {
+                findings: vec![missing(&error, !extensions.is_empty())],
+                ..PwshFindings::default()
+            };
         }
     };
     let names = names(&extensions);
@@ -76,7 +79,7 @@ pub async fn look(argument: Option<&Path>, plan: &Plan, vaults: &[&Vault]) -> Lo
         Err(reason) => {
             let message = format!("{} does not run: {reason}", program.display());
             let findings = vec![Finding::problem("pwsh", message, "reinstall it: https://aka.ms/powershell")];
-            return Looked { findings, program: Some(program), ..Looked::default() };
+            return PwshFindings { findings, program: Some(program), ..PwshFindings::default() };
         }
     };
     let mut findings = vec![engine(&program, &told, took)];
@@ -84,7 +87,7 @@ pub async fn look(argument: Option<&Path>, plan: &Plan, vaults: &[&Vault]) -> Lo
     if usable {
         findings.extend(names.iter().map(|name| module(name, &told.modules, !extensions.is_empty())));
     }
-    Looked { findings, program: Some(program), modules: told.modules, usable }
+    PwshFindings { findings, program: Some(program), modules: told.modules, usable }
 }
 
 fn missing(error: &PwshError, needed: bool) -> Finding {
@@ -141,8 +144,8 @@ fn engine(program: &Path, told: &Told, took: Duration) -> Finding {
         .with("start_milliseconds", took.as_millis() as u64)
 }
 
-fn module(name: &str, found: &[Module], needed: bool) -> Finding {
-    let versions: Vec<&Module> = found.iter().filter(|module| module.asked == name).collect();
+fn module(name: &str, found: &[InstalledModule], needed: bool) -> Finding {
+    let versions: Vec<&InstalledModule> = found.iter().filter(|module| module.asked == name).collect();
     let is_optional = name == SECRET_STORE || !needed;
     let finding = match versions.as_slice() {
         [] if is_optional => Finding::ok("modules", format!("{name}: not installed, and no vault needs it")),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use super::files::{needed, shown, word};
-use super::pwsh::Looked;
-use crate::config::Place;
+use super::pwsh::PwshFindings;
+use crate::config::ConfigPlace;
 use crate::plan::{Bind, Plan};
 use crate::platform::{self, Account, FileOwner};
 use crate::registry;
@@ -17,9 +17,9 @@ pub struct Here<'a> {
     /// What is served.
     pub plan: &'a Plan,
     /// The configuration in force here.
-    pub place: Option<&'a Place>,
+    pub place: Option<&'a ConfigPlace>,
     /// pwsh and its modules, as this user has them.
-    pub pwsh: &'a Looked,
+    pub pwsh: &'a PwshFindings,
     /// This user's home.
     pub home: Option<PathBuf>,
 }
@@ -67,7 +67,7 @@ fn who(user: &str, account: Option<&Account>, home: Option<&Path>) -> Finding {
     }
 }
 
-fn configuration(place: Option<&Place>) -> Finding {
+fn configuration(place: Option<&ConfigPlace>) -> Finding {
     let system = platform::system_config_folder().join("secretbridge").join(crate::config::FILE);
     match place {
         Some(place) if same(&place.path, &system) => {

@@ -19,7 +19,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 
 /// All secrets by folded name. Cheap to clone: the values are shared.
 #[derive(Clone, Default)]
-pub(super) struct Secrets {
+pub(super) struct StoredSecrets {
     /// Grows with each write: tells an old file that was put back from the one that was written last.
     pub(super) revision: u64,
     entries: BTreeMap<String, Arc<StoredSecret>>,
@@ -63,7 +63,7 @@ pub(super) enum BadContent {
     Reason(&'static str),
 }
 
-impl Secrets {
+impl StoredSecrets {
     pub(super) fn get(&self, name: &str) -> Option<&Arc<StoredSecret>> {
         self.entries.get(&fold(name))
     }
@@ -98,7 +98,7 @@ impl Secrets {
             .map_err(io::Error::from)
     }
 
-    pub(super) fn decode(json: &[u8]) -> Result<Secrets, BadContent> {
+    pub(super) fn decode(json: &[u8]) -> Result<StoredSecrets, BadContent> {
         let Ok(incoming) = serde_json::from_slice::<Incoming>(json) else {
             return Err(match serde_json::from_slice::<FormatOnly>(json) {
                 Ok(FormatOnly { format }) if format != FORMAT => BadContent::Format(format),
@@ -115,7 +115,7 @@ impl Secrets {
         if entries.len() != count {
             return Err(BadContent::Reason("two of its secrets have the same name"));
         }
-        Ok(Secrets { revision: incoming.revision, entries })
+        Ok(StoredSecrets { revision: incoming.revision, entries })
     }
 }
 
@@ -144,10 +144,10 @@ mod tests {
     use super::super::tests::{metadata, nested, value};
     use super::*;
 
-    fn round_trip(secrets: &Secrets) -> Secrets {
+    fn round_trip(secrets: &StoredSecrets) -> StoredSecrets {
         let mut json = Vec::new();
         secrets.encode(&mut json).unwrap();
-        Secrets::decode(&json).unwrap()
+        StoredSecrets::decode(&json).unwrap()
     }
 
     proptest! {
@@ -155,7 +155,7 @@ mod tests {
         fn any_names_values_and_metadata_come_back(
             wanted in prop::collection::vec((".+", value(), metadata()), 0..8)
         ) {
-            let mut secrets = Secrets::default();
+            let mut secrets = StoredSecrets::default();
             for (name, value, metadata) in &wanted {
                 check(name, value).unwrap();
                 secrets.remove(name);
@@ -175,13 +175,13 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_decoder_panic(json in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(Secrets::decode(&json).is_err());
+            prop_assert!(StoredSecrets::decode(&json).is_err());
         }
     }
 
     #[test]
     fn the_deepest_table_that_is_taken_can_be_read_back_and_a_deeper_one_is_refused() {
-        let mut secrets = Secrets::default();
+        let mut secrets = StoredSecrets::default();
         check("deep", &nested(MAX_DEPTH)).unwrap();
         secrets.set("deep", nested(MAX_DEPTH), None);
         assert!(round_trip(&secrets).get("deep").unwrap().value == nested(MAX_DEPTH));
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn other_formats_and_content_are_told_apart_without_quoting_them() {
-        let decode = |json: &str| Secrets::decode(json.as_bytes()).err().unwrap();
+        let decode = |json: &str| StoredSecrets::decode(json.as_bytes()).err().unwrap();
         assert_eq!(decode(r#"{"format":2,"secrets":{"canary":1}}"#), BadContent::Format(2));
         assert_eq!(decode(r#"{"format":2,"secrets":[]}"#), BadContent::Format(2));
         let entry = r#"{"name":"A","value":{"t":"string","v":"canary"}}"#;

@@ -5,8 +5,8 @@ use std::io::{BufReader, ErrorKind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::content::{BadContent, Secrets};
-use super::key::{Key, unreadable};
+use super::content::{BadContent, StoredSecrets};
+use super::key::{VaultKey, unreadable};
 use super::{LocalError, Paths, STAGED_PREFIX};
 use crate::platform;
 use crate::private_file::{STAGED_SUFFIX, stage};
@@ -16,7 +16,7 @@ const MAX_VAULT: u64 = 256 * 1024 * 1024;
 
 /// Content of the vault file, and which file that was.
 pub(super) struct Snapshot {
-    pub(super) secrets: Arc<Secrets>,
+    pub(super) secrets: Arc<StoredSecrets>,
     stamp: Stamp,
     /// Kept open so that its inode number cannot be given to a later file while we compare by it. Other
     /// systems have no such number to compare, and would not let an open file be replaced.
@@ -33,7 +33,7 @@ struct Stamp {
 
 impl Snapshot {
     /// Reads the vault file.
-    pub(super) fn load(paths: &Paths, key: &Key) -> Result<Snapshot, LocalError> {
+    pub(super) fn load(paths: &Paths, key: &VaultKey) -> Result<Snapshot, LocalError> {
         let failed = LocalError::read(&paths.vault);
         let file = File::open(&paths.vault).map_err(|error| vanished(paths, error))?;
         let about = file.metadata().map_err(failed)?;
@@ -42,13 +42,17 @@ impl Snapshot {
         }
         let plain =
             key.decrypt(BufReader::new(&file), about.len() as usize).map_err(|e| unreadable(paths, e))?;
-        let secrets = Secrets::decode(&plain).map_err(|bad| refused(paths, bad))?;
+        let secrets = StoredSecrets::decode(&plain).map_err(|bad| refused(paths, bad))?;
         Ok(Snapshot::new(secrets, &about, file))
     }
 
     /// Puts new content in place of the old, by rename. Only under the folder's lock. The caller syncs
     /// the folder.
-    pub(super) fn replace(paths: &Paths, key: &Key, secrets: Secrets) -> Result<Snapshot, LocalError> {
+    pub(super) fn replace(
+        paths: &Paths,
+        key: &VaultKey,
+        secrets: StoredSecrets,
+    ) -> Result<Snapshot, LocalError> {
         let failed = LocalError::write(&paths.vault);
         sweep(paths);
         let sealed = key.encrypt(&secrets).map_err(failed)?;
@@ -67,7 +71,7 @@ impl Snapshot {
         Ok(Stamp::of(&there) == self.stamp)
     }
 
-    fn new(secrets: Secrets, about: &Metadata, file: File) -> Snapshot {
+    fn new(secrets: StoredSecrets, about: &Metadata, file: File) -> Snapshot {
         let stamp = Stamp::of(about);
         let held = stamp.identity.is_some().then_some(file);
         Snapshot { secrets: Arc::new(secrets), stamp, _held: held }

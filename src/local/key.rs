@@ -9,20 +9,20 @@ use age::secrecy::ExposeSecret;
 use age::{DecryptError, Decryptor, EncryptError, Encryptor, x25519};
 use zeroize::Zeroizing;
 
-use super::content::Secrets;
+use super::content::StoredSecrets;
 use super::{LocalError, Paths, STAGED_PREFIX};
 use crate::platform::sync_folder;
 use crate::private_file::{read_private, stage};
 
 /// The key, held as long as the vault is open.
-pub(super) struct Key {
+pub(super) struct VaultKey {
     identity: x25519::Identity,
     recipient: x25519::Recipient,
 }
 
-impl Key {
+impl VaultKey {
     /// Reads the key file. That it is missing beside a vault is an error of its own.
-    pub(super) fn load(paths: &Paths) -> Result<Key, LocalError> {
+    pub(super) fn load(paths: &Paths) -> Result<VaultKey, LocalError> {
         let text = read_private(&paths.key).map_err(|error| match error.is_not_found() {
             true => LocalError::MissingKey { key: paths.key.clone(), vault: paths.vault.clone() },
             false => error.into(),
@@ -49,13 +49,13 @@ impl Key {
     /// Whether the key file still holds this key. Writing without would leave a vault that nothing can
     /// open after the next start.
     pub(super) fn check_in_place(&self, paths: &Paths) -> Result<(), LocalError> {
-        match Key::load(paths)?.recipient == self.recipient {
+        match VaultKey::load(paths)?.recipient == self.recipient {
             true => Ok(()),
             false => Err(LocalError::KeyChanged { key: paths.key.clone() }),
         }
     }
 
-    pub(super) fn encrypt(&self, secrets: &Secrets) -> io::Result<Vec<u8>> {
+    pub(super) fn encrypt(&self, secrets: &StoredSecrets) -> io::Result<Vec<u8>> {
         let recipient: &dyn age::Recipient = &self.recipient;
         let encryptor = Encryptor::with_recipients(iter::once(recipient)).map_err(other)?;
         let mut out = encryptor.wrap_output(Vec::new())?;
@@ -96,12 +96,12 @@ fn is_about_content(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
 }
 
-fn parse(text: &[u8]) -> Option<Key> {
+fn parse(text: &[u8]) -> Option<VaultKey> {
     let text = std::str::from_utf8(text).ok()?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     let identity: x25519::Identity = line.parse().ok()?;
-    Some(Key { recipient: identity.to_public(), identity })
+    Some(VaultKey { recipient: identity.to_public(), identity })
 }
 
 fn other(error: EncryptError) -> io::Error {

@@ -19,19 +19,19 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// Lets one thread of the process in at a time, so that only one polls for the file lock.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(super) struct ThreadGate {
     taken: Mutex<bool>,
     freed: Condvar,
 }
 
 /// Leave to go on; given back on drop.
-pub(super) struct Turn<'a>(&'a Gate);
+pub(super) struct LockTurn<'a>(&'a ThreadGate);
 
 /// An exclusive advisory lock on the folder, across processes; freed on drop and when the process dies.
 pub(super) struct FolderLock(File);
 
-impl Gate {
-    pub(super) fn enter(&self, path: &Path, wait: Duration) -> Result<Turn<'_>, LocalError> {
+impl ThreadGate {
+    pub(super) fn enter(&self, path: &Path, wait: Duration) -> Result<LockTurn<'_>, LocalError> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut taken, _) = self
             .freed
@@ -40,11 +40,11 @@ impl Gate {
         if std::mem::replace(&mut *taken, true) {
             return Err(busy(path, wait));
         }
-        Ok(Turn(self))
+        Ok(LockTurn(self))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for LockTurn<'_> {
     fn drop(&mut self) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.0.freed.notify_one();
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_gate_lets_one_in_and_the_next_after_it() {
-        let gate = Gate::default();
+        let gate = ThreadGate::default();
         let turn = gate.enter(Path::new("lock"), SHORT).unwrap();
         assert!(matches!(gate.enter(Path::new("lock"), SHORT), Err(LocalError::Busy { .. })));
         thread::scope(|scope| {

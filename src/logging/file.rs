@@ -12,10 +12,10 @@ static CURRENT: OnceLock<LogFile> = OnceLock::new();
 
 /// A file that is appended to. A handle.
 #[derive(Clone, Debug)]
-pub(super) struct LogFile(Arc<Kept>);
+pub(super) struct LogFile(Arc<OpenFile>);
 
 #[derive(Debug)]
-struct Kept {
+struct OpenFile {
     path: PathBuf,
     file: Mutex<File>,
 }
@@ -35,7 +35,7 @@ pub fn reopen() {
 impl LogFile {
     /// The file, made with mode 0600 where there is none.
     pub(super) fn open(path: &Path) -> io::Result<LogFile> {
-        let log = LogFile(Arc::new(Kept { path: path.to_owned(), file: Mutex::new(open(path)?) }));
+        let log = LogFile(Arc::new(OpenFile { path: path.to_owned(), file: Mutex::new(open(path)?) }));
         let _ = CURRENT.set(log.clone());
         Ok(log)
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::access::{Hash, CallLimits, GrantRule};
+use crate::access::{CallLimits, GrantRule, Hash};
 
 /// Callers beside the one token of [`super::Access`], each with what they may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Size and limits of the worker pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
+pub struct PoolLimits {
     /// Workers that are always there.
     pub min: usize,
     /// Workers at most; more than `min` start when requests wait.
@@ -63,11 +63,11 @@ pub struct BodyLimits {
     pub max_values: usize,
 }
 
-impl Default for Pool {
-    fn default() -> Pool {
+impl Default for PoolLimits {
+    fn default() -> PoolLimits {
         // One per core keeps cores busy; past four, memory (about 200 MB each) costs more than it gains.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
-        Pool {
+        PoolLimits {
             min: cores,
             max: cores,
             queue: 256,

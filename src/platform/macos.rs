@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::{Hardened, Notice};
+use super::{Hardened, ServiceNotice};
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
@@ -83,7 +83,7 @@ pub(super) fn harden() -> Hardened {
     Hardened { unreadable, no_core_file, locked: false }
 }
 
-pub(super) fn notify(_notice: Notice) {}
+pub(super) fn notify(_notice: ServiceNotice) {}
 
 pub(super) fn watchdog() -> Option<Duration> {
     None

@@ -268,7 +268,9 @@ impl fmt::Display for ServiceStep {
                 "make {}, unless it is there; SYSTEM and Administrators may read it, {account} may write to it",
                 path.display()
             ),
-            ServiceStep::EventSource(name) => write!(f, "register the source {name} in the Event Log (Application)"),
+            ServiceStep::EventSource(name) => {
+                write!(f, "register the source {name} in the Event Log (Application)")
+            }
             ServiceStep::RemoveEventSource(name) => write!(f, "remove the source {name} from the Event Log"),
             ServiceStep::Start(name) => write!(f, "start the service {name}"),
             ServiceStep::Stop(name) => write!(f, "stop the service {name}"),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, geteuid, getuid, kill_process_group};
 
-use super::{FileAccess, Account, FileKind, FileOwner};
+use super::{Account, FileAccess, FileKind, FileOwner};
 
 mod channel;
 pub(super) mod child;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::{ChannelReader, ChannelWriter, Hardened, Kind, Notice};
+use super::{ChannelReader, ChannelWriter, FileKind, Hardened, ServiceNotice};
 
 mod access;
 pub(super) mod child;
@@ -38,18 +38,18 @@ pub(super) const CONFIG: &str = "APPDATA";
 pub(super) const CONFIG_BELOW_HOME: &str = r"AppData\Roaming";
 pub(super) const CACHE_BELOW_HOME: &str = DATA_BELOW_HOME;
 
-pub(super) fn command_to_close(path: &Path, kind: Kind) -> String {
+pub(super) fn command_to_close(path: &Path, kind: FileKind) -> String {
     let inherited = match kind {
-        Kind::File => "",
-        Kind::Folder => "(OI)(CI)",
+        FileKind::File => "",
+        FileKind::Folder => "(OI)(CI)",
     };
     format!("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:{inherited}F\"", path.display())
 }
 
-pub(super) fn command_to_protect(path: &Path, kind: Kind) -> String {
+pub(super) fn command_to_protect(path: &Path, kind: FileKind) -> String {
     let inherited = match kind {
-        Kind::File => "",
-        Kind::Folder => "(OI)(CI)",
+        FileKind::File => "",
+        FileKind::Folder => "(OI)(CI)",
     };
     let path = path.display();
     format!(
@@ -160,7 +160,7 @@ pub(super) fn forget_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
-pub(super) fn notify(notice: Notice) {
+pub(super) fn notify(notice: ServiceNotice) {
     service::told(notice);
 }
 

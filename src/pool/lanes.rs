@@ -26,7 +26,7 @@ const WAY_BACK: Duration = Duration::from_millis(5);
 
 /// How a task uses its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum LaneMode {
     /// Together with other shared ones.
     Shared,
     /// Alone.
@@ -39,7 +39,7 @@ pub struct Lane {
     /// Of which store.
     pub store: StoreId,
     /// How.
-    pub mode: Mode,
+    pub mode: LaneMode,
 }
 
 /// Which workers may take a task.
@@ -53,7 +53,7 @@ pub enum Crew {
 
 /// Why a task was not taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum QueueRefusal {
     /// As many wait as may.
     Full,
     /// No more work is taken.
@@ -62,19 +62,19 @@ pub enum Refusal {
 
 /// A queue of tasks of type `T`, with its lanes. Cheap to clone.
 pub struct Lanes<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedLanes<T>>,
 }
 
-struct Shared<T> {
-    state: Mutex<State<T>>,
+struct SharedLanes<T> {
+    state: Mutex<LanesState<T>>,
     changed: Notify,
     capacity: usize,
 }
 
-struct State<T> {
+struct LanesState<T> {
     entries: VecDeque<Queued<T>>,
     parked: Vec<Parked<T>>,
-    held: HashMap<StoreId, Held>,
+    held: HashMap<StoreId, HeldLane>,
     /// Who was alone in a lane last, and until when it is expected back: its copy of the store is the newest.
     last: HashMap<StoreId, (u64, Instant)>,
     /// Workers that wait for a task.
@@ -103,16 +103,16 @@ struct Parked<T> {
 }
 
 #[derive(Default)]
-struct Held {
+struct HeldLane {
     shared: usize,
     exclusive: bool,
     parked: bool,
 }
 
 /// A lane, held until dropped.
-pub struct Permit<T> {
+pub struct LanePermit<T> {
     lane: Lane,
-    shared: Arc<Shared<T>>,
+    shared: Arc<SharedLanes<T>>,
     /// The worker that pulled it.
     worker: Option<u64>,
     parked: bool,
@@ -121,7 +121,7 @@ pub struct Permit<T> {
 impl<T> Lanes<T> {
     /// A queue in which at most `capacity` tasks wait.
     pub fn new(capacity: usize) -> Lanes<T> {
-        let state = State {
+        let state = LanesState {
             entries: VecDeque::new(),
             parked: Vec::new(),
             held: HashMap::new(),
@@ -130,7 +130,7 @@ impl<T> Lanes<T> {
             next_ticket: 0,
             closed: false,
         };
-        Lanes { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), capacity }) }
+        Lanes { shared: Arc::new(SharedLanes { state: Mutex::new(state), changed: Notify::new(), capacity }) }
     }
 
     /// Puts a task at the end. `is_dead` tells tasks whose caller has gone, which make room first.
@@ -140,17 +140,17 @@ impl<T> Lanes<T> {
         crew: Crew,
         lane: Option<Lane>,
         is_dead: impl Fn(&T) -> bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), QueueRefusal> {
         let mut state = self.shared.state();
         if state.closed {
-            return Err(Refusal::Closed);
+            return Err(QueueRefusal::Closed);
         }
         if state.waiting() >= self.shared.capacity {
             state
                 .entries
                 .retain(|entry| !matches!(&entry.wants, Wants::Worker { task, .. } if is_dead(task)));
             if state.waiting() >= self.shared.capacity {
-                return Err(Refusal::Full);
+                return Err(QueueRefusal::Full);
             }
         }
         state.entries.push_back(Queued { lane, wants: Wants::Worker { task, crew } });
@@ -169,8 +169,8 @@ impl<T> Lanes<T> {
         worker: u64,
         crew: &Crew,
         is_dead: impl Fn(&T) -> bool,
-    ) -> Option<(T, Option<Permit<T>>)> {
-        let _idle = Idle { shared: &self.shared, worker };
+    ) -> Option<(T, Option<LanePermit<T>>)> {
+        let _idle = IdleWorker { shared: &self.shared, worker };
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
@@ -188,15 +188,15 @@ impl<T> Lanes<T> {
                     self.shared.changed.notify_waiters();
                 }
                 while let Some(Parked { store, task, .. }) = state.take_parked(crew) {
-                    let lane = Lane { store, mode: Mode::Exclusive };
+                    let lane = Lane { store, mode: LaneMode::Exclusive };
                     if is_dead(&task) {
                         state.give_back(&lane);
                         self.shared.changed.notify_waiters();
                         continue;
                     }
-                    return Some((task, Some(Permit::new(lane, &self.shared, Some(worker)))));
+                    return Some((task, Some(LanePermit::new(lane, &self.shared, Some(worker)))));
                 }
-                let mine = |state: &State<T>, entry: &Queued<T>| {
+                let mine = |state: &LanesState<T>, entry: &Queued<T>| {
                     if !matches!(&entry.wants, Wants::Worker { crew: of, .. } if of == crew) {
                         return false;
                     }
@@ -205,7 +205,7 @@ impl<T> Lanes<T> {
                     left.is_none()
                 };
                 if let Some(Queued { lane, wants: Wants::Worker { task, .. } }) = state.take(false, mine) {
-                    return Some((task, lane.map(|lane| Permit::new(lane, &self.shared, Some(worker)))));
+                    return Some((task, lane.map(|lane| LanePermit::new(lane, &self.shared, Some(worker)))));
                 }
                 if state.is_finished(crew) {
                     return None;
@@ -219,16 +219,16 @@ impl<T> Lanes<T> {
     }
 
     /// Waits for a lane in turn, for a caller that has a worker already. Cancel safe.
-    pub async fn acquire(&self, lane: Lane) -> Permit<T> {
+    pub async fn acquire(&self, lane: Lane) -> LanePermit<T> {
         self.wait_for(lane, false).await
     }
 
     /// As [`Lanes::acquire`], for a caller that sets a fresh worker up: it is let into a parked lane too.
-    pub async fn acquire_at_start(&self, lane: Lane) -> Permit<T> {
+    pub async fn acquire_at_start(&self, lane: Lane) -> LanePermit<T> {
         self.wait_for(lane, true).await
     }
 
-    async fn wait_for(&self, lane: Lane, starting: bool) -> Permit<T> {
+    async fn wait_for(&self, lane: Lane, starting: bool) -> LanePermit<T> {
         let ticket = {
             let mut state = self.shared.state();
             state.next_ticket += 1;
@@ -243,9 +243,9 @@ impl<T> Lanes<T> {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mine = |_: &State<T>, entry: &Queued<T>| matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == waiting.ticket);
+            let mine = |_: &LanesState<T>, entry: &Queued<T>| matches!(entry.wants, Wants::Lane { ticket, .. } if ticket == waiting.ticket);
             if self.shared.state().take(true, mine).is_some() {
-                return Permit::new(lane, &self.shared, None);
+                return LanePermit::new(lane, &self.shared, None);
             }
             changed.await;
         }
@@ -301,24 +301,28 @@ impl<T> Clone for Lanes<T> {
     }
 }
 
-impl<T> Shared<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+impl<T> SharedLanes<T> {
+    fn state(&self) -> MutexGuard<'_, LanesState<T>> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
+impl<T> LanesState<T> {
     /// Takes the first entry that `mine` names and whose lane admits it, and holds the lane for it. With
     /// `has_worker`, tasks that wait for a worker are passed over: they may be waiting for this very one.
-    fn take(&mut self, has_worker: bool, mine: impl Fn(&State<T>, &Queued<T>) -> bool) -> Option<Queued<T>> {
+    fn take(
+        &mut self,
+        has_worker: bool,
+        mine: impl Fn(&LanesState<T>, &Queued<T>) -> bool,
+    ) -> Option<Queued<T>> {
         let mut blocked: HashSet<&StoreId> = HashSet::new();
         let mut found = None;
         for (index, entry) in self.entries.iter().enumerate() {
             if let (true, Wants::Worker { crew, .. }) = (has_worker, &entry.wants) {
                 // Passed over, since it may wait for this very worker; but not where an idle one will take it as
                 // soon as its lane is free, or readers that come and go would keep it out for ever.
-                if let Some(Lane { store, mode: Mode::Exclusive }) = &entry.lane
+                if let Some(Lane { store, mode: LaneMode::Exclusive }) = &entry.lane
                     && self.idle.values().any(|idle| idle == crew)
                 {
                     blocked.insert(store);
@@ -331,8 +335,10 @@ impl<T> State<T> {
                 let starting = matches!(entry.wants, Wants::Lane { starting: true, .. });
                 let admits = (!blocked.contains(&lane.store) || (is_parked && starting))
                     && held.is_none_or(|held| match lane.mode {
-                        Mode::Shared => !held.exclusive && (!is_parked || starting),
-                        Mode::Exclusive => !held.exclusive && held.shared == 0 && (!is_parked || starting),
+                        LaneMode::Shared => !held.exclusive && (!is_parked || starting),
+                        LaneMode::Exclusive => {
+                            !held.exclusive && held.shared == 0 && (!is_parked || starting)
+                        }
                     });
                 if !admits {
                     blocked.insert(&lane.store);
@@ -344,7 +350,7 @@ impl<T> State<T> {
                 break;
             }
             // An exclusive task that somebody else may take now goes before later ones of its lane.
-            if let Some(Lane { store, mode: Mode::Exclusive }) = &entry.lane {
+            if let Some(Lane { store, mode: LaneMode::Exclusive }) = &entry.lane {
                 blocked.insert(store);
             }
         }
@@ -352,8 +358,8 @@ impl<T> State<T> {
         if let Some(lane) = &entry.lane {
             let held = self.held.entry(lane.store.clone()).or_default();
             match lane.mode {
-                Mode::Shared => held.shared += 1,
-                Mode::Exclusive => held.exclusive = true,
+                LaneMode::Shared => held.shared += 1,
+                LaneMode::Exclusive => held.exclusive = true,
             }
         }
         Some(entry)
@@ -362,7 +368,7 @@ impl<T> State<T> {
     /// When to retry, if the last exclusive holder of the lane gets first refusal: it waits too, or is on its way
     /// back. Whoever stops waiting tells the others earlier.
     fn is_left(&self, worker: u64, crew: &Crew, lane: Option<&Lane>) -> Option<Instant> {
-        let Some(Lane { store, mode: Mode::Exclusive }) = lane else { return None };
+        let Some(Lane { store, mode: LaneMode::Exclusive }) = lane else { return None };
         let (last, back_by) = *self.last.get(store).filter(|(last, _)| *last != worker)?;
         let now = Instant::now();
         if self.idle.get(&last) == Some(crew) {
@@ -374,7 +380,8 @@ impl<T> State<T> {
     /// Takes what is parked for this crew, once nobody else is in its lane, which is held alone from then.
     fn take_parked(&mut self, crew: &Crew) -> Option<Parked<T>> {
         let held = &self.held;
-        let is_free = |store| held.get(store).is_none_or(|held: &Held| held.shared == 0 && !held.exclusive);
+        let is_free =
+            |store| held.get(store).is_none_or(|held: &HeldLane| held.shared == 0 && !held.exclusive);
         let index = self.parked.iter().position(|parked| parked.crew == *crew && is_free(&parked.store))?;
         let parked = self.parked.remove(index);
         let more = self.parked.iter().any(|other| other.store == parked.store);
@@ -386,8 +393,8 @@ impl<T> State<T> {
     fn give_back(&mut self, lane: &Lane) {
         let Some(held) = self.held.get_mut(&lane.store) else { return };
         match lane.mode {
-            Mode::Shared => held.shared -= 1,
-            Mode::Exclusive => held.exclusive = false,
+            LaneMode::Shared => held.shared -= 1,
+            LaneMode::Exclusive => held.exclusive = false,
         }
         if held.shared == 0 && !held.exclusive && !held.parked {
             self.held.remove(&lane.store);
@@ -408,9 +415,9 @@ impl<T> State<T> {
     }
 }
 
-impl<T> Permit<T> {
-    fn new(lane: Lane, shared: &Arc<Shared<T>>, worker: Option<u64>) -> Permit<T> {
-        Permit { lane, shared: shared.clone(), worker, parked: false }
+impl<T> LanePermit<T> {
+    fn new(lane: Lane, shared: &Arc<SharedLanes<T>>, worker: Option<u64>) -> LanePermit<T> {
+        LanePermit { lane, shared: shared.clone(), worker, parked: false }
     }
 
     /// Leaves the lane to a task: the next worker of the crew does it before all else, alone in the lane.
@@ -420,8 +427,8 @@ impl<T> Permit<T> {
         let mut state = self.shared.state();
         let held = state.held.entry(self.lane.store.clone()).or_default();
         match self.lane.mode {
-            Mode::Shared => held.shared -= 1,
-            Mode::Exclusive => held.exclusive = false,
+            LaneMode::Shared => held.shared -= 1,
+            LaneMode::Exclusive => held.exclusive = false,
         }
         held.parked = true;
         state.parked.push(Parked { store: self.lane.store.clone(), task, crew });
@@ -430,14 +437,14 @@ impl<T> Permit<T> {
     }
 }
 
-impl<T> Drop for Permit<T> {
+impl<T> Drop for LanePermit<T> {
     fn drop(&mut self) {
         if self.parked {
             return;
         }
         let mut state = self.shared.state();
         state.give_back(&self.lane);
-        if let (Mode::Exclusive, Some(worker)) = (self.lane.mode, self.worker) {
+        if let (LaneMode::Exclusive, Some(worker)) = (self.lane.mode, self.worker) {
             state.last.insert(self.lane.store.clone(), (worker, Instant::now() + WAY_BACK));
         }
         drop(state);
@@ -446,12 +453,12 @@ impl<T> Drop for Permit<T> {
 }
 
 /// A worker that waits; others look again when it no longer does.
-struct Idle<'a, T> {
-    shared: &'a Shared<T>,
+struct IdleWorker<'a, T> {
+    shared: &'a SharedLanes<T>,
     worker: u64,
 }
 
-impl<T> Drop for Idle<'_, T> {
+impl<T> Drop for IdleWorker<'_, T> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.idle.remove(&self.worker);
@@ -466,7 +473,7 @@ impl<T> Drop for Idle<'_, T> {
 
 /// Takes the place in the queue back when its owner goes.
 struct Waiting<'a, T> {
-    shared: &'a Shared<T>,
+    shared: &'a SharedLanes<T>,
     ticket: u64,
 }
 

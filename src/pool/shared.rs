@@ -14,11 +14,11 @@ use crate::metrics::Tally;
 use crate::plan;
 use crate::worker::{LaunchError, Launcher, Worker};
 
-pub(super) struct Shared {
+pub(super) struct PoolShared {
     pub(super) lanes: Lanes<Box<dyn Task>>,
     pub(super) launcher: Arc<dyn Launcher>,
     pub(super) set_up: Arc<dyn SetUp>,
-    pub(super) sizes: plan::Pool,
+    pub(super) sizes: plan::PoolLimits,
     /// Of [`plan::Pool`]; may grow.
     pub(super) min: AtomicUsize,
     pub(super) max: AtomicUsize,

@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::lanes::Crew;
-use super::shared::{Shared, WorkerStatus};
-use super::state::{Event, State};
-use super::task::{Permit, Task, Verdict};
+use super::shared::{PoolShared, WorkerStatus};
+use super::state::{SlotEvent, SlotState};
+use super::task::{Task, TaskPermit, WorkerVerdict};
 use crate::platform;
 use crate::worker::{Broken, LaunchError, Worker};
 
@@ -24,14 +24,20 @@ const SPARE: Duration = Duration::from_secs(300);
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// Starts a slot for a crew.
-pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
+pub(super) fn spawn(shared: &Arc<PoolShared>, crew: Crew) {
     let index = {
         let mut status = shared.status.lock().unwrap_or_else(PoisonError::into_inner);
         // In the place of one that ended, so that the list does not grow with the coming and going.
-        let ended = status.iter().position(|status| status.state == State::Stopped.word());
+        let ended = status.iter().position(|status| status.state == SlotState::Stopped.word());
         let slot = ended.unwrap_or(status.len());
-        let fresh =
-            WorkerStatus { slot, state: State::new().word(), pid: None, calls: 0, writes: 0, memory: None };
+        let fresh = WorkerStatus {
+            slot,
+            state: SlotState::new().word(),
+            pid: None,
+            calls: 0,
+            writes: 0,
+            memory: None,
+        };
         match status.get_mut(slot) {
             Some(place) => *place = fresh,
             None => status.push(fresh),
@@ -53,7 +59,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, crew: Crew) {
 }
 
 struct Slot {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
     crew: Crew,
     index: usize,
     worker: Option<Worker>,
@@ -69,21 +75,23 @@ impl Slot {
     /// Runs until the pool stops; gives its worker back if it is well.
     async fn run(mut self) -> Option<Worker> {
         let halt = self.shared.halt.clone();
-        let mut state = State::new();
+        let mut state = SlotState::new();
         let mut task = None;
-        while state != State::Stopped {
+        while state != SlotState::Stopped {
             // A worker that is not up, and that nothing waits for, need not come up to stop.
-            let needless = matches!(state, State::Starting { .. } | State::BackingOff { .. });
+            let needless = matches!(state, SlotState::Starting { .. } | SlotState::BackingOff { .. });
             let shared = self.shared.clone();
             let crew = self.crew.clone();
             let event = tokio::select! { biased;
-                () = halt.cancelled() => Event::Stop,
-                () = shared.lanes.finished(&crew), if needless => Event::Stop,
+                () = halt.cancelled() => SlotEvent::Stop,
+                () = shared.lanes.finished(&crew), if needless => SlotEvent::Stop,
                 event = self.step(state, &mut task) => event,
             };
             let now = Instant::now();
             let next = match event {
-                Event::Failed | Event::Broke => state.after(event, now).sooner(self.others_work(), now),
+                SlotEvent::Failed | SlotEvent::Broke => {
+                    state.after(event, now).sooner(self.others_work(), now)
+                }
                 event => state.after(event, now),
             };
             self.note(state, next, event);
@@ -106,46 +114,54 @@ impl Slot {
         std::mem::replace(&mut self.done_before, done) != done
     }
 
-    async fn step(&mut self, state: State, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+    async fn step(
+        &mut self,
+        state: SlotState,
+        task: &mut Option<(Box<dyn Task>, Option<TaskPermit>)>,
+    ) -> SlotEvent {
         match state {
-            State::Starting { attempt } => self.start(attempt).await,
-            State::Ready { proven, .. } => self.wait(proven, task).await,
-            State::Busy => match task.take() {
+            SlotState::Starting { attempt } => self.start(attempt).await,
+            SlotState::Ready { proven, .. } => self.wait(proven, task).await,
+            SlotState::Busy => match task.take() {
                 Some((task, permit)) => self.work(task, permit).await,
-                None => Event::Done,
+                None => SlotEvent::Done,
             },
-            State::BackingOff { until, .. } => {
+            SlotState::BackingOff { until, .. } => {
                 sleep_until(until).await;
-                Event::Elapsed
+                SlotEvent::Elapsed
             }
-            State::Stopped => Event::Stop,
+            SlotState::Stopped => SlotEvent::Stop,
         }
     }
 
-    async fn start(&mut self, attempt: u32) -> Event {
+    async fn start(&mut self, attempt: u32) -> SlotEvent {
         self.worker = None;
         match launch(self.shared.clone(), self.crew.clone()).await {
             Ok(worker) => {
                 self.worker = Some(worker);
-                Event::Up
+                SlotEvent::Up
             }
             Err(error) => {
                 tracing::error!(slot = self.index, attempt, "a worker did not come up: {error}");
                 self.shared.progress.send_modify(|progress| progress.failure = Some((error, attempt + 1)));
-                Event::Failed
+                SlotEvent::Failed
             }
         }
     }
 
     /// Waits for a task, for the worker to break, or for its time to be over.
-    async fn wait(&mut self, proven: bool, task: &mut Option<(Box<dyn Task>, Option<Permit>)>) -> Event {
+    async fn wait(
+        &mut self,
+        proven: bool,
+        task: &mut Option<(Box<dyn Task>, Option<TaskPermit>)>,
+    ) -> SlotEvent {
         // One that has done nothing yet has no better successor.
         if proven && self.leave_alone().await {
-            return Event::Broke;
+            return SlotEvent::Broke;
         }
         self.consider_successor();
-        let Some(worker) = &mut self.worker else { return Event::Broke };
-        let _idle = Idle::new(&self.shared, &self.crew);
+        let Some(worker) = &mut self.worker else { return SlotEvent::Broke };
+        let _idle = IdleMark::new(&self.shared, &self.crew);
         let pulled = self.shared.lanes.pull(worker.number(), &self.crew, |task| task.is_dead());
         let spare_since = Instant::now();
         tokio::pin!(pulled);
@@ -155,7 +171,7 @@ impl Slot {
                     tracing::warn!(slot = self.index, worker = worker.number(), "an idle worker broke: {broken}");
                     self.shared.restarts.fetch_add(1, Ordering::Relaxed);
                     self.shared.causes.add(broken.cause());
-                    return Event::Broke;
+                    return SlotEvent::Broke;
                 }
                 taken = successor(&mut self.successor) => {
                     self.successor = None;
@@ -166,30 +182,30 @@ impl Slot {
                         }
                         None => self.no_successor_before = Some(Instant::now() + SPARE),
                     }
-                    return Event::Done;
+                    return SlotEvent::Done;
                 }
                 pulled = &mut pulled => match pulled {
                     Some(next) => {
                         *task = Some(next);
-                        return Event::Took;
+                        return SlotEvent::Took;
                     }
-                    None => return Event::Stop,
+                    None => return SlotEvent::Stop,
                 },
                 () = sleep(LOOK) => {
                     if self.shared.is_spare(&self.crew) && spare_since.elapsed() >= SPARE {
-                        return Event::Stop;
+                        return SlotEvent::Stop;
                     }
                     let may_try = self.no_successor_before.is_none_or(|until| Instant::now() >= until);
                     if self.successor.is_none() && may_try && served_its_time(&self.shared.sizes, worker) {
-                        return Event::Done;
+                        return SlotEvent::Done;
                     }
                 }
             }
         }
     }
 
-    async fn work(&mut self, task: Box<dyn Task>, permit: Option<Permit>) -> Event {
-        let Some(worker) = &mut self.worker else { return Event::Broke };
+    async fn work(&mut self, task: Box<dyn Task>, permit: Option<TaskPermit>) -> SlotEvent {
+        let Some(worker) = &mut self.worker else { return SlotEvent::Broke };
         let verdict = task.run(worker, permit).await;
         let broken = worker.broken().or_else(|| worker.is_noisy().then_some(Broken::Noise));
         if let Some(broken) = &broken {
@@ -202,14 +218,14 @@ impl Slot {
             );
         }
         match verdict {
-            Verdict::Keep if broken.is_none() => {
+            WorkerVerdict::Keep if broken.is_none() => {
                 self.shared.done.fetch_add(1, Ordering::Relaxed);
-                Event::Done
+                SlotEvent::Done
             }
-            Verdict::Keep | Verdict::Replace => {
+            WorkerVerdict::Keep | WorkerVerdict::Replace => {
                 self.worker = None;
                 self.shared.restarts.fetch_add(1, Ordering::Relaxed);
-                Event::Broke
+                SlotEvent::Broke
             }
         }
     }
@@ -240,8 +256,8 @@ impl Slot {
         }
     }
 
-    fn note(&self, before: State, now: State, event: Event) {
-        let is_up = |state: State| matches!(state, State::Ready { .. } | State::Busy);
+    fn note(&self, before: SlotState, now: SlotState, event: SlotEvent) {
+        let is_up = |state: SlotState| matches!(state, SlotState::Ready { .. } | SlotState::Busy);
         if is_up(before) != is_up(now) {
             let own = self.crew != Crew::Shared;
             self.shared.progress.send_modify(|progress| {
@@ -254,7 +270,7 @@ impl Slot {
                 }
             });
         }
-        if event == Event::Broke || event == Event::Failed {
+        if event == SlotEvent::Broke || event == SlotEvent::Failed {
             tracing::debug!(slot = self.index, state = now.word(), "worker state");
         }
         let mut all = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -275,7 +291,7 @@ impl Drop for Slot {
     }
 }
 
-impl Shared {
+impl PoolShared {
     fn is_spare(&self, crew: &Crew) -> bool {
         *crew == Crew::Shared && self.size.load(Ordering::Relaxed) > self.min.load(Ordering::Relaxed)
     }
@@ -288,19 +304,19 @@ impl Shared {
 }
 
 /// Counts a slot as idle while it waits.
-struct Idle<'a>(Option<&'a std::sync::atomic::AtomicUsize>);
+struct IdleMark<'a>(Option<&'a std::sync::atomic::AtomicUsize>);
 
-impl<'a> Idle<'a> {
-    fn new(shared: &'a Arc<Shared>, crew: &Crew) -> Idle<'a> {
+impl<'a> IdleMark<'a> {
+    fn new(shared: &'a Arc<PoolShared>, crew: &Crew) -> IdleMark<'a> {
         let counter = (*crew == Crew::Shared).then_some(&shared.idle);
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        Idle(counter)
+        IdleMark(counter)
     }
 }
 
-impl Drop for Idle<'_> {
+impl Drop for IdleMark<'_> {
     fn drop(&mut self) {
         if let Some(counter) = self.0 {
             counter.fetch_sub(1, Ordering::Relaxed);
@@ -308,7 +324,7 @@ impl Drop for Idle<'_> {
     }
 }
 
-async fn launch(shared: Arc<Shared>, crew: Crew) -> Result<Worker, LaunchError> {
+async fn launch(shared: Arc<PoolShared>, crew: Crew) -> Result<Worker, LaunchError> {
     let until = Instant::now() + shared.sizes.start_limit;
     let number = shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
     let mut worker = Worker::start(&*shared.launcher, number, until).await?;
@@ -324,7 +340,7 @@ async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>)
     }
 }
 
-fn served_its_time(sizes: &crate::plan::Pool, worker: &Worker) -> bool {
+fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker) -> bool {
     let too_large =
         || worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory);
     worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age || too_large()

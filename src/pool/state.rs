@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Where a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum SlotState {
     /// Launching a worker and setting it up; `attempt` counts from 0.
     Starting {
         /// Failures in a row before this one.
@@ -34,7 +34,7 @@ pub enum State {
 
 /// What happened to a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum SlotEvent {
     /// The worker is up, its vaults are registered and unlocked.
     Up,
     /// It did not come up.
@@ -60,34 +60,34 @@ const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// Longest wait while other workers get their work done: what failed here is hardly pwsh itself.
 const MAX_BACKOFF_BESIDE_OTHERS: Duration = Duration::from_secs(1);
 
-impl State {
+impl SlotState {
     /// Where a slot begins.
-    pub const fn new() -> State {
-        State::Starting { attempt: 0 }
+    pub const fn new() -> SlotState {
+        SlotState::Starting { attempt: 0 }
     }
 
     /// Where it is after `event`. An event that cannot happen in a state leaves it as it is.
-    pub fn after(self, event: Event, now: Instant) -> State {
+    pub fn after(self, event: SlotEvent, now: Instant) -> SlotState {
         match (self, event) {
-            (_, Event::Stop) | (State::Stopped, _) => State::Stopped,
-            (State::Starting { attempt }, Event::Up) => State::Ready { proven: false, attempt },
-            (State::Starting { attempt }, Event::Failed) => back_off(attempt, now),
-            (State::Ready { .. }, Event::Took) => State::Busy,
+            (_, SlotEvent::Stop) | (SlotState::Stopped, _) => SlotState::Stopped,
+            (SlotState::Starting { attempt }, SlotEvent::Up) => SlotState::Ready { proven: false, attempt },
+            (SlotState::Starting { attempt }, SlotEvent::Failed) => back_off(attempt, now),
+            (SlotState::Ready { .. }, SlotEvent::Took) => SlotState::Busy,
             // A worker that has worked was no bad start: its successor starts at once. One that dies before
             // its first task is as good as one that did not come up.
-            (State::Ready { proven: true, .. } | State::Busy, Event::Broke) => State::new(),
-            (State::Ready { proven: false, attempt }, Event::Broke) => back_off(attempt, now),
-            (State::Busy, Event::Done) => State::Ready { proven: true, attempt: 0 },
-            (State::BackingOff { attempt, .. }, Event::Elapsed) => State::Starting { attempt },
+            (SlotState::Ready { proven: true, .. } | SlotState::Busy, SlotEvent::Broke) => SlotState::new(),
+            (SlotState::Ready { proven: false, attempt }, SlotEvent::Broke) => back_off(attempt, now),
+            (SlotState::Busy, SlotEvent::Done) => SlotState::Ready { proven: true, attempt: 0 },
+            (SlotState::BackingOff { attempt, .. }, SlotEvent::Elapsed) => SlotState::Starting { attempt },
             (state, _) => state,
         }
     }
 
     /// Waits no longer than it must, if other workers get work done.
-    pub fn sooner(self, others_work: bool, now: Instant) -> State {
+    pub fn sooner(self, others_work: bool, now: Instant) -> SlotState {
         match self {
-            State::BackingOff { attempt, until } if others_work => {
-                State::BackingOff { attempt, until: until.min(now + MAX_BACKOFF_BESIDE_OTHERS) }
+            SlotState::BackingOff { attempt, until } if others_work => {
+                SlotState::BackingOff { attempt, until: until.min(now + MAX_BACKOFF_BESIDE_OTHERS) }
             }
             state => state,
         }
@@ -96,51 +96,58 @@ impl State {
     /// A word for health and metrics.
     pub fn word(self) -> &'static str {
         match self {
-            State::Starting { .. } => "starting",
-            State::Ready { .. } => "ready",
-            State::Busy => "busy",
-            State::BackingOff { .. } => "backing_off",
-            State::Stopped => "stopped",
+            SlotState::Starting { .. } => "starting",
+            SlotState::Ready { .. } => "ready",
+            SlotState::Busy => "busy",
+            SlotState::BackingOff { .. } => "backing_off",
+            SlotState::Stopped => "stopped",
         }
     }
 }
 
-impl Default for State {
-    fn default() -> State {
-        State::new()
+impl Default for SlotState {
+    fn default() -> SlotState {
+        SlotState::new()
     }
 }
 
-fn back_off(attempt: u32, now: Instant) -> State {
+fn back_off(attempt: u32, now: Instant) -> SlotState {
     let wait = MIN_BACKOFF.saturating_mul(1 << attempt.min(16)).min(MAX_BACKOFF);
-    State::BackingOff { attempt: attempt.saturating_add(1), until: now + wait }
+    SlotState::BackingOff { attempt: attempt.saturating_add(1), until: now + wait }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Event; 7] =
-        [Event::Up, Event::Failed, Event::Took, Event::Done, Event::Broke, Event::Elapsed, Event::Stop];
+    const ALL: [SlotEvent; 7] = [
+        SlotEvent::Up,
+        SlotEvent::Failed,
+        SlotEvent::Took,
+        SlotEvent::Done,
+        SlotEvent::Broke,
+        SlotEvent::Elapsed,
+        SlotEvent::Stop,
+    ];
 
     #[tokio::test(start_paused = true)]
     async fn every_state_and_event_has_its_place() {
         let now = Instant::now();
-        let wait = |attempt, milliseconds| State::BackingOff {
+        let wait = |attempt, milliseconds| SlotState::BackingOff {
             attempt,
             until: now + Duration::from_millis(milliseconds),
         };
-        let starting = State::Starting { attempt: 2 };
-        let fresh = State::Ready { proven: false, attempt: 1 };
-        let proven = State::Ready { proven: true, attempt: 0 };
+        let starting = SlotState::Starting { attempt: 2 };
+        let fresh = SlotState::Ready { proven: false, attempt: 1 };
+        let proven = SlotState::Ready { proven: true, attempt: 0 };
         let waiting = wait(3, 0);
-        let stopped = State::Stopped;
+        let stopped = SlotState::Stopped;
         // In the order of ALL: up, failed, took, done, broke, elapsed, stop.
         let table = [
             (
                 starting,
                 [
-                    State::Ready { proven: false, attempt: 2 },
+                    SlotState::Ready { proven: false, attempt: 2 },
                     wait(3, 800),
                     starting,
                     starting,
@@ -149,13 +156,24 @@ mod tests {
                     stopped,
                 ],
             ),
-            (fresh, [fresh, fresh, State::Busy, fresh, wait(2, 400), fresh, stopped]),
-            (proven, [proven, proven, State::Busy, proven, State::new(), proven, stopped]),
+            (fresh, [fresh, fresh, SlotState::Busy, fresh, wait(2, 400), fresh, stopped]),
+            (proven, [proven, proven, SlotState::Busy, proven, SlotState::new(), proven, stopped]),
             (
-                State::Busy,
-                [State::Busy, State::Busy, State::Busy, proven, State::new(), State::Busy, stopped],
+                SlotState::Busy,
+                [
+                    SlotState::Busy,
+                    SlotState::Busy,
+                    SlotState::Busy,
+                    proven,
+                    SlotState::new(),
+                    SlotState::Busy,
+                    stopped,
+                ],
             ),
-            (waiting, [waiting, waiting, waiting, waiting, waiting, State::Starting { attempt: 3 }, stopped]),
+            (
+                waiting,
+                [waiting, waiting, waiting, waiting, waiting, SlotState::Starting { attempt: 3 }, stopped],
+            ),
             (stopped, [stopped; 7]),
         ];
         for (state, row) in table {
@@ -168,12 +186,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_back_off_is_bounded() {
         let now = Instant::now();
-        let State::BackingOff { until, .. } = (State::Starting { attempt: 40 }).after(Event::Failed, now)
+        let SlotState::BackingOff { until, .. } =
+            (SlotState::Starting { attempt: 40 }).after(SlotEvent::Failed, now)
         else {
             panic!("a failed start backs off");
         };
         assert_eq!(until, now + MAX_BACKOFF);
-        let State::BackingOff { until, .. } = (State::BackingOff { attempt: 9, until }).sooner(true, now)
+        let SlotState::BackingOff { until, .. } =
+            (SlotState::BackingOff { attempt: 9, until }).sooner(true, now)
         else {
             panic!("it goes on waiting");
         };

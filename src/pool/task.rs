@@ -8,16 +8,20 @@ use crate::worker::{BoxFuture, LaunchError, Worker};
 /// Something to do in a worker.
 pub trait Task: Send {
     /// Does it. The verdict says whether the worker may go on; a broken worker never does.
-    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict>;
+    fn run<'a>(
+        self: Box<Self>,
+        worker: &'a mut Worker,
+        permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict>;
     /// Whether nobody waits for it any more, so that it may be dropped unbegun.
     fn is_dead(&self) -> bool;
 }
 
 /// A lane held for a task.
-pub type Permit = lanes::Permit<Box<dyn Task>>;
+pub type TaskPermit = lanes::LanePermit<Box<dyn Task>>;
 
 /// What becomes of a worker after a task.
-pub enum Verdict {
+pub enum WorkerVerdict {
     /// It goes on.
     Keep,
     /// It is killed, and a fresh one takes its place.

@@ -30,7 +30,11 @@ struct Ping {
 }
 
 impl Task for Ping {
-    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+    fn run<'a>(
+        self: Box<Self>,
+        worker: &'a mut Worker,
+        permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
             let until = Instant::now() + Duration::from_secs(5);
             let outcome = match worker.call::<PingReply>(Op::Ping(Empty {}), until).await {
@@ -43,7 +47,7 @@ impl Task for Ping {
             if let (Some(rest), Some(permit), true) = (self.rest, permit, broke) {
                 permit.park(rest, Crew::Shared);
             }
-            if broke { Verdict::Replace } else { Verdict::Keep }
+            if broke { WorkerVerdict::Replace } else { WorkerVerdict::Keep }
         })
     }
 
@@ -52,12 +56,12 @@ impl Task for Ping {
     }
 }
 
-fn sizes(workers: usize) -> plan::Pool {
-    plan::Pool { min: workers, max: workers, ..plan::Pool::default() }
+fn sizes(workers: usize) -> plan::PoolLimits {
+    plan::PoolLimits { min: workers, max: workers, ..plan::PoolLimits::default() }
 }
 
 fn start(
-    sizes: plan::Pool,
+    sizes: plan::PoolLimits,
     script: impl Fn(u64, &Value) -> Reaction + Send + Sync + 'static,
 ) -> (Pool, Arc<FakeLauncher>) {
     let launcher = Arc::new(FakeLauncher::new(script));
@@ -123,7 +127,7 @@ async fn a_worker_first_does_what_is_left_over() {
     let ((reply, first), (rest_reply, rest)) = (oneshot::channel(), oneshot::channel());
     let left_over = Ping { reply: rest_reply, rest: None };
     let task = Ping { reply, rest: Some(Box::new(left_over)) };
-    let lane = Lane { store: "s".into(), mode: lanes::Mode::Exclusive };
+    let lane = Lane { store: "s".into(), mode: lanes::LaneMode::Exclusive };
     pool.submit(Box::new(task), Crew::Shared, Some(lane.clone())).unwrap();
     let (next_reply, next) = oneshot::channel();
     pool.submit(Box::new(Ping { reply: next_reply, rest: None }), Crew::Shared, Some(lane)).unwrap();
@@ -134,7 +138,7 @@ async fn a_worker_first_does_what_is_left_over() {
 
 #[tokio::test(start_paused = true)]
 async fn the_pool_grows_to_its_maximum_when_nobody_is_idle() {
-    let sizes = plan::Pool { min: 1, max: 2, ..plan::Pool::default() };
+    let sizes = plan::PoolLimits { min: 1, max: 2, ..plan::PoolLimits::default() };
     let (pool, launcher) = start(sizes, |number, call| {
         let answer = vec![ok(call, &json!({}))];
         if number == 1 { Reaction::Later(Duration::from_secs(2), answer) } else { Reaction::Say(answer) }
@@ -149,7 +153,7 @@ async fn the_pool_grows_to_its_maximum_when_nobody_is_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_is_replaced_before_it_leaves_when_its_time_is_over() {
-    let sizes = plan::Pool { max_calls: 3, ..sizes(1) };
+    let sizes = plan::PoolLimits { max_calls: 3, ..sizes(1) };
     let (pool, launcher) = start(sizes, well);
     let mut numbers = Vec::new();
     for _ in 0..12 {
@@ -164,7 +168,7 @@ async fn a_worker_is_replaced_before_it_leaves_when_its_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_workers_age_is_the_time_that_it_lived_whatever_the_wall_clock_says() {
-    let sizes = plan::Pool { max_age: Duration::from_secs(100), ..sizes(1) };
+    let sizes = plan::PoolLimits { max_age: Duration::from_secs(100), ..sizes(1) };
     let (pool, launcher) = start(sizes, well);
     for (days, seconds, launched) in [(4_000, 45, 1), (-8_000, 45, 1), (-4_000, 25, 2)] {
         clock::jump(time::Duration::days(days));
@@ -239,7 +243,7 @@ async fn an_idle_worker_that_dies_is_counted_as_started_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_too_many_ends_and_leaves_its_place() {
-    let sizes = plan::Pool { min: 1, max: 2, ..plan::Pool::default() };
+    let sizes = plan::PoolLimits { min: 1, max: 2, ..plan::PoolLimits::default() };
     let (pool, launcher) =
         start(sizes, |_, call| Reaction::Later(Duration::from_secs(1), vec![ok(call, &json!({}))]));
     pool.ready().await.unwrap();
@@ -255,7 +259,7 @@ async fn a_worker_too_many_ends_and_leaves_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_a_store_of_its_own_is_recycled_and_never_doubled() {
-    let sizes = plan::Pool { max_calls: 3, ..sizes(1) };
+    let sizes = plan::PoolLimits { max_calls: 3, ..sizes(1) };
     let most = Arc::new(AtomicUsize::new(0));
     let launcher = Arc::new_cyclic(|launcher: &std::sync::Weak<FakeLauncher>| {
         let (launcher, most) = (launcher.clone(), most.clone());

@@ -13,16 +13,16 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// A secret, and perhaps a member of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Name {
+pub struct SecretName {
     /// Where it is.
-    pub place: Place,
+    pub place: SecretPlace,
     /// From the whole value inwards, the members to take.
     pub members: Vec<String>,
 }
 
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum SecretPlace {
     /// A key of a vault.
     Key {
         /// The vault's friendly name.
@@ -34,30 +34,30 @@ pub enum Place {
     Bare(String),
 }
 
-impl Name {
+impl SecretName {
     /// A key of a vault.
-    pub fn key(vault: impl Into<String>, key: impl Into<String>) -> Name {
-        Name { place: Place::Key { vault: vault.into(), key: key.into() }, members: Vec::new() }
+    pub fn key(vault: impl Into<String>, key: impl Into<String>) -> SecretName {
+        SecretName { place: SecretPlace::Key { vault: vault.into(), key: key.into() }, members: Vec::new() }
     }
 
     /// The vault that it names, if it names one.
     pub fn vault(&self) -> Option<&str> {
         match &self.place {
-            Place::Key { vault, .. } => Some(vault),
-            Place::Bare(_) => None,
+            SecretPlace::Key { vault, .. } => Some(vault),
+            SecretPlace::Bare(_) => None,
         }
     }
 
     /// The key, or the name by itself.
     pub fn last(&self) -> &str {
         match &self.place {
-            Place::Key { key, .. } => key,
-            Place::Bare(name) => name,
+            SecretPlace::Key { key, .. } => key,
+            SecretPlace::Bare(name) => name,
         }
     }
 
     /// The same with one more member, if there is one.
-    pub fn with_member(mut self, member: Option<&String>) -> Name {
+    pub fn with_member(mut self, member: Option<&String>) -> SecretName {
         self.members.extend(member.cloned());
         self
     }
@@ -67,7 +67,7 @@ impl Name {
         text.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
     }
 
-    fn reference(rest: &str) -> Result<Name, String> {
+    fn reference(rest: &str) -> Result<SecretName, String> {
         let (path, members) = match rest.split_once('#') {
             Some((path, pointer)) => (path, pointer_members(pointer)?),
             None => (rest, Vec::new()),
@@ -78,12 +78,12 @@ impl Name {
                 if vault.is_empty() || key.is_empty() {
                     return Err("a reference is secretbridge://vault/key".to_owned());
                 }
-                Place::Key { vault, key }
+                SecretPlace::Key { vault, key }
             }
             None if path.is_empty() => return Err("a reference is secretbridge://vault/key".to_owned()),
-            None => Place::Bare(decode(path)?),
+            None => SecretPlace::Bare(decode(path)?),
         };
-        Ok(Name { place, members })
+        Ok(SecretName { place, members })
     }
 }
 
@@ -105,30 +105,30 @@ pub fn encode(part: &str) -> String {
     utf8_percent_encode(part, SEGMENT).to_string()
 }
 
-impl FromStr for Name {
+impl FromStr for SecretName {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Name, String> {
-        if Name::is_reference(text) {
-            return Name::reference(&text[SCHEME.len()..]);
+    fn from_str(text: &str) -> Result<SecretName, String> {
+        if SecretName::is_reference(text) {
+            return SecretName::reference(&text[SCHEME.len()..]);
         }
         let place = match text.split_once('/') {
             None if text.is_empty() => return Err("the name is empty".to_owned()),
-            None => Place::Bare(text.to_owned()),
+            None => SecretPlace::Bare(text.to_owned()),
             Some((vault, key)) if vault.is_empty() || key.is_empty() => {
                 return Err("write vault/key, or the name of a mounted secret".to_owned());
             }
-            Some((vault, key)) => Place::Key { vault: vault.to_owned(), key: key.to_owned() },
+            Some((vault, key)) => SecretPlace::Key { vault: vault.to_owned(), key: key.to_owned() },
         };
-        Ok(Name { place, members: Vec::new() })
+        Ok(SecretName { place, members: Vec::new() })
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Key { vault, key } => write!(f, "{vault}/{key}")?,
-            Place::Bare(name) => f.write_str(name)?,
+            SecretPlace::Key { vault, key } => write!(f, "{vault}/{key}")?,
+            SecretPlace::Bare(name) => f.write_str(name)?,
         }
         self.members.iter().enumerate().try_for_each(|(index, member)| {
             write!(
@@ -145,23 +145,23 @@ impl fmt::Display for Name {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Name, String> {
+    fn read(text: &str) -> Result<SecretName, String> {
         text.parse()
     }
 
-    fn with(name: Name, members: &[&str]) -> Name {
-        Name { members: members.iter().map(|&member| member.to_owned()).collect(), ..name }
+    fn with(name: SecretName, members: &[&str]) -> SecretName {
+        SecretName { members: members.iter().map(|&member| member.to_owned()).collect(), ..name }
     }
 
     #[test]
     fn the_first_slash_parts_vault_and_key() {
-        assert_eq!(read("team/db"), Ok(Name::key("team", "db")));
+        assert_eq!(read("team/db"), Ok(SecretName::key("team", "db")));
         assert_eq!(
             read("team/a/b#c%20"),
-            Ok(Name::key("team", "a/b#c%20")),
+            Ok(SecretName::key("team", "a/b#c%20")),
             "the rest is the key as it stands"
         );
-        assert_eq!(read("Db").unwrap().place, Place::Bare("Db".into()));
+        assert_eq!(read("Db").unwrap().place, SecretPlace::Bare("Db".into()));
         for wrong in ["", "/", "team/", "/key"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
@@ -169,10 +169,13 @@ mod tests {
 
     #[test]
     fn a_reference_is_decoded_and_may_name_members() {
-        assert_eq!(read("secretbridge://my%20vault/a%2Fb"), Ok(Name::key("my vault", "a/b")));
-        assert_eq!(read("SecretBridge://v/k#/pass"), Ok(with(Name::key("v", "k"), &["pass"])));
-        assert_eq!(read("secretbridge://v/k#/a~1b/c%20d"), Ok(with(Name::key("v", "k"), &["a/b", "c d"])));
-        assert_eq!(read("secretbridge://Db").unwrap().place, Place::Bare("Db".into()));
+        assert_eq!(read("secretbridge://my%20vault/a%2Fb"), Ok(SecretName::key("my vault", "a/b")));
+        assert_eq!(read("SecretBridge://v/k#/pass"), Ok(with(SecretName::key("v", "k"), &["pass"])));
+        assert_eq!(
+            read("secretbridge://v/k#/a~1b/c%20d"),
+            Ok(with(SecretName::key("v", "k"), &["a/b", "c d"]))
+        );
+        assert_eq!(read("secretbridge://Db").unwrap().place, SecretPlace::Bare("Db".into()));
         for wrong in [
             "secretbridge://",
             "secretbridge:///k",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Failure, Name, Place, Secret, VaultLine, Wanted};
+use super::{Failure, Secret, SecretName, SecretPlace, VaultLine, WantedVaults};
 use crate::bridge::{Bridge, Options};
 use crate::cli::{Connect, Global};
 use crate::config;
@@ -31,7 +31,7 @@ pub struct Own {
 
 impl Own {
     /// Opens what is wanted.
-    pub async fn open(connect: &Connect, global: &Global, wanted: &Wanted) -> Result<Own, Failure> {
+    pub async fn open(connect: &Connect, global: &Global, wanted: &WantedVaults) -> Result<Own, Failure> {
         let mut plan = plan(connect)?;
         admit_registered(&mut plan, wanted);
         let mut opened = plan.clone();
@@ -52,7 +52,7 @@ impl Own {
         Ok(Own { bridge, plan, timeout: connect.timeout })
     }
 
-    pub(super) async fn get(&self, name: &Name) -> Result<Secret, Failure> {
+    pub(super) async fn get(&self, name: &SecretName) -> Result<Secret, Failure> {
         let (vault, key) = self.place(name)?;
         let value = self.bridge.get(&vault, &key, self.deadline()).await?;
         let value =
@@ -66,7 +66,7 @@ impl Own {
 
     pub(super) async fn set(
         &self,
-        name: &Name,
+        name: &SecretName,
         value: SecretValue,
         metadata: Option<Metadata>,
     ) -> Result<(), Failure> {
@@ -79,12 +79,12 @@ impl Own {
         Ok(self.bridge.set_member(&vault, &key, member, value, metadata, self.deadline()).await?)
     }
 
-    pub(super) async fn set_metadata(&self, name: &Name, metadata: Metadata) -> Result<(), Failure> {
+    pub(super) async fn set_metadata(&self, name: &SecretName, metadata: Metadata) -> Result<(), Failure> {
         let (vault, key) = self.writable(name)?;
         Ok(self.bridge.set_metadata(&vault, &key, metadata, self.deadline()).await?)
     }
 
-    pub(super) async fn remove(&self, name: &Name) -> Result<(), Failure> {
+    pub(super) async fn remove(&self, name: &SecretName) -> Result<(), Failure> {
         let (vault, key) = self.writable(name)?;
         Ok(self.bridge.remove(&vault, &key, self.deadline()).await?)
     }
@@ -105,7 +105,7 @@ impl Own {
     }
 
     pub(super) fn resolve(&self, bare: &str) -> Result<(String, String), Failure> {
-        self.place(&Name { place: Place::Bare(bare.to_owned()), members: Vec::new() })
+        self.place(&SecretName { place: SecretPlace::Bare(bare.to_owned()), members: Vec::new() })
     }
 
     pub(super) async fn close(self) {
@@ -116,16 +116,16 @@ impl Own {
         Instant::now() + self.timeout
     }
 
-    fn mount(&self, name: &Name) -> Option<&Mount> {
-        let Place::Bare(bare) = &name.place else { return None };
+    fn mount(&self, name: &SecretName) -> Option<&Mount> {
+        let SecretPlace::Bare(bare) = &name.place else { return None };
         mount(&self.plan, bare)
     }
 
-    fn place(&self, name: &Name) -> Result<(String, String), Failure> {
+    fn place(&self, name: &SecretName) -> Result<(String, String), Failure> {
         place(&self.plan, name).ok_or_else(|| super::server::no_place(name.last()))
     }
 
-    fn writable(&self, name: &Name) -> Result<(String, String), Failure> {
+    fn writable(&self, name: &SecretName) -> Result<(String, String), Failure> {
         let (vault, key) = self.place(name)?;
         match self.plan.vault(&vault) {
             Some(found) if found.read_only => Err(BridgeError::ReadOnly { vault }.into()),
@@ -152,11 +152,13 @@ pub fn plan(connect: &Connect) -> Result<Plan, Failure> {
 }
 
 /// A vault that is wanted, and is not the plan's, may be one that the user has registered in PowerShell.
-fn admit_registered(plan: &mut Plan, wanted: &Wanted) {
+fn admit_registered(plan: &mut Plan, wanted: &WantedVaults) {
     let named: Vec<String> = match wanted {
-        Wanted::Names(names) => names.iter().filter_map(|name| name.vault().map(str::to_owned)).collect(),
-        Wanted::Vault(vault) => vec![vault.clone()],
-        Wanted::Everything | Wanted::Nothing => Vec::new(),
+        WantedVaults::Names(names) => {
+            names.iter().filter_map(|name| name.vault().map(str::to_owned)).collect()
+        }
+        WantedVaults::Vault(vault) => vec![vault.clone()],
+        WantedVaults::Everything | WantedVaults::Nothing => Vec::new(),
     };
     if !plan.auto_import.enabled {
         return;
@@ -172,13 +174,15 @@ fn admit_registered(plan: &mut Plan, wanted: &Wanted) {
     }
 }
 
-fn is_wanted(plan: &Plan, vault: &Vault, wanted: &Wanted) -> bool {
+fn is_wanted(plan: &Plan, vault: &Vault, wanted: &WantedVaults) -> bool {
     let is_it = |name: &str| fold(&vault.name) == fold(name);
     match wanted {
-        Wanted::Everything => true,
-        Wanted::Nothing => false,
-        Wanted::Vault(name) => is_it(name),
-        Wanted::Names(names) => names.iter().any(|name| place(plan, name).is_some_and(|(of, _)| is_it(&of))),
+        WantedVaults::Everything => true,
+        WantedVaults::Nothing => false,
+        WantedVaults::Vault(name) => is_it(name),
+        WantedVaults::Names(names) => {
+            names.iter().any(|name| place(plan, name).is_some_and(|(of, _)| is_it(&of)))
+        }
     }
 }
 
@@ -187,10 +191,10 @@ fn mount<'a>(plan: &'a Plan, bare: &str) -> Option<&'a Mount> {
 }
 
 /// The vault and key that a name leads to: a mount's, or the default vault's.
-fn place(plan: &Plan, name: &Name) -> Option<(String, String)> {
+fn place(plan: &Plan, name: &SecretName) -> Option<(String, String)> {
     match &name.place {
-        Place::Key { vault, key } => Some((vault.clone(), key.clone())),
-        Place::Bare(bare) => match mount(plan, bare) {
+        SecretPlace::Key { vault, key } => Some((vault.clone(), key.clone())),
+        SecretPlace::Bare(bare) => match mount(plan, bare) {
             Some(mount) => Some((mount.vault.clone(), mount.key.clone())),
             None => Some((plan.vault(LOCAL_VAULT)?.name.clone(), bare.clone())),
         },

@@ -3,9 +3,9 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{Failure, Name, Place, Secret, VaultLine, encode};
+use super::{Failure, Secret, SecretName, SecretPlace, VaultLine, encode};
 use crate::cli::Connect;
-use crate::client::{ServerAddress, ServerAnswer, Client, ClientError, Sent};
+use crate::client::{Client, ClientError, Sent, ServerAddress, ServerAnswer};
 use crate::exit::Exit;
 use crate::http::value;
 use crate::local;
@@ -16,16 +16,16 @@ use crate::secret::{SecretType, SecretValue, Text, fold};
 const JSON: &str = "application/json";
 
 /// A server that runs somewhere.
-pub struct Server {
+pub struct RunningServer {
     client: Client,
 }
 
-impl Server {
+impl RunningServer {
     /// Nothing is sent yet.
-    pub fn new(address: ServerAddress, connect: &Connect) -> Result<Server, Failure> {
+    pub fn new(address: ServerAddress, connect: &Connect) -> Result<RunningServer, Failure> {
         let token = token(&address, connect)?;
         let client = Client::new(address, token, connect.ca_file().as_deref(), connect.timeout);
-        Ok(Server { client: client.map_err(|error| Failure::usage(error.to_string()))? })
+        Ok(RunningServer { client: client.map_err(|error| Failure::usage(error.to_string()))? })
     }
 
     /// Whether somebody listens there.
@@ -38,7 +38,7 @@ impl Server {
         self.client.address()
     }
 
-    pub(super) async fn get(&self, name: &Name) -> Result<Secret, Failure> {
+    pub(super) async fn get(&self, name: &SecretName) -> Result<Secret, Failure> {
         let answer = self.on_secret(Method::GET, name, "", None).await?;
         let said: Value = parsed(&answer)?;
         let text = utf8(&answer)?;
@@ -50,7 +50,7 @@ impl Server {
 
     pub(super) async fn set(
         &self,
-        name: &Name,
+        name: &SecretName,
         value: SecretValue,
         metadata: Option<Metadata>,
     ) -> Result<(), Failure> {
@@ -63,12 +63,12 @@ impl Server {
         self.on_secret(Method::PUT, name, &query, Some(body)).await.map(drop)
     }
 
-    pub(super) async fn set_metadata(&self, name: &Name, metadata: Metadata) -> Result<(), Failure> {
+    pub(super) async fn set_metadata(&self, name: &SecretName, metadata: Metadata) -> Result<(), Failure> {
         let body = json!({ "Metadata": value::shown_metadata(&metadata) });
         self.on_secret(Method::PATCH, name, "", Some(body)).await.map(drop)
     }
 
-    pub(super) async fn remove(&self, name: &Name) -> Result<(), Failure> {
+    pub(super) async fn remove(&self, name: &SecretName) -> Result<(), Failure> {
         self.on_secret(Method::DELETE, name, "", None).await.map(drop)
     }
 
@@ -140,12 +140,12 @@ impl Server {
     async fn on_secret(
         &self,
         method: Method,
-        name: &Name,
+        name: &SecretName,
         query: &str,
         body: Option<Value>,
     ) -> Result<ServerAnswer, Failure> {
         let key = encode(name.last());
-        let Place::Key { vault, .. } = &name.place else {
+        let SecretPlace::Key { vault, .. } = &name.place else {
             let mount = self.send(method.clone(), &format!("/mounts/{key}{query}"), body.clone()).await;
             return match mount {
                 Err(error) if error.exit == Exit::NotFound => {

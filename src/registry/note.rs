@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// A vault that a server has put in, or is about to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
+pub struct NotedVault {
     /// Its name in the registry.
     pub vault: String,
     /// The bare name of its module.
@@ -44,15 +44,15 @@ pub struct Noted {
 pub struct Notes(PathBuf);
 
 /// A note with its server's lock.
-pub struct Note {
+pub struct ServerNote {
     path: PathBuf,
-    lock: Lock,
+    lock: NoteLock,
     /// What was put in.
-    pub vaults: Vec<Noted>,
+    pub vaults: Vec<NotedVault>,
 }
 
 /// A lock on a file, until it is dropped or the process ends.
-pub struct Lock(File);
+pub struct NoteLock(File);
 
 // === impl Notes ===
 
@@ -68,13 +68,13 @@ impl Notes {
     }
 
     /// Leave to change the registry, for one server of this user at a time.
-    pub async fn turn(&self) -> Result<Lock, PrivateFileError> {
+    pub async fn turn(&self) -> Result<NoteLock, PrivateFileError> {
         create_private_dir(&self.0)?;
         let path = self.0.join("lock");
         let until = Instant::now() + WAIT;
         loop {
             let failed = |source| PrivateFileError::Io { doing: "lock", path: path.clone(), source };
-            match Lock::attempt(&path).map_err(failed)? {
+            match NoteLock::attempt(&path).map_err(failed)? {
                 Some(lock) => return Ok(lock),
                 None if Instant::now() < until => sleep(POLL).await,
                 None => return Err(failed(io::ErrorKind::TimedOut.into())),
@@ -83,18 +83,18 @@ impl Notes {
     }
 
     /// A note for this server. In its turn only.
-    pub fn begin(&self) -> Result<Note, PrivateFileError> {
+    pub fn begin(&self) -> Result<ServerNote, PrivateFileError> {
         let failed =
             |source| PrivateFileError::Io { doing: "create a note in", path: self.0.clone(), source };
         let name = getrandom::u64().map_err(|error| failed(io::Error::other(error.to_string())))?;
         let path = self.0.join(format!("{name:016x}.json"));
-        let lock = Lock::attempt(&path.with_extension("lock")).map_err(failed)?;
+        let lock = NoteLock::attempt(&path.with_extension("lock")).map_err(failed)?;
         let lock = lock.ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))?;
-        Ok(Note { path, lock, vaults: Vec::new() })
+        Ok(ServerNote { path, lock, vaults: Vec::new() })
     }
 
     /// The notes of servers that are gone, and what those that live have put in. In its turn only.
-    pub fn of_others(&self, own: Option<&Note>) -> (Vec<Note>, Vec<Noted>) {
+    pub fn of_others(&self, own: Option<&ServerNote>) -> (Vec<ServerNote>, Vec<NotedVault>) {
         let (mut gone, mut living) = (Vec::new(), Vec::new());
         for path in self.paths() {
             if own.is_some_and(|own| own.path == path) {
@@ -102,9 +102,9 @@ impl Notes {
             }
             // One that cannot be read has lost what it said.
             let vaults = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            let vaults: Vec<Noted> = vaults.unwrap_or_default();
-            match Lock::attempt(&path.with_extension("lock")) {
-                Ok(Some(lock)) => gone.push(Note { path, lock, vaults }),
+            let vaults: Vec<NotedVault> = vaults.unwrap_or_default();
+            match NoteLock::attempt(&path.with_extension("lock")) {
+                Ok(Some(lock)) => gone.push(ServerNote { path, lock, vaults }),
                 _ => living.extend(vaults),
             }
         }
@@ -122,15 +122,15 @@ impl Notes {
 
 // === impl Note ===
 
-impl Note {
+impl ServerNote {
     /// What it says of a vault.
-    pub fn of(&self, vault: &str) -> Option<&Noted> {
+    pub fn of(&self, vault: &str) -> Option<&NotedVault> {
         let folded = fold(vault);
         self.vaults.iter().find(|noted| fold(&noted.vault) == folded)
     }
 
     /// Says something else of a vault, on the disk too.
-    pub fn say(&mut self, noted: Noted) -> Result<(), PrivateFileError> {
+    pub fn say(&mut self, noted: NotedVault) -> Result<(), PrivateFileError> {
         self.vaults.retain(|other| fold(&other.vault) != fold(&noted.vault));
         self.vaults.push(noted);
         self.save()
@@ -167,8 +167,8 @@ impl Note {
 
 // === impl Lock ===
 
-impl Lock {
-    fn attempt(path: &Path) -> io::Result<Option<Lock>> {
+impl NoteLock {
+    fn attempt(path: &Path) -> io::Result<Option<NoteLock>> {
         let file = match platform::create_private_file(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 OpenOptions::new().read(true).write(true).open(path)?
@@ -176,14 +176,14 @@ impl Lock {
             outcome => outcome?,
         };
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
+            Ok(()) => Ok(Some(NoteLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
 }
 
-impl Drop for Lock {
+impl Drop for NoteLock {
     fn drop(&mut self) {
         // Closing is not enough: a child forked at this moment shares the lock until its exec.
         let _ = self.0.unlock();
@@ -194,8 +194,8 @@ impl Drop for Lock {
 mod tests {
     use super::*;
 
-    fn noted(vault: &str) -> Noted {
-        Noted { vault: vault.into(), module: "M".into(), asked: "a".into(), found: None }
+    fn noted(vault: &str) -> NotedVault {
+        NotedVault { vault: vault.into(), module: "M".into(), asked: "a".into(), found: None }
     }
 
     #[tokio::test]

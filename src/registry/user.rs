@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use super::error::RegistryError;
-use super::note::{Note, Noted, Notes};
+use super::note::{NotedVault, Notes, ServerNote};
 use crate::plan::{self, Extension, Plan, Registry};
 use crate::platform;
 use crate::protocol::{Empty, Op, Parameters, Register, RegisterReply, VaultName};
@@ -36,7 +36,7 @@ const TRIES: usize = 3;
 
 /// A vault to be put in.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
+pub struct WantedVault {
     /// Its name in the registry.
     pub vault: String,
     /// Its module, by name or path.
@@ -49,7 +49,7 @@ pub struct Wanted {
 
 /// What the process that writes needs.
 #[derive(Debug, Clone, Default)]
-pub struct Means {
+pub struct RegistryMeans {
     /// `--pwsh`.
     pub pwsh: Option<PathBuf>,
     /// What the plan says of it.
@@ -60,37 +60,37 @@ pub struct Means {
 
 /// What this server has put into the user's registry. Cheap to clone.
 #[derive(Clone)]
-pub struct UserRegistry(Arc<Mutex<State>>);
+pub struct UserRegistry(Arc<Mutex<RegistryState>>);
 
-struct State {
-    means: Means,
+struct RegistryState {
+    means: RegistryMeans,
     notes: Notes,
     /// There from the first vault on.
-    note: Option<Note>,
+    note: Option<ServerNote>,
 }
 
 type Entries = Map<String, Value>;
 
 // === impl Wanted ===
 
-impl Wanted {
+impl WantedVault {
     /// The vaults that a plan wants there: none, unless it says so.
-    pub fn of_plan(plan: &Plan) -> Vec<Wanted> {
+    pub fn of_plan(plan: &Plan) -> Vec<WantedVault> {
         if plan.registry == Registry::Private {
             return Vec::new();
         }
-        plan.vaults.iter().filter_map(|vault| Wanted::of(vault.extension()?)).collect()
+        plan.vaults.iter().filter_map(|vault| WantedVault::of(vault.extension()?)).collect()
     }
 
     /// One vault; none, if the user had registered it.
-    pub fn of(extension: &Extension) -> Option<Wanted> {
+    pub fn of(extension: &Extension) -> Option<WantedVault> {
         if extension.imported {
             return None;
         }
         // SecretStore's are its configuration, and no business of the registry.
         let is_configuration = backend::of_module(extension).settings().is_some();
         let parameters = if is_configuration { Parameters::default() } else { extension.parameters.clone() };
-        Some(Wanted {
+        Some(WantedVault {
             vault: extension.registered.clone(),
             module: extension.module.clone(),
             module_name: extension.module_name().to_owned(),
@@ -117,16 +117,16 @@ impl Wanted {
 
 impl UserRegistry {
     /// Nothing is put in yet.
-    pub fn new(means: Means) -> UserRegistry {
+    pub fn new(means: RegistryMeans) -> UserRegistry {
         let registry = platform::vault_registry();
         // Beside the registry, so that all servers that see it agree.
         let folder =
             registry.parent().and_then(|folder| folder.parent()).unwrap_or(&registry).join("secretbridge");
-        UserRegistry(Arc::new(Mutex::new(State { means, notes: Notes::at(folder), note: None })))
+        UserRegistry(Arc::new(Mutex::new(RegistryState { means, notes: Notes::at(folder), note: None })))
     }
 
     /// From the next change on, another pwsh.
-    pub async fn use_means(&self, means: Means) {
+    pub async fn use_means(&self, means: RegistryMeans) {
         self.0.lock().await.means = means;
     }
 
@@ -142,7 +142,7 @@ impl UserRegistry {
     }
 
     /// Whether a plan's vaults can be put in; changes nothing.
-    pub async fn check(&self, wanted: &[Wanted]) -> Result<(), RegistryError> {
+    pub async fn check(&self, wanted: &[WantedVault]) -> Result<(), RegistryError> {
         if wanted.is_empty() {
             return Ok(());
         }
@@ -155,9 +155,9 @@ impl UserRegistry {
     }
 
     /// Makes these the vaults that this server has there, and no others.
-    pub async fn sync(&self, wanted: Vec<Wanted>) -> Result<(), RegistryError> {
+    pub async fn sync(&self, wanted: Vec<WantedVault>) -> Result<(), RegistryError> {
         let mut state = self.0.lock().await;
-        let is_wanted = |noted: &&Noted| wanted.iter().any(|one| fold(&one.vault) == fold(&noted.vault));
+        let is_wanted = |noted: &&NotedVault| wanted.iter().any(|one| fold(&one.vault) == fold(&noted.vault));
         let noted = state.note.iter().flat_map(|note| &note.vaults);
         let out: Vec<_> = noted.filter(|noted| !is_wanted(noted)).map(|noted| noted.vault.clone()).collect();
         if out.is_empty() && wanted.is_empty() {
@@ -167,7 +167,7 @@ impl UserRegistry {
     }
 
     /// Puts one more in.
-    pub async fn add(&self, wanted: Wanted) -> Result<(), RegistryError> {
+    pub async fn add(&self, wanted: WantedVault) -> Result<(), RegistryError> {
         self.0.lock().await.change(&[], vec![wanted]).await
     }
 
@@ -206,9 +206,9 @@ impl std::fmt::Debug for UserRegistry {
     }
 }
 
-impl State {
+impl RegistryState {
     /// Takes out what crashed servers had put in and what is named, and puts in what is wanted.
-    async fn change(&mut self, out: &[String], wanted: Vec<Wanted>) -> Result<(), RegistryError> {
+    async fn change(&mut self, out: &[String], wanted: Vec<WantedVault>) -> Result<(), RegistryError> {
         let _turn = self.notes.turn().await?;
         let (gone, living) = self.notes.of_others(self.note.as_ref());
         let mut entries = read()?;
@@ -250,8 +250,8 @@ impl State {
     async fn take_out(
         &mut self,
         vault: &str,
-        living: &[Noted],
-        writer: &mut Option<Writer>,
+        living: &[NotedVault],
+        writer: &mut Option<RegistryWriter>,
         entries: &mut Entries,
     ) -> Result<(), RegistryError> {
         let Some(note) = &mut self.note else { return Ok(()) };
@@ -264,11 +264,11 @@ impl State {
 
     async fn put_in(
         &mut self,
-        wanted: &Wanted,
-        writer: &mut Option<Writer>,
+        wanted: &WantedVault,
+        writer: &mut Option<RegistryWriter>,
         entries: &mut Entries,
     ) -> Result<(), RegistryError> {
-        let mut noted = Noted {
+        let mut noted = NotedVault {
             vault: wanted.vault.clone(),
             module: wanted.module_name.clone(),
             asked: wanted.digest(),
@@ -296,7 +296,7 @@ impl State {
         Err(RegistryError::NotWritten { vault: wanted.vault.clone(), path: platform::vault_registry() })
     }
 
-    fn note(&mut self) -> Result<&mut Note, RegistryError> {
+    fn note(&mut self) -> Result<&mut ServerNote, RegistryError> {
         match &mut self.note {
             Some(note) => Ok(note),
             none => Ok(none.insert(self.notes.begin()?)),
@@ -314,7 +314,7 @@ enum Placing {
     /// We have put it in.
     Ours,
     /// Another server has put it in: it stays until both are gone.
-    Shared(Noted),
+    Shared(NotedVault),
     /// It is put in.
     Put {
         /// In place of one that we put in before.
@@ -323,10 +323,10 @@ enum Placing {
 }
 
 fn placing(
-    wanted: &Wanted,
+    wanted: &WantedVault,
     entries: &Entries,
-    own: Option<&Note>,
-    others: &[Noted],
+    own: Option<&ServerNote>,
+    others: &[NotedVault],
 ) -> Result<Placing, RegistryError> {
     let Some(entry) = entry_of(entries, &wanted.vault) else { return Ok(Placing::Put { replaces: false }) };
     if let Some(noted) = own.and_then(|own| own.of(&wanted.vault))
@@ -348,7 +348,7 @@ fn placing(
 
 /// Whether a vault that was put in is to be taken out: it is there, nobody has changed it, and no other server
 /// that lives has it there too.
-fn leaving(noted: &Noted, entries: &Entries, living: &[Noted]) -> bool {
+fn leaving(noted: &NotedVault, entries: &Entries, living: &[NotedVault]) -> bool {
     let Some(entry) = entry_of(entries, &noted.vault) else { return false };
     if !is_as_noted(noted, entry) {
         tracing::info!(vault = noted.vault, "it stays in your vault registry: it was changed there");
@@ -357,7 +357,7 @@ fn leaving(noted: &Noted, entries: &Entries, living: &[Noted]) -> bool {
     !living.iter().any(|other| fold(&other.vault) == fold(&noted.vault) && is_as_noted(other, entry))
 }
 
-fn is_as_noted(noted: &Noted, entry: &Value) -> bool {
+fn is_as_noted(noted: &NotedVault, entry: &Value) -> bool {
     match &noted.found {
         Some(found) => *found == digest(entry),
         // It was about to be put in where nothing stood.
@@ -391,15 +391,15 @@ fn read() -> Result<Entries, RegistryError> {
 // === the process that writes ===
 
 /// A pwsh whose registry is the user's.
-struct Writer {
+struct RegistryWriter {
     worker: Worker,
     /// The worker's death signal is tied to it.
     _launcher: PwshLauncher,
     until: Instant,
 }
 
-impl Writer {
-    async fn start(means: &Means) -> Result<Writer, RegistryError> {
+impl RegistryWriter {
+    async fn start(means: &RegistryMeans) -> Result<RegistryWriter, RegistryError> {
         let program = pwsh::find(means.pwsh.as_deref(), means.plan.path.as_deref())?;
         let folder = Arc::new(Folder::create().map_err(RegistryError::Folder)?);
         let environment = Environment {
@@ -412,12 +412,16 @@ impl Writer {
         let launcher = PwshLauncher::new(program, folder, environment).map_err(RegistryError::Folder)?;
         let until = Instant::now() + LIMIT;
         let worker = Worker::start(&launcher, 0, until).await?;
-        Ok(Writer { worker, _launcher: launcher, until })
+        Ok(RegistryWriter { worker, _launcher: launcher, until })
     }
 }
 
-async fn register(means: &Means, writer: &mut Option<Writer>, wanted: &Wanted) -> Result<(), RegistryError> {
-    let Writer { worker, until, .. } = started(means, writer).await?;
+async fn register(
+    means: &RegistryMeans,
+    writer: &mut Option<RegistryWriter>,
+    wanted: &WantedVault,
+) -> Result<(), RegistryError> {
+    let RegistryWriter { worker, until, .. } = started(means, writer).await?;
     let op = Op::Register(Register {
         vault: wanted.vault.clone(),
         module: wanted.module.clone(),
@@ -430,10 +434,10 @@ async fn register(means: &Means, writer: &mut Option<Writer>, wanted: &Wanted) -
 
 /// Takes out what a server had put in that is gone.
 async fn clear(
-    means: &Means,
-    note: &Note,
-    living: &[Noted],
-    writer: &mut Option<Writer>,
+    means: &RegistryMeans,
+    note: &ServerNote,
+    living: &[NotedVault],
+    writer: &mut Option<RegistryWriter>,
     entries: &mut Entries,
 ) -> Result<(), RegistryError> {
     for noted in &note.vaults {
@@ -450,12 +454,12 @@ async fn clear(
 
 /// It is out afterwards, or an error says why not. An extension's own hook that fails is only told.
 async fn unregister(
-    means: &Means,
-    writer: &mut Option<Writer>,
+    means: &RegistryMeans,
+    writer: &mut Option<RegistryWriter>,
     vault: &str,
     entries: &mut Entries,
 ) -> Result<(), RegistryError> {
-    let Writer { worker, until, .. } = started(means, writer).await?;
+    let RegistryWriter { worker, until, .. } = started(means, writer).await?;
     let done = worker.call::<Empty>(Op::Unregister(VaultName { vault: vault.to_owned() }), *until).await;
     *entries = read()?;
     match done.map_err(|error| failed(vault, error)) {
@@ -471,10 +475,13 @@ async fn unregister(
     }
 }
 
-async fn started<'a>(means: &Means, writer: &'a mut Option<Writer>) -> Result<&'a mut Writer, RegistryError> {
+async fn started<'a>(
+    means: &RegistryMeans,
+    writer: &'a mut Option<RegistryWriter>,
+) -> Result<&'a mut RegistryWriter, RegistryError> {
     match writer {
         Some(writer) => Ok(writer),
-        none => Ok(none.insert(Writer::start(means).await?)),
+        none => Ok(none.insert(RegistryWriter::start(means).await?)),
     }
 }
 

@@ -10,9 +10,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::core::Core;
-use super::locks::Owner;
+use super::locks::LockOwner;
 use super::protocol::{Ask, AskReply};
-use super::seen::{self, Seen};
+use super::seen::{self, SeenAccesses};
 use crate::audit::AuditedAccess;
 use crate::bridge::Bridge;
 use crate::error::BridgeError;
@@ -32,14 +32,14 @@ mod words;
 pub struct Asking {
     pub(super) core: Arc<Core>,
     /// Who holds the locks that it takes.
-    pub(super) owner: Owner,
+    pub(super) owner: LockOwner,
     /// The custom vaults that it is in, by their entries' numbers, outermost first.
     pub(super) chain: Vec<(u64, String)>,
     pub(super) deadline: Instant,
     /// A write has begun somewhere in the call.
     pub(super) began: Began,
     /// What it got at, for the audit trail.
-    pub(super) seen: Seen,
+    pub(super) seen: SeenAccesses,
 }
 
 /// The status of a service that wants to be left alone for a while.
@@ -95,11 +95,11 @@ pub(super) fn no_vault(name: &str) -> AskFailure {
 impl Asking {
     /// For a call with this deadline.
     pub fn new(core: Arc<Core>, deadline: Instant) -> Asking {
-        Asking::with_caller(core, deadline, Began::default(), Seen::default())
+        Asking::with_caller(core, deadline, Began::default(), SeenAccesses::default())
     }
 
     /// As [`Asking::new`], with a caller who may stop waiting.
-    pub fn with_caller(core: Arc<Core>, deadline: Instant, began: Began, seen: Seen) -> Asking {
+    pub fn with_caller(core: Arc<Core>, deadline: Instant, began: Began, seen: SeenAccesses) -> Asking {
         let owner = core.locks.owner();
         Asking { core, owner, chain: Vec::new(), deadline, began, seen }
     }

@@ -9,11 +9,11 @@ use super::endpoint::Endpoints;
 use super::live::Lives;
 use super::locks::Locks;
 use super::logging::Logging;
-use super::route::Routes;
+use super::route::ScriptRoutes;
 use super::session::Session;
 use super::settings::ScriptSettings;
-use super::shared::Shared;
-use super::state::{MountArguments, State};
+use super::shared::SharedObjects;
+use super::state::{MountArguments, PodeState};
 use crate::bridge::Bridge;
 use crate::plan::Limits;
 use crate::registry::user::UserRegistry;
@@ -26,11 +26,11 @@ pub struct Core {
     pub(crate) options: CoreOptions,
     pub(crate) session: Arc<Session>,
     pub(crate) settings: ScriptSettings,
-    pub(crate) routes: Routes,
+    pub(crate) routes: ScriptRoutes,
     pub(crate) endpoints: Endpoints,
-    pub(crate) state: State,
+    pub(crate) state: PodeState,
     pub(crate) arguments: MountArguments,
-    pub(crate) shared: Shared,
+    pub(crate) shared: SharedObjects,
     pub(crate) lives: Lives,
     pub(crate) locks: Locks,
     pub(crate) logging: Logging,
@@ -68,11 +68,11 @@ impl Core {
             options,
             session,
             settings: ScriptSettings::default(),
-            routes: Routes::default(),
+            routes: ScriptRoutes::default(),
             endpoints: Endpoints::default(),
-            state: State::default(),
+            state: PodeState::default(),
             arguments: MountArguments::default(),
-            shared: Shared::default(),
+            shared: SharedObjects::default(),
             lives: Lives::default(),
             locks: Locks::default(),
             logging: Logging::default(),

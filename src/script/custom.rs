@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::asks::{Asking, AskFailure, fault_of, refusal};
+use super::asks::{AskFailure, Asking, fault_of, refusal};
 use super::live::Live;
-use super::locks::{Key, Mode, Refused};
+use super::locks::{LockKey, LockMode, Refused};
 use super::protocol::Invoke;
 use super::protocol::call::{CustomCall, CustomInvoke, CustomReply, Member, MergeReply};
-use super::protocol::shape::Changed;
+use super::protocol::shape::ChangedObject;
 use super::session::Session;
 use super::{Core, STEP_LIMIT};
 use crate::clock;
@@ -71,7 +71,7 @@ impl Asking {
         entry.condition.admit(name, Instant::now()).map_err(fault_of)?;
         let live = self.core.lives.get(entry.number);
         let reads = live.only_reads(call.kind) && !self.is_unlock_due(&live, entry);
-        let key = self.enter(worker, entry, if reads { Mode::Shared } else { Mode::Alone }).await?;
+        let key = self.enter(worker, entry, if reads { LockMode::Shared } else { LockMode::Alone }).await?;
         self.chain.push((entry.number, name.clone()));
         let action = if call.kind == "set" { "write" } else { call.kind };
         let begun = Instant::now();
@@ -84,9 +84,14 @@ impl Asking {
 
     /// Makes a vault ready in this worker, then takes its lock; in this order, since the init block may need
     /// another vault.
-    async fn enter(&mut self, worker: &mut Worker, entry: &Arc<Entry>, mode: Mode) -> Result<Key, AskFailure> {
+    async fn enter(
+        &mut self,
+        worker: &mut Worker,
+        entry: &Arc<Entry>,
+        mode: LockMode,
+    ) -> Result<LockKey, AskFailure> {
         ready(worker, entry, self.deadline).await.map_err(as_fault)?;
-        let (key, locks) = (Key::Vault(entry.number), self.core.locks.clone());
+        let (key, locks) = (LockKey::Vault(entry.number), self.core.locks.clone());
         let taken = locks.take_as(key.clone(), self.owner, mode, Some(self.deadline)).await;
         taken.map_err(|refused| self.not_had(&entry.plan.name, refused))?;
         Ok(key)
@@ -100,7 +105,7 @@ impl Asking {
         set: CustomCall<'_>,
         member: &str,
     ) -> Result<(), AskFailure> {
-        let key = self.enter(worker, entry, Mode::Alone).await?;
+        let key = self.enter(worker, entry, LockMode::Alone).await?;
         let outcome = self.custom_merged(worker, entry, set, member).await;
         self.core.locks.give_back(&key, self.owner);
         outcome
@@ -150,7 +155,7 @@ impl Asking {
             return Ok(());
         };
         let live = self.core.lives.get(entry.number);
-        let key = self.enter(worker, entry, Mode::Alone).await?;
+        let key = self.enter(worker, entry, LockMode::Alone).await?;
         self.chain.push((entry.number, entry.plan.name.clone()));
         let outcome = match self.core.clone().session.load(worker, self.deadline).await {
             Ok(()) => self.keep_unlocked(worker, entry, &live, unlock).await,
@@ -219,7 +224,7 @@ impl Asking {
         if live.lacks_unlock(seen) && entry.may_unlock() {
             let unlocks = live.unlocks();
             let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
-            let step = Step { vault: &entry.plan.name, live, local: true };
+            let step = BlockRun { vault: &entry.plan.name, live, local: true };
             step.run(self, worker, unlock, &call, self.deadline).await?;
             worker.ran.insert(entry.number, unlocks);
         }
@@ -263,7 +268,7 @@ impl Asking {
         call: &CustomCall<'_>,
         until: Instant,
     ) -> Result<CustomReply, AskFailure> {
-        Step { vault: &entry.plan.name, live, local: false }.run(self, worker, block, call, until).await
+        BlockRun { vault: &entry.plan.name, live, local: false }.run(self, worker, block, call, until).await
     }
 
     fn not_had(&self, name: &str, refused: Refused) -> AskFailure {
@@ -285,13 +290,13 @@ impl Asking {
 }
 
 /// One run of a block, with the table that it is given.
-struct Step<'a> {
+struct BlockRun<'a> {
     vault: &'a str,
     live: &'a Live,
     local: bool,
 }
 
-impl Step<'_> {
+impl BlockRun<'_> {
     /// Runs it; what it has changed in the table is kept, also where it throws.
     async fn run(
         &self,
@@ -332,7 +337,7 @@ impl Core {
     pub(super) async fn shared_changed(
         &self,
         worker: &mut Worker,
-        mut changed: Changed,
+        mut changed: ChangedObject,
         until: Instant,
     ) -> Result<(), AskFailure> {
         loop {
@@ -360,7 +365,7 @@ impl VaultHooks {
         core.session.load(worker, until).await?;
         let call = CustomCall { kind, ..CustomCall::default() };
         let mut asking = Asking::new(core, until);
-        let step = Step { vault: &self.name, live: &self.live, local: kind == "init" };
+        let step = BlockRun { vault: &self.name, live: &self.live, local: kind == "init" };
         match step.run(&mut asking, worker, block, &call, until).await {
             Ok(_) => Ok(()),
             Err(fault) => Err(worker.broken().map_or(CallError::Fault(fault), CallError::Broken)),

@@ -7,7 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::json;
-use crate::http::fields::{self, Members, FormPair};
+use crate::http::fields::{self, FormPair, Members};
 use crate::plan::Template;
 use crate::secret::{SecretValue, Text, fold};
 

@@ -22,11 +22,11 @@ pub struct Live {
     pub table: Option<Id>,
     /// Kinds of blocks whose syntax shows that they only read the table.
     reads: BTreeSet<String>,
-    state: Mutex<State>,
+    state: Mutex<LiveState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LiveState {
     /// Kinds of blocks that each worker runs for itself: they leave what cannot travel.
     local: BTreeSet<String>,
     /// Things that were named in the log.
@@ -49,7 +49,7 @@ impl Live {
     /// A vault whose table is this, with blocks of `reads` that only read it, and blocks of `local` that
     /// change their process too.
     pub fn new(table: Option<Id>, reads: BTreeSet<String>, local: BTreeSet<String>) -> Live {
-        Live { table, reads, state: Mutex::new(State { local, ..State::default() }) }
+        Live { table, reads, state: Mutex::new(LiveState { local, ..LiveState::default() }) }
     }
 
     /// Whether a block of this kind only reads.
@@ -119,7 +119,7 @@ impl Live {
         Some(since + interval.saturating_mul(u32::try_from(times).ok()?))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LiveState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

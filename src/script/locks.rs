@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// What is locked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum LockKey {
     /// A lock of `Lock-PodeObject`, its name folded.
     Object(String),
     /// A custom vault, by its entry's number.
@@ -20,7 +20,7 @@ pub enum Key {
 }
 
 /// Who locks: one call of a worker.
-pub type Owner = u64;
+pub type LockOwner = u64;
 
 /// Why a lock was not had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +33,31 @@ pub enum Refused {
 
 /// The table of locks. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Locks(Arc<Shared>);
+pub struct Locks(Arc<SharedLocks>);
 
 #[derive(Default)]
-struct Shared {
-    tables: Mutex<Tables>,
+struct SharedLocks {
+    tables: Mutex<LockTables>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Tables {
-    held: HashMap<Key, Held>,
-    waits: HashMap<Owner, Key>,
-    next_owner: Owner,
+struct LockTables {
+    held: HashMap<LockKey, LockHolder>,
+    waits: HashMap<LockOwner, LockKey>,
+    next_owner: LockOwner,
 }
 
 /// Who holds a lock: one owner alone, or several that only read.
-struct Held {
+struct LockHolder {
     /// Each with how often it has it.
-    owners: Vec<(Owner, usize)>,
+    owners: Vec<(LockOwner, usize)>,
     shared: bool,
 }
 
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum LockMode {
     /// Alone.
     Alone,
     /// Beside others who ask for the same.
@@ -66,27 +66,27 @@ pub enum Mode {
 
 impl Locks {
     /// A new owner.
-    pub fn owner(&self) -> Owner {
+    pub fn owner(&self) -> LockOwner {
         let mut tables = self.tables();
         tables.next_owner += 1;
         tables.next_owner
     }
 
     /// Takes a lock, which its owner may have already. Cancel safe.
-    pub async fn take(&self, key: Key, owner: Owner, until: Option<Instant>) -> Result<(), Refused> {
-        self.take_as(key, owner, Mode::Alone, until).await
+    pub async fn take(&self, key: LockKey, owner: LockOwner, until: Option<Instant>) -> Result<(), Refused> {
+        self.take_as(key, owner, LockMode::Alone, until).await
     }
 
     /// As [`Locks::take`], alone or beside others. An owner that has it alone has it for both; one that has it
     /// beside others is refused to have it alone, since two of those would wait for each other.
     pub async fn take_as(
         &self,
-        key: Key,
-        owner: Owner,
-        mode: Mode,
+        key: LockKey,
+        owner: LockOwner,
+        mode: LockMode,
         until: Option<Instant>,
     ) -> Result<(), Refused> {
-        let wait = Wait { locks: self, owner };
+        let wait = LockWait { locks: self, owner };
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -109,7 +109,7 @@ impl Locks {
     }
 
     /// Gives a lock back once.
-    pub fn give_back(&self, key: &Key, owner: Owner) {
+    pub fn give_back(&self, key: &LockKey, owner: LockOwner) {
         let mut tables = self.tables();
         if let Some(held) = tables.held.get_mut(key) {
             if let Some((_, times)) = held.owners.iter_mut().find(|(present, _)| *present == owner) {
@@ -125,7 +125,7 @@ impl Locks {
     }
 
     /// Gives all locks of an owner back.
-    pub fn give_all_back(&self, owner: Owner) {
+    pub fn give_all_back(&self, owner: LockOwner) {
         self.tables().held.retain(|_, held| {
             held.owners.retain(|(present, _)| *present != owner);
             !held.owners.is_empty()
@@ -133,15 +133,15 @@ impl Locks {
         self.0.changed.notify_waiters();
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    fn tables(&self) -> MutexGuard<'_, LockTables> {
         self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tables {
-    fn try_take(&mut self, key: &Key, owner: Owner, mode: Mode) -> bool {
-        let shared = mode == Mode::Shared;
-        let held = self.held.entry(key.clone()).or_insert(Held { owners: Vec::new(), shared });
+impl LockTables {
+    fn try_take(&mut self, key: &LockKey, owner: LockOwner, mode: LockMode) -> bool {
+        let shared = mode == LockMode::Shared;
+        let held = self.held.entry(key.clone()).or_insert(LockHolder { owners: Vec::new(), shared });
         let others = held.owners.iter().any(|(present, _)| *present != owner);
         let has = held.owners.iter_mut().find(|(present, _)| *present == owner);
         match has {
@@ -155,7 +155,7 @@ impl Tables {
     }
 
     /// Whether one of the lock's owners waits, by way of others, for this owner.
-    fn circle(&self, key: &Key, owner: Owner) -> bool {
+    fn circle(&self, key: &LockKey, owner: LockOwner) -> bool {
         let (mut keys, mut seen) = (vec![key], HashSet::new());
         while let Some(key) = keys.pop() {
             for (holder, _) in self.held.get(key).into_iter().flat_map(|held| &held.owners) {
@@ -172,12 +172,12 @@ impl Tables {
 }
 
 /// Takes the wait out again, however it ends.
-struct Wait<'a> {
+struct LockWait<'a> {
     locks: &'a Locks,
-    owner: Owner,
+    owner: LockOwner,
 }
 
-impl Drop for Wait<'_> {
+impl Drop for LockWait<'_> {
     fn drop(&mut self) {
         self.locks.tables().waits.remove(&self.owner);
     }
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
 
-    fn key(name: &str) -> Key {
-        Key::Object(name.into())
+    fn key(name: &str) -> LockKey {
+        LockKey::Object(name.into())
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,18 +214,18 @@ mod tests {
         let (a, b, c) = (locks.owner(), locks.owner(), locks.owner());
         let soon = || Some(Instant::now() + Duration::from_secs(1));
         let take = |owner, mode| locks.take_as(key("x"), owner, mode, soon());
-        assert_eq!(take(a, Mode::Shared).await, Ok(()));
-        assert_eq!(take(b, Mode::Shared).await, Ok(()), "readers stand beside each other");
-        assert_eq!(take(c, Mode::Alone).await, Err(Refused::Late), "a writer waits for both");
-        assert_eq!(take(a, Mode::Alone).await, Err(Refused::Circle), "no reader becomes a writer");
+        assert_eq!(take(a, LockMode::Shared).await, Ok(()));
+        assert_eq!(take(b, LockMode::Shared).await, Ok(()), "readers stand beside each other");
+        assert_eq!(take(c, LockMode::Alone).await, Err(Refused::Late), "a writer waits for both");
+        assert_eq!(take(a, LockMode::Alone).await, Err(Refused::Circle), "no reader becomes a writer");
         locks.give_back(&key("x"), a);
-        assert_eq!(take(c, Mode::Alone).await, Err(Refused::Late), "one reader is left");
+        assert_eq!(take(c, LockMode::Alone).await, Err(Refused::Late), "one reader is left");
         locks.give_back(&key("x"), b);
-        assert_eq!(take(c, Mode::Alone).await, Ok(()));
-        assert_eq!(take(a, Mode::Shared).await, Err(Refused::Late), "a reader waits for the writer");
-        assert_eq!(take(c, Mode::Shared).await, Ok(()), "whoever has it alone may read");
+        assert_eq!(take(c, LockMode::Alone).await, Ok(()));
+        assert_eq!(take(a, LockMode::Shared).await, Err(Refused::Late), "a reader waits for the writer");
+        assert_eq!(take(c, LockMode::Shared).await, Ok(()), "whoever has it alone may read");
         locks.give_all_back(c);
-        assert_eq!(take(a, Mode::Shared).await, Ok(()));
+        assert_eq!(take(a, LockMode::Shared).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,7 +233,7 @@ mod tests {
         let locks = Locks::default();
         let (a, b, c) = (locks.owner(), locks.owner(), locks.owner());
         for reader in [a, b] {
-            locks.take_as(key("x"), reader, Mode::Shared, None).await.unwrap();
+            locks.take_as(key("x"), reader, LockMode::Shared, None).await.unwrap();
         }
         locks.take(key("y"), c, None).await.unwrap();
         let waits = {

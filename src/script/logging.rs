@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::protocol::ask;
-use crate::protocol::{Fault, LogLevel, Position};
+use crate::protocol::{Fault, LogLevel, ScriptPosition};
 
 /// Where things are logged.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Sinks {
 
 impl Logging {
     /// Turns a log on, beside those that are on.
-    pub fn enable(&self, declared: &ask::Logging, root: Option<&str>) -> Result<(), String> {
+    pub fn enable(&self, declared: &ask::LoggingAsk, root: Option<&str>) -> Result<(), String> {
         let file = declared.file.as_deref().map(|path| open(path, root)).transpose()?;
         let mut sinks = self.sinks();
         match declared.kind.to_ascii_lowercase().as_str() {
@@ -63,7 +63,7 @@ impl Logging {
     }
 
     /// A block threw.
-    pub fn failure(&self, position: Option<&Position>, fault: &Fault) {
+    pub fn failure(&self, position: Option<&ScriptPosition>, fault: &Fault) {
         let script = position.and_then(|position| position.script.as_deref()).unwrap_or_default();
         let line = position.map_or(0, |position| position.line);
         let message = fault
@@ -120,22 +120,24 @@ mod tests {
     fn a_file_log_holds_one_line_for_each_message_of_its_levels() {
         let folder = tempfile::tempdir().unwrap();
         let logging = Logging::default();
-        let declared = ask::Logging {
+        let declared = ask::LoggingAsk {
             kind: "error".into(),
             levels: vec!["Error".into()],
             file: Some("logs/errors.log".into()),
-            ..ask::Logging::default()
+            ..ask::LoggingAsk::default()
         };
         logging.enable(&declared, folder.path().to_str()).unwrap();
         // A second one stands beside the first.
-        logging.enable(&ask::Logging { file: None, terminal: true, ..declared.clone() }, None).unwrap();
+        logging.enable(&ask::LoggingAsk { file: None, terminal: true, ..declared.clone() }, None).unwrap();
         logging.message(LogLevel::Error, "one\ntwo");
         logging.message(LogLevel::Debug, "not this");
         let text = std::fs::read_to_string(folder.path().join("logs/errors.log")).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("[error] one two"));
         assert!(
-            logging.enable(&ask::Logging { kind: "mail".into(), ..ask::Logging::default() }, None).is_err()
+            logging
+                .enable(&ask::LoggingAsk { kind: "mail".into(), ..ask::LoggingAsk::default() }, None)
+                .is_err()
         );
     }
 }

@@ -14,7 +14,7 @@ use super::custom;
 use super::endpoint::Endpoint;
 use super::protocol::ask::Lift;
 use super::protocol::call::Needs;
-use super::route::Route;
+use super::route::ScriptRoute;
 use crate::config::to_toml;
 use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
 use crate::secret::fold;
@@ -87,7 +87,7 @@ impl Outline {
             vaults: declared.iter().cloned().map(in_file).collect(),
             mounts: kept,
             routes: natives,
-            pool: plan::Pool { min: threads, max: threads, ..plan::Pool::default() },
+            pool: plan::PoolLimits { min: threads, max: threads, ..plan::PoolLimits::default() },
             limits: core.settings.limits(core.options.limits.clone()),
             registry: core.bridge.plan().registry,
             ..Plan::default()
@@ -254,7 +254,7 @@ fn shown(vault: &Vault) -> Value {
 }
 
 /// The route of a configuration file that answers alike, or why there is none.
-fn native(route: &Route, mounts: &[plan::Mount]) -> Result<plan::Route, &'static str> {
+fn native(route: &ScriptRoute, mounts: &[plan::Mount]) -> Result<plan::Route, &'static str> {
     let lift = route.lift.as_ref().ok_or("its block needs PowerShell")?;
     if route.method == "*" {
         return Err("it answers any method");

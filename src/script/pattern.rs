@@ -8,10 +8,10 @@ use crate::secret::fold;
 
 /// A pattern. Two are equal where they match the same paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Token>);
+pub struct Pattern(Vec<PatternToken>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+enum PatternToken {
     /// These characters, folded.
     Text(Vec<char>),
     /// One or more characters of a segment.
@@ -48,13 +48,13 @@ impl Pattern {
         while let Some(c) = rest.next() {
             let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
             let token = match c {
-                '*' => Token::Any,
+                '*' => PatternToken::Any,
                 ':' if rest.peek().is_some_and(is_name) => {
                     let mut name = String::new();
                     while let Some(c) = rest.next_if(is_name) {
                         name.push(c);
                     }
-                    Token::Name(name)
+                    PatternToken::Name(name)
                 }
                 c => {
                     text.extend(fold(c.encode_utf8(&mut [0; 4])).chars());
@@ -62,12 +62,12 @@ impl Pattern {
                 }
             };
             if !text.is_empty() {
-                tokens.push(Token::Text(std::mem::take(&mut text)));
+                tokens.push(PatternToken::Text(std::mem::take(&mut text)));
             }
             tokens.push(token);
         }
         if !text.is_empty() {
-            tokens.push(Token::Text(text));
+            tokens.push(PatternToken::Text(text));
         }
         Pattern(tokens)
     }
@@ -75,7 +75,7 @@ impl Pattern {
     /// Whether it has neither names nor stars, and is this path.
     pub fn is_exactly(&self, subject: &Subject) -> bool {
         match self.0.as_slice() {
-            [Token::Text(text)] => *text == subject.folded,
+            [PatternToken::Text(text)] => *text == subject.folded,
             [] => subject.path.is_empty(),
             _ => false,
         }
@@ -85,7 +85,7 @@ impl Pattern {
     pub fn matches(&self, subject: &Subject) -> Option<Vec<(String, String)>> {
         let folded = &subject.folded;
         // Most patterns differ in how they begin.
-        if let Some(Token::Text(text)) = self.0.first()
+        if let Some(PatternToken::Text(text)) = self.0.first()
             && !folded.starts_with(text)
         {
             return None;
@@ -98,11 +98,11 @@ impl Pattern {
         for (token, after) in self.0.iter().zip(&fits[1..]) {
             let mut ends = start..=folded.len();
             let end = match token {
-                Token::Text(text) => start + text.len(),
-                Token::Name(_) => ends.find(|end| *end > start && after[*end])?,
-                Token::Any => ends.rev().find(|end| after[*end])?,
+                PatternToken::Text(text) => start + text.len(),
+                PatternToken::Name(_) => ends.find(|end| *end > start && after[*end])?,
+                PatternToken::Any => ends.rev().find(|end| after[*end])?,
             };
-            if let Token::Name(name) = token {
+            if let PatternToken::Name(name) = token {
                 names.push((name.clone(), subject.path[start..end].iter().collect()));
             }
             start = end;
@@ -120,12 +120,14 @@ impl Pattern {
             let (row, after) = (&mut before[index], &after[0]);
             for at in (0..=path.len()).rev() {
                 row[at] = match token {
-                    Token::Text(text) => {
+                    PatternToken::Text(text) => {
                         after.get(at + text.len()) == Some(&true) && path[at..].starts_with(text)
                     }
                     // One more character of the segment, and then the rest or one more still.
-                    Token::Name(_) => at < path.len() && path[at] != '/' && (after[at + 1] || row[at + 1]),
-                    Token::Any => after[at] || (at < path.len() && row[at + 1]),
+                    PatternToken::Name(_) => {
+                        at < path.len() && path[at] != '/' && (after[at + 1] || row[at + 1])
+                    }
+                    PatternToken::Any => after[at] || (at < path.len() && row[at + 1]),
                 };
             }
         }

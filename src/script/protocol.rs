@@ -23,7 +23,7 @@ pub mod call;
 pub mod shape;
 
 pub use call::Invoke;
-use shape::{Given, Id, VaultShown};
+use shape::{GivenObject, Id, VaultShown};
 
 /// Declares the asks: their name on the wire, their variant, and the shape of their fields.
 macro_rules! asks {
@@ -58,7 +58,7 @@ asks! {
     /// Registers, configures and unlocks a vault.
     "vault-add" => VaultAdd(Box<ask::VaultAdd>),
     /// Takes a vault out.
-    "vault-remove" => VaultRemove(ask::Named),
+    "vault-remove" => VaultRemove(ask::NamedAsk),
     /// Unlocks a vault.
     "vault-unlock" => VaultUnlock(ask::VaultUnlock),
     /// Tells what is registered.
@@ -66,25 +66,25 @@ asks! {
     /// Brings vaults of the user's registry in.
     "vault-export" => VaultExport(ask::Names),
     /// Lists a vault.
-    "info" => Info(ask::Info),
+    "info" => Info(ask::InfoAsk),
     /// Mounts a secret.
-    "mount" => Mount(ask::Mount),
+    "mount" => Mount(ask::MountAsk),
     /// Takes a mounted secret down.
     "dismount" => Dismount(ask::Dismount),
     /// Whether a secret is mounted.
-    "mount-test" => MountTest(ask::Named),
+    "mount-test" => MountTest(ask::NamedAsk),
     /// Reads a mounted secret.
-    "secret-get" => SecretGet(ask::Named),
+    "secret-get" => SecretGet(ask::NamedAsk),
     /// Writes a mounted secret.
     "secret-set" => SecretSet(ask::SecretSet),
     /// Reads a key of a vault.
-    "read" => Read(ask::Read),
+    "read" => Read(ask::ReadAsk),
     /// Writes a key of a vault.
-    "set" => Set(ask::Set),
+    "set" => Set(ask::SetAsk),
     /// Removes a key of a vault.
-    "remove" => Remove(ask::Remove),
+    "remove" => Remove(ask::RemoveAsk),
     /// Says what the server as a whole is like.
-    "server" => Server(Box<ask::Server>),
+    "server" => Server(Box<ask::ServerAsk>),
     /// Adds an endpoint.
     "endpoint-add" => EndpointAdd(Box<ask::EndpointAdd>),
     /// Adds a route.
@@ -96,29 +96,29 @@ asks! {
     /// A function that every block sees.
     "function-add" => FunctionAdd(shape::Function),
     /// A module that every worker imports.
-    "module-add" => ModuleAdd(ask::Named),
+    "module-add" => ModuleAdd(ask::NamedAsk),
     /// A variable that every block sees.
     "variable-add" => VariableAdd(shape::Variable),
     /// Reads a value of the state.
-    "state-get" => StateGet(ask::Named),
+    "state-get" => StateGet(ask::NamedAsk),
     /// Sets a value of the state.
     "state-set" => StateSet(ask::StateSet),
     /// Takes a value out of the state.
-    "state-remove" => StateRemove(ask::Named),
+    "state-remove" => StateRemove(ask::NamedAsk),
     /// Names the values of the state.
-    "state-names" => StateNames(ask::Scope),
+    "state-names" => StateNames(ask::ScopeAsk),
     /// Adds a shared object.
     "shared-add" => SharedAdd(ask::SharedAdd),
     /// Gives a shared object as it is now.
     "shared-get" => SharedGet(ask::SharedGet),
     /// Says that a shared object has changed.
-    "shared-set" => SharedSet(shape::Changed),
+    "shared-set" => SharedSet(shape::ChangedObject),
     /// Takes a lock.
-    "lock" => Lock(ask::Lock),
+    "lock" => Lock(ask::LockAsk),
     /// Gives a lock back.
-    "unlock" => Unlock(ask::Named),
+    "unlock" => Unlock(ask::NamedAsk),
     /// Turns a log on.
-    "logging" => Logging(ask::Logging),
+    "logging" => Logging(ask::LoggingAsk),
     /// Writes a line of the log.
     "log" => Log(ask::Log),
     /// Stops the server.
@@ -201,7 +201,7 @@ pub enum AskReply {
         version: Option<u64>,
     },
     /// A shared object.
-    Shared(Given),
+    Shared(GivenObject),
     /// Whether the lock was had.
     Locked {
         /// It was.

@@ -11,14 +11,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::asks::Asking;
 use super::{Core, custom};
 use crate::pool::lanes::Crew;
-use crate::pool::{Permit, Task, Verdict};
+use crate::pool::{Task, TaskPermit, WorkerVerdict};
 use crate::vault::Entry;
 use crate::worker::{BoxFuture, Worker};
 
 /// How often it is looked whether an unlock is due. Pode looks once a minute.
 const TICK: Duration = Duration::from_secs(5);
 
-struct Renewal {
+struct ScriptRenewal {
     core: Arc<Core>,
     entry: Arc<Entry>,
     deadline: Instant,
@@ -50,23 +50,27 @@ async fn renew(core: &Arc<Core>, entry: Arc<Entry>) {
     let Some(pool) = core.bridge.vaults().pool() else { return };
     let deadline = Instant::now() + core.options.limits.deadline;
     let (_done, done) = oneshot::channel();
-    let task = Renewal { core: core.clone(), entry, deadline, _done };
+    let task = ScriptRenewal { core: core.clone(), entry, deadline, _done };
     // A queue that is full is of requests, and the first of them that needs the vault unlocks it.
     if pool.submit(Box::new(task), Crew::Shared, None).is_ok() {
         let _ = timeout_at(deadline, done).await;
     }
 }
 
-impl Task for Renewal {
-    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, _permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+impl Task for ScriptRenewal {
+    fn run<'a>(
+        self: Box<Self>,
+        worker: &'a mut Worker,
+        _permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
             let mut asking = Asking::new(self.core.clone(), self.deadline);
             if let Err(fault) = asking.renew_unlock(worker, &self.entry).await {
                 tracing::debug!(vault = %self.entry.plan.name, "its unlock was not renewed: {fault}");
             }
             match worker.broken() {
-                Some(_) => Verdict::Replace,
-                None => Verdict::Keep,
+                Some(_) => WorkerVerdict::Replace,
+                None => WorkerVerdict::Keep,
             }
         })
     }

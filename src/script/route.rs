@@ -16,7 +16,7 @@ use crate::secret::fold;
 
 /// A route of the script.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct ScriptRoute {
     /// Upper-case method, or `*`.
     pub method: String,
     /// The path as declared, with its leading slash and without a query.
@@ -41,7 +41,7 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Match {
     /// A route, and what its pattern's names stand for.
-    Route(Arc<Route>, Vec<(String, String)>),
+    Route(Arc<ScriptRoute>, Vec<(String, String)>),
     /// The path exists for these methods only.
     OtherMethods(Vec<String>),
     /// No such path.
@@ -50,10 +50,10 @@ pub enum Match {
 
 /// The routing table. May change while the server runs.
 #[derive(Default)]
-pub struct Routes(RwLock<Vec<Compiled>>);
+pub struct ScriptRoutes(RwLock<Vec<Compiled>>);
 
 struct Compiled {
-    route: Arc<Route>,
+    route: Arc<ScriptRoute>,
     pattern: Pattern,
 }
 
@@ -82,9 +82,9 @@ pub fn decoded(path: &str) -> Option<String> {
 
 // === impl Routes ===
 
-impl Routes {
+impl ScriptRoutes {
     /// Adds a route; `false` where it is there already and that is an error.
-    pub fn add(&self, route: Route, if_exists: IfExists) -> bool {
+    pub fn add(&self, route: ScriptRoute, if_exists: IfExists) -> bool {
         let pattern = Pattern::new(&route.path);
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let same = |entry: &Compiled| {
@@ -150,7 +150,7 @@ impl Routes {
     }
 
     /// All of them, in order.
-    pub fn all(&self) -> Vec<Arc<Route>> {
+    pub fn all(&self) -> Vec<Arc<ScriptRoute>> {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         entries.iter().map(|entry| entry.route.clone()).collect()
     }
@@ -186,8 +186,8 @@ fn best<'a>(entries: impl Iterator<Item = &'a Compiled>, endpoint: Option<&str>)
 mod tests {
     use super::*;
 
-    fn route(method: &str, path: &str, endpoint: Option<&str>, block: u64) -> Route {
-        Route {
+    fn route(method: &str, path: &str, endpoint: Option<&str>, block: u64) -> ScriptRoute {
+        ScriptRoute {
             method: method.into(),
             path: normal(path),
             endpoint: endpoint.map(str::to_owned),
@@ -200,8 +200,8 @@ mod tests {
         }
     }
 
-    fn table(routes: &[(&str, &str)]) -> Routes {
-        let table = Routes::default();
+    fn table(routes: &[(&str, &str)]) -> ScriptRoutes {
+        let table = ScriptRoutes::default();
         for ((method, path), block) in routes.iter().zip(1..) {
             assert!(table.add(route(method, path, None, block), IfExists::Error), "{path}");
         }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     /// The block found, with the names; 0 and the methods for a 405; `None` for a 404.
-    fn found(table: &Routes, method: &str, path: &str) -> Option<(u64, String)> {
+    fn found(table: &ScriptRoutes, method: &str, path: &str) -> Option<(u64, String)> {
         match table.find(method, &decoded(path)?, None) {
             Match::Route(route, names) => {
                 let names: Vec<_> = names.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_sees_its_own_routes_first_and_never_anothers() {
-        let table = Routes::default();
+        let table = ScriptRoutes::default();
         for (path, endpoint, block) in [
             ("/x", None, 1),
             ("/x", Some("api"), 2),

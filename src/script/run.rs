@@ -12,13 +12,13 @@ use super::asks::imports::import_registry;
 use super::custom::Loader;
 use super::outline::Outline;
 use super::protocol::Invoke;
-use super::protocol::call::{self, PlanReply, Problem};
+use super::protocol::call::{self, PlanReply, ScriptProblem};
 use super::renewal::renew_unlocks;
 use super::session::Session;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
-use crate::protocol::{Fault, Position};
+use crate::protocol::{Fault, ScriptPosition};
 use crate::pwsh::{self, Folder, compiled};
 use crate::registry::user::UserRegistry;
 use crate::trusted;
@@ -73,8 +73,8 @@ pub enum RunError {
     #[error("the script failed: {}{} ({})", .0.message, position(.0), .0.id)]
     Declaration(Box<Fault>),
     /// Pieces of it are not served.
-    #[error("the script cannot be served as it is:\n{}", .0.iter().map(Problem::line).collect::<Vec<_>>().join("\n"))]
-    Problems(Vec<Problem>),
+    #[error("the script cannot be served as it is:\n{}", .0.iter().map(ScriptProblem::line).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<ScriptProblem>),
     /// Its worker broke meanwhile.
     #[error("the worker that ran the script failed: {0}")]
     Planning(crate::worker::Broken),
@@ -97,7 +97,7 @@ pub struct Declared {
     bridge: Bridge,
 }
 
-impl Problem {
+impl ScriptProblem {
     fn line(&self) -> String {
         match &self.position {
             Some(at) => format!("{}:{}: {}", at.script.as_deref().unwrap_or("script"), at.line, self.message),
@@ -121,7 +121,7 @@ impl RunError {
 
     /// For programs: `{"errors": [{"id", "message", "hint"?, "script"?, "line"?, "column"?}]}`.
     pub fn to_json(&self) -> serde_json::Value {
-        let one = |id: &str, message: &str, position: Option<&Position>| {
+        let one = |id: &str, message: &str, position: Option<&ScriptPosition>| {
             let (message, hint) = match message.split_once(" (hint: ") {
                 Some((message, hint)) => (message, Some(hint.strip_suffix(')').unwrap_or(hint))),
                 None => (message, None),
@@ -189,7 +189,7 @@ pub async fn declare_with(
         registry: options.registry.clone(),
         limits: options.limits.clone(),
     };
-    let pool = plan::Pool { min: 0, max: 0, ..plan::Pool::default() };
+    let pool = plan::PoolLimits { min: 0, max: 0, ..plan::PoolLimits::default() };
     let init = folder.as_deref().map(pode_module).into_iter().collect();
     let registry = if options.for_user { plan::Registry::User } else { plan::Registry::Private };
     let plan = Plan { pool, init, registry, limits: options.limits.clone(), ..Plan::default() };
@@ -234,10 +234,10 @@ impl Declared {
             self.core.session.set_origin(&root.to_string_lossy(), Some(&script));
         }
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
-        let mut worker = pool.launch_bare(Instant::now() + plan::Pool::default().start_limit).await?;
+        let mut worker = pool.launch_bare(Instant::now() + plan::PoolLimits::default().start_limit).await?;
         worker.loaded.declares = true;
         for script in &self.bridge.plan().init {
-            run_init(&mut worker, script, Instant::now() + plan::Pool::default().start_limit).await?;
+            run_init(&mut worker, script, Instant::now() + plan::PoolLimits::default().start_limit).await?;
         }
         // The script's first lines may ask the user's own vaults.
         import_registry(&self.core, &self.bridge, |_| true);
@@ -268,7 +268,7 @@ impl Declared {
         script: &str,
         until: Instant,
     ) -> Result<PlanReply, CallError> {
-        let call = call::Plan { script, arguments: &options.parameters, check: options.check };
+        let call = call::PlanCall { script, arguments: &options.parameters, check: options.check };
         let op = Invoke::Plan(call).op();
         let op = op.ok_or(crate::worker::Broken::Protocol("the plan call does not encode"))?;
         let mut asking = Asking::new(self.core.clone(), until);
@@ -306,13 +306,13 @@ fn pode_module(folder: &Folder) -> InitScript {
 /// One warning, where another host reaches secrets without showing who it is.
 pub(crate) fn warning(core: &Core) -> Option<String> {
     let open: Vec<_> = core.endpoints.all().into_iter().filter(super::endpoint::Endpoint::is_open).collect();
-    let reachable = |route: &super::route::Route| {
+    let reachable = |route: &super::route::ScriptRoute| {
         let named = route.endpoint.as_deref();
         open.iter().any(|endpoint| {
             named.is_none_or(|name| crate::secret::fold(name) == crate::secret::fold(&endpoint.name))
         })
     };
-    let names_secrets = |route: &super::route::Route| {
+    let names_secrets = |route: &super::route::ScriptRoute| {
         route.lift.is_some() || core.session.describe(route.block).is_some_and(|(_, _, names)| names)
     };
     let routes: Vec<String> = core

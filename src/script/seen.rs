@@ -8,11 +8,11 @@ use crate::audit::AuditedAccess;
 
 /// The accesses of one request. A handle: the block's task goes on where its caller has given up.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<AuditedAccess>>>);
+pub struct SeenAccesses(Arc<Mutex<Vec<AuditedAccess>>>);
 
 // === impl Seen ===
 
-impl Seen {
+impl SeenAccesses {
     /// Notes an access.
     pub fn note(&self, access: AuditedAccess) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(access);

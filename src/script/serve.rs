@@ -13,16 +13,16 @@ use super::endpoint::Endpoint;
 use super::lift;
 use super::page::{Form, Page, Wishes};
 use super::protocol::ask::Lift;
-use super::protocol::call::{Event, EventEndpoint, EventRoute, Exception, Response, RouteCall};
-use super::route::{Match, Route, decoded};
-use super::seen::{self, Seen};
+use super::protocol::call::{Exception, Response, RouteCall, WebEvent, WebEventEndpoint, WebEventRoute};
+use super::route::{Match, ScriptRoute, decoded};
+use super::seen::{self, SeenAccesses};
 use super::task::{self, Unanswered};
-use crate::access::{Caller, Grants, AccessRefusal, GrantVerb};
+use crate::access::{AccessRefusal, Caller, GrantVerb, Grants};
 use crate::audit::AuditedAccess;
 use crate::error::BridgeError;
 use crate::http::bounds::{self, BodyBound};
 use crate::http::respond;
-use crate::http::{BoxFuture, Head, AuditNote, Problem, Reply, Request, Site};
+use crate::http::{AuditNote, BoxFuture, Head, Problem, Reply, Request, Site};
 use crate::protocol::Fault;
 use crate::secret::{self, SecretValue};
 
@@ -44,7 +44,7 @@ struct Exchange<'a> {
     path: String,
     context: String,
     /// What it got at so far.
-    seen: Seen,
+    seen: SeenAccesses,
 }
 
 impl ScriptSite {
@@ -90,7 +90,7 @@ impl Site for ScriptSite {
 impl<'a> Exchange<'a> {
     fn new(core: &'a Arc<Core>, head: &'a Head, body: Bytes) -> Exchange<'a> {
         let path = decoded(&head.path).unwrap_or_else(|| head.path.clone());
-        Exchange { core, head, body, path, context: context_id(), seen: Seen::default() }
+        Exchange { core, head, body, path, context: context_id(), seen: SeenAccesses::default() }
     }
 
     fn header(&self, name: HeaderName) -> Option<&str> {
@@ -123,7 +123,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn routed(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
+    async fn routed(&self, route: &ScriptRoute, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
         if let Err(bound) = self.bounded(route) {
             return self.out_of_bounds(route, bound);
         }
@@ -134,13 +134,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts what the worker would parse before one is taken.
-    fn bounded(&self, route: &Route) -> Result<(), BodyBound> {
+    fn bounded(&self, route: &ScriptRoute) -> Result<(), BodyBound> {
         let limits = &self.core.options.limits.body;
         bounds::check_query(self.head.query.as_deref(), limits)?;
         bounds::check(&self.head.headers, route.content_type.as_deref(), &self.body, limits)
     }
 
-    fn out_of_bounds(&self, route: &Route, bound: BodyBound) -> Reply {
+    fn out_of_bounds(&self, route: &ScriptRoute, bound: BodyBound) -> Reply {
         let status = if bound.is_size() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         let description = bound.to_string();
         let mut reply = self.full_page(status, Some(&description), None, Some(route), None);
@@ -152,7 +152,7 @@ impl<'a> Exchange<'a> {
     // === without a worker ===
 
     /// The answer, where it can be given without a worker.
-    async fn lifted(&self, route: &Route) -> Option<Reply> {
+    async fn lifted(&self, route: &ScriptRoute) -> Option<Reply> {
         match route.lift.as_ref()? {
             Lift::Respond(template) => {
                 let mut values = Vec::new();
@@ -222,7 +222,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// An error of a lifted route: the block fails in its own words, where it can be tried without harm.
-    fn refused(&self, route: &Route, action: &'static str, mount: &str, error: BridgeError) -> Option<Reply> {
+    fn refused(
+        &self,
+        route: &ScriptRoute,
+        action: &'static str,
+        mount: &str,
+        error: BridgeError,
+    ) -> Option<Reply> {
         match error {
             BridgeError::Saturated
             | BridgeError::Throttled { .. }
@@ -239,7 +245,7 @@ impl<'a> Exchange<'a> {
 
     // === with one ===
 
-    async fn invoked(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
+    async fn invoked(&self, route: &ScriptRoute, names: Vec<(String, String)>, endpoint: Endpoint) -> Reply {
         let invocation = RouteCall {
             block: route.block,
             arguments: &route.arguments,
@@ -251,26 +257,26 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn event(&self, route: &Route, names: Vec<(String, String)>, endpoint: Endpoint) -> Event {
+    fn event(&self, route: &ScriptRoute, names: Vec<(String, String)>, endpoint: Endpoint) -> WebEvent {
         let headers = self.head.headers.iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
         let now = crate::clock::now();
-        Event {
+        WebEvent {
             method: self.head.method.as_str().to_ascii_lowercase(),
             path: self.path.clone(),
             query: self.head.query.clone().unwrap_or_default(),
             parameters: names.into_iter().map(|(name, value)| (name, value.into())).collect(),
             headers: headers.collect(),
             body: secret::Bytes::new(self.body.as_ref()),
-            endpoint: EventEndpoint {
+            endpoint: WebEventEndpoint {
                 protocol: endpoint.protocol,
                 address: self
                     .header(HOST)
                     .map_or_else(|| format!("{}:{}", endpoint.address, endpoint.port), str::to_owned),
                 name: endpoint.name,
             },
-            route: EventRoute {
+            route: WebEventRoute {
                 path: route.path.clone(),
                 method: route.method.clone(),
                 content_type: route.content_type.clone(),
@@ -283,7 +289,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn response(&self, route: &Route, response: Response) -> Reply {
+    fn response(&self, route: &ScriptRoute, response: Response) -> Reply {
         if let Some(fault) = &response.failed {
             self.core.logging.failure(self.position(route, fault).as_ref(), fault);
         }
@@ -351,7 +357,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// 503, and when to come again.
-    fn later(&self, route: &Route, wait: Duration) -> Reply {
+    fn later(&self, route: &ScriptRoute, wait: Duration) -> Reply {
         let vault = String::new();
         let problem = Problem::from(BridgeError::Throttled { vault, retry_after: wait });
         let mut reply = self.full_page(status_of(&problem), None, None, Some(route), None);
@@ -360,7 +366,7 @@ impl<'a> Exchange<'a> {
         reply
     }
 
-    fn unanswered(&self, route: &Route, unanswered: Unanswered) -> Reply {
+    fn unanswered(&self, route: &ScriptRoute, unanswered: Unanswered) -> Reply {
         match unanswered {
             Unanswered::Fault(fault) => {
                 self.core.logging.failure(self.position(route, &fault).as_ref(), &fault);
@@ -381,10 +387,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// Where a block failed: as the fault says, else where the block stands.
-    fn position(&self, route: &Route, fault: &crate::protocol::Fault) -> Option<crate::protocol::Position> {
+    fn position(
+        &self,
+        route: &ScriptRoute,
+        fault: &crate::protocol::Fault,
+    ) -> Option<crate::protocol::ScriptPosition> {
         fault.position.clone().or_else(|| {
             let (script, line, _) = self.core.session.describe(route.block)?;
-            Some(crate::protocol::Position { script, line, column: 1 })
+            Some(crate::protocol::ScriptPosition { script, line, column: 1 })
         })
     }
 
@@ -423,7 +433,7 @@ impl<'a> Exchange<'a> {
         status: StatusCode,
         description: Option<&str>,
         explicit: Option<&str>,
-        route: Option<&Route>,
+        route: Option<&ScriptRoute>,
         exception: Option<&Exception>,
     ) -> Reply {
         let settings = self.core.settings.pages();

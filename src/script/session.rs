@@ -18,10 +18,10 @@ use crate::worker::{CallError, Worker};
 
 /// What every worker must have.
 #[derive(Default)]
-pub struct Session(Mutex<Tables>);
+pub struct Session(Mutex<SentTables>);
 
 #[derive(Default)]
-struct Tables {
+struct SentTables {
     version: u64,
     /// Version, and the thing.
     origin: Option<(u64, Origin)>,
@@ -148,13 +148,13 @@ impl Session {
         Some((Invoke::Load(load).op()?, tables.version))
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    fn tables(&self) -> MutexGuard<'_, SentTables> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tables {
+impl SentTables {
     fn next(&mut self) -> u64 {
         self.version += 1;
         self.version

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::page::PageSettings;
-use super::protocol::ask::{RegisteredVault, Server};
+use super::protocol::ask::{RegisteredVault, ServerAsk};
 use super::protocol::call::Needs;
 use crate::plan::{Limits, Vault};
 use crate::registry;
@@ -24,14 +24,14 @@ pub enum ImportScope {
 /// The settings, once told.
 #[derive(Default)]
 pub struct ScriptSettings {
-    server: RwLock<Option<Server>>,
+    server: RwLock<Option<ServerAsk>>,
     default_vault: Mutex<Option<String>>,
     needs: Mutex<Needs>,
 }
 
 impl ScriptSettings {
     /// Notes them.
-    pub fn set(&self, server: Server) {
+    pub fn set(&self, server: ServerAsk) {
         *self.server.write().unwrap_or_else(PoisonError::into_inner) = Some(server);
     }
 
@@ -115,7 +115,7 @@ impl ScriptSettings {
         limits
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Server) -> T) -> Option<T> {
+    fn read<T>(&self, read: impl FnOnce(&ServerAsk) -> T) -> Option<T> {
         self.server.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
     }
 }

@@ -7,20 +7,20 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::protocol::shape::{Changed, Given, Id};
+use super::protocol::shape::{ChangedObject, GivenObject, Id};
 use crate::secret::Text;
 
 /// The objects.
 #[derive(Default)]
-pub struct Shared(Mutex<Objects>);
+pub struct SharedObjects(Mutex<Objects>);
 
 #[derive(Default)]
 struct Objects {
     last: Id,
-    all: HashMap<Id, Object>,
+    all: HashMap<Id, SharedObject>,
 }
 
-struct Object {
+struct SharedObject {
     version: u64,
     text: Text,
     /// A vault or a block has it for good.
@@ -30,13 +30,13 @@ struct Object {
 /// The versions that a worker has, by the objects' numbers.
 pub type Copies = HashMap<Id, u64>;
 
-impl Shared {
+impl SharedObjects {
     /// Takes an object in, with version 1.
     pub fn add(&self, text: Text) -> Id {
         let mut objects = self.objects();
         objects.last += 1;
         let id = objects.last;
-        objects.all.insert(id, Object { version: 1, text, kept: true });
+        objects.all.insert(id, SharedObject { version: 1, text, kept: true });
         id
     }
 
@@ -48,7 +48,7 @@ impl Shared {
         let id = old.unwrap_or(objects.last + 1);
         objects.last = objects.last.max(id);
         let version = objects.all.get(&id).map_or(1, |object| object.version + 1);
-        objects.all.insert(id, Object { version, text, kept: false });
+        objects.all.insert(id, SharedObject { version, text, kept: false });
         copies.insert(id, version);
         (id, version)
     }
@@ -72,16 +72,16 @@ impl Shared {
     }
 
     /// An object for a worker that has these versions; from now on it has this one.
-    pub fn give(&self, id: Id, copies: &mut Copies) -> Option<Given> {
+    pub fn give(&self, id: Id, copies: &mut Copies) -> Option<GivenObject> {
         let objects = self.objects();
         let object = objects.all.get(&id)?;
         let known = copies.insert(id, object.version) == Some(object.version);
-        Some(Given { id, version: object.version, value: (!known).then(|| object.text.clone()) })
+        Some(GivenObject { id, version: object.version, value: (!known).then(|| object.text.clone()) })
     }
 
     /// Puts a changed object in the place of the version that it was made from. If that is not the latest any
     /// more, the latest is given, to be merged with; either way the worker has what is there now.
-    pub fn change(&self, changed: Changed, copies: &mut Copies) -> Option<Given> {
+    pub fn change(&self, changed: ChangedObject, copies: &mut Copies) -> Option<GivenObject> {
         let mut objects = self.objects();
         let object = objects.all.get_mut(&changed.id)?;
         let fits = object.version == changed.version;
@@ -91,7 +91,7 @@ impl Shared {
         }
         copies.insert(changed.id, object.version);
         let value = (!fits).then(|| object.text.clone());
-        Some(Given { id: changed.id, version: object.version, value })
+        Some(GivenObject { id: changed.id, version: object.version, value })
     }
 
     /// Takes an object out.
@@ -109,18 +109,18 @@ impl Shared {
 mod tests {
     use super::*;
 
-    fn text(given: Option<Given>) -> Option<String> {
+    fn text(given: Option<GivenObject>) -> Option<String> {
         given.unwrap().value.map(|text| text.expose().to_owned())
     }
 
     #[test]
     fn a_worker_is_given_an_object_only_where_its_copy_is_old() {
-        let shared = Shared::default();
+        let shared = SharedObjects::default();
         let id = shared.add("a".into());
         let (mut one, mut two) = (Copies::new(), Copies::new());
         assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("a"));
         assert_eq!(text(shared.give(id, &mut one)), None);
-        let changed = Changed { id, version: 1, value: "b".into() };
+        let changed = ChangedObject { id, version: 1, value: "b".into() };
         assert_eq!(text(shared.change(changed, &mut two)), None);
         assert_eq!(text(shared.give(id, &mut two)), None, "whoever changed it has it");
         assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("b"));
@@ -130,19 +130,19 @@ mod tests {
 
     #[test]
     fn a_change_of_an_old_version_changes_nothing_and_is_told_the_latest() {
-        let shared = Shared::default();
+        let shared = SharedObjects::default();
         let id = shared.add("a".into());
         let (mut one, mut two) = (Copies::new(), Copies::new());
-        shared.change(Changed { id, version: 1, value: "b".into() }, &mut one).unwrap();
-        let refused = shared.change(Changed { id, version: 1, value: "c".into() }, &mut two);
-        assert_eq!(refused, Some(Given { id, version: 2, value: Some("b".into()) }));
-        assert_eq!(text(shared.change(Changed { id, version: 2, value: "bc".into() }, &mut two)), None);
+        shared.change(ChangedObject { id, version: 1, value: "b".into() }, &mut one).unwrap();
+        let refused = shared.change(ChangedObject { id, version: 1, value: "c".into() }, &mut two);
+        assert_eq!(refused, Some(GivenObject { id, version: 2, value: Some("b".into()) }));
+        assert_eq!(text(shared.change(ChangedObject { id, version: 2, value: "bc".into() }, &mut two)), None);
         assert_eq!(text(shared.give(id, &mut one)).as_deref(), Some("bc"));
     }
 
     #[test]
     fn a_new_value_of_a_name_takes_the_place_of_the_old_one_unless_that_is_kept() {
-        let shared = Shared::default();
+        let shared = SharedObjects::default();
         let (mut one, mut two) = (Copies::new(), Copies::new());
         let (id, version) = shared.put(None, "a".into(), &mut one);
         assert_eq!((version, text(shared.give(id, &mut two)).as_deref()), (1, Some("a")));

@@ -13,15 +13,15 @@ use crate::vault::Entry;
 
 /// Pode's state: values by name, compared without case.
 #[derive(Default)]
-pub struct State(Mutex<HashMap<String, Item>>);
+pub struct PodeState(Mutex<HashMap<String, StateItem>>);
 
-struct Item {
+struct StateItem {
     name: String,
     value: Portable,
     scope: Vec<String>,
 }
 
-impl State {
+impl PodeState {
     /// The value of that name, and its scopes.
     pub fn get(&self, name: &str) -> Option<(Portable, Vec<String>)> {
         self.items().get(&fold(name)).map(|item| (item.value.clone(), item.scope.clone()))
@@ -29,7 +29,7 @@ impl State {
 
     /// Sets a value.
     pub fn set(&self, name: &str, value: Portable, scope: Vec<String>) {
-        self.items().insert(fold(name), Item { name: name.to_owned(), value, scope });
+        self.items().insert(fold(name), StateItem { name: name.to_owned(), value, scope });
     }
 
     /// How many names have this shared object.
@@ -46,14 +46,15 @@ impl State {
     pub fn names(&self, scope: &[String]) -> Vec<String> {
         let items = self.items();
         let wanted: Vec<String> = scope.iter().map(|scope| fold(scope)).collect();
-        let is_wanted =
-            |item: &&Item| wanted.is_empty() || item.scope.iter().any(|scope| wanted.contains(&fold(scope)));
+        let is_wanted = |item: &&StateItem| {
+            wanted.is_empty() || item.scope.iter().any(|scope| wanted.contains(&fold(scope)))
+        };
         let mut names: Vec<String> = items.values().filter(is_wanted).map(|item| item.name.clone()).collect();
         names.sort();
         names
     }
 
-    fn items(&self) -> MutexGuard<'_, HashMap<String, Item>> {
+    fn items(&self) -> MutexGuard<'_, HashMap<String, StateItem>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn names_have_no_case_and_the_last_value_and_scope_count() {
-        let state = State::default();
+        let state = PodeState::default();
         state.set("Count", value("1"), vec!["a".into()]);
         state.set("COUNT", value("3"), vec!["B".into()]);
         assert_eq!(state.names(&["b".into()]), ["COUNT"]);

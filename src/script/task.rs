@@ -9,10 +9,10 @@ use super::Core;
 use super::asks::Asking;
 use super::protocol::Invoke;
 use super::protocol::call::{Response, RouteCall, RouteReply};
-use super::seen::Seen;
+use super::seen::SeenAccesses;
 use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
-use crate::pool::{Permit, Task, Verdict};
+use crate::pool::{Task, TaskPermit, WorkerVerdict};
 use crate::protocol::{Fault, Op};
 use crate::vault::Began;
 use crate::worker::{BoxFuture, Broken, CallError, Worker};
@@ -31,7 +31,7 @@ struct RouteTask {
     op: Op,
     deadline: Instant,
     began: Began,
-    seen: Seen,
+    seen: SeenAccesses,
     reply: oneshot::Sender<Result<Response, Unanswered>>,
 }
 
@@ -40,7 +40,7 @@ pub async fn invoke(
     core: &Arc<Core>,
     call: RouteCall<'_>,
     deadline: Instant,
-    seen: &Seen,
+    seen: &SeenAccesses,
 ) -> Result<Response, Unanswered> {
     let pool = core.bridge.vaults().workers().map_err(Unanswered::Bridge)?;
     let not_encoded = || {
@@ -74,14 +74,18 @@ impl RouteTask {
 }
 
 impl Task for RouteTask {
-    fn run<'a>(self: Box<Self>, worker: &'a mut Worker, _permit: Option<Permit>) -> BoxFuture<'a, Verdict> {
+    fn run<'a>(
+        self: Box<Self>,
+        worker: &'a mut Worker,
+        _permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
             let mut asking =
                 Asking::with_caller(self.core.clone(), self.deadline, self.began.clone(), self.seen.clone());
             let outcome = self.call(worker, &mut asking).await;
             let verdict = match worker.broken() {
-                Some(_) => Verdict::Replace,
-                None => Verdict::Keep,
+                Some(_) => WorkerVerdict::Replace,
+                None => WorkerVerdict::Keep,
             };
             let outcome_unknown = self.began.is_writing();
             let outcome = outcome.map_err(|error| match error {

@@ -53,12 +53,13 @@ impl Portable {
     pub fn shared(&self) -> Option<u64> {
         #[derive(Deserialize)]
         #[serde(tag = "t", content = "v", rename_all = "lowercase")]
-        enum Kind {
+        enum SharedTag {
             Shared(u64),
         }
         let text = self.0.expose();
         // Most values are others.
-        let Kind::Shared(id) = text.contains("\"shared\"").then(|| serde_json::from_str(text).ok())??;
+        let SharedTag::Shared(id) =
+            text.contains("\"shared\"").then(|| serde_json::from_str(text).ok())??;
         Some(id)
     }
 

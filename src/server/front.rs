@@ -22,13 +22,13 @@ const LAST: Duration = Duration::from_secs(3);
 
 /// The service in force and the bridge behind it.
 pub struct Front {
-    current: ArcSwap<Current>,
+    current: ArcSwap<CurrentService>,
     /// Each request holds it for reading, so that none is under way with a bridge that is replaced. Who
     /// comes while the writer waits, waits behind it.
     turn: Turns,
 }
 
-struct Current {
+struct CurrentService {
     /// None while the server starts.
     bridge: Option<Bridge>,
     service: Arc<dyn Service>,
@@ -37,7 +37,7 @@ struct Current {
 impl Front {
     /// Begins with a service that needs no bridge.
     pub fn new(service: Arc<dyn Service>) -> Front {
-        let current = Current { bridge: None, service };
+        let current = CurrentService { bridge: None, service };
         Front { current: ArcSwap::from_pointee(current), turn: Turns::default() }
     }
 
@@ -60,7 +60,7 @@ impl Front {
             }
             bridge.take_over(&old);
         }
-        let current = Current { bridge: Some(bridge), service };
+        let current = CurrentService { bridge: Some(bridge), service };
         self.current.store(Arc::new(current));
         drop(held);
     }
@@ -68,10 +68,11 @@ impl Front {
     /// Puts another rule in front of the bridge in force. Requests under way that were let in by the old one
     /// and are not answered yet are judged again.
     pub fn put(&self, service: Arc<dyn Service>) {
-        self.current.rcu(|current| Current { bridge: current.bridge.clone(), service: service.clone() });
+        self.current
+            .rcu(|current| CurrentService { bridge: current.bridge.clone(), service: service.clone() });
     }
 
-    fn current(&self) -> Guard<Arc<Current>> {
+    fn current(&self) -> Guard<Arc<CurrentService>> {
         self.current.load()
     }
 }

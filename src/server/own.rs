@@ -10,7 +10,7 @@ use crate::platform;
 use crate::private_file::create_private_dir;
 
 /// The note about the socket that tells the command line where the token is. Removed with its holder.
-pub struct Note(PathBuf);
+pub struct SocketNote(PathBuf);
 
 /// Listens there too and adds it to the addresses, where that is safe and the place is free; says why not
 /// where it is not, because a server that listens elsewhere is of use without it.
@@ -21,7 +21,7 @@ pub fn listen(
     addresses: &mut Vec<BoundAddress>,
     token_file: Option<&Path>,
     say: impl FnOnce(String),
-) -> Option<Note> {
+) -> Option<SocketNote> {
     let socket = platform::own_socket()?;
     let listener = Listener { bind: Bind::Unix(socket.clone()), tls: None, name: None };
     if addresses.iter().any(|address| address.bind == listener.bind) {
@@ -41,12 +41,12 @@ pub fn listen(
     None
 }
 
-fn note(socket: &Path, token_file: Option<&Path>) -> Option<Note> {
+fn note(socket: &Path, token_file: Option<&Path>) -> Option<SocketNote> {
     let path = note_of(socket);
     let file = std::path::absolute(token_file?).ok()?;
     // Without it the command line asks for the token's file by name.
     std::fs::write(&path, file.as_os_str().as_encoded_bytes()).ok()?;
-    Some(Note(path))
+    Some(SocketNote(path))
 }
 
 /// Where the note about a socket is: beside it, or where it would be if it were a file.
@@ -55,7 +55,7 @@ pub fn note_of(socket: &Path) -> PathBuf {
     folder.join(socket.file_name().unwrap_or_default()).with_extension("token-file")
 }
 
-impl Drop for Note {
+impl Drop for SocketNote {
     fn drop(&mut self) {
         // A note that stays behind names a file that its reader may read anyway.
         let _ = std::fs::remove_file(&self.0);

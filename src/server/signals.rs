@@ -15,15 +15,15 @@ const ECHO: Duration = Duration::from_millis(250);
 pub type Wish = SystemEvent;
 
 /// The signals that a server heeds.
-pub struct Signals {
+pub struct ServerSignals {
     system: platform::Signals,
     stopped: Option<Instant>,
 }
 
-impl Signals {
+impl ServerSignals {
     /// Begins to listen. From here on the signals no longer end the program by themselves.
-    pub fn listen() -> io::Result<Signals> {
-        Ok(Signals { system: platform::Signals::listen()?, stopped: None })
+    pub fn listen() -> io::Result<ServerSignals> {
+        Ok(ServerSignals { system: platform::Signals::listen()?, stopped: None })
     }
 
     /// The next one. Cancel safe.

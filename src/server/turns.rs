@@ -20,7 +20,7 @@ pub(super) struct Turns {
 }
 
 /// One of many turns.
-pub(super) struct Turn<'a>(&'a Turns);
+pub(super) struct SharedTurn<'a>(&'a Turns);
 
 /// The turn alone. Dropping it lets requests in again.
 pub(super) struct Alone<'a>(&'a Turns);
@@ -29,10 +29,10 @@ pub(super) struct Alone<'a>(&'a Turns);
 
 impl Turns {
     /// A turn beside others. Waits while somebody waits to be alone.
-    pub(super) async fn one_of_many(&self) -> Turn<'_> {
+    pub(super) async fn one_of_many(&self) -> SharedTurn<'_> {
         loop {
             let before = self.inside.fetch_add(1, Ordering::SeqCst);
-            let turn = Turn(self);
+            let turn = SharedTurn(self);
             if before & CLOSED == 0 {
                 return turn;
             }
@@ -58,7 +58,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SharedTurn<'_> {
     fn drop(&mut self) {
         if self.0.inside.fetch_sub(1, Ordering::SeqCst) == CLOSED + 1 {
             self.0.emptied.notify_one();

@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{State, Store};
+use super::{Store, StoreState};
 use crate::private_file::stage;
 use crate::secret::{Bytes, fold};
 
@@ -24,13 +24,13 @@ pub const WIPED: &str = "met a change of the store's configuration by another pr
 const KEY_FILE: &str = "storeaux";
 
 /// Files, and what was in them.
-pub(super) type Kept = Arc<Vec<(PathBuf, Bytes)>>;
+pub(super) type KeptFiles = Arc<Vec<(PathBuf, Bytes)>>;
 
 /// The files as they were before a write of one key, until that has ended well.
 #[derive(Debug)]
 pub(super) struct Undo {
     key: String,
-    files: Kept,
+    files: KeptFiles,
     /// The write left the key half done, and it could not be put back yet.
     owed: bool,
 }
@@ -141,7 +141,7 @@ impl Store {
 
     /// The data was read well since: what was kept is not needed any more.
     pub fn is_whole(&self) {
-        self.state().kept = Kept::default();
+        self.state().kept = KeptFiles::default();
     }
 
     /// Whether the write has changed the key, which none does but of a store that is wiped in memory.
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// Brings these files back; false where they are as they were. Every worker's copy is old then.
-    fn restore(&self, state: &mut State, kept: &Kept) -> io::Result<bool> {
+    fn restore(&self, state: &mut StoreState, kept: &KeptFiles) -> io::Result<bool> {
         let mut changed = kept.iter().filter(|file| is_other(file)).peekable();
         if changed.peek().is_none() {
             return Ok(false);
@@ -181,7 +181,7 @@ impl Store {
         for (path, content) in changed {
             replace(path, content.expose())?;
         }
-        state.kept = Kept::default();
+        state.kept = KeptFiles::default();
         state.last_writer = None;
         state.generation += 1;
         state.expected = Some(self.files_now());

@@ -18,12 +18,12 @@ pub enum Cause {
 /// Unlocks and logins after which the call failed all the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Vain {
-    locked: Wait,
-    suspected: Wait,
+    locked: RenewalWait,
+    suspected: RenewalWait,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Wait {
+struct RenewalWait {
     times: u32,
     until: Option<Instant>,
 }
@@ -39,7 +39,7 @@ impl Cause {
 }
 
 impl Vain {
-    fn of(&mut self, cause: Cause) -> &mut Wait {
+    fn of(&mut self, cause: Cause) -> &mut RenewalWait {
         match cause {
             Cause::Locked => &mut self.locked,
             Cause::Suspected => &mut self.suspected,
@@ -58,7 +58,7 @@ impl Store {
         let mut state = self.state();
         let wait = state.vain.of(cause);
         if helped {
-            *wait = Wait::default();
+            *wait = RenewalWait::default();
             return;
         }
         let (first, longest) = cause.waits();

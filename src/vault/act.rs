@@ -15,7 +15,7 @@ use super::turn::{Trouble, Turn, is_not_found};
 use super::verb::{Outcome, Repair, Verb};
 use crate::cache::Changes;
 use crate::error::BridgeError;
-use crate::pool::{Permit, Task};
+use crate::pool::{Task, TaskPermit};
 use crate::protocol::{GetReply, Metadata};
 use crate::secret::SecretValue;
 use crate::worker::Worker;
@@ -93,7 +93,7 @@ impl Act {
         &self,
         worker: &Worker,
         done: Done,
-        permit: Option<Permit>,
+        permit: Option<TaskPermit>,
     ) -> (Result<Outcome, BridgeError>, Ending) {
         let rest = self.rest(worker, &done);
         let wrote = self.began.is_writing();

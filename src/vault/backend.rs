@@ -13,7 +13,7 @@ use crate::worker::{BoxFuture, CallError, Worker};
 
 use super::change::Change;
 use super::entry::Entry;
-use super::turn::{Refusal, Trouble, Turn, UnlockFailure};
+use super::turn::{Trouble, Turn, UnlockFailure, UnlockRefusal};
 use super::verb::Verb;
 
 mod azure;
@@ -22,21 +22,21 @@ pub(super) mod local;
 pub mod module;
 pub mod secret_store;
 
-pub use super::change::{Present, Unread};
+pub use super::change::{Present, UnreadValue};
 
 /// What a call in a worker gives.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
+pub type CallAnswer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
 /// Extension modules with rules of their own, by the bare name of the module. Every other is [`module::Module`].
 static MODULES: [(&str, &dyn Backend); 2] =
-    [(secret_store::MODULE, &secret_store::SecretStore), (azure::MODULE, &azure::Azure)];
+    [(secret_store::MODULE, &secret_store::SecretStoreBackend), (azure::MODULE, &azure::AzureBackend)];
 
 /// The kind of a vault.
 pub fn of(vault: &Vault) -> &'static dyn Backend {
     match &vault.kind {
         VaultKind::Extension(extension) => of_module(extension),
-        VaultKind::Local { .. } => &local::Local,
-        VaultKind::Custom(_) => &custom::Custom,
+        VaultKind::Local { .. } => &local::LocalBackend,
+        VaultKind::Custom(_) => &custom::CustomBackend,
     }
 }
 
@@ -44,12 +44,12 @@ pub fn of(vault: &Vault) -> &'static dyn Backend {
 pub fn of_module(extension: &Extension) -> &'static dyn Backend {
     let name = extension.module_name();
     let known = MODULES.iter().find(|(module, _)| module.eq_ignore_ascii_case(name));
-    known.map_or(&module::Module, |(_, backend)| *backend)
+    known.map_or(&module::ModuleBackend, |(_, backend)| *backend)
 }
 
 /// The configuration that a module takes in place of VaultParameters.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ModuleSettings {
     /// The names of the parameters, as the module spells them. Their values are no secrets.
     pub names: &'static [&'static str],
     /// Completes what a script says: the rules that Pode has for the module. An error is what the script is told.
@@ -69,7 +69,7 @@ pub trait Backend: Sync {
     }
 
     /// The configuration that its parameters are; `None` where they are VaultParameters.
-    fn settings(&self) -> Option<&'static Settings> {
+    fn settings(&self) -> Option<&'static ModuleSettings> {
         None
     }
 
@@ -115,8 +115,8 @@ pub trait Backend: Sync {
     }
 
     /// What a failed unlock means.
-    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> Refusal {
-        if module::is_own(failure.fault) { Refusal::Fail } else { Refusal::LockOut }
+    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> UnlockRefusal {
+        if module::is_own(failure.fault) { UnlockRefusal::Fail } else { UnlockRefusal::LockOut }
     }
 
     /// Whether its first use may change the store, so that it is made alone.
@@ -137,27 +137,27 @@ pub trait Backend: Sync {
     }
 
     /// Makes a registered vault ready in a worker that starts, or, where it was `added`, that a script runs in.
-    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _added: bool) -> Answer<'a, ()> {
+    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, ()> {
         Box::pin(turn.unlock_at_start())
     }
 
     /// Reads a value; with `detail` its exact type and metadata, which may cost another call.
-    fn get<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str, _detail: bool) -> Answer<'a, GetReply> {
+    fn get<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str, _detail: bool) -> CallAnswer<'a, GetReply> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
     /// Lists names, types and metadata.
-    fn list<'a>(&'a self, _turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
+    fn list<'a>(&'a self, _turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
     /// What is there before a write, as far as a write needs to know.
-    fn before_write<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str) -> Answer<'a, Present> {
+    fn before_write<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str) -> CallAnswer<'a, Present> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
     /// What is there now, its value included, after a write that was cut off.
-    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
         self.before_write(turn, key)
     }
 
@@ -174,7 +174,7 @@ pub trait Backend: Sync {
         _value: &'a SecretValue,
         _metadata: Option<&'a Metadata>,
         _before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
@@ -186,18 +186,28 @@ pub trait Backend: Sync {
         _value: &'a SecretValue,
         _metadata: &'a Metadata,
         _before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
     /// Removes a key; `before` is what [`Backend::before_write`] gave, in the same lane.
-    fn remove<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str, _before: &'a Present) -> Answer<'a, ()> {
+    fn remove<'a>(
+        &'a self,
+        _turn: &'a mut Turn<'_>,
+        _key: &'a str,
+        _before: &'a Present,
+    ) -> CallAnswer<'a, ()> {
         Box::pin(async { Err(Trouble::NotInWorker) })
     }
 
     /// Puts back what was there before a write that was cut off, if that left neither the old value nor the new
     /// one. Tells whether it did.
-    fn recover<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, change: &'a Change) -> Answer<'a, bool> {
+    fn recover<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        change: &'a Change,
+    ) -> CallAnswer<'a, bool> {
         Box::pin(turn.recover(key, change))
     }
 }

@@ -13,14 +13,14 @@ pub enum Present {
     /// Nothing.
     Missing,
     /// Something whose value was not read: what keeps the store can put it back.
-    Unread(Unread),
+    Unread(UnreadValue),
     /// This.
     There(GetReply),
 }
 
 /// What is known of a value that was not read.
 #[derive(Debug, Clone)]
-pub struct Unread {
+pub struct UnreadValue {
     /// Its metadata.
     pub metadata: Metadata,
     /// It may be a table, which is written member by member.

@@ -24,7 +24,7 @@ const LONGEST_GUESS: Duration = Duration::from_secs(60);
 /// How a vault is, by its last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum VaultState {
     /// It was not called yet.
     #[default]
     Unknown,
@@ -46,47 +46,47 @@ pub enum State {
     Failing,
 }
 
-impl State {
+impl VaultState {
     /// All of them.
-    pub const ALL: [State; 9] = [
-        State::Unknown,
-        State::Ok,
-        State::Locked,
-        State::LockedOut,
-        State::Throttled,
-        State::Hung,
-        State::DiskFull,
-        State::Damaged,
-        State::Failing,
+    pub const ALL: [VaultState; 9] = [
+        VaultState::Unknown,
+        VaultState::Ok,
+        VaultState::Locked,
+        VaultState::LockedOut,
+        VaultState::Throttled,
+        VaultState::Hung,
+        VaultState::DiskFull,
+        VaultState::Damaged,
+        VaultState::Failing,
     ];
 
     /// As it is shown.
     pub fn word(self) -> &'static str {
         match self {
-            State::Unknown => "unknown",
-            State::Ok => "ok",
-            State::Locked => "locked",
-            State::LockedOut => "locked_out",
-            State::Throttled => "throttled",
-            State::Hung => "hung",
-            State::DiskFull => "disk_full",
-            State::Damaged => "damaged",
-            State::Failing => "failing",
+            VaultState::Unknown => "unknown",
+            VaultState::Ok => "ok",
+            VaultState::Locked => "locked",
+            VaultState::LockedOut => "locked_out",
+            VaultState::Throttled => "throttled",
+            VaultState::Hung => "hung",
+            VaultState::DiskFull => "disk_full",
+            VaultState::Damaged => "damaged",
+            VaultState::Failing => "failing",
         }
     }
 
     /// Whether it was found by a read or write that failed, and not by how the vault says it is.
     pub fn fails_at_work(self) -> bool {
-        matches!(self, State::Failing | State::DiskFull | State::Damaged)
+        matches!(self, VaultState::Failing | VaultState::DiskFull | VaultState::Damaged)
     }
 
     /// Whether nothing is known to be wrong.
     pub fn serves(self) -> bool {
-        matches!(self, State::Unknown | State::Ok)
+        matches!(self, VaultState::Unknown | VaultState::Ok)
     }
 }
 
-impl std::fmt::Display for State {
+impl std::fmt::Display for VaultState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.word())
     }
@@ -95,13 +95,13 @@ impl std::fmt::Display for State {
 /// A vault's last calls.
 #[derive(Debug)]
 pub struct Condition {
-    calls: Mutex<Calls>,
+    calls: Mutex<LastCalls>,
     born: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Calls {
-    state: State,
+struct LastCalls {
+    state: VaultState,
     /// Failures since the last success.
     failures: u32,
     last_success: Option<OffsetDateTime>,
@@ -125,9 +125,9 @@ pub struct LastError {
 
 /// What is shown of a vault's last calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Shown {
+pub struct ShownCondition {
     /// By the last call.
-    pub state: State,
+    pub state: VaultState,
     /// Failures since the last success.
     pub failures: u32,
     /// When it last answered, in UTC.
@@ -140,17 +140,17 @@ pub struct Shown {
 
 /// What a call's outcome says of the vault; `None` where it says nothing, because the vault was not at fault or not
 /// asked.
-pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<State> {
+pub fn judge<T>(outcome: &Result<T, BridgeError>) -> Option<VaultState> {
     match outcome {
-        Ok(_) | Err(BridgeError::NotFound { .. } | BridgeError::NoMember { .. }) => Some(State::Ok),
-        Err(BridgeError::Locked { .. }) => Some(State::Locked),
-        Err(BridgeError::Throttled { .. }) => Some(State::Throttled),
-        Err(BridgeError::Deadline { .. }) => Some(State::Hung),
-        Err(BridgeError::Vault { fault, .. }) if is_disk_full(fault) => Some(State::DiskFull),
-        Err(BridgeError::Local { trouble: FileTrouble::DiskFull, .. }) => Some(State::DiskFull),
-        Err(BridgeError::Local { trouble: FileTrouble::Damaged, .. }) => Some(State::Damaged),
+        Ok(_) | Err(BridgeError::NotFound { .. } | BridgeError::NoMember { .. }) => Some(VaultState::Ok),
+        Err(BridgeError::Locked { .. }) => Some(VaultState::Locked),
+        Err(BridgeError::Throttled { .. }) => Some(VaultState::Throttled),
+        Err(BridgeError::Deadline { .. }) => Some(VaultState::Hung),
+        Err(BridgeError::Vault { fault, .. }) if is_disk_full(fault) => Some(VaultState::DiskFull),
+        Err(BridgeError::Local { trouble: FileTrouble::DiskFull, .. }) => Some(VaultState::DiskFull),
+        Err(BridgeError::Local { trouble: FileTrouble::Damaged, .. }) => Some(VaultState::Damaged),
         Err(BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. }) => {
-            Some(State::Failing)
+            Some(VaultState::Failing)
         }
         Err(
             BridgeError::UnknownMount { .. }
@@ -232,7 +232,7 @@ impl Condition {
     }
 
     /// The state by the last call.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> VaultState {
         self.calls().state
     }
 
@@ -247,9 +247,9 @@ impl Condition {
     }
 
     /// What is shown of it.
-    pub fn shown(&self) -> Shown {
+    pub fn shown(&self) -> ShownCondition {
         let calls = self.calls();
-        Shown {
+        ShownCondition {
             state: calls.state,
             failures: calls.failures,
             last_success: calls.last_success,
@@ -257,7 +257,7 @@ impl Condition {
         }
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    fn calls(&self) -> MutexGuard<'_, LastCalls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -319,18 +319,21 @@ mod tests {
         let second = Duration::from_secs(1);
         let local =
             |trouble| Err(BridgeError::Local { vault: "v".to_owned(), reason: "r".to_owned(), trouble });
-        let table: [(Result<(), BridgeError>, Option<State>); 13] = [
-            (local(FileTrouble::Other), Some(State::Failing)),
-            (local(FileTrouble::DiskFull), Some(State::DiskFull)),
-            (local(FileTrouble::Damaged), Some(State::Damaged)),
-            (failed(Fault { disk_full: true, ..Fault::default() }), Some(State::DiskFull)),
-            (Ok(()), Some(State::Ok)),
-            (Err(BridgeError::NotFound { vault: v(), key: k() }), Some(State::Ok)),
-            (Err(BridgeError::Locked { vault: v(), reason: k(), retry_after: second }), Some(State::Locked)),
-            (Err(BridgeError::Throttled { vault: v(), retry_after: second }), Some(State::Throttled)),
-            (Err(BridgeError::Deadline { outcome_unknown: false }), Some(State::Hung)),
-            (failed(Fault::default()), Some(State::Failing)),
-            (Err(BridgeError::Worker { reason: k(), outcome_unknown: false }), Some(State::Failing)),
+        let table: [(Result<(), BridgeError>, Option<VaultState>); 13] = [
+            (local(FileTrouble::Other), Some(VaultState::Failing)),
+            (local(FileTrouble::DiskFull), Some(VaultState::DiskFull)),
+            (local(FileTrouble::Damaged), Some(VaultState::Damaged)),
+            (failed(Fault { disk_full: true, ..Fault::default() }), Some(VaultState::DiskFull)),
+            (Ok(()), Some(VaultState::Ok)),
+            (Err(BridgeError::NotFound { vault: v(), key: k() }), Some(VaultState::Ok)),
+            (
+                Err(BridgeError::Locked { vault: v(), reason: k(), retry_after: second }),
+                Some(VaultState::Locked),
+            ),
+            (Err(BridgeError::Throttled { vault: v(), retry_after: second }), Some(VaultState::Throttled)),
+            (Err(BridgeError::Deadline { outcome_unknown: false }), Some(VaultState::Hung)),
+            (failed(Fault::default()), Some(VaultState::Failing)),
+            (Err(BridgeError::Worker { reason: k(), outcome_unknown: false }), Some(VaultState::Failing)),
             (Err(BridgeError::Refused { vault: v(), reason: k() }), None),
             (Err(BridgeError::Saturated), None),
         ];
@@ -345,11 +348,11 @@ mod tests {
         condition.note("v", failed(Fault { id: "Broken".into(), ..Fault::default() }), now).unwrap_err();
         condition.note::<()>("v", Err(BridgeError::Saturated), now).unwrap_err();
         let shown = condition.shown();
-        assert_eq!((shown.state, shown.failures), (State::Failing, 1));
+        assert_eq!((shown.state, shown.failures), (VaultState::Failing, 1));
         assert_eq!(shown.last_error.unwrap().id.as_deref(), Some("Broken"));
         condition.note("v", Ok(()), now).unwrap();
         let shown = condition.shown();
-        assert_eq!((shown.state, shown.failures), (State::Ok, 0));
+        assert_eq!((shown.state, shown.failures), (VaultState::Ok, 0));
         assert!(shown.last_error.is_some() && shown.last_success.is_some(), "the last error is still told");
     }
 

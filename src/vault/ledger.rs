@@ -29,10 +29,10 @@ pub struct Acknowledged {
 
 /// Keys written and acknowledged, by store.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Lines>);
+pub struct Ledger(Mutex<LedgerLines>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct LedgerLines {
     /// How many writes were noted.
     noted: u64,
     stores: HashMap<StoreId, HashMap<String, Acknowledged>>,
@@ -169,13 +169,13 @@ impl Ledger {
         self.lines().stores.entry(store.clone()).or_default().entry(fold(&line.key)).or_insert(line);
     }
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+    fn lines(&self) -> MutexGuard<'_, LedgerLines> {
         // Nothing in here panics half-way; a poisoned lock holds whole data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lines {
+impl LedgerLines {
     /// Keys, folded.
     fn missing(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> Vec<String> {
         let Some(lines) = self.stores.get(store) else { return Vec::new() };

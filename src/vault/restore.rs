@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::set_up::ready;
 use super::turn::{Trouble, Turn};
 use crate::cache::Changes;
-use crate::pool::{Permit, Task, Verdict};
+use crate::pool::{Task, TaskPermit, WorkerVerdict};
 use crate::store::Store;
 use crate::worker::{BoxFuture, Worker};
 
@@ -30,7 +30,7 @@ const DEATH: Duration = Duration::from_secs(5);
 #[must_use = "a lane is free only when what broke in it is gone"]
 pub struct Ending {
     pub(super) store: Arc<Store>,
-    pub(super) permit: Option<Permit>,
+    pub(super) permit: Option<TaskPermit>,
     /// What goes before whatever else wants the lane.
     pub(super) rest: Option<Box<dyn Task>>,
     /// A write has begun.
@@ -77,8 +77,8 @@ impl Task for Restore {
     fn run<'a>(
         mut self: Box<Self>,
         worker: &'a mut Worker,
-        permit: Option<Permit>,
-    ) -> BoxFuture<'a, Verdict> {
+        permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
             let outcome = self.look(worker).await;
             let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
@@ -105,10 +105,10 @@ impl Task for Restore {
                         // Tried again now and then.
                         _ => self.ledger.owe(&self.entry, &self.key, &self.change),
                     }
-                    return Verdict::Replace;
+                    return WorkerVerdict::Replace;
                 }
             }
-            Verdict::Keep
+            WorkerVerdict::Keep
         })
     }
 

@@ -9,7 +9,7 @@ use super::entry::{Entry, Hooks};
 use super::table::VaultTable;
 use super::turn::{Trouble, Turn};
 use crate::plan::{Extension, InitScript};
-use crate::pool::lanes::{Crew, Lane, Lanes, Mode};
+use crate::pool::lanes::{Crew, Lane, LaneMode, Lanes};
 use crate::pool::{SetUp, Task};
 use crate::protocol::{Empty, Init, Op, Parameters, Register, RegisterReply, VaultName};
 use crate::store::{Authentication, Discipline};
@@ -180,8 +180,8 @@ impl Opening<'_> {
         let (store, backend) = (&self.entry.store, self.entry.backend);
         let mode = match store.discipline {
             Discipline::Parallel => None,
-            Discipline::Readers if !backend.prepares_alone(store, self.added) => Some(Mode::Shared),
-            Discipline::Readers | Discipline::Serial => Some(Mode::Exclusive),
+            Discipline::Readers if !backend.prepares_alone(store, self.added) => Some(LaneMode::Shared),
+            Discipline::Readers | Discipline::Serial => Some(LaneMode::Exclusive),
         };
         let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
         let _permit = match lane {

@@ -8,7 +8,7 @@ use super::turn::Trouble;
 use super::verb::Outcome;
 use crate::error::BridgeError;
 use crate::pool::lanes::Crew;
-use crate::pool::{Permit, Task, Verdict};
+use crate::pool::{Task, TaskPermit, WorkerVerdict};
 use crate::worker::{BoxFuture, Worker};
 
 /// One verb, with the caller that waits for it.
@@ -25,8 +25,8 @@ impl Task for VaultTask {
     fn run<'a>(
         mut self: Box<Self>,
         worker: &'a mut Worker,
-        permit: Option<Permit>,
-    ) -> BoxFuture<'a, Verdict> {
+        permit: Option<TaskPermit>,
+    ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
             let done = self.act.run(worker).await;
             let permit = match permit {
@@ -34,7 +34,7 @@ impl Task for VaultTask {
                     self.fresh_worker = true;
                     let crew = self.crew.clone();
                     permit.park(self, crew);
-                    return Verdict::Replace;
+                    return WorkerVerdict::Replace;
                 }
                 permit => permit,
             };
@@ -44,7 +44,7 @@ impl Task for VaultTask {
             let (outcome, ending) = act.settle(worker, done, permit);
             let _ = reply.send(outcome);
             ending.finish(worker).await;
-            if worker.broken().is_some() || slow { Verdict::Replace } else { Verdict::Keep }
+            if worker.broken().is_some() || slow { WorkerVerdict::Replace } else { WorkerVerdict::Keep }
         })
     }
 

@@ -12,7 +12,7 @@ use crate::mount::merge;
 use crate::protocol::{Fault, GetReply, Metadata, Op, StoreReply, Unlock};
 use crate::secret::{SecretValue, Text};
 use crate::store::{Authentication, Fingerprint};
-use crate::worker::{Broken, CallError, Seen, Worker};
+use crate::worker::{Broken, CallError, StoreView, Worker};
 
 /// The wait before a refused unlock is tried again: about the time of one write.
 const MID_WRITE: Duration = Duration::from_millis(30);
@@ -122,7 +122,7 @@ pub struct UnlockFailure<'a> {
 
 /// What a failed unlock means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum UnlockRefusal {
     /// The password is wrong, which counts for the lock-out.
     LockOut,
     /// It proves nothing: it is tried again after a while.
@@ -233,9 +233,9 @@ impl Turn<'_> {
             doubts += 1;
             let moving = store.files_now() != files || store.changed_lately();
             match self.entry.backend.unlock_failed(&UnlockFailure { fault: &fault, doubts, moving }) {
-                Refusal::LockOut => return Err(self.refused(&fault, files)),
-                Refusal::Wait => sleep(MID_WRITE).await,
-                Refusal::Fail => return Err(Trouble::Fault(fault)),
+                UnlockRefusal::LockOut => return Err(self.refused(&fault, files)),
+                UnlockRefusal::Wait => sleep(MID_WRITE).await,
+                UnlockRefusal::Fail => return Err(Trouble::Fault(fault)),
             }
         }
     }
@@ -335,7 +335,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
-        self.worker.seen.insert(self.entry.store.id.clone(), Seen { generation, files, unlocked });
+        self.worker.seen.insert(self.entry.store.id.clone(), StoreView { generation, files, unlocked });
     }
 
     pub(super) fn registered(&self) -> String {

@@ -129,8 +129,8 @@ fn a_pode_pattern_matches_what_it_describes_and_takes_names_from_the_path() {
             }
         }
         // The table takes whatever is declared, and finds what it took.
-        let table = pode::Routes::default();
-        let route = pode::Route {
+        let table = pode::ScriptRoutes::default();
+        let route = pode::ScriptRoute {
             method: "GET".into(),
             path: pode::normal(&other),
             endpoint: None,

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use super::*;
-use crate::cache::{Join, Lookup, Wanted};
+use crate::cache::{Join, Lookup, WantedValue};
 
 #[tokio::test(start_paused = true)]
 async fn a_mounts_own_time_to_live_counts_for_that_mount_and_the_vaults_for_the_others() {
@@ -31,7 +31,7 @@ async fn a_mounts_own_time_to_live_counts_for_that_mount_and_the_vaults_for_the_
 /// The plain text of the value that is kept, for as long as it is held.
 fn kept(bridge: &Bridge, key: &str) -> Weak<SecretValue> {
     let store = bridge.vaults().get("store").unwrap().store.id.clone();
-    let wanted = Wanted { store: &store, name: key, detail: false, kept: true, join: Join::Any };
+    let wanted = WantedValue { store: &store, name: key, detail: false, kept: true, join: Join::Any };
     match bridge.values().cache().find(wanted, Instant::now()) {
         Lookup::Fresh(hit) => Arc::downgrade(&hit.value),
         _ => panic!("{key} is not kept"),

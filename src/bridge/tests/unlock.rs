@@ -1,7 +1,7 @@
 //! Unlocking: in time, and less and less often where the password is refused.
 
 use super::*;
-use crate::vault::condition::State;
+use crate::vault::condition::VaultState;
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
@@ -20,7 +20,7 @@ async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
     let bridge = bridge(2, script).await;
     let outcome = read(&bridge, "k").await;
     assert!(matches!(outcome, Err(BridgeError::Locked { .. })), "{outcome:?}");
-    assert_eq!(bridge.health().vaults[0].condition.state, State::LockedOut);
+    assert_eq!(bridge.health().vaults[0].condition.state, VaultState::LockedOut);
     // Each refusal may count against an account: while it is locked out nobody tries, however many ask.
     let before = asked.load(SeqCst);
     for _ in 0..5 {
@@ -34,7 +34,7 @@ async fn a_refused_password_locks_out_and_the_right_one_opens_again() {
     *disk.password.lock().unwrap() = "right".into();
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(read(&bridge, "k").await.unwrap(), "v");
-    assert_eq!(bridge.health().vaults[0].condition.state, State::Ok);
+    assert_eq!(bridge.health().vaults[0].condition.state, VaultState::Ok);
 }
 
 /// Nobody reads: `/ready` has sent the readers elsewhere.
@@ -49,7 +49,7 @@ async fn a_vault_that_is_locked_is_not_ready_and_opens_without_a_request_once_it
     tokio::time::sleep(Duration::from_secs(70)).await;
     let health = bridge.health();
     assert!(health.ready, "{:?}", health.vaults);
-    assert_eq!(health.vaults[0].condition.state, State::Ok);
+    assert_eq!(health.vaults[0].condition.state, VaultState::Ok);
 }
 
 /// A store whose password times out three seconds after an unlock.

@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 const MAX: u64 = 1 << 30;
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct ArchiveHead {
     secretbridge_backup: u32,
     made: String,
 }
@@ -29,7 +29,7 @@ struct Head {
 /// A secret with its place.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Item {
+pub(super) struct ArchiveItem {
     pub(super) vault: String,
     pub(super) name: String,
     pub(super) value: SecretValue,
@@ -44,7 +44,7 @@ struct End {
 }
 
 /// Writes it whole, readable by its owner alone, or leaves what was there.
-pub(super) fn write(path: &Path, encryptor: Encryptor, items: &[Item]) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, encryptor: Encryptor, items: &[ArchiveItem]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     let folder = folder_of(path);
     // A named temporary file is born with mode 0600.
@@ -61,9 +61,9 @@ pub(super) fn write(path: &Path, encryptor: Encryptor, items: &[Item]) -> Result
     sync_folder(folder).map_err(failed)
 }
 
-fn lines(items: &[Item], out: &mut impl io::Write) -> io::Result<()> {
+fn lines(items: &[ArchiveItem], out: &mut impl io::Write) -> io::Result<()> {
     let made = humantime::format_rfc3339_seconds(clock::now().into()).to_string();
-    line(&Head { secretbridge_backup: FORMAT, made }, out)?;
+    line(&ArchiveHead { secretbridge_backup: FORMAT, made }, out)?;
     items.iter().try_for_each(|item| line(item, out))?;
     line(&End { secrets: items.len() }, out)
 }
@@ -78,7 +78,7 @@ fn line(of: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
 pub(super) fn read(
     path: &Path,
     identities: impl FnOnce(bool) -> Result<Vec<Box<dyn Identity>>, Failure>,
-) -> Result<Vec<Item>, Failure> {
+) -> Result<Vec<ArchiveItem>, Failure> {
     let unreadable = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
@@ -94,13 +94,13 @@ pub(super) fn read(
     items(&plain).map_err(|why| refused(path, why))
 }
 
-fn items(plain: &[u8]) -> Result<Vec<Item>, &'static str> {
+fn items(plain: &[u8]) -> Result<Vec<ArchiveItem>, &'static str> {
     const TORN: &str = "it is torn or was changed";
     let mut lines: Vec<&[u8]> = plain.split(|byte| *byte == b'\n').collect();
     if lines.pop().is_none_or(|after| !after.is_empty()) || lines.len() < 2 {
         return Err(TORN);
     }
-    let head: Head =
+    let head: ArchiveHead =
         serde_json::from_slice(lines[0]).map_err(|_| "what it holds is no backup of secretbridge")?;
     if head.secretbridge_backup != FORMAT {
         return Err("it was made by a newer version of secretbridge");
@@ -146,7 +146,7 @@ mod tests {
     use crate::secret::SecretValue;
 
     fn written(names: &[&str]) -> Vec<u8> {
-        let item = |name: &&str| Item {
+        let item = |name: &&str| ArchiveItem {
             vault: "v".into(),
             name: (*name).to_owned(),
             value: SecretValue::string("canary\n"),

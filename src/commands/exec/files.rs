@@ -9,17 +9,17 @@ use crate::reach::Failure;
 use crate::secret::SecretValue;
 
 /// The files and the links to them. All of them go with it.
-pub(super) struct Files {
+pub(super) struct SecretFiles {
     folder: Option<Folder>,
     links: Vec<PathBuf>,
 }
 
-impl Files {
+impl SecretFiles {
     /// Makes them: a place without a folder is a file in the private folder, any other a link to one.
     pub(super) fn create<'a>(
         wanted: impl Iterator<Item = (&'a str, &'a SecretValue)>,
-    ) -> Result<Files, Failure> {
-        let mut files = Files { folder: None, links: Vec::new() };
+    ) -> Result<SecretFiles, Failure> {
+        let mut files = SecretFiles { folder: None, links: Vec::new() };
         for (index, (place, value)) in wanted.enumerate() {
             if files.folder.is_none() {
                 let made = Folder::bare();
@@ -61,7 +61,7 @@ impl Files {
     }
 }
 
-impl Drop for Files {
+impl Drop for SecretFiles {
     fn drop(&mut self) {
         for link in &self.links {
             // Not what the program has put in its place.

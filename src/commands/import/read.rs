@@ -6,13 +6,13 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
 
-use super::Item;
+use super::ImportItem;
 use crate::cli::ImportFormat;
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{Credential, SecretValue};
 
 /// The secrets of a file, in its order.
-pub(super) fn items(format: ImportFormat, text: &str) -> Result<Vec<Item>, String> {
+pub(super) fn items(format: ImportFormat, text: &str) -> Result<Vec<ImportItem>, String> {
     match format {
         ImportFormat::Env => env(text),
         ImportFormat::Json => json(text),
@@ -22,11 +22,11 @@ pub(super) fn items(format: ImportFormat, text: &str) -> Result<Vec<Item>, Strin
     }
 }
 
-fn plain(name: &str, value: SecretValue) -> Item {
-    Item { name: name.to_owned(), value, metadata: Metadata::new() }
+fn plain(name: &str, value: SecretValue) -> ImportItem {
+    ImportItem { name: name.to_owned(), value, metadata: Metadata::new() }
 }
 
-fn login(name: &str, user: &str, password: &str, more: &[(&str, &str)]) -> Item {
+fn login(name: &str, user: &str, password: &str, more: &[(&str, &str)]) -> ImportItem {
     let value = match user {
         "" => SecretValue::string(password),
         user => SecretValue::Credential(Credential { user: user.to_owned(), password: password.into() }),
@@ -34,12 +34,12 @@ fn login(name: &str, user: &str, password: &str, more: &[(&str, &str)]) -> Item 
     let kept = more.iter().filter(|(_, text)| !text.is_empty());
     let metadata =
         kept.map(|(name, text)| ((*name).to_owned(), MetadataValue::String((*text).to_owned()))).collect();
-    Item { name: name.to_owned(), value, metadata }
+    ImportItem { name: name.to_owned(), value, metadata }
 }
 
 // === .env ===
 
-fn env(text: &str) -> Result<Vec<Item>, String> {
+fn env(text: &str) -> Result<Vec<ImportItem>, String> {
     let mut items = Vec::new();
     let mut rest = text;
     let mut line = 1;
@@ -101,7 +101,7 @@ fn env_value(text: &str) -> Option<(String, &str)> {
 
 // === JSON ===
 
-fn json(text: &str) -> Result<Vec<Item>, String> {
+fn json(text: &str) -> Result<Vec<ImportItem>, String> {
     let Value::Object(members) = parsed(text)? else { return Err("it is not a JSON object".to_owned()) };
     members.iter().map(|(name, value)| Ok(plain(name, from_json(name, value)?))).collect()
 }
@@ -128,7 +128,7 @@ fn from_json(name: &str, value: &Value) -> Result<SecretValue, String> {
 
 // === CSV ===
 
-fn csv(text: &str) -> Result<Vec<Item>, String> {
+fn csv(text: &str) -> Result<Vec<ImportItem>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let heading: Vec<String> = match reader.headers() {
         Ok(heading) => heading.iter().map(|title| title.trim().to_ascii_lowercase()).collect(),
@@ -153,7 +153,7 @@ fn csv(text: &str) -> Result<Vec<Item>, String> {
 
 // === Bitwarden ===
 
-fn bitwarden(text: &str) -> Result<Vec<Item>, String> {
+fn bitwarden(text: &str) -> Result<Vec<ImportItem>, String> {
     let export = parsed(text)?;
     if export["encrypted"] == true {
         return Err("the export is encrypted; make an unencrypted one, import it, and delete it".to_owned());
@@ -174,7 +174,10 @@ fn bitwarden(text: &str) -> Result<Vec<Item>, String> {
         }
         let table =
             fields.iter().map(|field| (text(&field["name"]), SecretValue::string(text(&field["value"]))));
-        Item { value: SecretValue::Hashtable(table.collect()), ..login(&name, "", "", &[("Notes", &notes)]) }
+        ImportItem {
+            value: SecretValue::Hashtable(table.collect()),
+            ..login(&name, "", "", &[("Notes", &notes)])
+        }
     };
     Ok(entries.iter().map(item).collect())
 }
@@ -182,9 +185,9 @@ fn bitwarden(text: &str) -> Result<Vec<Item>, String> {
 // === KeePass ===
 
 /// Entries of `KeePassFile`, but not those of an entry's history.
-fn keepass(text: &str) -> Result<Vec<Item>, String> {
+fn keepass(text: &str) -> Result<Vec<ImportItem>, String> {
     let mut reader = Reader::from_str(text);
-    let (mut path, mut items): (Vec<String>, Vec<Item>) = Default::default();
+    let (mut path, mut items): (Vec<String>, Vec<ImportItem>) = Default::default();
     let (mut entry, mut key, mut content) = (BTreeMap::<String, String>::new(), String::new(), String::new());
     let broken = |at: u64| format!("byte {at}: not XML");
     loop {

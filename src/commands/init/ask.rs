@@ -1,6 +1,6 @@
 //! The questions of `init`. What asks them is given, so that they are tested without a terminal.
 
-use super::{Unlock, VaultWish, Wish, name_of, text};
+use super::{InitChoices, UnlockChoice, VaultWish, name_of, text};
 use crate::cli::InitArgs;
 use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
 use crate::reach::Failure;
@@ -13,7 +13,7 @@ pub(super) fn ask(
     arguments: &InitArgs,
     found: &registry::FoundVaults,
     asker: Asker<'_>,
-) -> Result<Wish, Failure> {
+) -> Result<InitChoices, Failure> {
     let registered: Vec<_> = found.vaults.iter().map(|vault| vault.name.as_str()).collect();
     let mut question =
         "Which vault is to be served?\n  1  a local vault: an encrypted file, which needs no PowerShell\n  \
@@ -43,7 +43,7 @@ pub(super) fn ask(
     }
     let listen = arguments.listen.as_deref().unwrap_or(text::LISTEN);
     let listen = or(asker, &format!("Where should the server listen? [{listen}]"), listen)?;
-    Ok(Wish { listen, vault, expose })
+    Ok(InitChoices { listen, vault, expose })
 }
 
 fn of(name: &str, module: Option<&str>) -> VaultWish {
@@ -85,13 +85,13 @@ fn module(asker: Asker<'_>) -> Result<VaultWish, Failure> {
     Ok(vault)
 }
 
-fn unlock(asker: Asker<'_>) -> Result<Option<Unlock>, Failure> {
+fn unlock(asker: Asker<'_>) -> Result<Option<UnlockChoice>, Failure> {
     let place =
         asker("Where is its password: a FILE (mode 0600), or env:NAME for a variable? [it has none]")?;
     Ok(match place.strip_prefix("env:") {
         _ if place.is_empty() => None,
-        Some(name) => Some(Unlock::Env(name.to_owned())),
-        None => Some(Unlock::File(place)),
+        Some(name) => Some(UnlockChoice::Env(name.to_owned())),
+        None => Some(UnlockChoice::File(place)),
     })
 }
 

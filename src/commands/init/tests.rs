@@ -16,12 +16,12 @@ fn arguments(line: &str) -> InitArgs {
     }
 }
 
-fn plan_of(wish: &Wish) -> Plan {
+fn plan_of(wish: &InitChoices) -> Plan {
     let text = text::text(wish);
     config::parse(&text, Path::new("/base")).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
-fn asked(found: &registry::FoundVaults, answers: &[&str]) -> Wish {
+fn asked(found: &registry::FoundVaults, answers: &[&str]) -> InitChoices {
     let mut answers = answers.iter();
     let mut asker = |_: &str| Ok(answers.next().expect("no more questions").to_string());
     let wish = ask::ask(&arguments(""), found, &mut asker).unwrap();
@@ -77,7 +77,7 @@ fn what_a_vault_cannot_do_without_is_asked_for_by_its_option() {
 
 #[test]
 fn names_and_values_with_any_characters_come_out_as_they_went_in() {
-    let wish = Wish {
+    let wish = InitChoices {
         listen: "127.0.0.1:0".into(),
         vault: Some(VaultWish {
             name: "it's \"mine\" = #1".into(),
@@ -87,7 +87,7 @@ fn names_and_values_with_any_characters_come_out_as_they_went_in() {
                 ("n".into(), "007".into()),
                 ("t".into(), "true".into()),
             ],
-            unlock: Some(Unlock::File("a\\b".into())),
+            unlock: Some(UnlockChoice::File("a\\b".into())),
         }),
         expose: vec!["Ä:rw".into()],
     };

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::{SCHEMA, Unlock, VaultWish, Wish};
-use crate::config::schema::{self, Key, Shape};
+use super::{InitChoices, SCHEMA, UnlockChoice, VaultWish};
+use crate::config::schema::{self, Shape, TableKey};
 use crate::config::{toml_key, toml_string};
 use crate::plan::SECRET_STORE;
 
@@ -39,7 +39,7 @@ const EXAMPLES: &str = r#"
 #secret = "DbPassword"
 "#;
 
-pub(super) fn text(wish: &Wish) -> String {
+pub(super) fn text(wish: &InitChoices) -> String {
     let mut out = format!("#:schema ./{SCHEMA}\n\n");
     comment(
         &mut out,
@@ -110,8 +110,8 @@ fn vault_text(vault: &VaultWish) -> String {
     }
     if let Some(unlock) = &vault.unlock {
         let (key, place) = match unlock {
-            Unlock::File(file) => ("file", file),
-            Unlock::Env(name) => ("env", name),
+            UnlockChoice::File(file) => ("file", file),
+            UnlockChoice::Env(name) => ("env", name),
         };
         let _ = writeln!(out, "unlock = {{ {key} = {} }}", toml_string(place));
         said.push("unlock");
@@ -126,7 +126,7 @@ fn vault_text(vault: &VaultWish) -> String {
     out
 }
 
-fn keys_of(section: &str) -> &'static [Key] {
+fn keys_of(section: &str) -> &'static [TableKey] {
     match schema::keys().iter().find(|key| key.name == section).map(|key| key.shape) {
         Some(Shape::Named(Shape::Table(keys) | Shape::OneOf(keys, _))) => keys,
         _ => &[],
@@ -134,7 +134,7 @@ fn keys_of(section: &str) -> &'static [Key] {
 }
 
 /// A key that is not in force.
-fn shown(out: &mut String, key: &Key) {
+fn shown(out: &mut String, key: &TableKey) {
     let value = if key.default.is_empty() { key.example } else { key.default };
     if value.is_empty() {
         return;

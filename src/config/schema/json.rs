@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Key, Shape, keys};
+use super::{Shape, TableKey, keys};
 
 /// A number and a unit, once or several times: `1h 30m`.
 const TIME: &str = r"^\s*(0|([0-9]+\s*[A-Za-zµ]+\s*)+)$";
@@ -26,11 +26,11 @@ pub fn schema() -> Value {
 
 /// The schema of a table with these keys.
 #[cfg(test)]
-pub(super) fn of_table(keys: &[Key]) -> Value {
+pub(super) fn of_table(keys: &[TableKey]) -> Value {
     Value::Object(table(keys, &[]))
 }
 
-fn table(keys: &[Key], one_of: &[&str]) -> Map<String, Value> {
+fn table(keys: &[TableKey], one_of: &[&str]) -> Map<String, Value> {
     let properties: Map<_, _> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
     let required: Vec<_> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
     let mut table = Map::new();
@@ -47,7 +47,7 @@ fn table(keys: &[Key], one_of: &[&str]) -> Map<String, Value> {
     table
 }
 
-fn property(key: &Key) -> Value {
+fn property(key: &TableKey) -> Value {
     let mut property = Map::from_iter([("description".to_owned(), Value::from(key.says))]);
     property.extend(shape(&key.shape));
     for (name, text) in [("default", key.default), ("examples", key.example)] {

@@ -3,7 +3,7 @@
 use super::Shape::{
     Any, Count, Either, Flag, Free, List, Named, OneOf, Size, Table, Tables, Text, Time, Words,
 };
-use super::{Key, Shape, key};
+use super::{Shape, TableKey, key};
 
 const TEXTS: Shape = List(&Text);
 
@@ -12,7 +12,7 @@ const MOST: u64 = 1_000_000;
 
 const RATE: Shape = Count(1, MOST);
 
-pub(super) const ROOT: &[Key] = &[
+pub(super) const ROOT: &[TableKey] = &[
     key("$schema", Text, "Where the JSON Schema of this file is, for editors. The server does not read it."),
     key("listen", TEXTS, "Where to listen: IP:PORT, [IPV6]:PORT, *:PORT or unix:PATH; one, or a list.")
         .default("\"127.0.0.1:8085\""),
@@ -46,7 +46,7 @@ pub(super) const ROOT: &[Key] = &[
     key("routes", Tables(&OneOf(ROUTE, &["secret", "respond", "update", "remove"])), "Routes of your own."),
 ];
 
-const LISTENER: &[Key] = &[
+const LISTENER: &[TableKey] = &[
     key("address", Text, "Where to listen, as in listen.").example("\"0.0.0.0:8443\"").required(),
     key(
         "tls",
@@ -57,13 +57,13 @@ const LISTENER: &[Key] = &[
     key("name", Text, "A name for it.").example("\"outside\""),
 ];
 
-const TLS: &[Key] = &[
+const TLS: &[TableKey] = &[
     key("certificate", Text, "The PEM file of the chain, the server's own certificate first.").required(),
     key("key", Text, "The PEM file of its key.").required(),
     key("client_ca", Text, "A PEM file of authorities whose certificates clients may show."),
 ];
 
-const AUTH: &[Key] = &[
+const AUTH: &[TableKey] = &[
     key(
         "token_file",
         Text,
@@ -78,9 +78,9 @@ const AUTH: &[Key] = &[
     key("allow_origin", TEXTS, "Origins whose web pages may call.").example("[\"https://app.example\"]"),
 ];
 
-const NAME: Key = key("name", Text, "Who that is; the audit trail shows it.").required();
+const NAME: TableKey = key("name", Text, "Who that is; the audit trail shows it.").required();
 
-const ALLOW: Key = key(
+const ALLOW: TableKey = key(
     "allow",
     TEXTS,
     "What the caller may do: \"read,write,list,delete VAULT/KEY\", or \"* …\" for every verb; * in a place stands for \
@@ -89,7 +89,7 @@ const ALLOW: Key = key(
 .example("[\"read,list team/ci-*\"]")
 .required();
 
-const TOKEN: &[Key] = &[
+const TOKEN: &[TableKey] = &[
     NAME,
     key("file", Text, "A file with the token or its hash, mode 0600.").example("\"ci.token\""),
     key("hash", Text, "What `secretbridge token hash` prints, in place of file."),
@@ -98,21 +98,21 @@ const TOKEN: &[Key] = &[
 
 const ID: Shape = Count(0, u32::MAX as u64);
 
-const PEER: &[Key] = &[
+const PEER: &[TableKey] = &[
     NAME,
     key("uid", ID, "The user's number.").example("1001"),
     key("gid", ID, "The number of the user's first group."),
     ALLOW,
 ];
 
-const CERTIFICATE: &[Key] = &[
+const CERTIFICATE: &[TableKey] = &[
     NAME,
     key("subject", Text, "The certificate's whole subject.").example("\"CN=backup\""),
     key("san", Text, "A DNS name, URI or mail address that it is made out to.").example("\"backup.example\""),
     ALLOW,
 ];
 
-const PWSH: &[Key] = &[
+const PWSH: &[TableKey] = &[
     key("path", Text, "The program. Without it, SECRETBRIDGE_PWSH names it, then PATH is searched.")
         .example("\"/opt/microsoft/powershell/7/pwsh\""),
     key("module_path", TEXTS, "Folders put before PSModulePath.").example("[\"modules\"]"),
@@ -124,7 +124,7 @@ const PWSH: &[Key] = &[
     .example("[\"Connect-AzAccount -Identity -Scope Process\"]"),
 ];
 
-const POOL: &[Key] = &[
+const POOL: &[TableKey] = &[
     key("min", Count(1, 256), "Workers that are always there. Without it, one for each core, at most 4.")
         .example("1"),
     key("max", Count(1, 256), "Workers at most; more than min start when requests wait. Without it, as min.")
@@ -137,7 +137,7 @@ const POOL: &[Key] = &[
     key("start_limit", Time, "How long a worker may take from launch to ready.").default("\"60s\""),
 ];
 
-const LIMITS: &[Key] = &[
+const LIMITS: &[TableKey] = &[
     key("deadline", Time, "From a request's head to its answer; then 504.").default("\"30s\""),
     key("write_grace", Time, "Extra time for a write that has begun.").default("\"10s\""),
     key("drain", Time, "How long a stop takes at most.").default("\"30s\""),
@@ -164,25 +164,25 @@ const LIMITS: &[Key] = &[
         .default("50000"),
 ];
 
-const CACHE: &[Key] = &[
+const CACHE: &[TableKey] = &[
     key("max_entries", Count(1, 10_000_000), "Values at most.").default("10000"),
     key("max_bytes", Size, "Bytes at most.").default("\"64MiB\""),
 ];
 
-const AUDIT: &[Key] = &[
+const AUDIT: &[TableKey] = &[
     key("file", Text, "The file to append to; mode 0600.").example("\"audit.jsonl\""),
     key("to", Words(&["stderr", "none"]), "In place of file: standard error, or no trail.")
         .default("\"stderr\""),
     key("chain", Flag, "Each line holds a digest of itself and the one before.").default("false"),
 ];
 
-const AUTO_IMPORT: &[Key] = &[
+const AUTO_IMPORT: &[TableKey] = &[
     key("enabled", Flag, "Look them up.").default("true"),
     key("expose", TEXTS, "Vaults to serve: \"Name\" for reading, \"Name:rw\" for writing too.")
         .example("[\"Team\", \"Mine:rw\"]"),
 ];
 
-const VAULT: &[Key] = &[
+const VAULT: &[TableKey] = &[
     key("local", Flag, "A local vault: an encrypted file, which needs no PowerShell.").default("false"),
     key("folder", Text, "Of a local vault: where its file and key are.").example("\"data\""),
     key("module", Text, "The SecretManagement extension module: its name or path.")
@@ -229,7 +229,7 @@ const VAULT: &[Key] = &[
     key("expose", Flag, "Serve it under /vaults/NAME/secrets/{key}.").default("false"),
 ];
 
-const SECRET: &[Key] = &[
+const SECRET: &[TableKey] = &[
     key("vault", Text, "The vault's friendly name, or one of auto_import.expose.").required(),
     key("key", Text, "The key in the vault. Without it, the mount's name.").example("\"db-password\""),
     key("property", TEXTS, "Of a table, show these members, as a table.").example("[\"user\", \"pass\"]"),
@@ -240,7 +240,7 @@ const SECRET: &[Key] = &[
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-const ROUTE: &[Key] = &[
+const ROUTE: &[TableKey] = &[
     key("method", Words(METHODS), "The method.").default("\"GET\""),
     key("path", Text, "The path: {name} stands for a part, {*rest} at the end for all that is left.")
         .example("\"/secret\"")

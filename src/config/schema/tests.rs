@@ -59,9 +59,9 @@ fn the_schema_and_the_reader_know_the_same_keys_in_the_same_tables() {
 
 #[test]
 fn each_default_and_example_is_what_its_key_may_be() {
-    fn walk(keys: &[Key]) {
+    fn walk(keys: &[TableKey]) {
         for key in keys {
-            let alone = Key { required: false, ..*key };
+            let alone = TableKey { required: false, ..*key };
             let validator = jsonschema::validator_for(&json::of_table(&[alone])).unwrap();
             for text in [key.default, key.example].into_iter().filter(|text| !text.is_empty()) {
                 let value = json::value(text).unwrap_or_else(|| panic!("{}: {text} is no TOML", key.name));

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Plan, Problems, fixtures, read, to_toml};
-use crate::audit::{Destination, AuditSettings};
+use crate::audit::{AuditSettings, Destination};
 use crate::plan::{
     Access, Action, AutoImport, Bind, BodyLimits, Expose, Extension, InitScript, Keep, Limits, Listener,
-    Mount, Pool, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Mount, PoolLimits, Projection, Pwsh, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::protocol::Parameters;
 
@@ -189,7 +189,7 @@ fn server() -> impl Strategy<Value = Plan> {
     let pwsh = (prop::option::of(absolute()), prop::collection::vec(absolute(), 0..3))
         .prop_map(|(path, module_path)| Pwsh { path, module_path });
     let pool = (1usize..9, 0usize..9, 1usize..999, 1u64..9999, time(), (64u64 << 20)..(9 << 40), time())
-        .prop_map(|(min, more, queue, max_calls, max_age, max_memory, start_limit)| Pool {
+        .prop_map(|(min, more, queue, max_calls, max_age, max_memory, start_limit)| PoolLimits {
             min,
             max: min + more,
             queue,
@@ -216,7 +216,7 @@ fn server() -> impl Strategy<Value = Plan> {
             },
         },
     );
-    let pool = prop_oneof![Just(Pool::default()), pool];
+    let pool = prop_oneof![Just(PoolLimits::default()), pool];
     let expose = prop::collection::vec((text(), any::<bool>()), 0..3).prop_map(|all| {
         let name = |(index, (name, writable)): (usize, (String, bool))| Expose {
             vault: format!("{name}:imported {index}"),

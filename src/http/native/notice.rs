@@ -91,7 +91,8 @@ pub fn read(body: &[u8]) -> Option<ChangeNotice> {
         event @ Value::Object(_) => vec![event],
         _ => return None,
     };
-    let events: Vec<NoticeEvent> = events.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
+    let events: Vec<NoticeEvent> =
+        events.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().ok()?;
     if let Some(code) =
         events.iter().find(|event| event.r#type == VALIDATION).and_then(|event| event.data.code.clone())
     {
@@ -115,8 +116,9 @@ mod tests {
     #[test]
     fn the_three_forms_are_read() {
         let ours = br#"{"secrets":[{"vault":"Team","key":"db"}]}"#;
-        let changed =
-            |vault: NoticePlace, key: &str| Some(ChangeNotice::Changed(vec![ChangedSecret { vault, key: key.into() }]));
+        let changed = |vault: NoticePlace, key: &str| {
+            Some(ChangeNotice::Changed(vec![ChangedSecret { vault, key: key.into() }]))
+        };
         assert_eq!(read(ours), changed(NoticePlace::Friendly("Team".into()), "db"));
         let grid = br#"[{"id":"1","topic":"/t","subject":"db","eventType":"Microsoft.KeyVault.SecretNewVersionCreated",
             "eventTime":"2026-11-30T10:00:00Z","dataVersion":"1","metadataVersion":"1",

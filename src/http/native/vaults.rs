@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{AdmittedCall, Native, Secrets, ShownAnswer, AccessSubject, reading};
+use super::{AccessSubject, AdmittedCall, Native, Secrets, ShownAnswer, reading};
 use crate::access::{Caller, GrantVerb};
 use crate::error::BridgeError;
 use crate::http::message::{Reply, Request};
@@ -65,7 +65,11 @@ impl<S: Secrets> Native<S> {
 
     /// What the path is about. A vault that is not exposed does not differ from one that is not there; a
     /// mounted secret of it can be read, as by the plan's own routes, and not written.
-    pub(super) fn place<'a>(&self, call: &AdmittedCall<'_>, plan: &'a Plan) -> Result<VaultTarget<'a>, BridgeError> {
+    pub(super) fn place<'a>(
+        &self,
+        call: &AdmittedCall<'_>,
+        plan: &'a Plan,
+    ) -> Result<VaultTarget<'a>, BridgeError> {
         let key = call.found.key.clone().unwrap_or_default();
         if call.found.target.scope() == Some(Scope::Mounted) {
             let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == fold(&key));
@@ -135,7 +139,12 @@ impl<S: Secrets> Native<S> {
     }
 
     /// Writes a secret, or the one member of it that the query or the mount names.
-    async fn put(&self, call: &AdmittedCall<'_>, place: &VaultTarget<'_>, request: &Request) -> Result<(), Problem> {
+    async fn put(
+        &self,
+        call: &AdmittedCall<'_>,
+        place: &VaultTarget<'_>,
+        request: &Request,
+    ) -> Result<(), Problem> {
         let (vault, key, deadline) = (place.vault.as_str(), place.key.as_str(), call.head.deadline);
         let name = place.mount.map_or(key, |mount| mount.name.as_str());
         let written = value::written(&call.head.headers, &request.body, name)?;

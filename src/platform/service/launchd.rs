@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ServiceCondition, Status, ServiceStep, Unfit, WantedService, unfit};
+use super::{ServiceCondition, ServiceStep, Status, Unfit, WantedService, unfit};
 
 /// The file that packages install.
 const TEMPLATE: &str = include_str!("../../../scripts/launchd/secretbridge.plist");
@@ -54,7 +54,9 @@ pub fn answer(text: Option<&str>) -> Status {
     let state = match value("state").as_deref() {
         Some("running") => ServiceCondition::Running,
         Some("spawn scheduled" | "spawning" | "exiting") => ServiceCondition::Changing,
-        _ if exit.as_deref().is_some_and(|code| code != "0" && !code.contains("never")) => ServiceCondition::Failed,
+        _ if exit.as_deref().is_some_and(|code| code != "0" && !code.contains("never")) => {
+            ServiceCondition::Failed
+        }
         _ => ServiceCondition::Stopped,
     };
     let details = [("process", value("pid")), ("account", value("username")), ("unit", value("path"))];

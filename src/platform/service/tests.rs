@@ -1,4 +1,4 @@
-use super::events::{ServiceEvent, IDS, Severity};
+use super::events::{IDS, ServiceEvent, Severity};
 use super::phase::ServicePhase;
 use super::*;
 use crate::platform::ServiceNotice;
@@ -101,7 +101,10 @@ fn a_service_of_windows_has_a_virtual_account_and_files_for_it_alone() {
     wanted.arguments = vec!["serve".to_owned()];
     wanted.start = false;
     let steps = install(Manager::Scm, &wanted).unwrap();
-    assert!(!steps.iter().any(|step| matches!(step, ServiceStep::Token { .. } | ServiceStep::Start(_))), "{steps:?}");
+    assert!(
+        !steps.iter().any(|step| matches!(step, ServiceStep::Token { .. } | ServiceStep::Start(_))),
+        "{steps:?}"
+    );
 }
 
 #[test]
@@ -167,8 +170,11 @@ fn a_unit_of_another_name_or_account_has_folders_of_its_own() {
 
 #[test]
 fn a_unit_of_one_user_is_in_that_user_s_home_and_has_no_account() {
-    let wanted =
-        WantedService { of_user: Some("/home/anna".into()), start: false, ..wanted("secretbridge", &["serve"]) };
+    let wanted = WantedService {
+        of_user: Some("/home/anna".into()),
+        start: false,
+        ..wanted("secretbridge", &["serve"])
+    };
     let steps = install(Manager::Systemd, &wanted).unwrap();
     let (path, text) = file(&steps);
     assert_eq!(path, Path::new("/home/anna/.config/systemd/user/secretbridge.service"));
@@ -265,7 +271,10 @@ fn what_a_manager_says_is_understood() {
         job("\tpath = /Users/a/x.plist\n\tstate = running\n\tpid = 42\n\tlast exit code = (never exited)\n");
     assert_eq!(running.state, ServiceCondition::Running);
     assert_eq!(running.details[0], ("process", "42".to_owned()));
-    assert_eq!(job("\tstate = not running\n\tlast exit code = (never exited)\n").state, ServiceCondition::Stopped);
+    assert_eq!(
+        job("\tstate = not running\n\tlast exit code = (never exited)\n").state,
+        ServiceCondition::Stopped
+    );
     assert_eq!(job("\tstate = not running\n\tlast exit code = 64\n").state, ServiceCondition::Failed);
     assert_eq!(job("\tstate = spawn scheduled\n\tlast exit code = 1\n").state, ServiceCondition::Changing);
 }
@@ -279,7 +288,10 @@ fn a_start_tells_its_steps_and_a_stop_is_not_taken_back() {
     assert_eq!((running, running.later()), (ServicePhase::Running, ServicePhase::Running));
     assert_eq!(running.after(ServiceNotice::Reloading).after(ServiceNotice::Ready), ServicePhase::Running);
     let stopping = running.after(ServiceNotice::Stopping);
-    assert_eq!(stopping.later().after(ServiceNotice::Ready).after(ServiceNotice::Stopping), ServicePhase::Stopping(1));
+    assert_eq!(
+        stopping.later().after(ServiceNotice::Ready).after(ServiceNotice::Stopping),
+        ServicePhase::Stopping(1)
+    );
     assert_eq!(start.after(ServiceNotice::Stopping), ServicePhase::Stopping(0), "stopped while it starts");
     assert_eq!(ServicePhase::Stopped(64).after(ServiceNotice::Ready).later(), ServicePhase::Stopped(64));
     assert!(stopping.is_pending() && start.is_pending() && !running.is_pending());

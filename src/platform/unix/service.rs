@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::platform::service::events::ServiceEvent;
-use crate::platform::service::{MANAGER, Manager, Status, ServiceStep, launchd, systemd};
+use crate::platform::service::{MANAGER, Manager, ServiceStep, Status, launchd, systemd};
 
 pub(in crate::platform) fn perform(step: &ServiceStep) -> io::Result<()> {
     match step {

@@ -26,7 +26,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 use super::sid::Sid;
 use super::wide;
-use crate::platform::{Access, Kind, Owner};
+use crate::platform::{FileAccess, FileKind, FileOwner};
 
 /// Entries of a list that allow something, by the number of their kind.
 const ALLOWED: u8 = 0;
@@ -51,11 +51,11 @@ pub(super) struct Descriptor(PSECURITY_DESCRIPTOR);
 
 impl Descriptor {
     /// For this user alone; nothing is taken over from the folder around it.
-    pub(super) fn private(kind: Kind) -> io::Result<Descriptor> {
+    pub(super) fn private(kind: FileKind) -> io::Result<Descriptor> {
         let user = Sid::of_user()?.text()?;
         let inherited = match kind {
-            Kind::File => "",
-            Kind::Folder => "OICI",
+            FileKind::File => "",
+            FileKind::Folder => "OICI",
         };
         Descriptor::read(&format!("D:P(A;{inherited};GA;;;{user})"))
     }
@@ -104,7 +104,7 @@ impl Drop for Descriptor {
 }
 
 pub(in crate::platform) fn create_private_file(path: &Path) -> io::Result<File> {
-    create_file(path, &Descriptor::private(Kind::File)?)
+    create_file(path, &Descriptor::private(FileKind::File)?)
 }
 
 /// Makes a file with this description, from its first moment on. One that exists is an error.
@@ -129,7 +129,7 @@ pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<Fi
 }
 
 pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> {
-    create_folder(path, &Descriptor::private(Kind::Folder)?)
+    create_folder(path, &Descriptor::private(FileKind::Folder)?)
 }
 
 /// Makes a folder with this description, from its first moment on. One that exists is an error.
@@ -140,11 +140,11 @@ pub(super) fn create_folder(path: &Path, descriptor: &Descriptor) -> io::Result<
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-pub(in crate::platform) fn access_of(file: &File) -> io::Result<Access> {
+pub(in crate::platform) fn access_of(file: &File) -> io::Result<FileAccess> {
     access(file, SE_FILE_OBJECT)
 }
 
-pub(in crate::platform) fn access_at(path: &Path) -> io::Result<Access> {
+pub(in crate::platform) fn access_at(path: &Path) -> io::Result<FileAccess> {
     // With the flag a folder can be opened too.
     let opened =
         OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
@@ -152,7 +152,7 @@ pub(in crate::platform) fn access_at(path: &Path) -> io::Result<Access> {
 }
 
 /// Who may use what a handle stands for. The handle was opened to read that.
-pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<Access> {
+pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<FileAccess> {
     let (mut owner, mut list, mut whole) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
     // SAFETY: the handle is open; owner and list point into `whole`, which is freed on drop.
@@ -184,15 +184,15 @@ pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Res
         })
         .collect();
     let shown: Vec<String> = others.iter().map(|(sid, mask)| shown(sid, *mask)).collect();
-    Ok(Access {
+    Ok(FileAccess {
         others_read: others.iter().any(|(_, mask)| mask & READS != 0),
         others_write: others.iter().any(|(_, mask)| mask & WRITES != 0),
         sticky: false,
         shown: if shown.is_empty() { "nobody else may use it".to_owned() } else { shown.join(", ") },
         owner: match owner {
-            owner if ours.contains(&owner) => Owner::Us,
-            owner if owner.is_system() => Owner::System,
-            owner => Owner::Other(owner.name()),
+            owner if ours.contains(&owner) => FileOwner::Us,
+            owner if owner.is_system() => FileOwner::System,
+            owner => FileOwner::Other(owner.name()),
         },
     })
 }

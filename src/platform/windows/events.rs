@@ -9,18 +9,18 @@ use tokio::signal::windows::{
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::platform::Event;
+use crate::platform::SystemEvent;
 
 /// What the system asks of a running server.
 pub struct Signals(Source);
 
 enum Source {
     /// A service has no console, and must not take the logoff of somebody for its own end.
-    Manager(UnboundedReceiver<Event>),
-    Console(Box<Console>),
+    Manager(UnboundedReceiver<SystemEvent>),
+    Console(Box<ConsoleHandler>),
 }
 
-struct Console {
+struct ConsoleHandler {
     c: CtrlC,
     r#break: CtrlBreak,
     close: CtrlClose,
@@ -35,7 +35,7 @@ impl Signals {
         if let Some(controls) = super::service::controls() {
             return Ok(Signals(Source::Manager(controls)));
         }
-        Ok(Signals(Source::Console(Box::new(Console {
+        Ok(Signals(Source::Console(Box::new(ConsoleHandler {
             c: ctrl_c()?,
             r#break: ctrl_break()?,
             close: ctrl_close()?,
@@ -45,9 +45,9 @@ impl Signals {
     }
 
     /// The next one. Cancel safe.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> SystemEvent {
         let console = match &mut self.0 {
-            Source::Manager(controls) => return controls.recv().await.unwrap_or(Event::Stop),
+            Source::Manager(controls) => return controls.recv().await.unwrap_or(SystemEvent::Stop),
             Source::Console(console) => console,
         };
         tokio::select! {
@@ -57,6 +57,6 @@ impl Signals {
             _ = console.logoff.recv() => {}
             _ = console.shutdown.recv() => {}
         }
-        Event::Stop
+        SystemEvent::Stop
     }
 }

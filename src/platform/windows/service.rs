@@ -15,7 +15,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_INVALID_LEVEL, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_NOT_ACTIVE,
 };
 
-use crate::platform::service::{Registration, State, Status, Step};
+use crate::platform::service::{Registration, ServiceCondition, ServiceStep, Status};
 
 mod event_log;
 mod places;
@@ -43,18 +43,18 @@ const RESTARTS: [u64; 3] = [5, 30, 60];
 /// Failures are counted anew after a day without one.
 const FORGET: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(in crate::platform) fn perform(step: &Step) -> io::Result<()> {
+pub(in crate::platform) fn perform(step: &ServiceStep) -> io::Result<()> {
     match step {
-        Step::Register(wanted) => register(wanted),
-        Step::Right(account) => places::let_log_on(account),
-        Step::Folder { path, account } => places::folder(path, account),
-        Step::Token { path, account } => places::file(path, account, places::Use::Read),
-        Step::Log { path, account } => places::file(path, account, places::Use::Write),
-        Step::EventSource(name) => event_log::register(name),
-        Step::RemoveEventSource(name) => event_log::forget(name),
-        Step::Start(name) => start(name),
-        Step::Stop(name) => stop(&open(name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?),
-        Step::Unregister(name) => open(name, ServiceAccess::DELETE)?.delete().map_err(of_manager),
+        ServiceStep::Register(wanted) => register(wanted),
+        ServiceStep::Right(account) => places::let_log_on(account),
+        ServiceStep::Folder { path, account } => places::folder(path, account),
+        ServiceStep::Token { path, account } => places::file(path, account, places::Use::Read),
+        ServiceStep::Log { path, account } => places::file(path, account, places::Use::Write),
+        ServiceStep::EventSource(name) => event_log::register(name),
+        ServiceStep::RemoveEventSource(name) => event_log::forget(name),
+        ServiceStep::Start(name) => start(name),
+        ServiceStep::Stop(name) => stop(&open(name, ServiceAccess::STOP | ServiceAccess::QUERY_STATUS)?),
+        ServiceStep::Unregister(name) => open(name, ServiceAccess::DELETE)?.delete().map_err(of_manager),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "this is not for Windows")),
     }
 }
@@ -63,7 +63,7 @@ pub(in crate::platform) fn status(name: &str, _user: bool) -> io::Result<Status>
     let access = ServiceAccess::QUERY_STATUS | ServiceAccess::QUERY_CONFIG;
     let service = match open(name, access) {
         Err(error) if code(&error) == Some(ERROR_SERVICE_DOES_NOT_EXIST) => {
-            return Ok(Status { state: State::Absent, details: Vec::new() });
+            return Ok(Status { state: ServiceCondition::Absent, details: Vec::new() });
         }
         opened => opened?,
     };
@@ -83,14 +83,14 @@ pub(in crate::platform) fn status(name: &str, _user: bool) -> io::Result<Status>
     Ok(Status { state: state(&status), details })
 }
 
-fn state(status: &ServiceStatus) -> State {
+fn state(status: &ServiceStatus) -> ServiceCondition {
     match status.current_state {
-        ServiceState::Running | ServiceState::Paused => State::Running,
+        ServiceState::Running | ServiceState::Paused => ServiceCondition::Running,
         ServiceState::Stopped => match status.exit_code {
-            ServiceExitCode::Win32(0 | ERROR_SERVICE_NEVER_STARTED) => State::Stopped,
-            _ => State::Failed,
+            ServiceExitCode::Win32(0 | ERROR_SERVICE_NEVER_STARTED) => ServiceCondition::Stopped,
+            _ => ServiceCondition::Failed,
         },
-        _ => State::Changing,
+        _ => ServiceCondition::Changing,
     }
 }
 

@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
 use super::access::{Descriptor, access};
 use crate::platform::local::{LocalBindError, LocalPeer};
-use crate::platform::{Kind, Owner};
+use crate::platform::{FileKind, FileOwner};
 
 /// See [`crate::platform::local::BY_PIPES`].
 pub(in crate::platform) const BY_PIPES: bool = true;
@@ -28,21 +28,21 @@ const BUSY_WAIT: Duration = Duration::from_millis(20);
 const BUSY_TRIES: u32 = 250;
 
 /// Either end of a pipe.
-pub enum Stream {
+pub enum SystemStream {
     /// The listener's end.
     Server(NamedPipeServer),
     /// The caller's end.
     Client(NamedPipeClient),
 }
 
-pub(in crate::platform) struct Listener {
+pub(in crate::platform) struct SystemListener {
     name: PathBuf,
     /// The instance that the next caller gets: there is always one, so that no caller finds none.
     next: Mutex<NamedPipeServer>,
 }
 
-impl Listener {
-    pub(in crate::platform) fn bind(path: &Path) -> Result<Listener, LocalBindError> {
+impl SystemListener {
+    pub(in crate::platform) fn bind(path: &Path) -> Result<SystemListener, LocalBindError> {
         if !path.as_os_str().to_string_lossy().starts_with(r"\\.\pipe\") {
             return Err(LocalBindError::NotASocket);
         }
@@ -51,20 +51,20 @@ impl Listener {
             io::ErrorKind::PermissionDenied => io::Error::from(io::ErrorKind::AddrInUse),
             _ => error,
         })?;
-        Ok(Listener { name: path.to_owned(), next: Mutex::new(first) })
+        Ok(SystemListener { name: path.to_owned(), next: Mutex::new(first) })
     }
 
-    pub(in crate::platform) async fn accept(&self) -> io::Result<(Stream, LocalPeer)> {
+    pub(in crate::platform) async fn accept(&self) -> io::Result<(SystemStream, LocalPeer)> {
         let mut next = self.next.lock().await;
         next.connect().await?;
         let connected = std::mem::replace(&mut *next, instance(&self.name, false)?);
         let peer = peer(&connected);
-        Ok((Stream::Server(connected), peer))
+        Ok((SystemStream::Server(connected), peer))
     }
 }
 
 fn instance(name: &Path, first: bool) -> io::Result<NamedPipeServer> {
-    let descriptor = Descriptor::private(Kind::File)?;
+    let descriptor = Descriptor::private(FileKind::File)?;
     let mut attributes = descriptor.attributes();
     let mut options = ServerOptions::new();
     options.first_pipe_instance(first).reject_remote_clients(true);
@@ -80,7 +80,7 @@ fn peer(pipe: &NamedPipeServer) -> LocalPeer {
     LocalPeer { uid: None, gid: None, pid: known.then_some(pid).and_then(|pid| i32::try_from(pid).ok()) }
 }
 
-pub(in crate::platform) async fn connect(path: &Path) -> io::Result<Stream> {
+pub(in crate::platform) async fn connect(path: &Path) -> io::Result<SystemStream> {
     let mut tries = 0;
     let pipe = loop {
         match ClientOptions::new().open(path) {
@@ -93,42 +93,42 @@ pub(in crate::platform) async fn connect(path: &Path) -> io::Result<Stream> {
     };
     // Anybody may make a pipe of any name: a caller must not tell its secrets to a stranger's.
     match access(&pipe, SE_KERNEL_OBJECT)?.owner {
-        Owner::Other(who) => Err(io::Error::new(
+        FileOwner::Other(who) => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!("the pipe {} is another user's ({who})", path.display()),
         )),
-        Owner::Us | Owner::System => Ok(Stream::Client(pipe)),
+        FileOwner::Us | FileOwner::System => Ok(SystemStream::Client(pipe)),
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for SystemStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Server(pipe) => Pin::new(pipe).poll_read(cx, buf),
-            Stream::Client(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            SystemStream::Server(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            SystemStream::Client(pipe) => Pin::new(pipe).poll_read(cx, buf),
         }
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for SystemStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Server(pipe) => Pin::new(pipe).poll_write(cx, bytes),
-            Stream::Client(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            SystemStream::Server(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            SystemStream::Client(pipe) => Pin::new(pipe).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Server(pipe) => Pin::new(pipe).poll_flush(cx),
-            Stream::Client(pipe) => Pin::new(pipe).poll_flush(cx),
+            SystemStream::Server(pipe) => Pin::new(pipe).poll_flush(cx),
+            SystemStream::Client(pipe) => Pin::new(pipe).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Server(pipe) => Pin::new(pipe).poll_shutdown(cx),
-            Stream::Client(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            SystemStream::Server(pipe) => Pin::new(pipe).poll_shutdown(cx),
+            SystemStream::Client(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
     }
 }

@@ -3,7 +3,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-fn lane(store: &str, mode: Mode) -> Option<Lane> {
+fn lane(store: &str, mode: LaneMode) -> Option<Lane> {
     Some(Lane { store: store.into(), mode })
 }
 
@@ -11,7 +11,7 @@ fn alive(_: &u32) -> bool {
     false
 }
 
-async fn pulled(lanes: &Lanes<u32>) -> Option<(u32, Option<Permit<u32>>)> {
+async fn pulled(lanes: &Lanes<u32>) -> Option<(u32, Option<LanePermit<u32>>)> {
     timeout(Duration::from_millis(10), lanes.pull(1, &Crew::Shared, alive)).await.ok().flatten()
 }
 
@@ -25,7 +25,7 @@ fn filled(tasks: &[(u32, Option<Lane>)]) -> Lanes<u32> {
 
 #[tokio::test(start_paused = true)]
 async fn readers_go_together_and_a_writer_goes_alone() {
-    use Mode::{Exclusive, Shared};
+    use LaneMode::{Exclusive, Shared};
     let lanes = filled(&[
         (1, lane("s", Shared)),
         (2, lane("s", Shared)),
@@ -46,19 +46,19 @@ async fn readers_go_together_and_a_writer_goes_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_lane_does_not_hold_up_another() {
-    let a = || lane("a", Mode::Exclusive);
-    let lanes = filled(&[(1, a()), (2, a()), (3, lane("b", Mode::Exclusive)), (4, None)]);
+    let a = || lane("a", LaneMode::Exclusive);
+    let lanes = filled(&[(1, a()), (2, a()), (3, lane("b", LaneMode::Exclusive)), (4, None)]);
     let held = [pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap()];
     assert_eq!([held[0].0, held[1].0, held[2].0], [1, 3, 4]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_script_with_a_worker_gets_its_lane_before_tasks_that_have_none() {
-    let lanes = filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]);
+    let lanes = filled(&[(1, lane("s", LaneMode::Exclusive)), (2, lane("s", LaneMode::Exclusive))]);
     let writer = pulled(&lanes).await.unwrap();
     let script = tokio::spawn({
         let lanes = lanes.clone();
-        async move { lanes.acquire(Lane { store: "s".into(), mode: Mode::Exclusive }).await }
+        async move { lanes.acquire(Lane { store: "s".into(), mode: LaneMode::Exclusive }).await }
     });
     tokio::task::yield_now().await;
     drop(writer);
@@ -72,14 +72,14 @@ async fn a_script_with_a_worker_gets_its_lane_before_tasks_that_have_none() {
 #[tokio::test(start_paused = true)]
 async fn scripts_that_come_and_go_do_not_keep_out_a_writer_whose_worker_is_idle() {
     let lanes = Lanes::new(8);
-    let shared = || Lane { store: "s".into(), mode: Mode::Shared };
+    let shared = || Lane { store: "s".into(), mode: LaneMode::Shared };
     let first = lanes.acquire(shared()).await;
     let idle = tokio::spawn({
         let lanes = lanes.clone();
         async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() }
     });
     tokio::task::yield_now().await;
-    lanes.push(1, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    lanes.push(1, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     let mut second = Box::pin(lanes.acquire(shared()));
     assert!(second.as_mut().now_or_never().is_none(), "the writer is next");
     drop(first);
@@ -91,11 +91,11 @@ async fn scripts_that_come_and_go_do_not_keep_out_a_writer_whose_worker_is_idle(
 
 #[tokio::test(start_paused = true)]
 async fn a_place_given_up_is_free_again() {
-    let lanes = filled(&[(1, lane("s", Mode::Shared))]);
+    let lanes = filled(&[(1, lane("s", LaneMode::Shared))]);
     let reader = pulled(&lanes).await.unwrap();
-    let give_up = lanes.acquire(Lane { store: "s".into(), mode: Mode::Exclusive });
+    let give_up = lanes.acquire(Lane { store: "s".into(), mode: LaneMode::Exclusive });
     assert!(timeout(Duration::from_millis(5), give_up).await.is_err());
-    lanes.push(2, Crew::Shared, lane("s", Mode::Shared), alive).unwrap();
+    lanes.push(2, Crew::Shared, lane("s", LaneMode::Shared), alive).unwrap();
     assert_eq!(pulled(&lanes).await.unwrap().0, 2);
     drop(reader);
 }
@@ -105,7 +105,7 @@ async fn the_queue_is_bounded_and_the_dead_make_room() {
     let lanes = Lanes::new(2);
     lanes.push(1, Crew::Shared, None, alive).unwrap();
     lanes.push(2, Crew::Shared, None, alive).unwrap();
-    assert_eq!(lanes.push(3, Crew::Shared, None, alive), Err(Refusal::Full));
+    assert_eq!(lanes.push(3, Crew::Shared, None, alive), Err(QueueRefusal::Full));
     assert_eq!(lanes.push(3, Crew::Shared, None, |task| *task == 1), Ok(()));
     assert_eq!(pulled(&lanes).await.unwrap().0, 2);
 }
@@ -123,14 +123,14 @@ async fn a_store_with_a_worker_of_its_own_is_served_by_no_other() {
 async fn a_closed_queue_serves_what_waits_and_then_ends() {
     let lanes = filled(&[(1, None)]);
     lanes.close();
-    assert_eq!(lanes.push(2, Crew::Shared, None, alive), Err(Refusal::Closed));
+    assert_eq!(lanes.push(2, Crew::Shared, None, alive), Err(QueueRefusal::Closed));
     assert_eq!(lanes.pull(1, &Crew::Shared, alive).await.unwrap().0, 1);
     assert!(lanes.pull(1, &Crew::Shared, alive).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_parked_lane_is_closed_until_its_task_is_done_alone_and_first() {
-    use Mode::{Exclusive, Shared};
+    use LaneMode::{Exclusive, Shared};
     let lanes = filled(&[(1, lane("s", Exclusive)), (2, lane("s", Shared)), (3, None)]);
     let (_, permit) = pulled(&lanes).await.unwrap();
     let script = tokio::spawn({
@@ -154,7 +154,7 @@ async fn a_parked_lane_is_closed_until_its_task_is_done_alone_and_first() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_parked_and_dead_frees_its_lane() {
-    let lanes = filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]);
+    let lanes = filled(&[(1, lane("s", LaneMode::Exclusive)), (2, lane("s", LaneMode::Exclusive))]);
     let (_, permit) = pulled(&lanes).await.unwrap();
     permit.unwrap().park(9, Crew::Shared);
     assert_eq!(lanes.waiting(), 2);
@@ -163,7 +163,7 @@ async fn what_is_parked_and_dead_frees_its_lane() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_queue_still_gives_out_what_is_parked() {
-    let lanes = filled(&[(1, lane("s", Mode::Exclusive))]);
+    let lanes = filled(&[(1, lane("s", LaneMode::Exclusive))]);
     let (_, permit) = pulled(&lanes).await.unwrap();
     lanes.close();
     permit.unwrap().park(9, Crew::Shared);
@@ -175,7 +175,7 @@ async fn a_closed_queue_still_gives_out_what_is_parked() {
 #[tokio::test(start_paused = true)]
 async fn a_task_alone_in_its_lane_goes_to_who_was_there_last_if_that_one_waits() {
     let lanes = Arc::new(Lanes::new(8));
-    let push = |task| lanes.push(task, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    let push = |task| lanes.push(task, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     let pull = |worker| {
         let lanes = lanes.clone();
         tokio::spawn(async move { lanes.pull(worker, &Crew::Shared, alive).await.unwrap() })
@@ -204,12 +204,12 @@ async fn a_task_alone_in_its_lane_goes_to_who_was_there_last_if_that_one_waits()
 #[tokio::test(start_paused = true)]
 async fn who_stops_waiting_leaves_what_it_was_left_to_the_others() {
     let lanes = Arc::new(Lanes::new(8));
-    lanes.push(1, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    lanes.push(1, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     drop(lanes.pull(7, &Crew::Shared, alive).await);
     let mut last = Box::pin(lanes.pull(7, &Crew::Shared, alive));
     // It waits, and is not looked at again until it is dropped.
     assert!(last.as_mut().now_or_never().is_none());
-    lanes.push(2, Crew::Shared, lane("s", Mode::Exclusive), alive).unwrap();
+    lanes.push(2, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     let mut other = Box::pin(lanes.pull(6, &Crew::Shared, alive));
     assert!(other.as_mut().now_or_never().is_none());
     drop(last);
@@ -219,7 +219,8 @@ async fn who_stops_waiting_leaves_what_it_was_left_to_the_others() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_a_lane_may_take_it_again_before_others_and_they_do_not_wait_long() {
     for comes_back in [true, false] {
-        let lanes = Arc::new(filled(&[(1, lane("s", Mode::Exclusive)), (2, lane("s", Mode::Exclusive))]));
+        let lanes =
+            Arc::new(filled(&[(1, lane("s", LaneMode::Exclusive)), (2, lane("s", LaneMode::Exclusive))]));
         let (_, permit) = lanes.pull(7, &Crew::Shared, alive).await.unwrap();
         let other = tokio::spawn({
             let lanes = lanes.clone();

@@ -6,10 +6,10 @@ fn entries(value: Value) -> Entries {
     value.as_object().unwrap().clone()
 }
 
-fn wanted(vault: &str, folder: &str) -> Wanted {
+fn wanted(vault: &str, folder: &str) -> WantedVault {
     let mut extension = Extension::new(vault, "/opt/modules/Keeper");
     extension.parameters.0.insert("Folder".into(), folder.into());
-    Wanted::of(&extension).unwrap()
+    WantedVault::of(&extension).unwrap()
 }
 
 fn entry(folder: &str) -> Value {
@@ -17,8 +17,8 @@ fn entry(folder: &str) -> Value {
         "VaultParameters": { "Folder": folder }, "SetSecretSupportsMetadata": false })
 }
 
-fn noted(wanted: &Wanted, found: Option<&Value>) -> Noted {
-    Noted {
+fn noted(wanted: &WantedVault, found: Option<&Value>) -> NotedVault {
+    NotedVault {
         vault: wanted.vault.clone(),
         module: wanted.module_name.clone(),
         asked: wanted.digest(),
@@ -69,7 +69,7 @@ fn the_order_of_members_is_no_change() {
 fn a_store_takes_its_configuration_nowhere_else_and_the_users_own_is_not_ours() {
     let mut store = Extension::new("s", plan::SECRET_STORE);
     store.parameters.0.insert("Interaction".into(), "None".into());
-    assert!(Wanted::of(&store).unwrap().parameters.0.is_empty());
+    assert!(WantedVault::of(&store).unwrap().parameters.0.is_empty());
     store.imported = true;
-    assert!(Wanted::of(&store).is_none());
+    assert!(WantedVault::of(&store).is_none());
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AskOutcome, Asking, AskFailure};
+use super::{AskFailure, AskOutcome, Asking};
 use crate::bridge::Bridge;
 use crate::plan::Vault;
 use crate::registry;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::vaults::minutes;
-use super::{AskOutcome, Asking, AskFailure, fault_of, no_vault, not_mounted, refusal};
+use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, not_mounted, refusal};
 use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
 use crate::script::custom;
 use crate::script::protocol::AskReply;
-use crate::script::protocol::ask::{self, Dismount, Named, Read, Remove, SecretSet, Set};
+use crate::script::protocol::ask::{self, Dismount, NamedAsk, ReadAsk, RemoveAsk, SecretSet, SetAsk};
 use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
@@ -26,7 +26,7 @@ fn projection(property: Option<Vec<String>>, expand: Option<String>) -> Projecti
 // === mounts ===
 
 impl Asking {
-    pub(super) fn mount(&self, add: ask::Mount) -> AskOutcome {
+    pub(super) fn mount(&self, add: ask::MountAsk) -> AskOutcome {
         let bridge = self.bridge()?;
         if add.expand.is_some() && add.property.as_ref().is_some_and(|names| !names.is_empty()) {
             let message = "Parameters 'Property' and 'ExpandProperty' are mutually exclusive";
@@ -68,11 +68,15 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) fn mount_test(&self, named: &Named) -> AskOutcome {
+    pub(super) fn mount_test(&self, named: &NamedAsk) -> AskOutcome {
         Ok(AskReply::Mounted { mounted: self.bridge()?.mounts().get(&named.name).is_some() })
     }
 
-    pub(super) async fn secret_get(&mut self, Named { name }: Named, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn secret_get(
+        &mut self,
+        NamedAsk { name }: NamedAsk,
+        worker: &mut Worker,
+    ) -> AskOutcome {
         let bridge = self.bridge()?;
         let mount = bridge.mounts().get(&name).ok_or_else(|| not_mounted(&name))?;
         let arguments = self.core.arguments.get(&name);
@@ -102,13 +106,13 @@ impl Asking {
 // === keys of vaults ===
 
 impl Asking {
-    pub(super) async fn read(&mut self, read: Read, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn read(&mut self, read: ReadAsk, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&read.vault).map_err(fault_of)?;
         let value = self.value_now(worker, &entry, &read.key, &read.arguments).await?;
         Ok(projected(&value, &projection(read.property, read.expand)))
     }
 
-    pub(super) async fn set(&mut self, set: Set, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn set(&mut self, set: SetAsk, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&set.vault).map_err(fault_of)?;
         let Some(value) = set.value else {
             if self.core.options.check {
@@ -120,7 +124,7 @@ impl Asking {
         self.write(worker, &entry, &set.key, value, set.metadata, None, &set.arguments).await
     }
 
-    pub(super) async fn remove(&mut self, remove: Remove, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn remove(&mut self, remove: RemoveAsk, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&remove.vault).map_err(fault_of)?;
         self.remove_key(worker, &entry, &remove.key, &remove.arguments).await?;
         Ok(AskReply::done())

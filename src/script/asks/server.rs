@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AskOutcome, Asking, AskFailure, refusal};
+use super::{AskFailure, AskOutcome, Asking, refusal};
 use crate::script::endpoint;
-use crate::script::locks::{Key, Refused};
+use crate::script::locks::{LockKey, Refused};
 use crate::script::protocol::AskReply;
-use crate::script::protocol::ask::{self, EndpointAdd, Lock, Log, Named, RouteAdd, RouteName, Server};
-use crate::script::route::{Route, normal};
+use crate::script::protocol::ask::{
+    self, EndpointAdd, LockAsk, Log, NamedAsk, RouteAdd, RouteName, ServerAsk,
+};
+use crate::script::route::{ScriptRoute, normal};
 use crate::script::session::Session;
 use crate::secret::fold;
 
@@ -30,7 +32,7 @@ impl Asking {
         AskReply::Exists { exists }
     }
 
-    pub(super) fn logging(&self, logging: &ask::Logging) -> AskOutcome {
+    pub(super) fn logging(&self, logging: &ask::LoggingAsk) -> AskOutcome {
         let root = self.core.session.root();
         let enabled = self.core.logging.enable(logging, root.as_deref());
         enabled.map_err(|message| refusal("Logging", message))?;
@@ -47,7 +49,7 @@ impl Asking {
         AskReply::done()
     }
 
-    pub(super) fn server(&self, server: Server) -> AskOutcome {
+    pub(super) fn server(&self, server: ServerAsk) -> AskOutcome {
         let core = &self.core;
         if core.settings.is_told() {
             return Err(refusal("ServerStarted", "the server has been started already"));
@@ -87,7 +89,7 @@ impl Asking {
         let position = add.position.and_then(|at| Some(format!("{}:{}", at.script?, at.line)));
         for method in &add.methods {
             for endpoint in &endpoints {
-                let route = Route {
+                let route = ScriptRoute {
                     method: method.to_ascii_uppercase(),
                     path: path.clone(),
                     endpoint: endpoint.clone(),
@@ -106,10 +108,10 @@ impl Asking {
         Ok(AskReply::done())
     }
 
-    pub(super) async fn lock(&mut self, Lock { name, timeout }: Lock) -> AskOutcome {
+    pub(super) async fn lock(&mut self, LockAsk { name, timeout }: LockAsk) -> AskOutcome {
         let wait = u64::try_from(timeout).ok().map(Duration::from_millis);
         let until = wait.map_or(self.deadline, |wait| self.deadline.min(Instant::now() + wait));
-        match self.core.locks.take(Key::Object(fold(&name)), self.owner, Some(until)).await {
+        match self.core.locks.take(LockKey::Object(fold(&name)), self.owner, Some(until)).await {
             Ok(()) => Ok(AskReply::Locked { locked: true }),
             Err(Refused::Late) => Ok(AskReply::Locked { locked: false }),
             Err(Refused::Circle) => Err(refusal(
@@ -119,8 +121,8 @@ impl Asking {
         }
     }
 
-    pub(super) fn unlock(&self, named: &Named) -> AskReply {
-        self.core.locks.give_back(&Key::Object(fold(&named.name)), self.owner);
+    pub(super) fn unlock(&self, named: &NamedAsk) -> AskReply {
+        self.core.locks.give_back(&LockKey::Object(fold(&named.name)), self.owner);
         AskReply::done()
     }
 }

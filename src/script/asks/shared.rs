@@ -2,8 +2,8 @@
 
 use super::{AskOutcome, Asking, refusal};
 use crate::script::protocol::AskReply;
-use crate::script::protocol::ask::{Named, SharedAdd, SharedGet, StateSet};
-use crate::script::protocol::shape::{Changed, Given, Id};
+use crate::script::protocol::ask::{NamedAsk, SharedAdd, SharedGet, StateSet};
+use crate::script::protocol::shape::{ChangedObject, GivenObject, Id};
 use crate::script::value::Portable;
 use crate::worker::Worker;
 
@@ -38,13 +38,13 @@ impl Asking {
         Ok(answer)
     }
 
-    pub(super) fn state_remove(&self, named: &Named) -> AskReply {
+    pub(super) fn state_remove(&self, named: &NamedAsk) -> AskReply {
         let old = self.core.state.remove(&named.name);
         self.drop_unheld(old.and_then(|value| value.shared()));
         AskReply::done()
     }
 
-    pub(super) fn state_get(&self, named: &Named) -> AskReply {
+    pub(super) fn state_get(&self, named: &NamedAsk) -> AskReply {
         let found = self.core.state.get(&named.name);
         let is_found = found.is_some();
         let (value, scope) = found.unwrap_or_else(|| (Portable::null(), Vec::new()));
@@ -61,12 +61,12 @@ impl Asking {
         given(self.core.shared.give(get.id, &mut worker.copies))
     }
 
-    pub(super) fn shared_set(&self, changed: Changed, worker: &mut Worker) -> AskOutcome {
+    pub(super) fn shared_set(&self, changed: ChangedObject, worker: &mut Worker) -> AskOutcome {
         given(self.core.shared.change(changed, &mut worker.copies))
     }
 }
 
-fn given(given: Option<Given>) -> AskOutcome {
+fn given(given: Option<GivenObject>) -> AskOutcome {
     let given = given.ok_or_else(|| refusal("SharedGone", "the vault was unregistered meanwhile"))?;
     Ok(AskReply::Shared(given))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::words::words_of;
-use super::{Asking, AskFailure, refusal};
+use super::{AskFailure, Asking, refusal};
 use crate::bridge::{Loading, Loads, Look, Reading, value_of};
 use crate::cache::{Join, LoadResult, Ticket};
 use crate::error::BridgeError;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use super::imports::{is_imported, search_order};
 use super::words::words_of;
-use super::{AskOutcome, Asking, AskFailure, fault_of, no_vault, refusal};
+use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
 use crate::clock;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
 use crate::protocol::Parameters;
-use crate::registry::user::Wanted;
+use crate::registry::user::WantedVault;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::live::Live;
 use crate::script::protocol::AskReply;
-use crate::script::protocol::ask::{Info, LookBy, Named, VaultAdd, VaultGet, VaultType, VaultUnlock};
+use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet, VaultType, VaultUnlock};
 use crate::script::protocol::shape::{Block, VaultShown};
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::set_up::{Opening, join, unregister};
@@ -128,7 +128,7 @@ impl Asking {
     /// As Pode does, where the user asks for it.
     async fn register_for_user(&self, entry: &Entry) -> Result<(), AskFailure> {
         let Some(registry) = &self.core.options.registry else { return Ok(()) };
-        let Some(wanted) = entry.plan.extension().and_then(Wanted::of) else { return Ok(()) };
+        let Some(wanted) = entry.plan.extension().and_then(WantedVault::of) else { return Ok(()) };
         registry.add(wanted).await.map_err(|error| refusal("UserRegistry", error.to_string()))
     }
 
@@ -138,7 +138,11 @@ impl Asking {
         there.map(|(kind, block)| (kind.to_ascii_lowercase(), self.core.session.add_block(block))).collect()
     }
 
-    pub(super) async fn vault_remove(&mut self, Named { name }: Named, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn vault_remove(
+        &mut self,
+        NamedAsk { name }: NamedAsk,
+        worker: &mut Worker,
+    ) -> AskOutcome {
         let bridge = self.bridge()?;
         let Some(entry) = bridge.vaults().forget(&name) else { return Ok(AskReply::done()) };
         self.core.arguments.keep(&entry);
@@ -193,7 +197,7 @@ impl Asking {
     }
 
     /// Names, types and metadata; never values.
-    pub(super) async fn info(&mut self, Info { vault }: Info, worker: &mut Worker) -> AskOutcome {
+    pub(super) async fn info(&mut self, InfoAsk { vault }: InfoAsk, worker: &mut Worker) -> AskOutcome {
         let entry = self.bridge()?.vaults().get(&vault).map_err(fault_of)?;
         if self.core.options.check {
             return Ok(AskReply::Secrets { secrets: Vec::new() });

@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use super::shape::{Block, Id};
 use crate::plan::Template;
-use crate::protocol::{LogLevel, Metadata, Parameters, Position};
+use crate::protocol::{LogLevel, Metadata, Parameters, ScriptPosition};
 use crate::script::value::Portable;
 use crate::secret::{SecretValue, Text};
 
 /// By name.
 #[derive(Deserialize)]
-pub struct Named {
+pub struct NamedAsk {
     /// The name.
     pub name: String,
 }
@@ -121,7 +121,7 @@ pub enum LookBy {
 
 /// Of `info`.
 #[derive(Deserialize)]
-pub struct Info {
+pub struct InfoAsk {
     /// The vault.
     pub vault: String,
 }
@@ -130,7 +130,7 @@ pub struct Info {
 
 /// Of `mount`.
 #[derive(Deserialize)]
-pub struct Mount {
+pub struct MountAsk {
     /// The mount's name.
     pub name: String,
     /// The vault.
@@ -175,7 +175,7 @@ pub struct SecretSet {
 
 /// Of `read`.
 #[derive(Deserialize)]
-pub struct Read {
+pub struct ReadAsk {
     /// The vault.
     pub vault: String,
     /// The secret's name.
@@ -193,7 +193,7 @@ pub struct Read {
 
 /// Of `set`.
 #[derive(Deserialize)]
-pub struct Set {
+pub struct SetAsk {
     /// The vault.
     pub vault: String,
     /// The secret's name.
@@ -211,7 +211,7 @@ pub struct Set {
 
 /// Of `remove`.
 #[derive(Deserialize)]
-pub struct Remove {
+pub struct RemoveAsk {
     /// The vault.
     pub vault: String,
     /// The secret's name.
@@ -226,7 +226,7 @@ pub struct Remove {
 /// Of `server`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Server {
+pub struct ServerAsk {
     /// Workers; below one is one.
     pub threads: i64,
     /// Error pages show what exceptions say.
@@ -337,7 +337,7 @@ pub struct RouteAdd {
     pub lift: Option<Lift>,
     /// Where it is declared.
     #[serde(default)]
-    pub position: Option<Position>,
+    pub position: Option<ScriptPosition>,
 }
 
 /// What is to be done where there is such a route already.
@@ -405,7 +405,7 @@ pub struct StateSet {
 /// Of `state-names`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Scope {
+pub struct ScopeAsk {
     /// Of these scopes; of all, where there is none.
     pub scope: Vec<String>,
 }
@@ -430,7 +430,7 @@ pub struct SharedGet {
 
 /// Of `lock`.
 #[derive(Deserialize)]
-pub struct Lock {
+pub struct LockAsk {
     /// The lock's name.
     pub name: String,
     /// Milliseconds; below 0 is without end.
@@ -441,7 +441,7 @@ pub struct Lock {
 /// Of `logging`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Logging {
+pub struct LoggingAsk {
     /// `error` or `request`.
     pub kind: String,
     /// Of errors: `Error`, `Warning`, `Informational`, `Verbose`, `Debug`; none is all.

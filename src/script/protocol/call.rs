@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
-use super::shape::{Block, Changed, Function, Given, Variable};
-use crate::protocol::{Fault, Metadata, Op, Position};
+use super::shape::{Block, ChangedObject, Function, GivenObject, Variable};
+use crate::protocol::{Fault, Metadata, Op, ScriptPosition};
 use crate::script::value::Portable;
 use crate::secret::{Bytes, SecretValue, Text};
 
@@ -16,7 +16,7 @@ use crate::secret::{Bytes, SecretValue, Text};
 #[expect(clippy::large_enum_variant, reason = "made to be written at once, and never kept")]
 pub enum Invoke<'a> {
     /// Runs the script, so that it declares. [`PlanReply`].
-    Plan(Plan<'a>),
+    Plan(PlanCall<'a>),
     /// Gives the worker what it lacks. [`crate::protocol::Empty`].
     Load(Load<'a>),
     /// Runs a route's block. [`RouteReply`].
@@ -24,7 +24,7 @@ pub enum Invoke<'a> {
     /// Runs a block of a vault. [`CustomReply`].
     Custom(CustomInvoke<'a>),
     /// Has the worker put its last change of a shared object and the latest version together. [`MergeReply`].
-    Merge(Given),
+    Merge(GivenObject),
 }
 
 impl Invoke<'_> {
@@ -38,7 +38,7 @@ impl Invoke<'_> {
 
 /// See [`Invoke::Plan`].
 #[derive(Serialize)]
-pub struct Plan<'a> {
+pub struct PlanCall<'a> {
     /// The script's path.
     pub script: &'a str,
     /// Its parameters, as on a command line.
@@ -55,7 +55,7 @@ pub struct PlanReply {
     pub served: bool,
     /// What is not served. With any, nothing of the script has run.
     #[serde(default)]
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ScriptProblem>,
     /// What it takes from where it runs; with `check`.
     #[serde(default)]
     pub needs: Needs,
@@ -81,14 +81,14 @@ impl std::fmt::Debug for SetVariable {
 
 /// A piece of a script that is not served, and what to do instead.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Problem {
+pub struct ScriptProblem {
     /// What kind of problem it is.
     pub id: String,
     /// What it is, with a hint.
     pub message: String,
     /// Where it stands.
     #[serde(default)]
-    pub position: Option<Position>,
+    pub position: Option<ScriptPosition>,
 }
 
 /// What a script takes from where it runs.
@@ -160,12 +160,12 @@ pub struct RouteCall<'a> {
     /// Its arguments.
     pub arguments: &'a [Portable],
     /// The request.
-    pub event: Event,
+    pub event: WebEvent,
 }
 
 /// What a block is told of its request.
 #[derive(Serialize)]
-pub struct Event {
+pub struct WebEvent {
     /// In lower case.
     pub method: String,
     /// Decoded.
@@ -179,9 +179,9 @@ pub struct Event {
     /// The whole body.
     pub body: Bytes,
     /// Where it came in.
-    pub endpoint: EventEndpoint,
+    pub endpoint: WebEventEndpoint,
     /// The route.
-    pub route: EventRoute,
+    pub route: WebEventRoute,
     /// `X-Pode-ContextId`.
     pub context: String,
     /// The client's address.
@@ -194,7 +194,7 @@ pub struct Event {
 
 /// The endpoint as `$WebEvent.Endpoint` has it.
 #[derive(Debug, Serialize)]
-pub struct EventEndpoint {
+pub struct WebEventEndpoint {
     /// `http` or `https`.
     pub protocol: &'static str,
     /// The request's host, else the address.
@@ -206,7 +206,7 @@ pub struct EventEndpoint {
 /// The route as `$WebEvent.Route` has it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EventRoute {
+pub struct WebEventRoute {
     /// As declared.
     pub path: String,
     /// As declared.
@@ -285,7 +285,7 @@ pub struct CustomInvoke<'a> {
     /// The block.
     pub block: u64,
     /// The first argument.
-    pub table: Option<Given>,
+    pub table: Option<GivenObject>,
     /// The block only reads the table, so nobody looks whether it has changed.
     #[serde(skip_serializing_if = "is_false")]
     pub reads: bool,
@@ -341,7 +341,7 @@ pub struct CustomReply {
     pub expiry: Option<String>,
     /// The table, where the block has changed it.
     #[serde(default)]
-    pub table: Option<Changed>,
+    pub table: Option<ChangedObject>,
     /// What the block has left that cannot leave the worker, each by its name and type.
     #[serde(default)]
     pub stays: Vec<String>,
@@ -354,12 +354,12 @@ pub struct CustomReply {
 #[derive(Debug, Deserialize)]
 pub struct MergeReply {
     /// Both changes together.
-    pub table: Changed,
+    pub table: ChangedObject,
 }
 
 // === redacting Debug: headers, queries and bodies may hold secrets ===
 
-impl fmt::Debug for Event {
+impl fmt::Debug for WebEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Event({} {}, {} bytes)", self.method, self.path, self.body.expose().len())
     }

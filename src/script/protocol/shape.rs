@@ -50,7 +50,7 @@ pub type Id = u64;
 
 /// A shared object as it is given to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Given {
+pub struct GivenObject {
     /// Which.
     pub id: Id,
     /// Its version.
@@ -62,7 +62,7 @@ pub struct Given {
 
 /// A shared object that a worker has changed.
 #[derive(Debug, Deserialize)]
-pub struct Changed {
+pub struct ChangedObject {
     /// Which.
     pub id: Id,
     /// The version that it was made from.

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::ask::LookBy;
 use super::call::{
-    CustomCall, CustomInvoke, CustomReply, Event, EventEndpoint, EventRoute, Load, Member, MergeReply,
-    NumberedBlock, Plan, PlanReply, RouteCall, RouteReply, SetVariable,
+    CustomCall, CustomInvoke, CustomReply, Load, Member, MergeReply, NumberedBlock, PlanCall, PlanReply,
+    RouteCall, RouteReply, SetVariable, WebEvent, WebEventEndpoint, WebEventRoute,
 };
-use super::shape::{Block, Changed, Function, Variable};
+use super::shape::{Block, ChangedObject, Function, Variable};
 use super::*;
 use crate::protocol::{AnswerLine, CallLine, CoreLine, MetadataValue, WorkerLine};
 use crate::secret::{Bytes, SecretType, SecretValue, Text};
@@ -29,8 +29,8 @@ fn block(text: &str, line: u32) -> Block {
     Block { text: text.into(), file: Some("/srv/app/server.ps1".into()), line, using: Vec::new() }
 }
 
-fn given(id: Id, version: u64, value: Option<&str>) -> Given {
-    Given { id, version, value: value.map(Text::from) }
+fn given(id: Id, version: u64, value: Option<&str>) -> GivenObject {
+    GivenObject { id, version, value: value.map(Text::from) }
 }
 
 fn vault(name: &str, kind: &'static str) -> VaultShown {
@@ -142,8 +142,8 @@ fn answers() -> Vec<AskReply> {
     ]
 }
 
-fn event() -> Event {
-    Event {
+fn event() -> WebEvent {
+    WebEvent {
         method: "post".into(),
         path: "/a/7".into(),
         query: "q=1".into(),
@@ -153,8 +153,8 @@ fn event() -> Event {
             ("Content-Type".into(), "application/json".into()),
         ],
         body: Bytes::new("{\"Value\":\"v\"}"),
-        endpoint: EventEndpoint { protocol: "http", address: "localhost".into(), name: "web".into() },
-        route: EventRoute {
+        endpoint: WebEventEndpoint { protocol: "http", address: "localhost".into(), name: "web".into() },
+        route: WebEventRoute {
             path: "/a/:id".into(),
             method: "POST".into(),
             content_type: Some("application/json".into()),
@@ -172,7 +172,7 @@ fn calls() -> Vec<CoreLine> {
     let mut ops = Vec::new();
     let mut push = |invoke: Invoke<'_>| ops.push(invoke.op().unwrap());
     let arguments = ["-Word".to_owned(), "x".to_owned()];
-    push(Invoke::Plan(Plan { script: "/srv/app/server.ps1", arguments: &arguments, check: false }));
+    push(Invoke::Plan(PlanCall { script: "/srv/app/server.ps1", arguments: &arguments, check: false }));
     let blocks = [
         block(
             "param($n) $list = Get-PodeState -Name list; $list.A += $n; Write-PodeJsonResponse @{ A = $list.A }",
@@ -233,8 +233,8 @@ fn calls() -> Vec<CoreLine> {
     custom(5, None, false, false, set);
     custom(6, None, false, false, read("k"));
     push(Invoke::Merge(given(9, 3, Some("[\"table\",\"hashtable\",\"Count\",2,\"Other\",true]"))));
-    push(Invoke::Plan(Plan { script: "/srv/app/problem.ps1", arguments: &[], check: false }));
-    push(Invoke::Plan(Plan { script: "/srv/app/check.ps1", arguments: &[], check: true }));
+    push(Invoke::Plan(PlanCall { script: "/srv/app/problem.ps1", arguments: &[], check: false }));
+    push(Invoke::Plan(PlanCall { script: "/srv/app/check.ps1", arguments: &[], check: true }));
     ops.into_iter().zip(1..).map(|(op, id)| CoreLine::Call(CallLine { id, op })).collect()
 }
 
@@ -308,7 +308,7 @@ fn asks_say_what_the_worker_meant() {
     let lifts = all.iter().filter(|ask| matches!(ask, Ask::RouteAdd(add) if add.lift.is_some()));
     assert_eq!(lifts.count(), 2);
     let changed = all.iter().find_map(|ask| match ask {
-        Ask::SharedSet(Changed { id, version, value }) => Some((*id, *version, value.expose())),
+        Ask::SharedSet(ChangedObject { id, version, value }) => Some((*id, *version, value.expose())),
         _ => None,
     });
     assert_eq!(changed, Some((3, 1, "[\"table\",\"hashtable\",\"A\",2]")));
@@ -388,9 +388,9 @@ fn debug_shows_no_value() {
     };
     let reply = CustomReply { value: Some(Portable::from(&value)), ..CustomReply::default() };
     let given = given(1, 1, Some("canary"));
-    let changed = Changed { id: 1, version: 1, value: "canary".into() };
+    let changed = ChangedObject { id: 1, version: 1, value: "canary".into() };
     assert!(!format!("{call:?} {reply:?} {given:?} {changed:?}").contains("canary"));
-    let server: ask::Server = serde_json::from_value(json!({
+    let server: ask::ServerAsk = serde_json::from_value(json!({
         "config": { "t": "string", "v": "canary" },
         "registered": [{ "name": "v", "module": "m", "parameters": { "ApiKey": "canary" } }],
     }))
@@ -402,7 +402,7 @@ fn debug_shows_no_value() {
 #[test]
 fn debug_of_a_route_and_of_its_answer_shows_neither_headers_query_arguments_nor_body() {
     let arguments = [Portable::from(&SecretValue::string("canary"))];
-    let event = Event {
+    let event = WebEvent {
         query: "token=canary".into(),
         headers: vec![("authorization".into(), "Bearer canary".into())],
         body: Bytes::new("canary"),

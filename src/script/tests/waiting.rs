@@ -67,11 +67,10 @@ async fn a_custom_vault_that_reads_itself_is_refused_by_name() {
         route("GET", "/far", json!([get("far")])),
     ];
     let running = running(script(1, "My.Vault", steps)).await;
-    running
-        .declared
-        .core()
-        .settings
-        .set(protocol::ask::Server { status_page_exceptions: true, ..protocol::ask::Server::default() });
+    running.declared.core().settings.set(protocol::ask::ServerAsk {
+        status_page_exceptions: true,
+        ..protocol::ask::ServerAsk::default()
+    });
     for (path, names) in [("/self", "loop -> loop"), ("/far", "far -> near -> far")] {
         let reply = running.ask("GET", path, &[("accept", "application/json")], "").await;
         let page: Value = serde_json::from_slice(&reply.body).unwrap();

@@ -1,8 +1,8 @@
 //! Az.KeyVault: a module like others, but for what is known of it. It is served by any number of workers, reports
 //! every failure, and holds less than PowerShell does.
 
-use super::module::{self, Module};
-use super::{Answer, Backend, Present, discipline};
+use super::module::{self, ModuleBackend};
+use super::{Backend, CallAnswer, Present, discipline};
 use crate::plan::{AZ_KEY_VAULT, Vault};
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
@@ -23,11 +23,11 @@ const MAX_VALUE: usize = 25_000;
 const VAULT_NAME: &str = "AZKVAULTNAME";
 
 /// See the module.
-pub(super) struct Azure;
+pub(super) struct AzureBackend;
 
-impl Backend for Azure {
+impl Backend for AzureBackend {
     fn store(&self, vault: &Vault) -> Store {
-        let Some(extension) = vault.extension() else { return Module.store(vault) };
+        let Some(extension) = vault.extension() else { return ModuleBackend.store(vault) };
         let named = extension.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
         let id = match named.and_then(|(_, value)| value.as_str()) {
             Some(name) => format!("azure:{}", fold(name)),
@@ -57,16 +57,16 @@ impl Backend for Azure {
         true
     }
 
-    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> Answer<'a, GetReply> {
-        Module.get(turn, key, detail)
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
+        ModuleBackend.get(turn, key, detail)
     }
 
-    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
-        Module.list(turn)
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
+        ModuleBackend.list(turn)
     }
 
-    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
-        Module.before_write(turn, key)
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
+        ModuleBackend.before_write(turn, key)
     }
 
     fn set<'a>(
@@ -76,12 +76,12 @@ impl Backend for Azure {
         value: &'a SecretValue,
         metadata: Option<&'a Metadata>,
         before: &'a Present,
-    ) -> Answer<'a, ()> {
-        Module.set(turn, key, value, metadata, before)
+    ) -> CallAnswer<'a, ()> {
+        ModuleBackend.set(turn, key, value, metadata, before)
     }
 
-    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
-        Module.remove(turn, key, before)
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
+        ModuleBackend.remove(turn, key, before)
     }
 }
 

@@ -8,9 +8,9 @@ use crate::store::{Discipline, Store};
 use crate::vault::verb::Verb;
 
 /// See the module.
-pub(super) struct Custom;
+pub(super) struct CustomBackend;
 
-impl Backend for Custom {
+impl Backend for CustomBackend {
     fn store(&self, vault: &Vault) -> Store {
         Store::new(format!("custom:{}", fold(&vault.name)), Discipline::Serial)
     }

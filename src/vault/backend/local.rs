@@ -15,9 +15,9 @@ use crate::vault::entry::Entry;
 use crate::vault::verb::{Outcome, Verb};
 
 /// See the module.
-pub(super) struct Local;
+pub(super) struct LocalBackend;
 
-impl Backend for Local {
+impl Backend for LocalBackend {
     fn store(&self, vault: &Vault) -> Store {
         Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Answer, Backend, discipline};
+use super::{Backend, CallAnswer, discipline};
 use crate::plan::{Extension, Vault};
 use crate::protocol::{
     Fault, Get, GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, TestReply, VaultName,
@@ -37,14 +37,14 @@ const OWN_IDS: [&str; 7] = [
 ];
 
 /// See the module.
-pub(super) struct Module;
+pub(super) struct ModuleBackend;
 
 /// The identity of a store that has no other name than its vault's registered one.
 pub(super) fn id(extension: &Extension) -> String {
     format!("vault:{}", fold(&extension.registered))
 }
 
-impl Backend for Module {
+impl Backend for ModuleBackend {
     /// One that is unknown takes one call at a time, until the plan says otherwise.
     fn store(&self, vault: &Vault) -> Store {
         let Some(extension) = vault.extension() else {
@@ -53,14 +53,14 @@ impl Backend for Module {
         Store::new(id(extension), discipline(extension, Discipline::Serial))
     }
 
-    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> Answer<'a, GetReply> {
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
         Box::pin(async move {
             let op = Op::Get(Get { vault: turn.registered(), name: key.to_owned(), refresh: false, detail });
             turn.answered(&op, |_| false).await
         })
     }
 
-    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
         Box::pin(async move {
             let doubt = |reply: &InfoReply| reply.warned && reply.secrets.is_empty();
             let op = Op::Info(Info { vault: turn.registered(), name: None, refresh: false });
@@ -68,7 +68,7 @@ impl Backend for Module {
         })
     }
 
-    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
         Box::pin(turn.present(key))
     }
 
@@ -79,7 +79,7 @@ impl Backend for Module {
         value: &'a SecretValue,
         metadata: Option<&'a Metadata>,
         before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(async move {
             let known = metadata.or(before.reply().map(|before| &before.metadata));
             let keeps = turn.entry.plan.extension().is_some_and(|extension| extension.keep_metadata);
@@ -105,7 +105,7 @@ impl Backend for Module {
         value: &'a SecretValue,
         metadata: &'a Metadata,
         before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(async move {
             let op = Op::Set(Set {
                 vault: turn.registered(),
@@ -120,7 +120,7 @@ impl Backend for Module {
         })
     }
 
-    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
         Box::pin(async move {
             let op = Op::Remove(Remove { vault: turn.registered(), name: key.to_owned(), refresh: false });
             turn.write_checked(op, &Checked { key, before, after: None, with_metadata: false }).await

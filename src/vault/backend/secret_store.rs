@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, Backend, PROBE_EVERY, Present, Settings};
+use super::{Backend, CallAnswer, ModuleSettings, PROBE_EVERY, Present};
 use crate::plan::{SECRET_STORE, Vault};
 #[cfg(not(test))]
 use crate::platform;
@@ -20,10 +20,10 @@ use crate::secret::{SecretValue, fold};
 use crate::store::{Discipline, Fingerprint, Store};
 use crate::vault::change::Change;
 use crate::vault::entry::Entry;
-use crate::vault::turn::{Refusal, Trouble, Turn, UnlockFailure, is_not_found, is_refused_unlock};
+use crate::vault::turn::{Trouble, Turn, UnlockFailure, UnlockRefusal, is_not_found, is_refused_unlock};
 use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
-use judge::{Judgement, Says, Seen};
+use judge::{Complaint, Judgement, Observation};
 
 mod judge;
 mod limits;
@@ -44,9 +44,9 @@ const MID_WRITE: Duration = Duration::from_millis(30);
 const TORN: &str = "that failed has left the store unreadable";
 
 /// See the module.
-pub(super) struct SecretStore;
+pub(super) struct SecretStoreBackend;
 
-impl Backend for SecretStore {
+impl Backend for SecretStoreBackend {
     fn probes(&self) -> Option<Duration> {
         Some(PROBE_EVERY)
     }
@@ -62,7 +62,7 @@ impl Backend for SecretStore {
         limits::refusal(verb)
     }
 
-    fn settings(&self) -> Option<&'static Settings> {
+    fn settings(&self) -> Option<&'static ModuleSettings> {
         Some(&settings::SETTINGS)
     }
 
@@ -87,7 +87,7 @@ impl Backend for SecretStore {
         true
     }
 
-    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> Refusal {
+    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> UnlockRefusal {
         judge::unlock(is_refused_unlock(failure.fault), failure.doubts, failure.moving)
     }
 
@@ -104,15 +104,15 @@ impl Backend for SecretStore {
         Box::pin(set_up::registered(worker, entry, until))
     }
 
-    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, added: bool) -> Answer<'a, ()> {
+    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, added: bool) -> CallAnswer<'a, ()> {
         Box::pin(set_up::prepare(turn, added))
     }
 
-    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> Answer<'a, GetReply> {
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
         Box::pin(turn.read_from_store(key, false, detail))
     }
 
-    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> Answer<'a, Vec<SecretInfo>> {
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
         Box::pin(async move {
             let vault = turn.registered();
             let op = |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh });
@@ -120,15 +120,20 @@ impl Backend for SecretStore {
         })
     }
 
-    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
         Box::pin(turn.read_before_write(key))
     }
 
-    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> Answer<'a, Present> {
+    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
         Box::pin(turn.look_at(key))
     }
 
-    fn recover<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, change: &'a Change) -> Answer<'a, bool> {
+    fn recover<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        change: &'a Change,
+    ) -> CallAnswer<'a, bool> {
         Box::pin(async move {
             if turn.entry.store.is_unchanged(key) {
                 turn.undo_write(key)
@@ -149,7 +154,7 @@ impl Backend for SecretStore {
         value: &'a SecretValue,
         metadata: Option<&'a Metadata>,
         before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(turn.set_in_store(key, value, metadata, before))
     }
 
@@ -160,11 +165,11 @@ impl Backend for SecretStore {
         value: &'a SecretValue,
         metadata: &'a Metadata,
         before: &'a Present,
-    ) -> Answer<'a, ()> {
+    ) -> CallAnswer<'a, ()> {
         Box::pin(turn.set_info_in_store(key, value, metadata, before))
     }
 
-    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> Answer<'a, ()> {
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
         Box::pin(turn.remove_from_store(key, before))
     }
 }
@@ -223,13 +228,13 @@ impl Turn<'_> {
                 continue;
             }
             doubts += 1;
-            let seen = Seen {
+            let seen = Observation {
                 fresh: refresh || unlocked_now,
                 can_refresh: self.can_refresh(),
                 moving: store.files_now() != files || store.changed_lately(),
                 doubts,
             };
-            match judge::read(Says::of(&fault), seen) {
+            match judge::read(Complaint::of(&fault), seen) {
                 Judgement::Believe => return Err(Trouble::Fault(fault)),
                 Judgement::LockOut => return Err(self.refused(&fault, files)),
                 Judgement::Again => {}

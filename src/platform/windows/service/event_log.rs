@@ -13,7 +13,7 @@ use windows_sys::Win32::System::Registry::{
 };
 
 use super::super::wide;
-use crate::platform::service::events::{Event, Severity};
+use crate::platform::service::events::{ServiceEvent, Severity};
 
 /// Where the sources of the log "Application" are.
 const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
@@ -36,7 +36,7 @@ pub(super) fn open(name: &str) {
     }
 }
 
-pub(in crate::platform) fn report(event: &Event<'_>) {
+pub(in crate::platform) fn report(event: &ServiceEvent<'_>) {
     let Some(source) = SOURCE.get() else { return };
     let kind = match event.severity {
         Severity::Information => EVENTLOG_INFORMATION_TYPE,
@@ -59,7 +59,7 @@ pub(in crate::platform) fn report(event: &Event<'_>) {
 }
 
 pub(super) fn information(id: u16, text: &str) {
-    report(&Event { id, severity: Severity::Information, text });
+    report(&ServiceEvent { id, severity: Severity::Information, text });
 }
 
 /// Tells the system where the messages of a source are.

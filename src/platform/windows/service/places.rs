@@ -12,7 +12,7 @@ use windows_sys::Win32::Security::Authentication::Identity::{
 
 use super::super::access::{Descriptor, access_at, create_file, create_folder};
 use super::super::sid::Sid;
-use crate::platform::Owner;
+use crate::platform::FileOwner;
 
 /// What the service's account may do with a file.
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ pub(super) fn file(path: &Path, account: &str, r#use: Use) -> io::Result<()> {
 }
 
 fn take_over(path: &Path, list: &Descriptor) -> io::Result<()> {
-    if let Owner::Other(who) = access_at(path)?.owner {
+    if let FileOwner::Other(who) = access_at(path)?.owner {
         let text = format!("{} belongs to {who}: look at it, and move it away", path.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }

@@ -15,8 +15,8 @@ use windows_sys::Win32::Foundation::ERROR_FAILED_SERVICE_CONTROLLER_CONNECT;
 
 use super::{event_log, of_manager};
 use crate::platform::service::events::{self, Severity};
-use crate::platform::service::phase::Phase;
-use crate::platform::{Event, Notice};
+use crate::platform::service::phase::ServicePhase;
+use crate::platform::{ServiceNotice, SystemEvent};
 
 /// How often a start or a stop that goes on says so.
 const BEAT: Duration = Duration::from_secs(2);
@@ -34,9 +34,9 @@ struct Current {
     name: String,
     work: Mutex<Option<Work>>,
     handle: OnceLock<ServiceStatusHandle>,
-    phase: Mutex<Phase>,
-    asks: UnboundedSender<Event>,
-    asked: Mutex<Option<UnboundedReceiver<Event>>>,
+    phase: Mutex<ServicePhase>,
+    asks: UnboundedSender<SystemEvent>,
+    asked: Mutex<Option<UnboundedReceiver<SystemEvent>>>,
 }
 
 define_windows_service!(entry, service_main);
@@ -48,7 +48,7 @@ pub(in crate::platform) fn run_as(name: &str, work: Work) -> io::Result<u8> {
         name: name.to_owned(),
         work: Mutex::new(Some(work)),
         handle: OnceLock::new(),
-        phase: Mutex::new(Phase::Starting(0)),
+        phase: Mutex::new(ServicePhase::Starting(0)),
         asks,
         asked: Mutex::new(Some(asked)),
     });
@@ -62,7 +62,7 @@ pub(in crate::platform) fn run_as(name: &str, work: Work) -> io::Result<u8> {
         }
     })?;
     match *current.phase() {
-        Phase::Stopped(code) => Ok(code),
+        ServicePhase::Stopped(code) => Ok(code),
         _ => Err(io::Error::other("the service did not run")),
     }
 }
@@ -73,22 +73,22 @@ pub(in crate::platform) fn is_service() -> bool {
 }
 
 /// What the manager asks for, to be taken once; nothing where this program is no service.
-pub(in crate::platform::windows) fn controls() -> Option<UnboundedReceiver<Event>> {
+pub(in crate::platform::windows) fn controls() -> Option<UnboundedReceiver<SystemEvent>> {
     CURRENT.get()?.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Tells the manager how far the server is.
-pub(in crate::platform::windows) fn told(notice: Notice) {
+pub(in crate::platform::windows) fn told(notice: ServiceNotice) {
     let Some(current) = CURRENT.get() else { return };
-    if notice == Notice::Reloading {
+    if notice == ServiceNotice::Reloading {
         event_log::information(events::RELOADING, "the configuration is read again");
     }
     let before = current.change(|phase| phase.after(notice));
     match (before, *current.phase()) {
-        (Phase::Starting(_), Phase::Running) => {
+        (ServicePhase::Starting(_), ServicePhase::Running) => {
             event_log::information(events::SERVING, "requests are served");
         }
-        (Phase::Starting(_) | Phase::Running, Phase::Stopping(_)) => {
+        (ServicePhase::Starting(_) | ServicePhase::Running, ServicePhase::Stopping(_)) => {
             event_log::information(events::STOPPING, "it drains and ends");
         }
         _ => {}
@@ -102,7 +102,11 @@ fn service_main(_arguments: Vec<OsString>) {
         Ok(handle) => drop(current.handle.set(handle)),
         Err(error) => {
             let text = format!("the service manager does not take this program: {}", of_manager(error));
-            event_log::report(&events::Event { id: events::FAILED, severity: Severity::Error, text: &text });
+            event_log::report(&events::ServiceEvent {
+                id: events::FAILED,
+                severity: Severity::Error,
+                text: &text,
+            });
             return;
         }
     }
@@ -113,7 +117,7 @@ fn service_main(_arguments: Vec<OsString>) {
     if code == 0 {
         event_log::information(events::STOPPED, "it has ended");
     }
-    current.change(|_| Phase::Stopped(code));
+    current.change(|_| ServicePhase::Stopped(code));
 }
 
 /// What the manager asks. It wants an answer at once, so the work is done elsewhere.
@@ -121,10 +125,10 @@ fn asked(control: ServiceControl) -> ServiceControlHandlerResult {
     let Some(current) = CURRENT.get() else { return ServiceControlHandlerResult::NotImplemented };
     match control {
         ServiceControl::Stop | ServiceControl::Shutdown | ServiceControl::Preshutdown => {
-            told(Notice::Stopping);
-            let _ = current.asks.send(Event::Stop);
+            told(ServiceNotice::Stopping);
+            let _ = current.asks.send(SystemEvent::Stop);
         }
-        ServiceControl::ParamChange => drop(current.asks.send(Event::Reload)),
+        ServiceControl::ParamChange => drop(current.asks.send(SystemEvent::Reload)),
         ServiceControl::Interrogate => {}
         _ => return ServiceControlHandlerResult::NotImplemented,
     }
@@ -134,13 +138,13 @@ fn asked(control: ServiceControl) -> ServiceControlHandlerResult {
 // === impl Current ===
 
 impl Current {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn phase(&self) -> MutexGuard<'_, ServicePhase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on to another phase, tells it, and gives the one before. One at a time: the manager must not hear
     /// an older one last.
-    fn change(&self, step: impl FnOnce(Phase) -> Phase) -> Phase {
+    fn change(&self, step: impl FnOnce(ServicePhase) -> ServicePhase) -> ServicePhase {
         let mut phase = self.phase();
         let before = *phase;
         *phase = step(before);
@@ -157,24 +161,24 @@ impl Current {
             std::thread::sleep(BEAT);
             let phase = *self.phase();
             match phase {
-                Phase::Stopped(_) => return,
-                phase if phase.is_pending() => drop(self.change(Phase::later)),
+                ServicePhase::Stopped(_) => return,
+                phase if phase.is_pending() => drop(self.change(ServicePhase::later)),
                 _ => {}
             }
         }
     }
 }
 
-fn status(phase: Phase) -> ServiceStatus {
+fn status(phase: ServicePhase) -> ServiceStatus {
     let stop = ServiceControlAccept::STOP | ServiceControlAccept::PRESHUTDOWN;
     let (current_state, controls_accepted, checkpoint) = match phase {
-        Phase::Starting(step) => (ServiceState::StartPending, stop, step + 1),
-        Phase::Running => (ServiceState::Running, stop | ServiceControlAccept::PARAM_CHANGE, 0),
-        Phase::Stopping(step) => (ServiceState::StopPending, ServiceControlAccept::empty(), step + 1),
-        Phase::Stopped(_) => (ServiceState::Stopped, ServiceControlAccept::empty(), 0),
+        ServicePhase::Starting(step) => (ServiceState::StartPending, stop, step + 1),
+        ServicePhase::Running => (ServiceState::Running, stop | ServiceControlAccept::PARAM_CHANGE, 0),
+        ServicePhase::Stopping(step) => (ServiceState::StopPending, ServiceControlAccept::empty(), step + 1),
+        ServicePhase::Stopped(_) => (ServiceState::Stopped, ServiceControlAccept::empty(), 0),
     };
     let exit_code = match phase {
-        Phase::Stopped(code) if code != 0 => ServiceExitCode::ServiceSpecific(code.into()),
+        ServicePhase::Stopped(code) if code != 0 => ServiceExitCode::ServiceSpecific(code.into()),
         _ => ServiceExitCode::NO_ERROR,
     };
     ServiceStatus {

@@ -27,7 +27,7 @@ pub(super) struct Checked<'a> {
 
 /// What a write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum WriteVerdict {
     /// What was to be there is there.
     Written,
     /// What was there before is there.
@@ -46,21 +46,21 @@ pub fn verdict(
     after: Option<&SecretValue>,
     failed: bool,
     believed: bool,
-) -> Verdict {
+) -> WriteVerdict {
     let is = |now: &GetReply, value: &SecretValue| now.value.looks_like(value);
     match (now, after) {
-        (Present::Unknown | Present::Unread(_), _) => Verdict::Unknown,
-        (Present::Missing, None) => Verdict::Written,
-        (Present::There(now), Some(after)) if is(now, after) => Verdict::Written,
+        (Present::Unknown | Present::Unread(_), _) => WriteVerdict::Unknown,
+        (Present::Missing, None) => WriteVerdict::Written,
+        (Present::There(now), Some(after)) if is(now, after) => WriteVerdict::Written,
         (Present::Missing, Some(_)) if matches!(before, Present::Missing) || (failed && believed) => {
-            Verdict::Refused
+            WriteVerdict::Refused
         }
         (Present::There(now), _) => match before {
-            Present::There(before) if is(now, &before.value) => Verdict::Refused,
-            Present::Unknown if after.is_none() || (failed && believed) => Verdict::Refused,
-            _ => Verdict::Unknown,
+            Present::There(before) if is(now, &before.value) => WriteVerdict::Refused,
+            Present::Unknown if after.is_none() || (failed && believed) => WriteVerdict::Refused,
+            _ => WriteVerdict::Unknown,
         },
-        (Present::Missing, Some(_)) => Verdict::Unknown,
+        (Present::Missing, Some(_)) => WriteVerdict::Unknown,
     }
 }
 
@@ -101,7 +101,7 @@ impl Turn<'_> {
             let now = self.seen_after(write, fault.is_some()).await?;
             let believed = !self.is_verified() && self.entry.backend.reports_failures();
             let verdict = verdict(write.before, &now, write.after, fault.is_some(), believed);
-            if verdict == Verdict::Refused && first && self.worker.renewals != renewals {
+            if verdict == WriteVerdict::Refused && first && self.worker.renewals != renewals {
                 first = false;
                 continue;
             }
@@ -112,7 +112,7 @@ impl Turn<'_> {
     /// What is there after a write; unknown where it cannot be read, or not in time.
     async fn seen_after(&mut self, write: &Checked<'_>, failed: bool) -> Result<Present, Trouble> {
         let now = self.look(write.key).await?;
-        if failed || verdict(write.before, &now, write.after, failed, false) != Verdict::Refused {
+        if failed || verdict(write.before, &now, write.after, failed, false) != WriteVerdict::Refused {
             return Ok(now);
         }
         sleep(SECOND_LOOK.min(self.until.saturating_duration_since(Instant::now()))).await;
@@ -135,21 +135,21 @@ impl Turn<'_> {
     fn conclude(
         &self,
         write: &Checked<'_>,
-        verdict: Verdict,
+        verdict: WriteVerdict,
         fault: Option<Box<Fault>>,
     ) -> Result<(), Trouble> {
         let (vault, key) = (self.entry.plan.name.as_str(), write.key);
         let Some(mut fault) = fault else {
             return match verdict {
-                Verdict::Written => Ok(()),
-                Verdict::Refused => Err(Trouble::Fault(not_kept("a read finds what was there before"))),
-                Verdict::Unknown => {
+                WriteVerdict::Written => Ok(()),
+                WriteVerdict::Refused => Err(Trouble::Fault(not_kept("a read finds what was there before"))),
+                WriteVerdict::Unknown => {
                     Err(Trouble::Unknown(not_kept("a read finds something else, or cannot be done")))
                 }
             };
         };
         let nothing_there = matches!(write.before, Present::Missing) || is_not_found(&fault);
-        if write.after.is_none() && verdict == Verdict::Written && nothing_there {
+        if write.after.is_none() && verdict == WriteVerdict::Written && nothing_there {
             // There was nothing to remove.
             "GetSecretNotFound".clone_into(&mut fault.id);
             return Err(Trouble::Fault(fault));
@@ -160,13 +160,13 @@ impl Turn<'_> {
             STILL_THERE.clone_into(&mut fault.kind);
         }
         match verdict {
-            Verdict::Written if write.with_metadata => Err(Trouble::Unknown(fault)),
-            Verdict::Written => {
+            WriteVerdict::Written if write.with_metadata => Err(Trouble::Unknown(fault)),
+            WriteVerdict::Written => {
                 tracing::warn!(vault, key, id = %fault.id, "the module reported an error for a write that a read finds done");
                 Ok(())
             }
-            Verdict::Refused => Err(Trouble::Fault(fault)),
-            Verdict::Unknown => Err(Trouble::Unknown(fault)),
+            WriteVerdict::Refused => Err(Trouble::Fault(fault)),
+            WriteVerdict::Unknown => Err(Trouble::Unknown(fault)),
         }
     }
 

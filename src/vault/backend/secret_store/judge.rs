@@ -2,14 +2,14 @@
 
 use super::DOUBTS;
 use crate::protocol::Fault;
-use crate::vault::turn::{Refusal, is_locked, is_not_found, is_refused_unlock};
+use crate::vault::turn::{UnlockRefusal, is_locked, is_not_found, is_refused_unlock};
 
 /// How often a write is done that is acknowledged and not kept while somebody else writes too.
 const BESIDE_ANOTHER: u32 = 2;
 
 /// What an error says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Says {
+pub(super) struct Complaint {
     /// There is no such secret.
     pub not_found: bool,
     /// The store wants a password.
@@ -20,7 +20,7 @@ pub(super) struct Says {
 
 /// What was seen around a call that gave an error.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct Observation {
     /// The worker had read the file just before.
     pub fresh: bool,
     /// An unlock would have it read the file.
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
     /// Which try it was, from 1.
     pub tries: u32,
     /// Its error; nothing where it was acknowledged.
-    pub error: Option<Says>,
+    pub error: Option<Complaint>,
     /// Nobody else can have made SecretStore read its file again beside it.
     pub alone: bool,
     /// Somebody else changed the configuration meanwhile, at which SecretStore drops what it has open.
@@ -71,7 +71,7 @@ pub(super) struct Attempt {
 
 /// What becomes of an attempt to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum AfterWrite {
     /// It is done.
     Done,
     /// Its error is believed.
@@ -84,14 +84,18 @@ pub(super) enum Written {
     Look,
 }
 
-impl Says {
-    pub(super) fn of(fault: &Fault) -> Says {
-        Says { not_found: is_not_found(fault), locked: is_locked(fault), refused: is_refused_unlock(fault) }
+impl Complaint {
+    pub(super) fn of(fault: &Fault) -> Complaint {
+        Complaint {
+            not_found: is_not_found(fault),
+            locked: is_locked(fault),
+            refused: is_refused_unlock(fault),
+        }
     }
 }
 
 /// What an error of a read means.
-pub(super) fn read(says: Says, seen: Seen) -> Judgement {
+pub(super) fn read(says: Complaint, seen: Observation) -> Judgement {
     // With its default Interaction a locked store may say that it could not ask, by other ids.
     let may_be_locked = says.locked || !says.not_found;
     // A change of its configuration by somebody else locks it between the unlock and the read.
@@ -107,11 +111,11 @@ pub(super) fn read(says: Says, seen: Seen) -> Judgement {
 }
 
 /// What a failed unlock means.
-pub(super) fn unlock(refused: bool, doubts: u32, moving: bool) -> Refusal {
+pub(super) fn unlock(refused: bool, doubts: u32, moving: bool) -> UnlockRefusal {
     match refused {
-        false => Refusal::Fail,
-        true if doubts == DOUBTS || (doubts > 1 && !moving) => Refusal::LockOut,
-        true => Refusal::Wait,
+        false => UnlockRefusal::Fail,
+        true if doubts == DOUBTS || (doubts > 1 && !moving) => UnlockRefusal::LockOut,
+        true => UnlockRefusal::Wait,
     }
 }
 
@@ -127,39 +131,39 @@ impl Attempt {
     }
 
     /// What is to be done about it.
-    pub(super) fn judge(&self) -> Written {
+    pub(super) fn judge(&self) -> AfterWrite {
         let first = self.tries == 1;
         if (self.reconfigured || (first && !self.alone)) && self.wiped {
-            return Written::PutBack;
+            return AfterWrite::PutBack;
         }
         let Some(says) = self.error else {
-            return if self.alone { Written::Done } else { Written::Look };
+            return if self.alone { AfterWrite::Done } else { AfterWrite::Look };
         };
         if says.not_found && self.removes {
             return match (self.was_there, self.can_refresh) {
-                (false, _) => Written::Failed,
+                (false, _) => AfterWrite::Failed,
                 // From memory it would be gone whatever the file has.
-                (true, true) => Written::Look,
-                (true, false) => Written::Failed,
+                (true, true) => AfterWrite::Look,
+                (true, false) => AfterWrite::Failed,
             };
         }
         // With its default Interaction it may say by other ids that it is locked.
         let may_be_locked = says.locked || (self.changed_nothing && first);
-        if may_be_locked && self.can_refresh { Written::Again } else { Written::Failed }
+        if may_be_locked && self.can_refresh { AfterWrite::Again } else { AfterWrite::Failed }
     }
 
     /// What is to be done after the look that [`Written::Look`] asked for. `kept`: whether the store has what was
     /// written; nothing where it cannot be read now. `last`: what [`Attempt::is_last`] said before the look.
-    pub(super) fn after_look(&self, kept: Option<bool>, last: bool) -> Written {
+    pub(super) fn after_look(&self, kept: Option<bool>, last: bool) -> AfterWrite {
         match (self.error, kept) {
-            (_, Some(true)) => Written::Done,
-            (Some(_), Some(false)) => Written::Again,
+            (_, Some(true)) => AfterWrite::Done,
+            (Some(_), Some(false)) => AfterWrite::Again,
             // A foreign writer erased it; report it as vanished.
-            (None, Some(false)) if last && self.shared && !self.was_there => Written::Done,
-            (None, Some(false)) => Written::Again,
+            (None, Some(false)) if last && self.shared && !self.was_there => AfterWrite::Done,
+            (None, Some(false)) => AfterWrite::Again,
             // It was acknowledged.
-            (None, None) => Written::Done,
-            (Some(_), None) => Written::Failed,
+            (None, None) => AfterWrite::Done,
+            (Some(_), None) => AfterWrite::Failed,
         }
     }
 }
@@ -168,13 +172,13 @@ impl Attempt {
 mod tests {
     use super::*;
 
-    const NOT_FOUND: Says = Says { not_found: true, locked: false, refused: false };
-    const LOCKED: Says = Says { not_found: false, locked: true, refused: false };
-    const REFUSED: Says = Says { not_found: false, locked: false, refused: true };
-    const OTHER: Says = Says { not_found: false, locked: false, refused: false };
+    const NOT_FOUND: Complaint = Complaint { not_found: true, locked: false, refused: false };
+    const LOCKED: Complaint = Complaint { not_found: false, locked: true, refused: false };
+    const REFUSED: Complaint = Complaint { not_found: false, locked: false, refused: true };
+    const OTHER: Complaint = Complaint { not_found: false, locked: false, refused: false };
 
-    fn seen(fresh: bool, can_refresh: bool, moving: bool, doubts: u32) -> Seen {
-        Seen { fresh, can_refresh, moving, doubts }
+    fn seen(fresh: bool, can_refresh: bool, moving: bool, doubts: u32) -> Observation {
+        Observation { fresh, can_refresh, moving, doubts }
     }
 
     #[test]
@@ -210,13 +214,13 @@ mod tests {
 
     #[test]
     fn one_refusal_of_a_password_proves_nothing_and_the_second_does_where_nobody_writes() {
-        assert_eq!(unlock(false, 1, true), Refusal::Fail);
+        assert_eq!(unlock(false, 1, true), UnlockRefusal::Fail);
         for (doubts, moving, expected) in [
-            (1, false, Refusal::Wait),
-            (1, true, Refusal::Wait),
-            (2, false, Refusal::LockOut),
-            (2, true, Refusal::Wait),
-            (DOUBTS, true, Refusal::LockOut),
+            (1, false, UnlockRefusal::Wait),
+            (1, true, UnlockRefusal::Wait),
+            (2, false, UnlockRefusal::LockOut),
+            (2, true, UnlockRefusal::Wait),
+            (DOUBTS, true, UnlockRefusal::LockOut),
         ] {
             assert_eq!(unlock(true, doubts, moving), expected, "{doubts}, {moving}");
         }
@@ -241,22 +245,22 @@ mod tests {
         let removal = Attempt { removes: true, ..WELL };
         let failed = |says| Attempt { error: Some(says), changed_nothing: true, ..WELL };
         for (attempt, expected) in [
-            (WELL, Written::Done),
-            (Attempt { alone: false, ..WELL }, Written::Look),
-            (Attempt { wiped: true, ..WELL }, Written::Done),
-            (Attempt { wiped: true, alone: false, ..WELL }, Written::PutBack),
-            (Attempt { wiped: true, alone: false, tries: 2, ..WELL }, Written::Look),
-            (Attempt { wiped: true, reconfigured: true, tries: 2, ..WELL }, Written::PutBack),
-            (failed(LOCKED), Written::Again),
-            (Attempt { tries: 5, ..failed(LOCKED) }, Written::Again),
-            (Attempt { can_refresh: false, ..failed(LOCKED) }, Written::Failed),
-            (failed(OTHER), Written::Again),
-            (Attempt { tries: 2, ..failed(OTHER) }, Written::Failed),
-            (Attempt { changed_nothing: false, ..failed(OTHER) }, Written::Failed),
-            (failed(NOT_FOUND), Written::Again),
-            (Attempt { error: Some(NOT_FOUND), ..removal }, Written::Look),
-            (Attempt { error: Some(NOT_FOUND), was_there: false, ..removal }, Written::Failed),
-            (Attempt { error: Some(NOT_FOUND), can_refresh: false, ..removal }, Written::Failed),
+            (WELL, AfterWrite::Done),
+            (Attempt { alone: false, ..WELL }, AfterWrite::Look),
+            (Attempt { wiped: true, ..WELL }, AfterWrite::Done),
+            (Attempt { wiped: true, alone: false, ..WELL }, AfterWrite::PutBack),
+            (Attempt { wiped: true, alone: false, tries: 2, ..WELL }, AfterWrite::Look),
+            (Attempt { wiped: true, reconfigured: true, tries: 2, ..WELL }, AfterWrite::PutBack),
+            (failed(LOCKED), AfterWrite::Again),
+            (Attempt { tries: 5, ..failed(LOCKED) }, AfterWrite::Again),
+            (Attempt { can_refresh: false, ..failed(LOCKED) }, AfterWrite::Failed),
+            (failed(OTHER), AfterWrite::Again),
+            (Attempt { tries: 2, ..failed(OTHER) }, AfterWrite::Failed),
+            (Attempt { changed_nothing: false, ..failed(OTHER) }, AfterWrite::Failed),
+            (failed(NOT_FOUND), AfterWrite::Again),
+            (Attempt { error: Some(NOT_FOUND), ..removal }, AfterWrite::Look),
+            (Attempt { error: Some(NOT_FOUND), was_there: false, ..removal }, AfterWrite::Failed),
+            (Attempt { error: Some(NOT_FOUND), can_refresh: false, ..removal }, AfterWrite::Failed),
         ] {
             assert_eq!(attempt.judge(), expected, "{attempt:?}");
         }
@@ -268,15 +272,15 @@ mod tests {
         let beside = Attempt { shared: true, tries: BESIDE_ANOTHER, was_there: false, ..acknowledged };
         let refused = Attempt { error: Some(NOT_FOUND), removes: true, ..WELL };
         for (attempt, kept, expected) in [
-            (acknowledged, Some(true), Written::Done),
-            (acknowledged, Some(false), Written::Again),
-            (acknowledged, None, Written::Done),
-            (beside, Some(false), Written::Done),
-            (Attempt { was_there: true, ..beside }, Some(false), Written::Again),
-            (Attempt { tries: 1, ..beside }, Some(false), Written::Again),
-            (refused, Some(true), Written::Done),
-            (refused, Some(false), Written::Again),
-            (refused, None, Written::Failed),
+            (acknowledged, Some(true), AfterWrite::Done),
+            (acknowledged, Some(false), AfterWrite::Again),
+            (acknowledged, None, AfterWrite::Done),
+            (beside, Some(false), AfterWrite::Done),
+            (Attempt { was_there: true, ..beside }, Some(false), AfterWrite::Again),
+            (Attempt { tries: 1, ..beside }, Some(false), AfterWrite::Again),
+            (refused, Some(true), AfterWrite::Done),
+            (refused, Some(false), AfterWrite::Again),
+            (refused, None, AfterWrite::Failed),
         ] {
             assert_eq!(attempt.after_look(kept, attempt.is_last()), expected, "{attempt:?}, {kept:?}");
         }

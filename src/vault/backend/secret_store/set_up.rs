@@ -7,7 +7,7 @@ use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::vault::entry::Entry;
 use crate::vault::turn::{Trouble, Turn};
-use crate::worker::{CallError, Seen, Worker};
+use crate::worker::{CallError, StoreView, Worker};
 
 /// A vault of the user's own, which no plan configures, is asked how it protects itself; nothing is named, so nothing
 /// is written.
@@ -61,7 +61,7 @@ impl Turn<'_> {
         }
         let files_now = store.files_now();
         let generation = if files_now == files { generation } else { store.wrote(files_now.clone()) };
-        let seen = Seen { generation, files: files_now, unlocked: None };
+        let seen = StoreView { generation, files: files_now, unlocked: None };
         self.worker.seen.insert(store.id.clone(), seen);
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::super::Settings;
+use super::super::ModuleSettings;
 use crate::plan::Extension;
 use crate::secret::fold;
 
 /// See [`Settings`].
-pub(super) static SETTINGS: Settings = Settings {
+pub(super) static SETTINGS: ModuleSettings = ModuleSettings {
     names: &["Authentication", "Interaction", "PasswordTimeout", "Scope"],
     complete,
     without_defaults,

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::pool::Pool;
-use crate::pool::lanes::{Lane, Mode};
+use crate::pool::lanes::{Lane, LaneMode};
 use crate::store::{FOREIGN_STEPS, Store};
 use crate::vault::ledger::{Acknowledged, Debt};
 use crate::vault::vaults::Vaults;
@@ -35,7 +35,7 @@ impl Watch<'_> {
             return;
         }
         // Looked at again while nobody of ours writes.
-        let lane = Lane { store: store.id.clone(), mode: Mode::Shared };
+        let lane = Lane { store: store.id.clone(), mode: LaneMode::Shared };
         let permit = tokio::select! {
             permit = self.pool.lane(lane) => permit,
             () = self.stopping.cancelled() => return,

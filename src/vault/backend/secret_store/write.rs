@@ -2,11 +2,11 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::judge::{Attempt, Says, Written};
+use super::judge::{AfterWrite, Attempt, Complaint};
 use crate::protocol::{Empty, Fault, Metadata, Op, Remove, Set};
 use crate::secret::{SecretType, SecretValue};
 use crate::store::{Authentication, Fingerprint, Undone, WIPED};
-use crate::vault::backend::{Present, Unread};
+use crate::vault::backend::{Present, UnreadValue};
 use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
@@ -14,7 +14,7 @@ use crate::worker::CallError;
 const LOOKS: u32 = 2;
 
 /// The state that a write must leave.
-struct Wanted<'a> {
+struct WantedState<'a> {
     key: &'a str,
     before: &'a Present,
     /// Nothing for a removal.
@@ -22,7 +22,7 @@ struct Wanted<'a> {
 }
 
 /// What a call that writes came to, and what it did to the files.
-struct Call {
+struct WriteCall {
     outcome: Result<(), Box<Fault>>,
     /// See [`Attempt`].
     alone: bool,
@@ -30,7 +30,7 @@ struct Call {
     changed_nothing: bool,
 }
 
-impl Wanted<'_> {
+impl WantedState<'_> {
     /// Whether a write that is cut off may destroy what was not read. A removal takes one step, save that of a table.
     fn needs_undo(&self) -> bool {
         matches!(self.before, Present::Unread(unread) if self.after.is_some() || unread.table)
@@ -59,7 +59,7 @@ impl Turn<'_> {
             return self.look_at(key).await;
         }
         let table = matches!(info.kind, SecretType::Hashtable | SecretType::Unknown);
-        Ok(Present::Unread(Unread { metadata: info.metadata, table }))
+        Ok(Present::Unread(UnreadValue { metadata: info.metadata, table }))
     }
 
     /// What is there now, its value included.
@@ -124,7 +124,7 @@ impl Turn<'_> {
             keep_metadata: false,
             metadata_only: false,
         });
-        self.write(op, &Wanted { key, before, after: Some(value) }).await
+        self.write(op, &WantedState { key, before, after: Some(value) }).await
     }
 
     /// The metadata alone: the store writes its file anew, but not the value.
@@ -144,18 +144,18 @@ impl Turn<'_> {
             keep_metadata: false,
             metadata_only: true,
         });
-        self.write(op, &Wanted { key, before, after: Some(value) }).await
+        self.write(op, &WantedState { key, before, after: Some(value) }).await
     }
 
     pub(super) async fn remove_from_store(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
         let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
-        self.write(op, &Wanted { key, before, after: None }).await
+        self.write(op, &WantedState { key, before, after: None }).await
     }
 
     /// Writes until the store has it. It reads its file again when somebody else has changed it, and drops what it
     /// has open when they have changed its configuration, both on a thread of its own and whatever it is doing: a
     /// write that is under way then is refused, or is acknowledged and not in the file.
-    async fn write(&mut self, op: Op, wanted: &Wanted<'_>) -> Result<(), Trouble> {
+    async fn write(&mut self, op: Op, wanted: &WantedState<'_>) -> Result<(), Trouble> {
         let mut lost: Option<Box<Fault>> = None;
         let given_up = |lost: Option<Box<Fault>>, trouble| match lost {
             // What was tried may have left something half done.
@@ -191,12 +191,12 @@ impl Turn<'_> {
         unreachable!("it ends with its last try")
     }
 
-    fn observe(&self, tries: u32, call: &Call, wanted: &Wanted<'_>) -> Attempt {
+    fn observe(&self, tries: u32, call: &WriteCall, wanted: &WantedState<'_>) -> Attempt {
         let store = &self.entry.store;
         let may_be_wiped = call.reconfigured || (tries == 1 && !call.alone);
         Attempt {
             tries,
-            error: call.outcome.as_ref().err().map(|fault| Says::of(fault)),
+            error: call.outcome.as_ref().err().map(|fault| Complaint::of(fault)),
             alone: call.alone,
             reconfigured: call.reconfigured,
             changed_nothing: call.changed_nothing,
@@ -212,12 +212,12 @@ impl Turn<'_> {
     /// help. An error is one that will not pass.
     async fn act_on(
         &mut self,
-        call: Call,
+        call: WriteCall,
         attempt: Attempt,
-        wanted: &Wanted<'_>,
+        wanted: &WantedState<'_>,
     ) -> Result<Option<Box<Fault>>, Trouble> {
         let judgement = match attempt.judge() {
-            Written::Look => self.look_after(attempt, wanted).await?,
+            AfterWrite::Look => self.look_after(attempt, wanted).await?,
             judgement => judgement,
         };
         let fault = match call.outcome {
@@ -231,18 +231,22 @@ impl Turn<'_> {
             }
         };
         match judgement {
-            Written::Done => Ok(None),
-            Written::Failed => Err(Trouble::Fault(fault)),
-            Written::PutBack => {
+            AfterWrite::Done => Ok(None),
+            AfterWrite::Failed => Err(Trouble::Fault(fault)),
+            AfterWrite::PutBack => {
                 self.entry.store.put_back(WIPED);
                 Ok(Some(not_kept("it is not there")))
             }
-            Written::Again | Written::Look => Ok(Some(fault)),
+            AfterWrite::Again | AfterWrite::Look => Ok(Some(fault)),
         }
     }
 
     /// Looks whether the store has what was written.
-    async fn look_after(&mut self, mut attempt: Attempt, wanted: &Wanted<'_>) -> Result<Written, Trouble> {
+    async fn look_after(
+        &mut self,
+        mut attempt: Attempt,
+        wanted: &WantedState<'_>,
+    ) -> Result<AfterWrite, Trouble> {
         let (store, last) = (self.entry.store.clone(), attempt.is_last());
         if attempt.error.is_none() && !self.can_refresh() {
             // What is read then comes from memory, and says nothing of the file.
@@ -293,7 +297,7 @@ impl Turn<'_> {
     }
 
     /// One call. The error is a worker that broke.
-    async fn write_once(&mut self, op: Op, before: &Fingerprint) -> Result<Call, Trouble> {
+    async fn write_once(&mut self, op: Op, before: &Fingerprint) -> Result<WriteCall, Trouble> {
         let store = self.entry.store.clone();
         let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
         // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
@@ -320,12 +324,12 @@ impl Turn<'_> {
             Err(CallError::Fault(fault)) => Err(fault),
             Err(CallError::Broken(broken)) => return Err(Trouble::Broken(broken)),
         };
-        Ok(Call { outcome, alone, reconfigured, changed_nothing })
+        Ok(WriteCall { outcome, alone, reconfigured, changed_nothing })
     }
 
     /// Whether the store has what was just written, or has been written by somebody else since; errors are those
     /// of a read.
-    async fn has_kept(&mut self, wanted: &Wanted<'_>) -> Result<bool, Trouble> {
+    async fn has_kept(&mut self, wanted: &WantedState<'_>) -> Result<bool, Trouble> {
         let store = self.entry.store.clone();
         let (left, changes) = (store.files_now(), store.foreign_changes());
         let found = self.read_from_store(wanted.key, true, false).await;

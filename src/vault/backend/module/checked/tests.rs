@@ -26,17 +26,17 @@ fn what_a_write_came_to_is_what_a_read_shows() {
     let after = text("new");
     let set = [
         // before, now, what it came to
-        (&old, &new, Verdict::Written),
-        (&Missing, &new, Verdict::Written),
-        (&Unknown, &new, Verdict::Written),
-        (&old, &old, Verdict::Refused),
-        (&Missing, &Missing, Verdict::Refused),
-        (&old, &Missing, Verdict::Unknown),
-        (&old, &odd, Verdict::Unknown),
-        (&Missing, &odd, Verdict::Unknown),
-        (&Unknown, &odd, Verdict::Unknown),
-        (&Unknown, &Missing, Verdict::Unknown),
-        (&old, &Unknown, Verdict::Unknown),
+        (&old, &new, WriteVerdict::Written),
+        (&Missing, &new, WriteVerdict::Written),
+        (&Unknown, &new, WriteVerdict::Written),
+        (&old, &old, WriteVerdict::Refused),
+        (&Missing, &Missing, WriteVerdict::Refused),
+        (&old, &Missing, WriteVerdict::Unknown),
+        (&old, &odd, WriteVerdict::Unknown),
+        (&Missing, &odd, WriteVerdict::Unknown),
+        (&Unknown, &odd, WriteVerdict::Unknown),
+        (&Unknown, &Missing, WriteVerdict::Unknown),
+        (&old, &Unknown, WriteVerdict::Unknown),
     ];
     for (before, now, expected) in set {
         for failed in [false, true] {
@@ -45,18 +45,18 @@ fn what_a_write_came_to_is_what_a_read_shows() {
         }
     }
     let remove = [
-        (&old, &Missing, Verdict::Written),
-        (&Unknown, &Missing, Verdict::Written),
-        (&old, &old, Verdict::Refused),
-        (&Unknown, &old, Verdict::Refused),
-        (&old, &odd, Verdict::Unknown),
-        (&Missing, &odd, Verdict::Unknown),
-        (&old, &Unknown, Verdict::Unknown),
+        (&old, &Missing, WriteVerdict::Written),
+        (&Unknown, &Missing, WriteVerdict::Written),
+        (&old, &old, WriteVerdict::Refused),
+        (&Unknown, &old, WriteVerdict::Refused),
+        (&old, &odd, WriteVerdict::Unknown),
+        (&Missing, &odd, WriteVerdict::Unknown),
+        (&old, &Unknown, WriteVerdict::Unknown),
     ];
     for (before, now, expected) in remove {
         assert_eq!(verdict(before, now, None, true, false), expected, "{before:?} {now:?}");
     }
-    assert_eq!(verdict(&Unknown, &odd, Some(&after), true, true), Verdict::Refused, "it reports all");
+    assert_eq!(verdict(&Unknown, &odd, Some(&after), true, true), WriteVerdict::Refused, "it reports all");
 }
 
 /// A module in the worker: what it keeps, whether it is open, and how it writes.

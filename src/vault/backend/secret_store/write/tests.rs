@@ -12,7 +12,7 @@ use crate::store::{Discipline, Store};
 use crate::vault::Entry;
 use crate::vault::change::{Before, Change};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
-use crate::worker::{Seen, Worker};
+use crate::worker::{StoreView, Worker};
 
 const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
 
@@ -201,7 +201,7 @@ async fn a_write_that_fails_for_a_reason_that_lasts_is_tried_twice_and_says_so()
         let store = &place.entry.store;
         store.told(Some(authentication), None);
         let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
-        let seen = Seen { generation: 0, files: store.files_now(), unlocked: None };
+        let seen = StoreView { generation: 0, files: store.files_now(), unlocked: None };
         worker.seen.insert(store.id.clone(), seen);
         let outcome = match kind {
             "set" => place.write(&mut worker).await,
@@ -258,7 +258,7 @@ async fn a_removal_stays_also_where_it_can_only_be_looked_at_in_memory() {
         let place = Place::new();
         place.entry.store.told(Some(authentication), None);
         let mut worker = place.worker(|_, _| None).await;
-        let seen = Seen { generation: 0, files: place.entry.store.files_now(), unlocked: None };
+        let seen = StoreView { generation: 0, files: place.entry.store.files_now(), unlocked: None };
         worker.seen.insert(place.entry.store.id.clone(), seen);
         place.remove(&mut worker).await.unwrap();
         assert_eq!((place.content().as_str(), place.count("remove")), ("", 1), "{authentication}");
