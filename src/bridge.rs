@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cache, Changes, Usage};
+use crate::check::check_vaults;
 use crate::error::BridgeError;
 use crate::metrics::Calls;
 use crate::mount::{Mounts, project};
@@ -127,6 +128,7 @@ impl Bridge {
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
         let found = import(&mut plan)?;
+        check_vaults(&plan)?;
         if !plan.needs_pwsh() {
             return Bridge::assemble(plan, found, None, progress).await;
         }
@@ -176,8 +178,7 @@ impl Bridge {
         let table = Arc::new(VaultTable::new(&plan.init));
         for vault in &plan.vaults {
             let (password, local) = (password(vault)?, open_local(vault)?);
-            let added = table.add(vault.clone(), Means { password, local, hooks: None });
-            added.ok_or_else(|| StartError::TwoVaults { name: vault.name.clone() })?;
+            table.add(vault.clone(), Means { password, local, hooks: None })?;
         }
         let (mut folder, mut pool) = (None, None);
         if let Some(workers) = workers {

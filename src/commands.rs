@@ -149,9 +149,10 @@ impl CommandError {
 
 fn of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Untrusted(_) | StartError::Password { .. } | StartError::NoSuchVault { .. } => {
-            Exit::Usage
-        }
+        StartError::Untrusted(_)
+        | StartError::Password { .. }
+        | StartError::NoSuchVault { .. }
+        | StartError::Plan(_) => Exit::Usage,
         StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::de::DeTable;
 
+use crate::check::check;
 use crate::plan::Plan;
 use crate::plan::callers::NamedToken;
 use crate::private_file::{PrivateFileError, read_private};
@@ -171,7 +172,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
             Some("add [vaults.…] and [secrets.…], or expose = true in a vault"),
         );
     }
-    Plan {
+    let plan = Plan {
         listeners,
         access,
         callers,
@@ -186,7 +187,14 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
         audit,
         auto_import,
         registry,
+    };
+    // Every plan is held to the same rules. Those that a file can break were told above, with their lines.
+    if report.is_clean()
+        && let Err(error) = check(&plan)
+    {
+        root.lacks(&error.to_string(), None);
     }
+    plan
 }
 
 fn not_text(bytes: &[u8], at: usize) -> Problems {

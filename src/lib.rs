@@ -50,6 +50,7 @@ pub mod access;
 mod audit;
 pub mod bridge;
 mod cache;
+mod check;
 mod cli;
 mod client;
 mod clock;
@@ -83,7 +84,8 @@ mod vault;
 pub mod worker;
 
 pub use bridge::Bridge;
-pub use library::{BuildError, Builder, PlanError, SecretHandle, configuration};
+pub use library::{BuildError, Builder, SecretHandle, configuration};
+pub use plan::PlanError;
 pub use secret::SecretValue;
 
 /// Runs the program with its arguments, the name of the program first.

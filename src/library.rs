@@ -8,34 +8,15 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::bridge::{Bridge, Options, Reading, StartError};
+use crate::check::check;
 use crate::config::{self, ConfigError};
 use crate::error::BridgeError;
-use crate::plan::{Mount, Plan, Projection, Vault, VaultKind};
+use crate::plan::{Mount, Plan, PlanError, Projection, Vault, VaultKind};
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
 
 /// How long a call may take where nobody says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why a plan is not sound. Names are compared without case.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// Two vaults have one name.
-    #[error("two vaults have the name '{0}' (names are compared without case)")]
-    TwoVaults(String),
-    /// Two mounts have one name.
-    #[error("two mounted secrets have the name '{0}' (names are compared without case)")]
-    TwoMounts(String),
-    /// A mount's vault is not in the plan.
-    #[error("the mounted secret '{mount}' is of the vault '{vault}', and there is no such vault")]
-    NoSuchVault {
-        /// The mount.
-        mount: String,
-        /// The vault that it names.
-        vault: String,
-    },
-}
 
 /// Why a built bridge did not start.
 #[derive(Debug, Error)]
@@ -121,26 +102,6 @@ impl Builder {
         let plan = self.plan()?;
         Ok(Bridge::start(plan, &self.options, |_, _| {}).await?)
     }
-}
-
-/// Refuses names that are there twice, and mounts of vaults that are not there.
-fn check(plan: &Plan) -> Result<(), PlanError> {
-    if let Some(name) = twin(plan.vaults.iter().map(|vault| &vault.name)) {
-        return Err(PlanError::TwoVaults(name));
-    }
-    if let Some(name) = twin(plan.mounts.iter().map(|mount| &mount.name)) {
-        return Err(PlanError::TwoMounts(name));
-    }
-    let exposed = |name: &str| plan.auto_import.expose.iter().any(|expose| fold(&expose.vault) == fold(name));
-    match plan.mounts.iter().find(|mount| plan.vault(&mount.vault).is_none() && !exposed(&mount.vault)) {
-        Some(mount) => Err(PlanError::NoSuchVault { mount: mount.name.clone(), vault: mount.vault.clone() }),
-        None => Ok(()),
-    }
-}
-
-fn twin<'a>(names: impl Iterator<Item = &'a String>) -> Option<String> {
-    let mut seen = std::collections::HashSet::new();
-    names.into_iter().find(|name| !seen.insert(fold(name))).cloned()
 }
 
 impl Bridge {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::plan::{Mount, Projection};
+use crate::plan::{Mount, PlanError, Projection};
 use crate::secret::{SecretValue, fold};
 
 /// Mounts by name, compared without case. May change while the server runs.
@@ -22,15 +22,14 @@ impl Mounts {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&fold(name)).cloned()
     }
 
-    /// Adds a mount, unless its name is taken; tells whether it did.
-    #[must_use]
-    pub fn add(&self, mount: Mount) -> bool {
+    /// Adds a mount, unless its name is taken.
+    pub fn add(&self, mount: Mount) -> Result<(), PlanError> {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match table.entry(fold(&mount.name)) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Occupied(_) => Err(PlanError::TwoMounts(mount.name)),
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(Arc::new(mount));
-                true
+                Ok(())
             }
         }
     }
@@ -99,8 +98,8 @@ mod tests {
     #[test]
     fn names_are_taken_without_case() {
         let mounts = Mounts::new([mount("One")]);
-        assert!(!mounts.add(mount("ONE")));
-        assert!(mounts.add(mount("Two")));
+        assert_eq!(mounts.add(mount("ONE")), Err(PlanError::TwoMounts("ONE".into())));
+        assert_eq!(mounts.add(mount("Two")), Ok(()));
         assert_eq!(mounts.all().len(), 2);
         assert!(mounts.remove("one").is_some());
         assert!(mounts.get("One").is_none());

@@ -10,10 +10,12 @@ use crate::secret::fold;
 
 pub mod callers;
 mod limits;
+mod names;
 mod serving;
 mod vaults;
 
 pub use limits::{BodyLimits, Limits, PoolLimits};
+pub use names::{PlanError, Twin, same_names};
 pub use serving::{Access, Action, Bind, DEFAULT_ADDRESS, Listener, Route, Template, Tls};
 pub use vaults::{
     AZ_KEY_VAULT, CacheLimits, Custom, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::plan::{Extension, Vault, VaultKind};
+use crate::plan::{Extension, PlanError, Vault, VaultKind, same_names};
 use crate::platform;
 use crate::protocol::Parameters;
 
@@ -94,6 +94,9 @@ fn parse(text: &[u8]) -> Result<(Vec<Vault>, Option<String>), String> {
         vaults.push(imported(name, module_name, module_path, Parameters(parameters.unwrap_or_default())));
     }
     vaults.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(twin) = same_names(vaults.iter().map(|vault| vault.name.as_str())).first() {
+        return Err(PlanError::TwoVaults(vaults[twin.again].name.clone()).to_string());
+    }
     Ok((vaults, registry.default.filter(|name| !name.is_empty())))
 }
 
@@ -130,6 +133,8 @@ mod tests {
     fn a_corrupt_registry_is_a_problem_and_shows_nothing_of_itself() {
         let problem = parse(br#"{"Vaults":{"v":{"VaultParameters":{"Token":"canary"#).unwrap_err();
         assert!(!problem.contains("canary"));
+        let twice = br#"{"Vaults":{"a":{"ModuleName":"m"},"A":{"ModuleName":"m"}}}"#;
+        assert!(parse(twice).unwrap_err().starts_with("two vaults have the name 'a'"));
         assert!(parse(b"{}").unwrap().0.is_empty());
         assert!(parse(br#"{"Vaults":{"bad":7}}"#).unwrap().0.is_empty());
     }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::config;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{Expose, Plan, SecretSource, Vault, VaultKind};
+use crate::plan::{Expose, Plan, PlanError, SecretSource, Vault, VaultKind};
 use crate::pool::{Pool, Progress};
 use crate::private_file::PrivateFileError;
 use crate::pwsh::PwshError;
@@ -53,12 +53,9 @@ pub enum StartError {
         /// What there is.
         known: Vec<String>,
     },
-    /// Two vaults of the plan have one name.
-    #[error("two vaults have the name '{name}' (names are compared without case)")]
-    TwoVaults {
-        /// The name.
-        name: String,
-    },
+    /// The plan's vaults do not go together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// An embedded vault did not open.
     #[error("the local vault '{vault}': {source}")]
     Local {
@@ -105,8 +102,7 @@ pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
         let module =
             vault.extension().map(|extension| extension.module_name().to_owned()).unwrap_or_default();
         found.push(FoundVault { name: vault.name.clone(), module, exposed: exposed.is_some() });
-        // A vault of the plan goes before one of the registry that has the same name.
-        if let (Some(expose), None) = (exposed, plan.vault(&vault.name)) {
+        if let Some(expose) = exposed {
             vault.exposed = true;
             vault.read_only = !expose.writable;
             plan.vaults.push(vault);

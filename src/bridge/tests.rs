@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::clock;
-use crate::plan::{Extension, Mount, PoolLimits as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind};
+use crate::plan::{
+    Extension, Mount, PlanError, PoolLimits as Sizes, SECRET_STORE, SecretSource, Vault, VaultKind,
+};
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 mod caching;
@@ -388,7 +390,10 @@ async fn two_vaults_of_one_name_are_no_plan() {
     plan.vaults.push(Vault { name: "STORE".into(), ..plan.vaults[0].clone() });
     let launcher = Arc::new(FakeLauncher::new(|_, call: &Value| Reaction::Say(vec![ok(call, &json!({}))])));
     let refused = Bridge::start_with(plan, launcher.clone()).await;
-    assert!(matches!(&refused, Err(StartError::TwoVaults { name }) if name == "STORE"), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StartError::Plan(PlanError::TwoVaults(name))) if name == "STORE"),
+        "{refused:?}"
+    );
     assert_eq!(launcher.launched.load(SeqCst), 0, "nothing was started");
 }
 

@@ -10,9 +10,11 @@ use super::reader::{Node, Table};
 use super::sections::{path, variable};
 use super::template::to_json;
 use super::write::PLACEHOLDER;
+use crate::check::{different_stores, same_registrations};
 use crate::plan::{
     AutoImport, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
 };
+use crate::plan::{Twin, same_names};
 use crate::protocol::Parameters;
 use crate::secret::fold;
 use crate::vault::backend;
@@ -68,19 +70,21 @@ impl KnownVaults {
 pub(super) fn vaults(node: &Node<'_>, base: &Path, auto_import: &AutoImport) -> Vec<Vault> {
     let members = node.members().unwrap_or_default();
     refuse_same_names(&members, "vault");
-    let mut vaults = Vec::new();
+    let (mut nodes, mut vaults) = (Vec::new(), Vec::new());
     for (name, node) in &members {
         refuse_bad_name(name, node);
         if auto_import.expose.iter().any(|expose| fold(&expose.vault) == fold(name)) {
             node.refuse_key("is also in auto_import.expose", Some("give one of them another name"));
         }
         if let Some(vault) = node.table(|table| vault(name, node, table, base)).flatten() {
-            vaults.push((node.clone(), vault));
+            nodes.push(node.clone());
+            vaults.push(vault);
         }
     }
-    refuse_same_registration(&vaults);
-    refuse_two_stores(&vaults);
-    vaults.into_iter().map(|(_, vault)| vault).collect()
+    let all: Vec<&Vault> = vaults.iter().collect();
+    refuse_same_registration(&nodes, &all);
+    refuse_different_stores(&nodes, &all);
+    vaults
 }
 
 fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Option<Vault> {
@@ -264,44 +268,25 @@ fn says(parameters: &Parameters, name: &str, value: &str) -> bool {
     matches!(found, Some((_, Value::String(text))) if text.eq_ignore_ascii_case(value))
 }
 
-/// Every SecretStore vault of a user is the same store, with one password and one configuration.
-fn refuse_two_stores(vaults: &[(Node<'_>, Vault)]) {
-    let stores: Vec<_> = vaults
-        .iter()
-        .filter_map(|(node, vault)| Some((node, vault.extension()?)))
-        .filter(|(_, extension)| backend::of_module(extension).settings().is_some())
-        .collect();
-    let Some(((first_node, first), rest)) = stores.split_first() else { return };
-    for (node, other) in rest {
-        let differs = if other.parameters != first.parameters {
-            "parameters"
-        } else if other.unlock != first.unlock {
-            "unlock"
-        } else {
-            continue;
-        };
-        let line = first_node.line();
-        node.refuse_key(
-            format!("{differs} differ from those on line {line}, but {SECRET_STORE} is one store"),
+/// Every vault of SecretStore is the same store of the user's, with one password and one configuration.
+fn refuse_different_stores(nodes: &[Node<'_>], vaults: &[&Vault]) {
+    for (Twin { first, again }, differs) in different_stores(vaults) {
+        nodes[again].refuse_key(
+            format!(
+                "{differs} differ from those on line {}, but {SECRET_STORE} is one store",
+                nodes[first].line()
+            ),
             Some("write the same in both, or mount from one vault"),
         );
     }
 }
 
-fn refuse_same_registration(vaults: &[(Node<'_>, Vault)]) {
-    for (index, (node, vault)) in vaults.iter().enumerate() {
-        let Some(extension) = vault.extension() else { continue };
-        let folded = fold(&extension.registered);
-        let twin = vaults[..index].iter().find(|(_, other)| {
-            // Equal friendly names have been refused by themselves.
-            fold(&other.name) != fold(&vault.name)
-                && other.extension().is_some_and(|other| fold(&other.registered) == folded)
-        });
-        if let Some((first, _)) = twin {
-            let name = quoted(&extension.registered);
-            let message = format!("would be registered as {name}, as is the vault on line {}", first.line());
-            node.refuse_key(message, Some("give them different vault_name"));
-        }
+fn refuse_same_registration(nodes: &[Node<'_>], vaults: &[&Vault]) {
+    for Twin { first, again } in same_registrations(vaults) {
+        let name = quoted(vaults[again].extension().map_or("", |extension| &extension.registered));
+        let message =
+            format!("would be registered as {name}, as is the vault on line {}", nodes[first].line());
+        nodes[again].refuse_key(message, Some("give them different vault_name"));
     }
 }
 
@@ -316,12 +301,10 @@ fn refuse_bad_name(name: &str, node: &Node<'_>) {
 }
 
 fn refuse_same_names(members: &[(&str, Node<'_>)], what: &str) {
-    for (index, (name, node)) in members.iter().enumerate() {
-        let folded = fold(name);
-        if let Some((other, first)) = members[..index].iter().find(|(other, _)| fold(other) == folded) {
-            let message = format!("is the same {what} as {} on line {}", quoted(other), first.line());
-            node.refuse_key(message, Some("names are compared without case"));
-        }
+    for Twin { first, again } in same_names(members.iter().map(|(name, _)| *name)) {
+        let ((other, first), (_, node)) = (&members[first], &members[again]);
+        let message = format!("is the same {what} as {} on line {}", quoted(other), first.line());
+        node.refuse_key(message, Some("names are compared without case"));
     }
 }
 

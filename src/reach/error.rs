@@ -93,7 +93,7 @@ impl From<ConfigError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         let exit = match &error {
-            StartError::Password { .. } => Exit::Usage,
+            StartError::Password { .. } | StartError::Plan(_) => Exit::Usage,
             StartError::NoSuchVault { .. } => Exit::NotFound,
             StartError::Pwsh(_) | StartError::Workers(LaunchError::TooOld { .. }) => Exit::NoPwsh,
             _ => Exit::Failure,

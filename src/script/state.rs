@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::value::Portable;
 use crate::mount::Mounts;
-use crate::plan::Mount;
+use crate::plan::{Mount, PlanError};
 use crate::secret::fold;
 use crate::store::StoreId;
 use crate::vault::Entry;
@@ -69,16 +69,13 @@ pub struct MountArguments {
 }
 
 impl MountArguments {
-    /// Mounts, unless the name is taken; tells whether it did.
-    #[must_use]
-    pub fn add(&self, mounts: &Mounts, mount: Mount, arguments: Vec<Portable>) -> bool {
+    /// Mounts, unless the name is taken.
+    pub fn add(&self, mounts: &Mounts, mount: Mount, arguments: Vec<Portable>) -> Result<(), PlanError> {
         let mut table = self.table();
         let name = fold(&mount.name);
-        let added = mounts.add(mount);
-        if added {
-            table.insert(name, arguments);
-        }
-        added
+        mounts.add(mount)?;
+        table.insert(name, arguments);
+        Ok(())
     }
 
     /// Unmounts.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::backend;
 use super::entry::{Entry, Means};
 use crate::error::BridgeError;
-use crate::plan::{InitScript, Vault};
+use crate::plan::{InitScript, PlanError, Vault};
 use crate::secret::fold;
 use crate::store::{Store, StoreId};
 
@@ -30,8 +30,8 @@ impl VaultTable {
         }
     }
 
-    /// Adds a vault; `None` if its name is taken.
-    pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
+    /// Adds a vault, unless its name is taken.
+    pub fn add(&self, plan: Vault, means: Means) -> Result<Arc<Entry>, PlanError> {
         let store = backend::of(&plan).store(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
@@ -41,8 +41,10 @@ impl VaultTable {
         let entry = Arc::new(Entry::new(number, plan, store, means, self.login.clone()));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         match entries.entry(folded) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(place) => Some(place.insert(entry).clone()),
+            std::collections::hash_map::Entry::Occupied(_) => {
+                Err(PlanError::TwoVaults(entry.plan.name.clone()))
+            }
+            std::collections::hash_map::Entry::Vacant(place) => Ok(place.insert(entry).clone()),
         }
     }
 

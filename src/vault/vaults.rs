@@ -17,7 +17,7 @@ use super::task::VaultTask;
 use super::verb::{Outcome, Verb};
 use crate::cache::Changes;
 use crate::error::BridgeError;
-use crate::plan::{Limits, Vault};
+use crate::plan::{Limits, PlanError, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::Crew;
 use crate::store::Store;
@@ -54,8 +54,8 @@ impl Vaults {
         &self.changes
     }
 
-    /// Adds a vault; `None` if its name is taken.
-    pub fn add(&self, plan: Vault, means: Means) -> Option<Arc<Entry>> {
+    /// Adds a vault, unless its name is taken.
+    pub fn add(&self, plan: Vault, means: Means) -> Result<Arc<Entry>, PlanError> {
         self.table.add(plan, means)
     }
 

@@ -226,6 +226,17 @@ fn a_vault_to_expose_that_is_not_there_is_a_usage_error_that_names_what_there_is
 }
 
 #[test]
+fn a_vault_of_the_file_and_one_of_the_user_that_have_one_name_are_a_usage_error() {
+    let home = tempfile::tempdir().unwrap();
+    register(home.path(), &["Team", "Mine"]);
+    let file = home.path().join("a.toml");
+    fs::write(&file, "[vaults.team]\nlocal = true\nexpose = true\n").unwrap();
+    let both = alone().arg("--config").arg(&file).args(["--expose-vault", "Team"]);
+    let error = fails(both.home(home.path()), 64);
+    assert!(error.contains("two vaults have the name 'Team'"), "{error}");
+}
+
+#[test]
 fn a_port_in_use_ends_with_a_hint() {
     let first = alone().start();
     let taken = first.address.to_string();

@@ -46,7 +46,7 @@ impl Asking {
         };
         let name = mount.name.clone();
         let added = self.core.arguments.add(bridge.mounts(), mount, add.arguments);
-        if added { Ok(AskReply::done()) } else { Err(mounted(&name)) }
+        added.map(|()| AskReply::done()).map_err(|_| mounted(&name))
     }
 
     pub(super) async fn dismount(

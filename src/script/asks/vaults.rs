@@ -68,7 +68,7 @@ impl Asking {
         });
         let entry = self.core.lives.adding(live, || {
             let means = Means { password, local, hooks: Some(hooks) };
-            let entry = vaults.add(plan, means).ok_or_else(|| {
+            let entry = vaults.add(plan, means).map_err(|_| {
                 refusal(
                     "SecretVaultExists",
                     format!("A Secret Vault with the name '{name}' has already been registered."),
