@@ -83,9 +83,9 @@ pub struct Health {
     pub ready: bool,
     /// Requests that wait for a worker.
     pub waiting: usize,
-    /// Workers started again after one broke.
+    /// Workers whose place another took before their time was over.
     pub restarts: u64,
-    /// The same, by what they broke of: `timeout`, `ended`, `noise`, `line`, `protocol`.
+    /// The same, by what they broke of: `timeout`, `ended`, `noise`, `line`, `protocol`; `retired` were whole.
     pub restart_causes: BTreeMap<&'static str, u64>,
     /// The cache.
     pub cache: Usage,
@@ -340,11 +340,12 @@ impl Bridge {
         let has_worker =
             pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
         let vaults: Vec<_> = self.vaults().all().iter().map(|entry| vault_health(entry)).collect();
+        let restart_causes = pool.map(Pool::restarts).unwrap_or_default();
         Health {
             ready: has_worker && !self.0.stopping.is_cancelled() && any_open(&vaults),
             waiting: pool.map_or(0, Pool::waiting),
-            restarts: pool.map_or(0, Pool::restarts),
-            restart_causes: pool.map(Pool::restart_causes).unwrap_or_default(),
+            restarts: restart_causes.values().sum(),
+            restart_causes,
             cache: self.0.values.usage(),
             workers,
             vaults,

@@ -31,6 +31,9 @@ pub struct Finding {
     pub area: &'static str,
     /// How it is.
     pub level: Level,
+    /// It could be looked at from here.
+    #[serde(skip)]
+    pub looked_at: bool,
     /// What was found, in a sentence.
     pub message: String,
     /// The command, or the change, that mends it.
@@ -44,7 +47,19 @@ pub struct Finding {
 impl Finding {
     /// Something that is as it should be.
     pub fn ok(area: &'static str, message: impl Into<String>) -> Finding {
-        Finding { area, level: Level::Ok, message: message.into(), mend: None, facts: Map::new() }
+        Finding {
+            area,
+            level: Level::Ok,
+            looked_at: true,
+            message: message.into(),
+            mend: None,
+            facts: Map::new(),
+        }
+    }
+
+    /// Something that cannot be looked at from here, and why.
+    pub fn unseen(area: &'static str, message: impl Into<String>) -> Finding {
+        Finding { looked_at: false, ..Finding::ok(area, message) }
     }
 
     /// Something that may not last, and what to do about it.

@@ -64,15 +64,24 @@ struct Paths {
     folder: PathBuf,
     vault: PathBuf,
     key: PathBuf,
+    /// The key is in the folder, and made there.
+    own_key: bool,
     lock: PathBuf,
     mark: PathBuf,
 }
 
 impl LocalVault {
-    /// Opens the vault in a folder; makes folder, key and an empty vault at first use.
+    /// The same with its key in the folder.
+    #[cfg(test)]
     pub fn open(folder: &Path) -> Result<LocalVault, LocalError> {
+        LocalVault::open_with_key(folder, None)
+    }
+
+    /// Opens the vault in a folder; makes folder, key and an empty vault at first use. A key that is in a file
+    /// elsewhere must be there.
+    pub fn open_with_key(folder: &Path, key: Option<&Path>) -> Result<LocalVault, LocalError> {
         create_private_dir(folder)?;
-        let paths = Paths::of(folder);
+        let paths = Paths::of(folder, key);
         // The vault first: it appears after its key, so a vault seen means that the key must be there.
         let _created = match exists(&paths.vault)? {
             true => false,
@@ -190,11 +199,12 @@ impl fmt::Debug for LocalVault {
 }
 
 impl Paths {
-    fn of(folder: &Path) -> Paths {
+    fn of(folder: &Path, key: Option<&Path>) -> Paths {
         Paths {
             folder: folder.to_owned(),
             vault: folder.join(FILES[1]),
-            key: folder.join(FILES[0]),
+            key: key.map_or_else(|| folder.join(FILES[0]), Path::to_owned),
+            own_key: key.is_none(),
             lock: folder.join("vault.lock"),
             mark: folder.join("vault.mark"),
         }
@@ -226,7 +236,7 @@ fn first_use(paths: &Paths) -> Result<bool, LocalError> {
     if exists(&paths.mark)? {
         return Err(LocalError::Vanished { path: paths.vault.clone(), mark: paths.mark.clone() });
     }
-    let created = !exists(&paths.key)?;
+    let created = paths.own_key && !exists(&paths.key)?;
     if created {
         VaultKey::create(paths)?;
     }

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_plan_of_local_vaults_needs_no_pwsh() {
         let mut plan = Plan::default();
-        plan.vaults.push(Vault::new("local", VaultKind::Local { folder: None }));
+        plan.vaults.push(Vault::new("local", VaultKind::Local { folder: None, key: None }));
         assert!(!plan.needs_pwsh());
         plan.vaults.push(Vault::new("az", VaultKind::Extension(Extension::new("az", AZ_KEY_VAULT))));
         assert!(plan.needs_pwsh());

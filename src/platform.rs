@@ -426,7 +426,8 @@ pub fn secret_store() -> PathBuf {
     system::secret_management().join("localstore")
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+/// A path that a variable of the environment holds, where it is set to anything.
+pub fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

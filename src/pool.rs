@@ -51,6 +51,9 @@ use shared::PoolShared;
 pub use shared::{Progress, WorkerStatus};
 pub use task::{SetUp, Task, TaskPermit, WorkerVerdict};
 
+/// Why a whole worker's place is taken by another: it was slow, or what it had read of a store is old.
+pub const RETIRED: &str = "retired";
+
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);
 
@@ -75,8 +78,7 @@ impl Pool {
                 size: AtomicUsize::new(0),
                 idle: AtomicUsize::new(0),
                 numbers: AtomicU64::new(0),
-                restarts: AtomicU64::new(0),
-                causes: Tally::default(),
+                restarts: Tally::default(),
                 done: AtomicU64::new(0),
                 status: Mutex::new(Vec::new()),
                 own_crews: Mutex::new(Vec::new()),
@@ -184,14 +186,9 @@ impl Pool {
         self.shared.lanes.waiting()
     }
 
-    /// Workers started again after one broke.
-    pub fn restarts(&self) -> u64 {
-        self.shared.restarts.load(Ordering::Relaxed)
-    }
-
-    /// The same, by what they broke of.
-    pub fn restart_causes(&self) -> std::collections::BTreeMap<&'static str, u64> {
-        self.shared.causes.all()
+    /// Workers whose place another took before their time was over, by what they broke of or [`RETIRED`].
+    pub fn restarts(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        self.shared.restarts.all()
     }
 
     /// The workers, by slot.

@@ -5,9 +5,10 @@
 //! else. Symbolic links are followed, as mounted secrets often are links; what is checked is the file that
 //! was opened, so there is no gap between check and use.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -17,6 +18,13 @@ use crate::platform::{self, FileAccess, FileKind, FileOwner};
 
 /// The largest private file that is read: far more than any key, token or password.
 pub const MAX_PRIVATE_FILE: u64 = 1024 * 1024;
+
+/// Begins the name of a file that the service manager hands over, as in `credential:token`: `LoadCredential=` and the
+/// like of systemd.
+const CREDENTIAL: &str = "credential:";
+
+/// Names the folder of such files.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Why a private file or folder was not read or made. No variant holds content.
 #[derive(Debug, Error)]
@@ -53,6 +61,17 @@ pub enum PrivateFileError {
         owner: String,
         /// What mends it.
         command: String,
+    },
+    /// The service manager did not hand it over.
+    #[error(
+        "the credential '{name}' was not handed over: {why} (hint: LoadCredential={name}:/path/of/its/file in the \
+         unit of systemd, then daemon-reload and restart)"
+    )]
+    NoCredential {
+        /// Its name.
+        name: String,
+        /// How that is known.
+        why: String,
     },
     /// A folder, device or pipe where a file should be.
     #[error("{path} is not a regular file", path = .path.display())]
@@ -119,9 +138,34 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
         .map_err(failed("sync the folder of"))
 }
 
+/// Whether a path stands for what the service manager hands over.
+pub fn is_credential(text: &str) -> bool {
+    text.starts_with(CREDENTIAL)
+}
+
+/// Where a file is: a credential, in the folder that the service manager names; anything else, where it says.
+pub fn place_of(path: &Path) -> Result<Cow<'_, Path>, PrivateFileError> {
+    let Some(name) = path.to_str().and_then(|text| text.strip_prefix(CREDENTIAL)) else {
+        return Ok(Cow::Borrowed(path));
+    };
+    let missing = |why: String| PrivateFileError::NoCredential { name: name.to_owned(), why };
+    let is_name = Path::new(name).components().eq([Component::Normal(name.as_ref())]);
+    if !is_name {
+        return Err(missing("that is no name of one".to_owned()));
+    }
+    let folder =
+        platform::variable(CREDENTIALS).ok_or_else(|| missing(format!("{CREDENTIALS} is not set")))?;
+    let file = folder.join(name);
+    match file.try_exists() {
+        Ok(false) => Err(missing(format!("there is none of that name in {}", folder.display()))),
+        _ => Ok(Cow::Owned(file)),
+    }
+}
+
 /// Reads a file that must be private: a regular file, owned by us or by root, without any permission for
 /// group or others.
 pub fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
+    let path = &*place_of(path)?;
     let failed = |source| PrivateFileError::Io { doing: "read", path: path.to_owned(), source };
     let file = platform::open_without_waiting(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;

@@ -119,9 +119,9 @@ pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
 }
 
 pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
-    let VaultKind::Local { folder } = &vault.kind else { return Ok(None) };
+    let VaultKind::Local { folder, key } = &vault.kind else { return Ok(None) };
     let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
-    let opened = LocalVault::open(&folder);
+    let opened = LocalVault::open_with_key(&folder, key.as_deref());
     opened
         .map(|local| Some(Arc::new(local)))
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })

@@ -24,7 +24,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 struct CheckFindings {
     findings: Vec<Finding>,
     /// What was not, and why.
-    not: Vec<&'static str>,
+    not: Vec<String>,
     /// How the program ends, where something is wrong.
     exit: Option<Exit>,
 }
@@ -40,7 +40,7 @@ pub async fn check(global: &Global, arguments: &CheckArgs) -> Exit {
     };
     let mut looked = CheckFindings::default();
     if arguments.file_only {
-        looked.not.push("everything but the file itself (--file-only)");
+        looked.not.push("everything but the file itself (--file-only)".to_owned());
     } else {
         looked.names(global, arguments, &plan, &place).await;
     }
@@ -52,23 +52,23 @@ impl CheckFindings {
     async fn names(&mut self, global: &Global, arguments: &CheckArgs, plan: &Plan, place: &ConfigPlace) {
         self.add(Exit::Usage, files::files(plan, Some(place)));
         self.add(Exit::Usage, certificates::certificates(plan));
-        self.not.push("addresses, disks and a running server (`secretbridge doctor` does)");
+        self.not.push("addresses, disks and a running server (`secretbridge doctor` does)".to_owned());
         let of_modules: Vec<&Vault> =
             plan.vaults.iter().filter(|vault| vault.extension().is_some()).collect();
         let mut usable = true;
         if of_modules.is_empty() && plan.auto_import.expose.is_empty() && plan.init.is_empty() {
-            self.not.push("pwsh: nothing in the file needs it");
+            self.not.push("pwsh: nothing in the file needs it".to_owned());
         } else {
             let pwsh = pwsh::look(global.pwsh.as_deref(), plan, &of_modules).await;
             usable = pwsh.usable;
             self.add(if usable { Exit::Failure } else { Exit::NoPwsh }, pwsh.findings);
         }
         if !arguments.deep {
-            self.not.push("whether the vaults can be registered and unlocked (--deep does)");
+            self.not.push("whether the vaults can be registered and unlocked (--deep does)".to_owned());
         } else if usable {
             self.deep(global, plan).await;
         } else {
-            self.not.push("the vaults: there is no pwsh that workers can run in");
+            self.not.push("the vaults: there is no pwsh that workers can run in".to_owned());
         }
     }
 
@@ -98,7 +98,9 @@ impl CheckFindings {
         if self.exit.is_none() && findings.iter().any(|finding| finding.level == Level::Problem) {
             self.exit = Some(exit);
         }
-        self.findings.extend(findings);
+        let (seen, unseen): (Vec<_>, Vec<_>) = findings.into_iter().partition(|found| found.looked_at);
+        self.findings.extend(seen);
+        self.not.extend(unseen.into_iter().map(|found| found.message));
     }
 
     fn show(&self, arguments: &CheckArgs, place: &ConfigPlace) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::problem::quoted;
 use super::reader::{Node, Table};
-use super::sections::{path, variable};
+use super::sections::{secret_file, variable};
 use crate::access::{CallLimits, GrantRule};
 use crate::plan::callers::{Callers, KeptToken, NamedCertificate, NamedPeer, NamedToken};
 use crate::plan::{Access, Bind, Listener, Tls};
@@ -49,7 +49,7 @@ fn access(auth: &mut Table<'_>, callers: &mut Callers, base: &Path) -> Option<Ac
     callers.hosts = texts(auth, "allow_host");
     callers.origins = texts(auth, "allow_origin");
     match auth.one_of(&["token_file", "token_env", "open"])? {
-        ("token_file", node) => path(&node, base).map(Access::TokenFile),
+        ("token_file", node) => secret_file(&node, base).map(Access::TokenFile),
         ("token_env", node) => variable(&node).map(Access::TokenEnv),
         (_, node) => node.flag().map(|open| if open { Access::Open } else { Access::OwnToken }),
     }
@@ -111,7 +111,7 @@ fn named<'t, T>(
 fn token(table: &mut Table<'_>, name: String, base: &Path) -> Option<NamedToken> {
     let allow = allow(table);
     let kept = match table.one_of(&["file", "hash"]) {
-        Some(("file", node)) => path(&node, base).map(KeptToken::File),
+        Some(("file", node)) => secret_file(&node, base).map(KeptToken::File),
         Some((_, node)) => match node.text()?.parse() {
             Ok(hash) => Some(KeptToken::Hash(hash)),
             Err(error) => {

@@ -11,6 +11,7 @@ use crate::plan::{
     AutoImport, Bind, BodyLimits, CacheLimits, DEFAULT_ADDRESS, Expose, InitScript, Limits, Listener,
     PoolLimits, Pwsh, Registry, Tls,
 };
+use crate::private_file::is_credential;
 use crate::secret::fold;
 
 /// No machine has use for more workers, connections or waiting requests than these.
@@ -86,7 +87,7 @@ fn tls(node: &Node<'_>, base: &Path) -> Option<Tls> {
         }
         None => node.table(|table| {
             let certificate = table.need("certificate", |node| path(node, base));
-            let key = table.need("key", |node| path(node, base));
+            let key = table.need("key", |node| secret_file(node, base));
             let clients = table.read("client_ca", |node| path(node, base));
             Some(Tls::Files { certificate: certificate?, key: key?, clients })
         })?,
@@ -334,6 +335,12 @@ pub(super) fn path(node: &Node<'_>, base: &Path) -> Option<PathBuf> {
         return None;
     }
     Some(base.join(text))
+}
+
+/// The path of a file with a secret. What the service manager hands over, `credential:NAME`, is in no folder of ours.
+pub(super) fn secret_file(node: &Node<'_>, base: &Path) -> Option<PathBuf> {
+    let text = node.name()?;
+    if is_credential(&text) { Some(text.into()) } else { path(node, base) }
 }
 
 /// A program: a bare name is looked up in PATH, so it stays as it is.

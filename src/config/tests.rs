@@ -120,7 +120,7 @@ fn every_key_reaches_the_plan() {
     assert!(files.keep_metadata && files.verify == Some(false) && !files.probe);
     assert_eq!(
         plan.vault("the local one").unwrap().kind,
-        VaultKind::Local { folder: Some(base.join("data")) }
+        VaultKind::Local { folder: Some(base.join("data")), key: Some("credential:local-key".into()) }
     );
 }
 
@@ -155,7 +155,7 @@ fn a_relative_path_is_relative_to_the_file() {
     let file = folder.path().join("bridge.toml");
     fs::write(&file, "[vaults.a]\nlocal = true\nfolder = 'data'\nexpose = true").unwrap();
     let kind = load(&file).unwrap().vaults.remove(0).kind;
-    assert_eq!(kind, VaultKind::Local { folder: Some(folder.path().join("data")) });
+    assert_eq!(kind, VaultKind::Local { folder: Some(folder.path().join("data")), key: None });
 }
 
 #[test]

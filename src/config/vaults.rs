@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
-use super::sections::{path, variable};
+use super::sections::{path, secret_file, variable};
 use super::template::to_json;
 use super::write::PLACEHOLDER;
 use crate::check::{different_stores, same_registrations};
@@ -96,9 +96,10 @@ fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Opt
     let kind = if local {
         let folder = table.read("folder", |node| path(node, base));
         table.exclude(&EXTENSION_KEYS, "is only for a vault of a module, not a local one", None);
-        VaultKind::Local { folder }
+        let key = table.read("key", |node| secret_file(node, base));
+        VaultKind::Local { folder, key }
     } else {
-        table.exclude(&["folder"], "is only for a local vault", Some("local = true makes it one"));
+        table.exclude(&["folder", "key"], "is only for a local vault", Some("local = true makes it one"));
         VaultKind::Extension(extension(name, node, table, base)?)
     };
     let repair = repair.unwrap_or(false);
@@ -207,7 +208,7 @@ fn unlock(node: &Node<'_>, base: &Path) -> Option<SecretSource> {
     }
     node.table(|table| match table.one_of(&["env", "file"]) {
         Some(("env", node)) => variable(&node).map(SecretSource::Env),
-        Some((_, node)) => path(&node, base).map(SecretSource::File),
+        Some((_, node)) => secret_file(&node, base).map(SecretSource::File),
         None => {
             table.lacks("names no place of the password", Some(UNLOCK_HINT));
             None

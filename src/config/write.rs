@@ -287,11 +287,14 @@ impl TomlWriter {
                 self.section(&format!("# {header} is made of script blocks, which a file cannot hold"));
                 return;
             }
-            VaultKind::Local { folder } => {
+            VaultKind::Local { folder, key } => {
                 self.section(&header);
                 self.line("local", true);
                 if let Some(folder) = folder {
                     self.line("folder", path(folder));
+                }
+                if let Some(key) = key {
+                    self.line("key", path(key));
                 }
             }
             VaultKind::Extension(extension) => {

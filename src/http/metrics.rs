@@ -2,6 +2,8 @@
 
 use crate::bridge::{Health, VaultState};
 use crate::metrics::{self, MetricsText};
+use crate::pool::RETIRED;
+use crate::worker::Broken;
 
 /// States of workers that are counted, whether there is one or not.
 const STATES: [&str; 4] = ["starting", "ready", "busy", "backing_off"];
@@ -13,7 +15,6 @@ pub fn text(health: &Health) -> String {
     for (name, kind, help, value) in [
         ("ready", "gauge", "Requests can be served.", health.ready.into()),
         ("waiting", "gauge", "Requests that wait for a worker.", health.waiting as u64),
-        ("worker_restarts_total", "counter", "Workers started again after one broke.", health.restarts),
         ("cache_hits_total", "counter", "Look-ups answered from the cache.", cache.hits),
         ("cache_misses_total", "counter", "Look-ups that were not.", cache.misses),
         (
@@ -28,9 +29,11 @@ pub fn text(health: &Health) -> String {
         out.head(name, kind, help);
         out.line(name, &[], value);
     }
-    out.head("worker_ends_total", "counter", "Workers that broke, by what they broke of.");
-    for (cause, count) in &health.restart_causes {
-        out.line("worker_ends_total", &[("cause", cause)], *count);
+    out.head("worker_restarts_total", "counter", "Workers whose place another took, by why.");
+    // Those that did not happen too: a series that begins at 1 has no increase.
+    for cause in Broken::CAUSES.into_iter().chain([RETIRED]) {
+        let count = health.restart_causes.get(cause).copied().unwrap_or_default();
+        out.line("worker_restarts_total", &[("cause", cause)], count);
     }
     out.head("workers", "gauge", "Workers by state.");
     for state in STATES {

@@ -10,6 +10,7 @@ use crate::config::ConfigPlace;
 use crate::plan::callers::KeptToken;
 use crate::plan::{Access, InitScript, Plan, SecretSource, Tls, VaultKind};
 use crate::platform::{self, FileKind, FileOwner};
+use crate::private_file::place_of;
 use crate::{local, registry};
 
 const AREA: &str = "files";
@@ -70,11 +71,17 @@ fn the_registry() -> Finding {
 
 fn data(plan: &Plan) -> Vec<Finding> {
     let folders = plan.vaults.iter().filter_map(|vault| match &vault.kind {
-        VaultKind::Local { folder } => Some((vault, folder.clone().or_else(local::default_folder)?)),
+        VaultKind::Local { folder, key } => {
+            Some((vault, folder.clone().or_else(local::default_folder)?, key))
+        }
         _ => None,
     });
     let mut found = Vec::new();
-    for (vault, folder) in folders {
+    for (vault, folder, key) in folders {
+        if let Some(key) = key {
+            let what = format!("the key of the local vault '{}'", vault.name);
+            found.push(at(&what, key, FileRule::Private, None));
+        }
         let what = format!("the folder of the local vault '{}'", vault.name);
         if !folder.exists() {
             found.push(Finding::ok(AREA, format!("{what}: made at the first start ({})", folder.display())));
@@ -200,6 +207,14 @@ fn variable(what: &str, name: &str) -> Finding {
 
 /// How a file or folder is. `missing`: what to do where it is not there; nothing where that is no fault.
 fn at(what: &str, path: &Path, rule: FileRule, missing: Option<String>) -> Finding {
+    let path = &*match place_of(path) {
+        Ok(found) => found,
+        Err(error) => {
+            let name = path.display();
+            let message = format!("{what}, {name}, which only its service is handed");
+            return Finding::unseen(AREA, message).with("path", shown(path)).with("why", error.to_string());
+        }
+    };
     let place = path.display();
     let kind = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -282,7 +297,7 @@ pub(super) fn needed(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
             found.push(("a vault's password", path.clone()));
         }
         // The platform's own is another one for each user.
-        if let VaultKind::Local { folder: Some(folder) } = &vault.kind
+        if let VaultKind::Local { folder: Some(folder), .. } = &vault.kind
             && Some(folder) != local::default_folder().as_ref()
         {
             found.push(("the folder of a local vault", folder.clone()));

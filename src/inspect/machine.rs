@@ -45,7 +45,7 @@ fn judge_clock(now: SystemTime, newest: Option<SystemTime>) -> Finding {
 pub fn disks(plan: &Plan) -> Vec<Finding> {
     let mut folders: Vec<(&str, PathBuf)> = vec![("worker files", platform::runtime_folder())];
     let local = plan.vaults.iter().filter_map(|vault| match &vault.kind {
-        VaultKind::Local { folder } => folder.clone().or_else(local::default_folder),
+        VaultKind::Local { folder, .. } => folder.clone().or_else(local::default_folder),
         _ => None,
     });
     folders.extend(local.map(|folder| ("a local vault", folder)));

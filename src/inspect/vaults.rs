@@ -22,8 +22,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub async fn reach(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
     let name = &vault.name;
     let finding = match &vault.kind {
-        VaultKind::Local { folder } => match folder.clone().or_else(local::default_folder) {
-            Some(folder) => local(name, folder).await,
+        VaultKind::Local { folder, key } => match folder.clone().or_else(local::default_folder) {
+            Some(folder) => local(name, folder, key.clone()).await,
             None => Finding::problem(AREA, format!("'{name}': no home folder is known"), "set HOME"),
         },
         VaultKind::Custom(_) => Finding::ok(AREA, format!("'{name}' is a script's own")),
@@ -53,8 +53,12 @@ fn has_store() -> bool {
     ["storeconfig", "storefile"].iter().any(|file| folder.join(file).exists())
 }
 
-async fn local(name: &str, folder: PathBuf) -> Finding {
-    let there = local::FILES.map(|file| folder.join(file).exists());
+async fn local(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
+    let mut there = local::FILES.map(|file| folder.join(file).exists());
+    if key.is_some() {
+        // It is made by nobody but its owner: the vault tells whether it is there.
+        there[0] = there[1];
+    }
     if there == [false, false] {
         return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
     }
@@ -64,8 +68,10 @@ async fn local(name: &str, folder: PathBuf) -> Finding {
             format!("'{name}': {missing} is missing in {}, and the other file is there", folder.display());
         return Finding::problem(AREA, message, "restore both files from a backup of the same time");
     }
-    let listed =
-        tokio::task::spawn_blocking(move || LocalVault::open(&folder).and_then(|vault| vault.list())).await;
+    let listed = tokio::task::spawn_blocking(move || {
+        LocalVault::open_with_key(&folder, key.as_deref()).and_then(|vault| vault.list())
+    })
+    .await;
     match listed {
         Ok(Ok(secrets)) => Finding::ok(AREA, format!("'{name}': reached, {} secrets", secrets.len()))
             .with("secrets", secrets.len()),

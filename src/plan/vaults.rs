@@ -32,6 +32,8 @@ pub enum VaultKind {
     Local {
         /// Folder of the file and its key; the platform's data folder where missing.
         folder: Option<PathBuf>,
+        /// The file with its key, where that is not in the folder.
+        key: Option<PathBuf>,
     },
     /// A SecretManagement extension module in the workers.
     Extension(Extension),

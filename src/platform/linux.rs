@@ -3,7 +3,7 @@
 // `pre_exec` is the only door to the death signal.
 #![allow(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::FromRawFd as _;
@@ -17,7 +17,10 @@ use rustix::process::{Signal, getuid, set_parent_process_death_signal};
 use socket2::{SockAddr, Socket};
 use tokio::process::{Child, Command};
 
-use super::{Hardened, ServiceNotice};
+use super::unix;
+use super::{FileAccess, Hardened, ServiceNotice};
+
+mod acl;
 
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
@@ -44,6 +47,30 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     let child = command.spawn()?;
     let group = Group::of(child.id());
     Ok((child, group))
+}
+
+pub(super) fn access_of(file: &File) -> io::Result<FileAccess> {
+    let list = |buffer: &mut [u8]| rustix::fs::fgetxattr(file, acl::ATTRIBUTE, buffer);
+    Ok(with_list(unix::access_of(file)?, list))
+}
+
+pub(super) fn access_at(path: &Path) -> io::Result<FileAccess> {
+    let list = |buffer: &mut [u8]| rustix::fs::getxattr(path, acl::ATTRIBUTE, buffer);
+    Ok(with_list(unix::access_at(path)?, list))
+}
+
+/// What the mode alone does not tell.
+fn with_list(access: FileAccess, list: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> FileAccess {
+    if !access.others_read && !access.others_write {
+        return access;
+    }
+    // A longer one names more than one reader in any case.
+    let mut buffer = [0; 256];
+    let found = list(&mut buffer).ok().and_then(|length| buffer.get(..length));
+    match found.and_then(|list| acl::of_others(list, rustix::process::geteuid().as_raw())) {
+        Some(may) => FileAccess { others_read: may & 0o5 != 0, others_write: may & 0o2 != 0, ..access },
+        None => access,
+    }
 }
 
 /// Standard error is the journal where it is the socket that `JOURNAL_STREAM` names.
@@ -151,4 +178,30 @@ fn is_ours(folder: &Path) -> bool {
 
 fn is_writable(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_list_opens_to_us_alone_is_private_and_one_that_names_others_is_not() {
+        use rustix::fs::{XattrFlags, setxattr};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credential");
+        crate::private_file::write_private_new(&path, b"handed over").unwrap();
+        let us = rustix::process::geteuid().as_raw();
+        let none = u32::MAX;
+        for (who, is_private) in [(us, true), (us + 1, false)] {
+            let list = acl::tests::list(&[(0x02, 4, who), (0x04, 0, none), (0x10, 4, none), (0x20, 0, none)]);
+            if setxattr(&path, acl::ATTRIBUTE, &list, XattrFlags::empty()).is_err() {
+                // The disk has no such lists.
+                return;
+            }
+            let access = unix::access_at(&path).unwrap();
+            assert!(access.others_read && access.shown == "mode 0440", "{}", access.shown);
+            assert_eq!(!access_at(&path).unwrap().others_read, is_private);
+            assert_eq!(crate::private_file::read_private(&path).is_ok(), is_private);
+        }
+    }
 }

@@ -27,9 +27,8 @@ pub(super) struct PoolShared {
     pub(super) size: AtomicUsize,
     pub(super) idle: AtomicUsize,
     pub(super) numbers: AtomicU64,
-    pub(super) restarts: AtomicU64,
-    /// What workers broke of.
-    pub(super) causes: Tally,
+    /// Workers whose place another took, by why.
+    pub(super) restarts: Tally,
     /// Tasks done, by whichever worker.
     pub(super) done: AtomicU64,
     pub(super) status: Mutex<Vec<WorkerStatus>>,

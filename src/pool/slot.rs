@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::RETIRED;
 use super::lanes::Crew;
 use super::shared::{PoolShared, WorkerStatus};
 use super::state::{SlotEvent, SlotState};
@@ -169,8 +170,7 @@ impl Slot {
             tokio::select! { biased;
                 broken = worker.idle() => {
                     tracing::warn!(slot = self.index, worker = worker.number(), "an idle worker broke: {broken}");
-                    self.shared.restarts.fetch_add(1, Ordering::Relaxed);
-                    self.shared.causes.add(broken.cause());
+                    self.shared.restarts.add(broken.cause());
                     return SlotEvent::Broke;
                 }
                 taken = successor(&mut self.successor) => {
@@ -209,7 +209,6 @@ impl Slot {
         let verdict = task.run(worker, permit).await;
         let broken = worker.broken().or_else(|| worker.is_noisy().then_some(Broken::Noise));
         if let Some(broken) = &broken {
-            self.shared.causes.add(broken.cause());
             tracing::warn!(
                 slot = self.index,
                 worker = worker.number(),
@@ -224,7 +223,7 @@ impl Slot {
             }
             WorkerVerdict::Keep | WorkerVerdict::Replace => {
                 self.worker = None;
-                self.shared.restarts.fetch_add(1, Ordering::Relaxed);
+                self.shared.restarts.add(broken.map_or(RETIRED, |broken| broken.cause()));
                 SlotEvent::Broke
             }
         }

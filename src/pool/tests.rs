@@ -56,6 +56,10 @@ impl Task for Ping {
     }
 }
 
+fn restarts(pool: &Pool) -> u64 {
+    pool.restarts().values().sum()
+}
+
 fn sizes(workers: usize) -> plan::PoolLimits {
     plan::PoolLimits { min: workers, max: workers, ..plan::PoolLimits::default() }
 }
@@ -103,7 +107,7 @@ async fn a_worker_that_dies_hangs_or_errs_is_replaced() {
         });
         assert!(ping(&pool).await.unwrap().is_err(), "{bad}");
         assert_eq!(ping(&pool).await.unwrap(), Ok(2), "{bad}");
-        assert_eq!((launcher.alive.load(SeqCst), pool.restarts()), (1, 1), "{bad}");
+        assert_eq!((launcher.alive.load(SeqCst), restarts(&pool)), (1, 1), "{bad}");
     }
 }
 
@@ -117,7 +121,7 @@ async fn a_worker_that_says_what_is_no_protocol_answers_its_call_and_none_after(
     for _ in 0..3 {
         assert_eq!(ping(&pool).await.unwrap(), Ok(2), "a quiet one stays");
     }
-    assert_eq!((launcher.launched.load(SeqCst), launcher.alive.load(SeqCst), pool.restarts()), (2, 1, 1));
+    assert_eq!((launcher.launched.load(SeqCst), launcher.alive.load(SeqCst), restarts(&pool)), (2, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +242,7 @@ async fn an_idle_worker_that_dies_is_counted_as_started_again() {
     });
     ping(&pool).await.unwrap().unwrap();
     assert_eq!(ping(&pool).await.unwrap(), Ok(2));
-    assert_eq!((launcher.alive.load(SeqCst), pool.restarts()), (1, 1));
+    assert_eq!((launcher.alive.load(SeqCst), restarts(&pool)), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -234,7 +234,7 @@ fn kind(vault: &Vault) -> String {
 fn shown(vault: &Vault) -> Value {
     let ttl = vault.keep.ttl.as_secs();
     match &vault.kind {
-        VaultKind::Local { folder } => {
+        VaultKind::Local { folder, .. } => {
             json!({ "name": vault.name, "type": "local", "folder": folder, "cache_ttl_seconds": ttl })
         }
         VaultKind::Custom(custom) => {

@@ -67,7 +67,7 @@ impl<W: Write> Announcer<W> {
     pub fn vaults(&mut self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
         let plan = bridge.plan();
         for vault in &plan.vaults {
-            if let VaultKind::Local { folder } = &vault.kind
+            if let VaultKind::Local { folder, .. } = &vault.kind
                 && let Some(folder) = folder.clone().or_else(local::default_folder)
             {
                 self.line(format_args!("local vault: {}", folder.display()));

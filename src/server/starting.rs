@@ -10,7 +10,7 @@ use crate::access::Caller;
 use crate::http::respond;
 use crate::http::{BoxFuture, Head, Problem, Reply, Request, Site};
 
-/// The site of a start. Every route but one is 503: a probe learns that it has to wait, and does not hang.
+/// The site of a start. Every route is 503, `/livez` too: a probe learns that it has to wait, and does not hang.
 #[derive(Debug, Default)]
 pub struct Starting {
     up: AtomicUsize,
@@ -24,25 +24,18 @@ impl Starting {
         self.of.store(of, Relaxed);
     }
 
-    fn reply(&self, head: &Head) -> Reply {
+    fn reply(&self) -> Reply {
         let workers = json!({ "up": self.up.load(Relaxed), "of": self.of.load(Relaxed) });
         let error = json!({
             "code": "starting",
             "message": "the server is starting",
             "hint": "try again shortly; /readyz answers 200 when it serves",
         });
-        let status = match head.path.as_str() {
-            // The process lives; whoever restarts it for being slow makes it slower.
-            "/livez" => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
         let mut reply = respond::json(
-            status,
+            StatusCode::SERVICE_UNAVAILABLE,
             &json!({ "status": "starting", "ready": false, "starting": { "workers": workers }, "error": error }),
         );
-        if status != StatusCode::OK {
-            reply.headers.insert(RETRY_AFTER, 1.into());
-        }
+        reply.headers.insert(RETRY_AFTER, 1.into());
         reply
     }
 }
@@ -56,8 +49,8 @@ impl Site for Starting {
         Ok(())
     }
 
-    fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
-        Box::pin(async move { self.reply(&request.head) })
+    fn answer(&self, _: Request) -> BoxFuture<'_, Reply> {
+        Box::pin(async move { self.reply() })
     }
 
     fn refuse(&self, _: &Head, _: &Caller, problem: &Problem) -> Reply {

@@ -23,6 +23,9 @@ pub enum Broken {
 }
 
 impl Broken {
+    /// All of [`Broken::cause`].
+    pub const CAUSES: [&'static str; 5] = ["timeout", "ended", "line", "noise", "protocol"];
+
     /// In one word, for counts.
     pub fn cause(&self) -> &'static str {
         match self {

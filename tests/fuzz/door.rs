@@ -200,7 +200,7 @@ impl Secrets for Shelf {
     }
 
     fn plan(&self) -> Arc<Plan> {
-        let vault = Vault { exposed: true, ..Vault::new("v", VaultKind::Local { folder: None }) };
+        let vault = Vault { exposed: true, ..Vault::new("v", VaultKind::Local { folder: None, key: None }) };
         let route = |method: &str, action| secretbridge::plan::Route {
             method: method.to_owned(),
             path: "/secret".to_owned(),

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod browser;
 pub mod http;
 pub mod load;
 pub mod process;

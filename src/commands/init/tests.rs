@@ -32,7 +32,9 @@ fn asked(found: &registry::FoundVaults, answers: &[&str]) -> InitChoices {
 #[test]
 fn answers_and_options_that_say_the_same_write_the_same() {
     let found = registry::FoundVaults {
-        vaults: ["Mine", "Team"].map(|name| Vault::new(name, VaultKind::Local { folder: None })).into(),
+        vaults: ["Mine", "Team"]
+            .map(|name| Vault::new(name, VaultKind::Local { folder: None, key: None }))
+            .into(),
         ..registry::FoundVaults::default()
     };
     for (answers, options) in [

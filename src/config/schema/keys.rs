@@ -185,6 +185,8 @@ const AUTO_IMPORT: &[TableKey] = &[
 const VAULT: &[TableKey] = &[
     key("local", Flag, "A local vault: an encrypted file, which needs no PowerShell.").default("false"),
     key("folder", Text, "Of a local vault: where its file and key are.").example("\"data\""),
+    key("key", Text, "Of a local vault: the file with its key, where that is not in the folder.")
+        .example("\"credential:local-key\""),
     key("module", Text, "The SecretManagement extension module: its name or path.")
         .example("\"Az.KeyVault\""),
     key("vault_name", Text, "The name that it is registered under."),

@@ -109,7 +109,8 @@ fn extension(index: usize) -> impl Strategy<Value = VaultKind> {
 }
 
 fn vault(index: usize) -> impl Strategy<Value = Vault> {
-    let local = prop::option::of(absolute()).prop_map(|folder| VaultKind::Local { folder });
+    let local = (prop::option::of(absolute()), prop::option::of(absolute()))
+        .prop_map(|(folder, key)| VaultKind::Local { folder, key });
     (prop_oneof![local.boxed(), extension(index).boxed()], ttl(), any::<[bool; 3]>()).prop_map(
         move |(kind, ttl, [read_only, exposed, repair])| {
             let keep = Keep { ttl, max_stale: ttl, refresh_ahead: ttl / 2, negative_ttl: ttl / 3 };

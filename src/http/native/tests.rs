@@ -488,7 +488,7 @@ async fn over_a_socket_an_update_has_length_zero_and_no_type() {
 async fn embedded(folder: &std::path::Path) -> crate::bridge::Bridge {
     let mut plan = plan();
     for vault in &mut plan.vaults {
-        vault.kind = VaultKind::Local { folder: Some(folder.join(&vault.name)) };
+        vault.kind = VaultKind::Local { folder: Some(folder.join(&vault.name)), key: None };
     }
     plan.auto_import.enabled = false;
     crate::bridge::Bridge::start(plan, &crate::bridge::Options::default(), |_, _| {}).await.unwrap()

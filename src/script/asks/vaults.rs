@@ -37,7 +37,7 @@ impl Asking {
         let blocks = self.numbered(&add.blocks);
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
         let mut plan = plan(&add, &blocks, password.clone())?;
-        if let (VaultKind::Local { folder: Some(folder) }, Some(root)) =
+        if let (VaultKind::Local { folder: Some(folder), .. }, Some(root)) =
             (&mut plan.kind, self.core.session.root())
         {
             // Relative to the script, wherever the program was started.
@@ -256,7 +256,7 @@ fn local_plan(parameters: &Parameters) -> Result<VaultKind, AskFailure> {
             }
         }
     }
-    Ok(VaultKind::Local { folder })
+    Ok(VaultKind::Local { folder, key: None })
 }
 
 fn custom_plan(
@@ -381,6 +381,6 @@ mod tests {
     #[test]
     fn the_local_module_is_the_embedded_vault() {
         let vault = add(json!({ "module": "secretbridge.local", "parameters": { "Folder": "/x" } })).unwrap();
-        assert_eq!(vault.kind, VaultKind::Local { folder: Some("/x".into()) });
+        assert_eq!(vault.kind, VaultKind::Local { folder: Some("/x".into()), key: None });
     }
 }

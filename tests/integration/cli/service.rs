@@ -41,6 +41,7 @@ fn a_service_of_one_user_is_shown_installed_asked_for_and_removed() {
     line.ok(&install, b"");
     let text = std::fs::read_to_string(&unit).unwrap();
     assert!(text.contains(&format!("serve --config \"{config}\"\n")), "{text}");
+    crate::systemd::verify(&unit, true);
     let called = std::fs::read_to_string(&calls).unwrap();
     let expected = ["daemon-reload", "enable secretbridge", "restart secretbridge"];
     let expected: String = expected.iter().map(|words| format!("systemctl --user {words}\n")).collect();
