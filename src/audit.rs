@@ -17,29 +17,29 @@
 //!
 //! Values of secrets are in no line, nor are queries, headers and bodies.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::Method;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+pub use record::{AuditName, AuditedAccess, Counts, Record};
+pub use settings::{AuditSettings, Destination};
 pub use sink::SinkError;
 #[cfg(test)]
 use verify::verify;
 
-use crate::access::Caller;
-use crate::http::Peer;
 use writer::WriterMessage;
 
 mod chain;
 pub mod command;
 mod fold;
 mod line;
+mod record;
+mod settings;
 mod sink;
 mod verify;
 mod writer;
@@ -52,88 +52,6 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often one that waits looks again.
 const LOOK: Duration = Duration::from_millis(2);
-
-/// Where the trail goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AuditSettings {
-    /// Where to.
-    pub to: Destination,
-    /// Each line holds a digest of itself and the one before.
-    pub chain: bool,
-}
-
-/// Where lines go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Destination {
-    /// Standard error, whole lines between those of the log.
-    #[default]
-    Stderr,
-    /// A file, which is appended to. Only its owner can read it.
-    File(PathBuf),
-    /// Nowhere; requests are still counted.
-    None,
-}
-
-/// What a request came to.
-#[derive(Debug, Clone)]
-pub struct Record {
-    /// The request's number in this process.
-    pub request: u64,
-    /// Who called.
-    pub who: Caller,
-    /// From where.
-    pub peer: Peer,
-    /// The method.
-    pub method: Method,
-    /// The path as sent, without its query.
-    pub path: String,
-    /// The route's pattern; empty where none was found.
-    pub route: Arc<str>,
-    /// The secrets that it got at.
-    pub accesses: Vec<AuditedAccess>,
-    /// `ok`, or the error's code.
-    pub outcome: &'static str,
-    /// The answer's status.
-    pub status: u16,
-    /// When its head was complete.
-    pub received: Instant,
-    /// From then to the answer.
-    pub latency: Duration,
-    /// The caller's `traceparent`, where it is one.
-    pub trace: Option<String>,
-}
-
-/// One access to a vault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditedAccess {
-    /// `read`, `write`, `remove`, `list`.
-    pub action: &'static str,
-    /// The vault's friendly name.
-    pub vault: AuditName,
-    /// The key; empty for a list.
-    pub key: AuditName,
-    /// The mounted secret's name; empty without one.
-    pub mount: AuditName,
-    /// `ok`, or the error's code.
-    pub outcome: &'static str,
-}
-
-impl AuditedAccess {
-    /// One that went well, to nothing yet.
-    pub fn of(action: &'static str) -> AuditedAccess {
-        let none = AuditName::default;
-        AuditedAccess { action, vault: none(), key: none(), mount: none(), outcome: "ok" }
-    }
-}
-
-/// A name, shared with the plan where it is from there.
-pub type AuditName = Arc<str>;
-
-/// Whoever counts requests: told of each record once, by the writer's thread.
-pub trait Counts: Send + Sync + 'static {
-    /// Takes records in.
-    fn take(&self, records: &mut dyn Iterator<Item = &Record>);
-}
 
 /// Why there is no trail.
 #[derive(Debug, Error)]

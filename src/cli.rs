@@ -27,11 +27,14 @@ pub use transfer::{CopyArgs, ImportArgs, ImportFormat};
 use crate::config::{parse_bind, parse_expose};
 use crate::exit::Exit;
 use crate::logging;
+pub use crate::logging::LogFormat;
 use crate::plan::{Bind, Expose};
+use exit_codes::EXIT_CODES;
 
 mod backup;
 mod child;
 mod doctor;
+mod exit_codes;
 mod init;
 mod secrets;
 mod service;
@@ -43,17 +46,6 @@ const LOG: &str = "info";
 
 /// What other commands log without a word: their answer is what counts.
 const QUIET_LOG: &str = "warn";
-
-const EXIT_CODES: &str = "\
-EXIT CODES:
-   0  done, or stopped by a signal
-   1  failed while running; a message says why
-  64  the command line or the configuration is wrong
-  66  there is no such secret, vault, mount or member
-  68  the server cannot be reached, or none runs where one is needed
-  69  no pwsh 7.4 or later was found, and the plan needs one
-  75  the vault is locked or busy; another try may do it
-  77  refused: the token, the rules of the server, or what the vault can hold";
 
 const SERVE_AFTER: &str = "\
 THE LOCAL VAULT:
@@ -147,16 +139,6 @@ pub struct Global {
     /// Windows' service manager starts the service of this name.
     #[arg(long, global = true, value_name = "NAME", hide = true)]
     pub as_service: Option<String>,
-}
-
-/// How to write the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum LogFormat {
-    /// A line for people.
-    #[default]
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 /// What to do.

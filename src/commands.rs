@@ -13,6 +13,7 @@ mod import;
 mod init;
 mod inject;
 mod list;
+mod outcome;
 mod output;
 pub mod prepare;
 mod put;
@@ -41,7 +42,6 @@ use crate::private_file::PrivateFileError;
 use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
 use crate::worker::LaunchError;
-use verbs::{CommandOutcome, with_reach};
 
 /// Why a command ended badly.
 #[derive(Debug, Error)]

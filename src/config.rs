@@ -10,6 +10,7 @@
 
 mod address;
 mod callers;
+mod names;
 mod password;
 mod place;
 mod problem;

@@ -21,6 +21,7 @@
 //!   the answers carry `Connection: close`.
 
 mod body;
+pub mod body_error;
 pub mod bounds;
 mod content;
 mod crowd;
@@ -33,6 +34,7 @@ mod message;
 pub(crate) mod metrics;
 pub mod native;
 mod permit;
+mod problem;
 pub mod respond;
 pub mod route;
 mod seats;
@@ -50,9 +52,9 @@ pub use gate::{Gate, Site};
 pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door, Renewed};
 pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};
 pub use native::{Native, Secrets};
+pub use problem::{DoorFault, Problem};
 #[cfg(test)]
 pub(crate) use respond::of_bridge as problem_of;
-pub use respond::{DoorFault, Problem};
 pub use server::{Drained, serve_connection};
 pub use tls::TlsError;
 pub use tls::check as check_tls;

@@ -22,6 +22,7 @@ mod file;
 mod key;
 mod lock;
 mod mark;
+mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use error::LocalError;
+pub use paths::FILES;
 
 use crate::mount::merge;
 use crate::platform;
@@ -41,12 +43,7 @@ use content::StoredSecrets;
 use file::Snapshot;
 use key::{VaultKey, exists};
 use lock::{FolderLock, LOCK_WAIT, ThreadGate};
-
-/// Begins the names of files that are about to be renamed into place.
-const STAGED_PREFIX: &str = ".vault-";
-
-/// The files that a vault is lost without: its key, and what it keeps.
-pub const FILES: [&str; 2] = ["key.txt", "vault.age"];
+use paths::Paths;
 
 /// An open local vault. Any number of threads and processes may use the same folder. Calls block on the
 /// disk; a read of an unchanged file costs one `stat`.
@@ -57,17 +54,6 @@ pub struct LocalVault {
     created: bool,
     gate: ThreadGate,
     state: Mutex<Snapshot>,
-}
-
-/// Where the vault's files are.
-struct Paths {
-    folder: PathBuf,
-    vault: PathBuf,
-    key: PathBuf,
-    /// The key is in the folder, and made there.
-    own_key: bool,
-    lock: PathBuf,
-    mark: PathBuf,
 }
 
 impl LocalVault {
@@ -195,19 +181,6 @@ impl LocalVault {
 impl fmt::Debug for LocalVault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalVault").field("folder", &self.paths.folder).finish_non_exhaustive()
-    }
-}
-
-impl Paths {
-    fn of(folder: &Path, key: Option<&Path>) -> Paths {
-        Paths {
-            folder: folder.to_owned(),
-            vault: folder.join(FILES[1]),
-            key: key.map_or_else(|| folder.join(FILES[0]), Path::to_owned),
-            own_key: key.is_none(),
-            lock: folder.join("vault.lock"),
-            mark: folder.join("vault.mark"),
-        }
     }
 }
 

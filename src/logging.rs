@@ -6,12 +6,12 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::cli::LogFormat;
 use crate::platform;
 use crate::platform::service;
 use file::LogFile;
@@ -42,6 +42,16 @@ pub enum LogError {
     /// A log was set up before.
     #[error("the log is set up already")]
     Twice,
+}
+
+/// How to write the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// Sends the log of the whole process to standard error, or to a file. A filter is a level (`debug`) or a list

@@ -48,11 +48,8 @@ pub mod state;
 mod task;
 
 use shared::PoolShared;
-pub use shared::{Progress, WorkerStatus};
+pub use shared::{Progress, RETIRED, WorkerStatus};
 pub use task::{SetUp, Task, TaskPermit, WorkerVerdict};
-
-/// Why a whole worker's place is taken by another: it was slow, or what it had read of a store is old.
-pub const RETIRED: &str = "retired";
 
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Record;
+use super::record::Record;
 use crate::http::Peer;
 
 /// Lines that are alike, before the rest of the window is counted.

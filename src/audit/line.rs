@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::chain::{self, ChainLink};
 use super::fold::Folded;
-use super::{AuditedAccess, Record};
+use super::record::{AuditedAccess, Record};
 
 /// Names and paths are cut to this many characters.
 const LONGEST: usize = 1024;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::line::{self, TrailPosition};
-use super::{AuditSettings, Destination};
+use super::settings::{AuditSettings, Destination};
 use crate::platform;
 
 /// A last line is looked for in this many bytes at the file's end.

@@ -3,7 +3,11 @@ use std::sync::atomic::AtomicUsize;
 
 use serde_json::Value;
 
+use hyper::Method;
+
 use super::*;
+use crate::access::Caller;
+use crate::http::Peer;
 
 const PEER: Peer =
     Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 5000));

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::fold::Folds;
 use super::line::LineMaker;
+use super::record::{Counts, Record};
 use super::sink::Sink;
-use super::{Counts, Record};
 
 /// Between two batches. Whoever records meanwhile wakes nobody. Short, so that a batch takes no core away from
 /// requests for long: in ten milliseconds a busy server has some hundred lines.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Connect;
+use super::secrets::Connect;
 
 /// Arguments of `backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -19,7 +19,7 @@ The archive is an age file (https://age-encryption.org); what is in it are lines
 vault, name, type, value and metadata. It appears whole, with mode 0600, or not at all: a vault that cannot be read
 leaves none. Keep the passphrase or the identity away from it.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct BackupArgs {
     /// The archive to write.
     #[arg(value_name = "FILE")]
@@ -54,7 +54,7 @@ back after it was written, its type and metadata too. What is there already and 
 restore that was cut off is completed by the same command. Each line tells what was done: restored, same, or differs
 (and was left alone, for want of --overwrite).
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct RestoreArgs {
     /// The archive.
     #[arg(value_name = "FILE")]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Connect;
+use super::secrets::Connect;
 use crate::config::parse_duration;
-use crate::reach::SecretName;
+use crate::reach::name::SecretName;
 
 const EXEC_AFTER: &str = "\
 EXAMPLES:
@@ -25,7 +25,7 @@ Signals are passed on. The exit code is the program's own; 128 and its number wh
 
 /// Arguments of `exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("{EXEC_AFTER}\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("{EXEC_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct ExecArgs {
     /// Give the program a secret in this variable. May be repeated.
     #[arg(long, short, value_name = "NAME=SECRET", value_parser = binding)]
@@ -74,7 +74,7 @@ EXAMPLES:
 A reference (secretbridge://vault/key#/member) is replaced by the secret, quoted as the format asks.
 A template may also say {{{{ secret(\"vault/key\") }}}} and whatever else minijinja knows.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct InjectArgs {
     /// The file with references; - is standard input.
     pub template: PathBuf,
@@ -117,7 +117,7 @@ EXAMPLES:
   secretbridge export TOKEN=team/token --format github
       In a GitHub workflow: sets the variable for later steps and masks the value in the log.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct ExportArgs {
     /// A vault, a vault and a pattern, or NAME=SECRET. Names of variables are made of keys: db-password is
     /// DB_PASSWORD.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Connect;
+use super::secrets::Connect;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

@@ -20,7 +20,7 @@ EXAMPLES:
   secretbridge init --vault secretstore --unlock-file store.password
   secretbridge init --vault registered --expose-vault Team --expose-vault Mine:rw
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct InitArgs {
     /// The file to write. [default: ./secretbridge.toml]
     #[arg(value_name = "FILE")]
@@ -93,7 +93,7 @@ EXAMPLES:
 
 An editor is told of it by the first line of a configuration: #:schema ./secretbridge.schema.json
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct SchemaArgs {}
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{self, parse_duration};
 use crate::protocol::MetadataValue;
-use crate::reach::SecretName;
+use crate::reach::name::SecretName;
 
 /// How names are written; every command that takes one shows it.
 const NAMES: &str = "\
@@ -105,7 +105,7 @@ fn variable(name: &str) -> Option<OsString> {
 
 /// Arguments of `get`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("{NAMES}\n\n{GET_AFTER}\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("{NAMES}\n\n{GET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct GetArgs {
     /// The secret.
     pub name: SecretName,
@@ -128,7 +128,7 @@ pub struct GetArgs {
 
 /// Arguments of `set`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("{NAMES}\n\n{SET_AFTER}\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("{NAMES}\n\n{SET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct SetArgs {
     /// The secret.
     pub name: SecretName,
@@ -196,7 +196,7 @@ EXAMPLES:
 
 On a terminal it is a table, elsewhere a line for each secret: its name, a tab, its type.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct ListArgs {
     /// A vault, or a vault and a pattern.
     #[arg(value_name = "VAULT[/PATTERN]")]
@@ -211,7 +211,7 @@ pub struct ListArgs {
 
 /// Arguments of `info`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge info team/db-password\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge info team/db-password\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct InfoArgs {
     /// The secret.
     pub name: SecretName,
@@ -225,7 +225,7 @@ pub struct InfoArgs {
 
 /// Arguments of `rm`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge rm team/db-password team/old\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge rm team/db-password team/old\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct RmArgs {
     /// The secrets.
     #[arg(required = true, value_name = "NAME")]
@@ -240,7 +240,7 @@ pub struct RmArgs {
 
 /// Arguments of `vaults`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("EXAMPLES:\n  secretbridge vaults --json\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("EXAMPLES:\n  secretbridge vaults --json\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct VaultsArgs {
     /// Print a JSON array.
     #[arg(long)]
@@ -258,7 +258,7 @@ EXAMPLES:
   secretbridge unlock store --password-file pw.txt   one newline at the end is dropped
   secretbridge unlock store --configured             with the password that the server has
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct UnlockArgs {
     /// The vault.
     pub vault: String,
@@ -275,7 +275,7 @@ pub struct UnlockArgs {
 
 /// Arguments of `lock`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("EXAMPLES:\n  secretbridge lock store\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("EXAMPLES:\n  secretbridge lock store\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct LockArgs {
     /// The vault.
     pub vault: String,
@@ -286,7 +286,7 @@ pub struct LockArgs {
 
 /// Arguments of `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("EXAMPLES:\n  secretbridge status --json\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("EXAMPLES:\n  secretbridge status --json\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct StatusArgs {
     /// Print the server's own JSON.
     #[arg(long)]
@@ -308,7 +308,7 @@ pub struct CacheArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum CacheVerb {
     /// Forget them, so that the next read asks the vault.
-    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::EXIT_CODES))]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::exit_codes::EXIT_CODES))]
     Clear {
         /// Where the secrets are.
         #[command(flatten)]

@@ -50,7 +50,7 @@ EXAMPLES:
   secretbridge service install --name web -- run /srv/web/server.ps1 -VaultName Real
       Serves a Pode script.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct InstallArgs {
     /// Which service.
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub struct InstallArgs {
 
 /// Arguments of `service uninstall`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_long_help = format!("EXAMPLES:\n  secretbridge service uninstall\n\n{}", super::EXIT_CODES))]
+#[command(after_long_help = format!("EXAMPLES:\n  secretbridge service uninstall\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct UninstallArgs {
     /// Which service.
     #[command(flatten)]
@@ -91,7 +91,7 @@ EXAMPLES:
   secretbridge service status
       Exit code 0 if it runs, 68 if it is installed and does not run, 66 if it is not installed.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct ServiceStatusArgs {
     /// Which service.
     #[command(flatten)]

@@ -27,7 +27,7 @@ EXAMPLES:
   secretbridge completions fish > ~/.config/fish/completions/secretbridge.fish
   secretbridge completions powershell | Out-String | Invoke-Expression     in your $PROFILE
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: Shell,
@@ -40,7 +40,7 @@ EXAMPLES:
   secretbridge man | man -l -
   secretbridge man --output ~/.local/share/man/man1     one page for each command
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct ManArgs {
     /// The folder to write all pages into.
     #[arg(long, short, value_name = "DIR")]
@@ -59,7 +59,7 @@ pub struct ModuleArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum ModuleVerb {
     /// Put the module where PowerShell finds it.
-    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge module install\n\n{}", super::EXIT_CODES))]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge module install\n\n{}", super::exit_codes::EXIT_CODES))]
     Install {
         /// The folder of modules, in place of the user's own.
         #[arg(long, value_name = "DIR")]

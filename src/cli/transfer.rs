@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Connect;
+use super::secrets::Connect;
 
 /// Arguments of `copy`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -17,7 +17,7 @@ Each secret is read back after it was written, its type and metadata too. What i
 left alone, so that a copy that was cut off is completed by the same command. Each line tells what was done:
 copied, same, or differs (and was left alone, for want of --overwrite).
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct CopyArgs {
     /// The vault to copy from, or a vault and a pattern.
     #[arg(value_name = "FROM[/PATTERN]")]
@@ -52,7 +52,7 @@ A .env file and a JSON object give a string for each name, a nested object a has
 with `name` and `value`, or with `name`, `username` and `password`. Logins of Bitwarden and KeePass become
 credentials, with what else they hold as metadata.
 
-{}", super::EXIT_CODES))]
+{}", super::exit_codes::EXIT_CODES))]
 pub struct ImportArgs {
     /// The file; - is standard input.
     pub file: PathBuf,

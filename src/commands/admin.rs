@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 
 use zeroize::Zeroizing;
 
-use super::CommandOutcome;
+use super::outcome::CommandOutcome;
 use super::set::{drop_newline, hidden};
 use crate::cli::{Connect, LockArgs, UnlockArgs};
 use crate::exit::Exit;

@@ -9,8 +9,9 @@ use std::collections::hash_map::Entry;
 use archive::ArchiveItem;
 
 use super::list::is_like;
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
-use super::{CommandOutcome, output, with_reach};
 use crate::cli::{BackupArgs, Global, RestoreArgs};
 use crate::exit::Exit;
 use crate::protocol::SecretInfo;

@@ -1,8 +1,9 @@
 //! `copy`: secrets from one vault to another, each read back.
 
 use super::list::is_like;
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
-use super::{CommandOutcome, output, with_reach};
 use crate::cli::{CopyArgs, Global};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};

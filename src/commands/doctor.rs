@@ -4,7 +4,8 @@ use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::{Connect, DoctorArgs, Global};
 use crate::config::{self, ConfigPlace};
 use crate::exit::Exit;

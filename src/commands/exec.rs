@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::{Binding, ExecArgs, Global};
 use crate::exit::Exit;
 use crate::platform::{self, PassedOn};

@@ -6,7 +6,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::list::is_like;
-use super::{CommandOutcome, output, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use crate::cli::{Binding, ExportArgs, ExportFormat, Global, binding};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};

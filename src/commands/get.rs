@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal as _};
 
 use zeroize::Zeroizing;
 
-use super::{CommandOutcome, output, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use crate::cli::{GetArgs, Global};
 use crate::exit::Exit;
 use crate::http::value;

@@ -3,22 +3,16 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::{CommandOutcome, output, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use crate::cli::{Global, ImportArgs, ImportFormat};
 use crate::exit::Exit;
-use crate::protocol::Metadata;
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};
-use crate::secret::{SecretValue, fold};
+use crate::secret::fold;
+use read::ImportItem;
 use zeroize::Zeroizing;
 
 mod read;
-
-/// A secret of a file.
-pub(super) struct ImportItem {
-    pub(super) name: String,
-    pub(super) value: SecretValue,
-    pub(super) metadata: Metadata,
-}
 
 pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOutcome {
     let format = match arguments.format.or_else(|| format_of(&arguments.file)) {

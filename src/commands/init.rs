@@ -2,12 +2,14 @@
 
 mod ask;
 mod text;
+mod wish;
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::{InitArgs, InitVault};
 use crate::config::{self, schema};
 use crate::exit::Exit;
@@ -15,34 +17,7 @@ use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
 use crate::private_file::folder_of;
 use crate::reach::Failure;
 use crate::{platform, registry};
-
-/// The schema's file, beside the configuration.
-const SCHEMA: &str = "secretbridge.schema.json";
-
-/// What is to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct InitChoices {
-    listen: String,
-    /// The vault, unless only registered ones are to be served.
-    vault: Option<VaultWish>,
-    /// Vaults that are registered in PowerShell, with `:rw` for writing too.
-    expose: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct VaultWish {
-    name: String,
-    /// `None` is a local vault.
-    module: Option<String>,
-    parameters: Vec<(String, String)>,
-    unlock: Option<UnlockChoice>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum UnlockChoice {
-    File(String),
-    Env(String),
-}
+use wish::{InitChoices, SCHEMA, UnlockChoice, VaultWish, name_of};
 
 pub(super) fn schema() -> CommandOutcome {
     output::print(format!("{:#}\n", schema::schema()).as_bytes()).map(|()| Exit::Ok)
@@ -130,12 +105,6 @@ fn told(arguments: &InitArgs) -> Result<InitChoices, Failure> {
     });
     let listen = arguments.listen.clone().unwrap_or_else(|| text::LISTEN.to_owned());
     Ok(InitChoices { listen, vault, expose: arguments.expose_vault.clone() })
-}
-
-/// A vault's friendly name from its module's: what follows the last dot or slash.
-fn name_of(module: &str) -> String {
-    let stem = module.trim_end_matches(['/', '\\']).trim_end_matches(".psd1").trim_end_matches(".psm1");
-    stem.rsplit(['/', '\\', '.']).next().unwrap_or(stem).to_owned()
 }
 
 fn on_terminal(question: &str) -> Result<String, Failure> {

@@ -14,7 +14,8 @@ use minijinja::{Environment, Error, ErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::{Global, InjectArgs, InjectFormat};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{CommandOutcome, output, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
+use super::output;
 use crate::cli::{Global, InfoArgs, ListArgs, VaultsArgs};
 use crate::exit::Exit;
 use crate::http::value;

@@ -1,6 +1,6 @@
 //! `rm`: removes secrets.
 
-use super::{CommandOutcome, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
 use crate::cli::{Global, RmArgs};
 use crate::exit::Exit;
 use crate::reach::{Reach, WantedVaults};

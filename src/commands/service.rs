@@ -8,7 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::access::Token;
 use crate::audit::Destination;
 use crate::cli::{

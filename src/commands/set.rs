@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{CommandOutcome, with_reach};
+use super::outcome::{CommandOutcome, with_reach};
 use crate::cli::{Global, SetArgs, ValueType};
 use crate::exit::Exit;
 use crate::http::value;
@@ -113,7 +113,7 @@ fn value_of(arguments: &SetArgs, bytes: &[u8]) -> Result<SecretValue, Failure> {
 }
 
 /// As the server reads it, so that the two take the same.
-fn from_json(kind: &str, text: &str) -> Result<SecretValue, crate::http::form::BodyError> {
+fn from_json(kind: &str, text: &str) -> Result<SecretValue, crate::http::body_error::BodyError> {
     let mut body = format!(r#"{{"Type":"{kind}","Value":{text}}}"#);
     let read = value::parse(&body, "");
     body.zeroize();

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::{Cli, CompletionsArgs, ManArgs, ModuleArgs, ModuleVerb};
 use crate::exit::Exit;
 use crate::platform;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{CommandOutcome, output};
+use super::outcome::CommandOutcome;
+use super::output;
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
 use crate::reach::Reach;

@@ -3,16 +3,13 @@
 //! Each is a function from arguments to an exit code or a [`Failure`]; what a verb answers goes to standard
 //! output, all else to standard error.
 
+use super::outcome::CommandOutcome;
 use super::{
     admin, backup, copy, doctor, exec, export, get, import, init, inject, list, rm, service, set, setup,
     status,
 };
-use crate::cli::{CacheVerb, Command, Connect, Global};
-use crate::exit::Exit;
-use crate::reach::{Failure, Reach, WantedVaults};
-
-/// How a command ends.
-pub(super) type CommandOutcome = Result<Exit, Failure>;
+use crate::cli::{CacheVerb, Command, Global};
+use crate::reach::Failure;
 
 /// Runs a command that serves nothing.
 pub fn run(command: &Command, global: &Global) -> CommandOutcome {
@@ -58,17 +55,4 @@ pub fn run(command: &Command, global: &Global) -> CommandOutcome {
     // Nothing that still blocks (a disk, a name server) may hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     outcome
-}
-
-/// Does something where the secrets are, and closes what was opened for it.
-pub(super) async fn with_reach<T>(
-    connect: &Connect,
-    global: &Global,
-    wanted: WantedVaults,
-    work: impl AsyncFnOnce(&Reach) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let reach = Reach::find(connect, global, &wanted).await?;
-    let done = work(&reach).await;
-    reach.close().await;
-    done
 }

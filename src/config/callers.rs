@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::names::{secret_file, variable};
 use super::problem::quoted;
 use super::reader::{Node, Table};
-use super::sections::{secret_file, variable};
 use crate::access::{CallLimits, GrantRule};
 use crate::plan::callers::{Callers, KeptToken, NamedCertificate, NamedPeer, NamedToken};
 use crate::plan::{Access, Bind, Listener, Tls};

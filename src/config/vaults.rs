@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::names::{path, secret_file, variable};
 use super::problem::{nearest, quoted, suggest};
 use super::reader::{Node, Table};
-use super::sections::{path, secret_file, variable};
 use super::template::to_json;
 use super::write::PLACEHOLDER;
 use crate::check::{different_stores, same_registrations};

@@ -6,7 +6,7 @@ use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::respond::DoorFault;
+use super::problem::DoorFault;
 
 /// The whole body, at most `max` bytes of it, before `deadline`.
 ///

@@ -12,7 +12,8 @@ use hyper::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
-use super::respond::{self, Problem};
+use super::problem::Problem;
+use super::respond;
 use crate::access::{AccessPolicy, AccessRefusal, CallCounter, Caller, Knock};
 
 const ASKS_FOR_PRIVATE_NETWORK: HeaderName =

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::body_error::BodyError;
 use super::fields;
-use super::form::BodyError;
 use crate::secret::{SecretValue, Text, fold};
 
 /// Tables in tables go this deep. Each level reads its text again, so it must stay small.

@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method, StatusCode, Version};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::respond::Problem;
+use super::problem::Problem;
 use crate::access::{CallSeat, Caller, Certificate, Peer};
 use crate::audit::{AuditName, AuditedAccess};
 

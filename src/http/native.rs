@@ -12,72 +12,36 @@ use hyper::StatusCode;
 use hyper::header::{AGE, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use super::form::BodyError;
+use super::body_error::BodyError;
 use super::gate::Site;
 use super::message::{BoxFuture, Head, Reply, Request};
 use super::metrics;
-use super::respond::{self, Problem};
-use super::route::{RouteError, Routed, Routes, Target};
+use super::problem::Problem;
+use super::respond;
+use super::route::{RouteError, Routes, Target};
 pub use super::secrets::Secrets;
 use super::{bounds, form, permit, status};
 use crate::access::{AccessRefusal, Caller, GrantVerb};
-use crate::audit::{AuditName, AuditedAccess};
-use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
 use crate::secret::{SecretValue, fold};
 
+pub use call::Native;
+use call::{AccessSubject, AdmittedCall, reading};
 use notice::{ChangeNotice, ChangedSecret, NoticePlace};
 
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+mod call;
 mod notice;
 mod openapi;
 mod vaults;
 
 /// Whether an answer comes from the cache (RFC 9211).
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-
-/// The service in front of a bridge.
-#[derive(Debug)]
-pub struct Native<S = Bridge> {
-    secrets: S,
-    default_vault: Option<String>,
-    routes: Routes,
-    metrics: Arc<Metrics>,
-}
-
-/// An answer, and how old the value in it is.
-struct ShownAnswer {
-    reply: Reply,
-    freshness: Option<Freshness>,
-}
-
-impl From<Reply> for ShownAnswer {
-    fn from(reply: Reply) -> ShownAnswer {
-        ShownAnswer { reply, freshness: None }
-    }
-}
-
-/// One request that was let in.
-struct AdmittedCall<'a> {
-    head: &'a Head,
-    caller: &'a Caller,
-    found: Routed<'a>,
-    /// What it got at so far.
-    accesses: Mutex<Vec<AuditedAccess>>,
-}
-
-/// What is accessed.
-#[derive(Debug, Clone, Copy, Default)]
-struct AccessSubject<'a> {
-    vault: Option<&'a str>,
-    key: Option<&'a str>,
-    mount: Option<&'a str>,
-}
 
 // === impl Native ===
 
@@ -313,14 +277,6 @@ fn served(freshness: Option<Freshness>) -> &'static str {
     if freshness.is_some_and(|freshness| freshness.is_stale()) { "stale" } else { "ok" }
 }
 
-/// Whether the caller asks for a value that is new: `?refresh=true`.
-fn reading(head: &Head) -> Reading {
-    let query = head.query.as_deref().unwrap_or_default();
-    let asked =
-        form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "refresh" && value == "true");
-    if asked { Reading::New } else { Reading::Kept }
-}
-
 /// Says how old the answer's oldest value is, and how long it would still be served: `Age`, and `Cache-Status` as
 /// RFC 9211 has it, where a negative `ttl` is a value served beyond its time.
 fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
@@ -330,39 +286,6 @@ fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
         reply.headers.extend(HeaderValue::from_str(&status).map(|status| (CACHE_STATUS, status)).ok());
     }
     reply
-}
-
-// === impl Call ===
-
-impl AdmittedCall<'_> {
-    /// What the path names, whether or not it is there.
-    fn asked(&self) -> AccessSubject<'_> {
-        AccessSubject { vault: self.found.vault.as_deref(), key: self.found.key.as_deref(), mount: None }
-    }
-
-    /// Notes an access for the audit trail and, where the server or a vault is at fault, logs why.
-    fn note<T>(
-        &self,
-        action: &'static str,
-        subject: AccessSubject<'_>,
-        done: &Result<T, Problem>,
-        word: &'static str,
-    ) {
-        let name = |name: Option<&str>| name.map(AuditName::from).unwrap_or_default();
-        let outcome = done.as_ref().map_or_else(Problem::code, |_| word);
-        let AccessSubject { vault, key, mount } = subject;
-        let access =
-            AuditedAccess { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
-        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
-        if let Err(problem @ Problem::Bridge(error)) = done
-            && problem.status().is_server_error()
-        {
-            // Whoever has only the log to go by is told what the caller is told.
-            let why = respond::one_line(&error.to_string());
-            let (vault, key) = (vault.unwrap_or_default(), key.unwrap_or_default());
-            tracing::warn!(request = self.head.id, vault, key, "{why}");
-        }
-    }
 }
 
 // === impl Site ===

@@ -1,4 +1,4 @@
-//! Turns outcomes into replies. The only place that picks a status.
+//! Turns outcomes into replies. What a [`Problem`] is worth, its status too, is in its own file.
 //!
 //! Every reply carries `Cache-Control: no-store` and the server's name. Errors have one shape:
 //! `{"error":{"code","message","hint"}}`, with a stable code, one line of message, and what to do.
@@ -12,12 +12,10 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::bounds::BodyBound;
-use super::form::BodyError;
 use super::message::{AuditNote, Reply};
+use super::problem::Problem;
 use crate::access::AccessRefusal;
 use crate::error::BridgeError;
 
@@ -26,69 +24,6 @@ pub const JSON: &str = "application/json; charset=utf-8";
 
 /// A vault's message is passed on up to this many characters.
 const MAX_MESSAGE: usize = 500;
-
-/// Why a request is answered without, or instead of, the bridge.
-#[derive(Debug, Error)]
-pub enum Problem {
-    /// The caller is not let in.
-    #[error(transparent)]
-    Access(#[from] AccessRefusal),
-    /// Two fields where a proxy may have believed the one and we the other.
-    #[error("the request has more than one Host field")]
-    TwoHosts,
-    /// Too many requests of the caller, or from its address.
-    #[error("too many requests")]
-    TooMany {
-        /// When another is heard.
-        retry_after: Duration,
-    },
-    /// No such route.
-    #[error("there is no such route")]
-    UnknownRoute,
-    /// The path's place holds no text.
-    #[error("the path is not UTF-8 text in percent encoding")]
-    BadPath,
-    /// The route does not take the method.
-    #[error("the route does not take this method")]
-    Method {
-        /// The methods that it takes.
-        allow: String,
-    },
-    /// The question which methods the route takes; no error.
-    #[error("the methods that the route takes")]
-    Options {
-        /// The methods that it takes.
-        allow: String,
-    },
-    /// The value has no such form.
-    #[error("the secret cannot be shown in any of the media types asked for")]
-    NotAcceptable,
-    /// The body does not hold what it should.
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    /// The body holds too much.
-    #[error(transparent)]
-    Bound(#[from] BodyBound),
-    /// The bridge's answer.
-    #[error(transparent)]
-    Bridge(#[from] BridgeError),
-    /// The door's.
-    #[error("{}", door_message(*.0))]
-    Door(DoorFault),
-}
-
-/// Why the door could not bring a request through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DoorFault {
-    /// The body did not arrive before the deadline: 408.
-    BodySlow,
-    /// The body is larger than this many bytes: 413.
-    BodyTooLarge(usize),
-    /// The body ended early or its framing is wrong: 400.
-    BodyBroken,
-    /// The service panicked: 500.
-    Panicked,
-}
 
 // === replies ===
 
@@ -198,91 +133,9 @@ pub(super) fn one_line(message: &str) -> String {
     text
 }
 
-// === impl Problem ===
-
-impl Problem {
-    /// The status of its reply.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Problem::Access(AccessRefusal::NoToken | AccessRefusal::WrongToken) => StatusCode::UNAUTHORIZED,
-            Problem::Access(_) => StatusCode::FORBIDDEN,
-            Problem::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Problem::UnknownRoute => StatusCode::NOT_FOUND,
-            Problem::BadPath | Problem::TwoHosts | Problem::Body(_) => StatusCode::BAD_REQUEST,
-            Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Problem::Options { .. } => StatusCode::NO_CONTENT,
-            Problem::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Problem::Bound(bound) if bound.is_size() => StatusCode::PAYLOAD_TOO_LARGE,
-            Problem::Bound(_) => StatusCode::BAD_REQUEST,
-            Problem::Bridge(error) => bridge_status(error),
-            Problem::Door(fault) => door_status(*fault),
-        }
-    }
-
-    /// A short stable word.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Problem::Access(refusal) => refusal.code(),
-            Problem::TwoHosts => "two_hosts",
-            Problem::TooMany { .. } => "too_many_requests",
-            Problem::UnknownRoute => "unknown_route",
-            Problem::BadPath => "bad_path",
-            Problem::Method { .. } => "method_not_allowed",
-            Problem::Options { .. } => "options",
-            Problem::NotAcceptable => "not_acceptable",
-            Problem::Body(_) => "bad_body",
-            Problem::Bound(bound) => bound.code(),
-            Problem::Bridge(error) => error.code(),
-            Problem::Door(DoorFault::BodySlow) => "body_slow",
-            Problem::Door(DoorFault::BodyTooLarge(_)) => "body_too_large",
-            Problem::Door(DoorFault::BodyBroken) => "body_broken",
-            Problem::Door(DoorFault::Panicked) => "internal",
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Problem::Access(refusal) => refusal.hint(),
-            Problem::TwoHosts => "send one Host field",
-            Problem::TooMany { .. } => "come back after the seconds of Retry-After; limits has the rates",
-            Problem::UnknownRoute => "routes are in the configuration; a trailing slash and case count",
-            Problem::BadPath => "encode the name as UTF-8, then with percent signs; a slash is %2F",
-            Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
-            Problem::NotAcceptable => "ask for application/json",
-            Problem::Body(error) => error.hint(),
-            Problem::Bound(bound) => bound.hint(),
-            Problem::Bridge(error) => error.hint(),
-            Problem::Door(DoorFault::BodySlow) => "send the body faster, or raise the deadline",
-            Problem::Door(DoorFault::BodyTooLarge(_)) => "send less, or raise max_body",
-            Problem::Door(DoorFault::BodyBroken) => "send the length that you declare, or correct chunks",
-            Problem::Door(DoorFault::Panicked) => "this is a fault of the server; its log has the place",
-        }
-    }
-}
-
 /// Rounded up: a client that comes back early is refused again.
 fn seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u32)
-}
-
-fn bridge_status(error: &BridgeError) -> StatusCode {
-    match error {
-        BridgeError::Refused { .. } => StatusCode::BAD_REQUEST,
-        BridgeError::ReadOnly { .. } => StatusCode::FORBIDDEN,
-        BridgeError::UnknownMount { .. }
-        | BridgeError::UnknownVault { .. }
-        | BridgeError::NotFound { .. }
-        | BridgeError::NoMember { .. } => StatusCode::NOT_FOUND,
-        BridgeError::Vault { .. } | BridgeError::Worker { .. } | BridgeError::Local { .. } => {
-            StatusCode::BAD_GATEWAY
-        }
-        BridgeError::Locked { .. }
-        | BridgeError::Throttled { .. }
-        | BridgeError::Saturated
-        | BridgeError::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        BridgeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-    }
 }
 
 fn retry_after(error: &BridgeError) -> Option<Duration> {
@@ -293,24 +146,6 @@ fn retry_after(error: &BridgeError) -> Option<Duration> {
         BridgeError::Saturated => Some(Duration::from_secs(1)),
         BridgeError::NotReady { .. } => Some(Duration::from_secs(2)),
         _ => None,
-    }
-}
-
-fn door_status(fault: DoorFault) -> StatusCode {
-    match fault {
-        DoorFault::BodySlow => StatusCode::REQUEST_TIMEOUT,
-        DoorFault::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        DoorFault::BodyBroken => StatusCode::BAD_REQUEST,
-        DoorFault::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn door_message(fault: DoorFault) -> String {
-    match fault {
-        DoorFault::BodySlow => "the body did not arrive in time".to_owned(),
-        DoorFault::BodyTooLarge(limit) => format!("the body is larger than {limit} bytes"),
-        DoorFault::BodyBroken => "the body ended early or is framed wrongly".to_owned(),
-        DoorFault::Panicked => "the request could not be handled".to_owned(),
     }
 }
 

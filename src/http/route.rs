@@ -22,7 +22,7 @@ use matchit::Router;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-use super::respond::Problem;
+use super::problem::Problem;
 use crate::audit::AuditName;
 use crate::plan::{Action, Plan, Route};
 

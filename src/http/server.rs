@@ -30,7 +30,7 @@ use super::content::Content;
 use super::crowd::Crowd;
 use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
-use super::respond::{DoorFault, Problem};
+use super::problem::{DoorFault, Problem};
 use super::seats::{HeldSeat, Seat, Seats};
 use super::stream::{Duplex, GuardedStream, RequestCount, UnreadRest};
 use super::tls;

@@ -13,7 +13,8 @@ use hyper::header::ACCEPT;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::form::{self, BodyError, Media};
+use super::body_error::BodyError;
+use super::form::{self, Media};
 use super::json::{self, ByName};
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{Bytes, Credential, SecretType, SecretValue, Text};

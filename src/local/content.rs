@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::LocalError;
+use super::error::LocalError;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::content::{BadContent, StoredSecrets};
+use super::error::LocalError;
 use super::key::{VaultKey, unreadable};
-use super::{LocalError, Paths, STAGED_PREFIX};
+use super::paths::{Paths, STAGED_PREFIX};
 use crate::platform;
 use crate::private_file::{STAGED_SUFFIX, stage};
 

@@ -10,7 +10,8 @@ use age::{DecryptError, Decryptor, EncryptError, Encryptor, x25519};
 use zeroize::Zeroizing;
 
 use super::content::StoredSecrets;
-use super::{LocalError, Paths, STAGED_PREFIX};
+use super::error::LocalError;
+use super::paths::{Paths, STAGED_PREFIX};
 use crate::platform::sync_folder;
 use crate::private_file::{read_private, stage};
 

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::LocalError;
+use super::error::LocalError;
 use crate::platform;
 
 /// How long a writer waits for each of the two.

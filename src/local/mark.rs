@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use super::{Paths, STAGED_PREFIX};
+use super::paths::{Paths, STAGED_PREFIX};
 use crate::private_file::stage;
 
 /// Notes that a revision was written. Under the folder's lock.

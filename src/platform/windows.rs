@@ -3,7 +3,6 @@
 // The system's own functions are foreign ones. Each call says why it is sound.
 #![allow(unsafe_code)]
 
-use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +23,7 @@ mod group;
 pub(super) mod service;
 mod sid;
 pub(super) mod socket;
+mod text;
 
 pub(super) use access::{access_at, access_of, create_private_file, create_private_folder};
 pub use events::Signals;
@@ -238,9 +238,4 @@ pub(super) fn home_from_database() -> Option<PathBuf> {
 
 pub(super) fn secret_management() -> PathBuf {
     super::data_folder().unwrap_or_default().join(r"Microsoft\PowerShell\secretmanagement")
-}
-
-/// As the system's functions take text: UTF-16 with a zero at its end.
-fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
-    text.as_ref().encode_wide().chain([0]).collect()
 }

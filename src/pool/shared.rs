@@ -37,6 +37,9 @@ pub(super) struct PoolShared {
     pub(super) halt: CancellationToken,
 }
 
+/// Why a whole worker's place is taken by another: it was slow, or what it had read of a store is old.
+pub const RETIRED: &str = "retired";
+
 /// How far the start has come.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::RETIRED;
 use super::lanes::Crew;
-use super::shared::{PoolShared, WorkerStatus};
+use super::shared::{PoolShared, RETIRED, WorkerStatus};
 use super::state::{SlotEvent, SlotState};
 use super::task::{Task, TaskPermit, WorkerVerdict};
 use crate::platform;

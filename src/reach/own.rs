@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Failure, Secret, SecretName, SecretPlace, VaultLine, WantedVaults};
+use super::error::Failure;
+use super::name::{SecretName, SecretPlace};
+use super::terms::{Secret, VaultLine, WantedVaults};
 use crate::bridge::{Bridge, Options};
 use crate::cli::{Connect, Global};
 use crate::config;

@@ -3,7 +3,9 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{Failure, Secret, SecretName, SecretPlace, VaultLine, encode};
+use super::error::Failure;
+use super::name::{SecretName, SecretPlace, encode};
+use super::terms::{Secret, VaultLine};
 use crate::cli::Connect;
 use crate::client::{Client, ClientError, Sent, ServerAddress, ServerAnswer};
 use crate::exit::Exit;

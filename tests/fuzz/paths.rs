@@ -6,7 +6,7 @@ use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use secretbridge::http::respond::Problem;
+use secretbridge::http::Problem;
 use secretbridge::http::route::{Routes, Scope, Target};
 use secretbridge::plan::{Action, Plan, Route, Template};
 use secretbridge::script::pattern::{Pattern, Subject};

@@ -6,10 +6,16 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
 
-use super::ImportItem;
 use crate::cli::ImportFormat;
 use crate::protocol::{Metadata, MetadataValue};
 use crate::secret::{Credential, SecretValue};
+
+/// A secret of a file.
+pub(in crate::commands) struct ImportItem {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) value: SecretValue,
+    pub(in crate::commands) metadata: Metadata,
+}
 
 /// The secrets of a file, in its order.
 pub(super) fn items(format: ImportFormat, text: &str) -> Result<Vec<ImportItem>, String> {

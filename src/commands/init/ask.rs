@@ -1,6 +1,7 @@
 //! The questions of `init`. What asks them is given, so that they are tested without a terminal.
 
-use super::{InitChoices, UnlockChoice, VaultWish, name_of, text};
+use super::text;
+use super::wish::{InitChoices, UnlockChoice, VaultWish, name_of};
 use crate::cli::InitArgs;
 use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
 use crate::reach::Failure;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{InitChoices, SCHEMA, UnlockChoice, VaultWish};
+use super::wish::{InitChoices, SCHEMA, UnlockChoice, VaultWish};
 use crate::config::schema::{self, Shape, TableKey};
 use crate::config::{toml_key, toml_string};
 use crate::plan::SECRET_STORE;

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Shape, TableKey, keys};
+use super::keys;
+use super::shape::{Shape, TableKey};
 
 /// A number and a unit, once or several times: `1h 30m`.
 const TIME: &str = r"^\s*(0|([0-9]+\s*[A-Za-zµ]+\s*)+)$";

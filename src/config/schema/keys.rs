@@ -1,9 +1,9 @@
 //! The keys, section by section, in the order of `docs/configuration.md`.
 
-use super::Shape::{
+use super::shape::Shape::{
     Any, Count, Either, Flag, Free, List, Named, OneOf, Size, Table, Tables, Text, Time, Words,
 };
-use super::{Shape, TableKey, key};
+use super::shape::{Shape, TableKey, key};
 
 const TEXTS: Shape = List(&Text);
 

@@ -1,6 +1,6 @@
 //! JSON, also with comments and trailing commas, which PowerShell takes.
 
-use super::{BodyBound, Countdown};
+use super::counter::{BodyBound, Countdown};
 use crate::plan::BodyLimits;
 
 /// Counts depth, values and the digits of numbers. What is not JSON is counted all the same.

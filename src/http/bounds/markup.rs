@@ -1,6 +1,6 @@
 //! XML without document types, which the workers refuse.
 
-use super::{BodyBound, Countdown};
+use super::counter::{BodyBound, Countdown};
 use crate::plan::BodyLimits;
 
 /// Counts depth, and elements and attributes as values. What is not XML is counted all the same.

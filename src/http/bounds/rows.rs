@@ -1,6 +1,6 @@
 //! Tables with commas.
 
-use super::{BodyBound, Countdown};
+use super::counter::{BodyBound, Countdown};
 use crate::plan::BodyLimits;
 
 /// Counts rows, a row's columns as fields, and cells as values. A quoted cell may hold line ends, but a body

@@ -3,12 +3,14 @@
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{AccessSubject, AdmittedCall, Native, Secrets, ShownAnswer, reading};
+use super::call::{AccessSubject, AdmittedCall, Native, ShownAnswer, reading};
 use crate::access::{Caller, GrantVerb};
 use crate::error::BridgeError;
 use crate::http::message::{Reply, Request};
-use crate::http::respond::{self, Problem};
+use crate::http::problem::Problem;
+use crate::http::respond;
 use crate::http::route::{Scope, Target};
+use crate::http::secrets::Secrets;
 use crate::http::value::{self, Format};
 use crate::plan::{Mount, Plan, Projection};
 use crate::protocol::SecretInfo;

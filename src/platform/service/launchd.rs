@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ServiceCondition, ServiceStep, Status, Unfit, WantedService, unfit};
+use super::model::{ServiceCondition, ServiceStep, Status, Unfit, WantedService, unfit};
 
 /// The file that packages install.
 const TEMPLATE: &str = include_str!("../../../scripts/launchd/secretbridge.plist");

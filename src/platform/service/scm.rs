@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Registration, ServiceStep, Unfit, WantedService, unfit};
+use super::model::{Registration, ServiceStep, Unfit, WantedService, unfit};
 
 /// The option that the service is started with, and its name.
 pub const AS_SERVICE: &str = "--as-service";

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ServiceCondition, ServiceStep, Status, Unfit, WantedService, unfit};
+use super::model::{ServiceCondition, ServiceStep, Status, Unfit, WantedService, unfit};
 
 /// The unit that packages install.
 const SYSTEM: &str = include_str!("../../../scripts/systemd/secretbridge.service");

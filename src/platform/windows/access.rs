@@ -25,7 +25,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::sid::Sid;
-use super::wide;
+use super::text::wide;
 use crate::platform::{FileAccess, FileKind, FileOwner};
 
 /// Entries of a list that allow something, by the number of their kind.

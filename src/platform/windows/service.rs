@@ -17,10 +17,12 @@ use windows_sys::Win32::Foundation::{
 
 use crate::platform::service::{Registration, ServiceCondition, ServiceStep, Status};
 
+mod error;
 mod event_log;
 mod places;
 mod running;
 
+use error::of_manager;
 pub(in crate::platform) use event_log::report;
 pub(super) use running::{controls, told};
 pub(in crate::platform) use running::{is_service, run_as};
@@ -182,13 +184,6 @@ fn open(name: &str, access: ServiceAccess) -> io::Result<Service> {
 
 fn manager(access: ServiceManagerAccess) -> io::Result<ServiceManager> {
     ServiceManager::local_computer(None::<&str>, access).map_err(of_manager)
-}
-
-fn of_manager(error: windows_service::Error) -> io::Error {
-    match error {
-        windows_service::Error::Winapi(error) => error,
-        error => io::Error::other(error),
-    }
 }
 
 fn code(error: &io::Error) -> Option<u32> {

@@ -51,7 +51,7 @@ impl Sid {
         unsafe {
             let found = LookupAccountNameW(
                 ptr::null(),
-                super::wide(name).as_ptr(),
+                super::text::wide(name).as_ptr(),
                 sid.as_mut_ptr().cast(),
                 &raw mut size,
                 domain.as_mut_ptr(),

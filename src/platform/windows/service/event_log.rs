@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Registry::{
     HKEY_LOCAL_MACHINE, REG_DWORD, REG_EXPAND_SZ, RegDeleteTreeW, RegSetKeyValueW,
 };
 
-use super::super::wide;
+use super::super::text::wide;
 use crate::platform::service::events::{ServiceEvent, Severity};
 
 /// Where the sources of the log "Application" are.

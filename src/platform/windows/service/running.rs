@@ -13,7 +13,8 @@ use windows_service::service_control_handler::{self, ServiceControlHandlerResult
 use windows_service::{define_windows_service, service_dispatcher};
 use windows_sys::Win32::Foundation::ERROR_FAILED_SERVICE_CONTROLLER_CONNECT;
 
-use super::{event_log, of_manager};
+use super::error::of_manager;
+use super::event_log;
 use crate::platform::service::events::{self, Severity};
 use crate::platform::service::phase::ServicePhase;
 use crate::platform::{ServiceNotice, SystemEvent};
