@@ -51,6 +51,11 @@ impl Fingerprint {
         self.0.first().is_some_and(Option::is_none)
     }
 
+    /// Whether no file is missing.
+    pub fn are_there(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
     /// Whether the configuration is as it was then.
     pub fn has_configuration_of(&self, other: &Fingerprint) -> bool {
         self.0.get(1) == other.0.get(1)

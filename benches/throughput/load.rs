@@ -13,6 +13,8 @@ pub struct Target {
     pub address: SocketAddr,
     pub request: Vec<u8>,
     pub connections: usize,
+    /// Each connection asks at a path of its own, which ends in its number. Answers that several wait for count for each.
+    pub apart: bool,
 }
 
 /// What came of one stretch of load.
@@ -43,7 +45,22 @@ impl Target {
             format!("Content-Length: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n", body.len())
         };
         let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}{length}\r\n{body}");
-        Target { address, request: request.into_bytes(), connections }
+        Target { address, request: request.into_bytes(), connections, apart: false }
+    }
+
+    /// As [`Target::apart`] says; the path ends in `0` as it is.
+    pub fn apart(self) -> Target {
+        Target { apart: true, ..self }
+    }
+
+    /// The request that one of the connections sends.
+    fn of(&self, connection: usize) -> Target {
+        let mut target = self.clone();
+        if self.apart {
+            let at = memchr::memmem::find(&target.request, b"0 HTTP/1.1").expect("a path that ends in 0");
+            target.request[at] = b'0' + u8::try_from(connection).expect("a digit");
+        }
+        target
     }
 
     /// Load for so long, on one thread, so that the other cores are the server's.
@@ -53,7 +70,7 @@ impl Target {
             let begun = Instant::now();
             let until = begun + time;
             let clients: Vec<_> =
-                (0..self.connections).map(|_| tokio::spawn(ask(self.clone(), until))).collect();
+                (0..self.connections).map(|number| tokio::spawn(ask(self.of(number), until))).collect();
             let mut times = Vec::new();
             for client in clients {
                 times.extend(client.await.expect("a client"));

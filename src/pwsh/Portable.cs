@@ -20,9 +20,6 @@ public static class Portable
     /// <summary>Compiles a block that came.</summary>
     public static Func<object?, object>? ToBlock { get; set; }
 
-    /// <summary>Gives the shared object of a number.</summary>
-    public static Func<object?, object?>? ToShared { get; set; }
-
     /// <summary>A value as `{t, v}`.</summary>
     public static OrderedDictionary Tag(object? value)
     {
@@ -56,8 +53,8 @@ public static class Portable
                 return value;
             case "block" when ToBlock is not null:
                 return PlainJson.Bare(ToBlock(value));
-            case "shared" when ToShared is not null:
-                return ToShared(value);
+            case "shared":
+                return Pode.Shared.Get(Convert.ToInt64(value)).Live;
             case "hashtable" when value is IDictionary members:
                 return Values.Table(members, Untag);
             case "clixml":
@@ -104,6 +101,24 @@ public static class Portable
                 NoteAll(shaped.Properties.Select(property => property.Value), depth);
                 break;
         }
+    }
+
+    /// <summary>Whether a value means the same in another process.</summary>
+    public static bool IsPlain(object? value, int depth = 0)
+    {
+        if (depth > Depth)
+        {
+            return true;
+        }
+        bool AllPlain(IEnumerable items) => items.Cast<object?>().All(item => IsPlain(item, depth + 1));
+        return PlainJson.Bare(value) switch
+        {
+            null or string or ValueType or SecureString or PSCredential or ScriptBlock or Uri or Version or byte[] => true,
+            IDictionary members => AllPlain(members.Values),
+            IList items => AllPlain(items),
+            PSObject custom => AllPlain(custom.Properties.Select(property => property.Value)),
+            _ => false,
+        };
     }
 
     private static void NoteAll(IEnumerable items, int depth)

@@ -33,6 +33,9 @@ public static class Vaults
 
     private const string SecretManagement = "Microsoft.PowerShell.SecretManagement";
 
+    // All vaults of SecretStore are one store with one password. No vault has a name with wildcards.
+    private const string StoreName = "*";
+
     private static readonly Dictionary<string, SecureString> s_passwords = new(StringComparer.OrdinalIgnoreCase);
 
     /// <summary>The vaults, by name.</summary>
@@ -67,6 +70,8 @@ public static class Vaults
     /// <summary>Remembers a password that has opened a vault.</summary>
     public static void Remember(string vault, SecureString password) => s_passwords[PasswordName(vault)] = password;
 
-    // All vaults of SecretStore are one store with one password. No vault has a name with wildcards.
-    private static string PasswordName(string vault) => IsSecretStore(vault) ? "*" : vault;
+    /// <summary>Remembers the password that has opened the store of all SecretStore's vaults.</summary>
+    public static void RememberStore(SecureString password) => s_passwords[StoreName] = password;
+
+    private static string PasswordName(string vault) => IsSecretStore(vault) ? StoreName : vault;
 }

@@ -101,6 +101,8 @@ function Invoke-BridgeConfigure($Fields, $Secrets) {
     }
     $present = Open-BridgeStore $password $Secrets
     $differing = @{}
+    # One that has a password was opened with it, or this point is not reached.
+    if ($null -ne $password -and $present.Authentication -ne 'None') { [SecretBridge.Vaults]::RememberStore($password) }
     foreach ($name in $wanted.Keys) {
         if ([string]$present.$name -ne [string]$wanted[$name]) { $differing[$name] = $wanted[$name] }
     }

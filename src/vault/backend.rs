@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::plan::{Extension, Vault, VaultKind};
+use crate::pool::lanes::LaneMode;
 use crate::protocol::{GetReply, Metadata, SecretInfo};
 use crate::secret::SecretValue;
 use crate::store::{Discipline, Store};
@@ -119,9 +120,15 @@ pub trait Backend: Sync {
         if module::is_own(failure.fault) { UnlockRefusal::Fail } else { UnlockRefusal::LockOut }
     }
 
-    /// Whether its first use may change the store, so that it is made alone.
-    fn prepares_alone(&self, _store: &Store, _added: bool) -> bool {
-        false
+    /// How its configuration is looked at in a worker that starts, or that a script has just `added` it in: alone where
+    /// that may change the store, beside others where it only reads; `None` where nothing is to be configured.
+    fn configures(&self, _entry: &Entry, _added: bool) -> Option<LaneMode> {
+        None
+    }
+
+    /// Brings the store to what the plan says. Tells whether that has opened it too.
+    fn configure<'a>(&'a self, _turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, bool> {
+        Box::pin(async { Ok(false) })
     }
 
     /// Once in a worker, after the vault was registered there.
@@ -136,8 +143,8 @@ pub trait Backend: Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// Makes a registered vault ready in a worker that starts, or, where it was `added`, that a script runs in.
-    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, ()> {
+    /// Makes a registered vault ready in a worker; `opened` is what [`Backend::configure`] told.
+    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _opened: bool) -> CallAnswer<'a, ()> {
         Box::pin(turn.unlock_at_start())
     }
 

@@ -10,7 +10,7 @@ use super::table::VaultTable;
 use super::turn::{Trouble, Turn};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, LaneMode, Lanes};
-use crate::pool::{SetUp, Task};
+use crate::pool::{SetUp, Task, TaskPermit};
 use crate::protocol::{Empty, Init, Op, Parameters, Register, RegisterReply, VaultName};
 use crate::store::{Authentication, Discipline};
 use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Worker};
@@ -174,32 +174,32 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Does it: the first worker of all alone, since it may write the configuration or create the store,
-    /// later ones beside each other.
+    /// Does it: what may write the configuration or create the store alone, the rest beside other workers.
     pub async fn open(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let (store, backend) = (&self.entry.store, self.entry.backend);
-        let mode = match store.discipline {
-            Discipline::Parallel => None,
-            Discipline::Readers if !backend.prepares_alone(store, self.added) => Some(LaneMode::Shared),
-            Discipline::Readers | Discipline::Serial => Some(LaneMode::Exclusive),
-        };
-        let lane = mode.map(|mode| Lane { store: store.id.clone(), mode });
-        let _permit = match lane {
-            Some(lane) => {
-                let permit = async {
-                    if self.added {
-                        self.lanes.acquire(lane).await
-                    } else {
-                        self.lanes.acquire_at_start(lane).await
-                    }
-                };
-                let waited = timeout_at(self.until, permit).await;
-                Some(waited.map_err(|_| Trouble::Broken(Broken::TimedOut))?)
+        let (entry, backend) = (self.entry, self.entry.backend);
+        let mut turn = Turn { worker, entry, until: self.until, grace: Duration::ZERO };
+        let mut opened = false;
+        if let Some(mode) = backend.configures(entry, self.added) {
+            let _permit = self.permit(mode).await?;
+            // Another worker may have done it while this one waited.
+            if backend.configures(entry, self.added).is_some() {
+                opened = backend.configure(&mut turn, self.added).await?;
             }
-            None => None,
+        }
+        let _permit = match entry.store.discipline {
+            Discipline::Parallel => None,
+            Discipline::Readers => Some(self.permit(LaneMode::Shared).await?),
+            Discipline::Serial => Some(self.permit(LaneMode::Exclusive).await?),
         };
-        let mut turn = Turn { worker, entry: self.entry, until: self.until, grace: Duration::ZERO };
-        backend.prepare(&mut turn, self.added).await
+        backend.prepare(&mut turn, opened).await
+    }
+
+    async fn permit(&self, mode: LaneMode) -> Result<TaskPermit, Trouble> {
+        let lane = Lane { store: self.entry.store.id.clone(), mode };
+        let permit = async {
+            if self.added { self.lanes.acquire(lane).await } else { self.lanes.acquire_at_start(lane).await }
+        };
+        timeout_at(self.until, permit).await.map_err(|_| Trouble::Broken(Broken::TimedOut))
     }
 }
 

@@ -10,7 +10,7 @@ function global:Use-Pode([scriptblock] $Body) { & (Get-Module Pode) $Body @args 
 
 # What comes back of a value, made new and in place of itself.
 function global:Copy-Shared($Value) {
-    Use-Pode { param($v) $text = (ConvertTo-SharedText $v).Text; $new = ConvertFrom-SharedText $text $null; if ((ConvertTo-SharedText $new).Text -cne $text) { throw "another text: $text" }; , $new } $Value
+    Use-Pode { param($v) $text = [SecretBridge.Pode.SharedText]::Of($v).Text; $new = [SecretBridge.Pode.SharedReader]::Read($text, $null); if ([SecretBridge.Pode.SharedText]::Of($new).Text -cne $text) { throw "another text: $text" }; , $new } $Value
 }
 
 # === values ===
@@ -87,29 +87,29 @@ Test-Rule 'values: one object in two places is one, and a circle ends' {
 Test-Rule 'values: equal tables have equal texts, in whatever order they were filled' {
     $one = @{}; foreach ($n in 1..40) { $one["k$n"] = $n }
     $two = @{}; foreach ($n in 40..1) { $two["k$n"] = $n }
-    Assert-Equal (Use-Pode { param($a, $b) (ConvertTo-SharedText $a).Text -ceq (ConvertTo-SharedText $b).Text } $one $two) $true
+    Assert-Equal (Use-Pode { param($a, $b) [SecretBridge.Pode.SharedText]::Of($a).Text -ceq [SecretBridge.Pode.SharedText]::Of($b).Text } $one $two) $true
 }
 Test-Rule 'values: what cannot travel is named with its place and type, and stays where it is' {
     $table = @{ Token = 't'; Deep = @{ Stream = [System.IO.MemoryStream]::new() } }
     $stream = $table.Deep.Stream
-    $found = Use-Pode { param($t) ConvertTo-SharedText $t } $table
+    $found = Use-Pode { param($t) [SecretBridge.Pode.SharedText]::Of($t) } $table
     Assert-Equal @($found.Stays) @("'Deep.Stream' (System.IO.MemoryStream)")
     $changed = $found.Text.Replace('"t"', '"u"')
-    $null = Use-Pode { param($x, $t) ConvertFrom-SharedText $x $t } $changed $table
+    $null = Use-Pode { param($x, $t) [SecretBridge.Pode.SharedReader]::Read($x, $t) } $changed $table
     Assert-Equal $table.Token 'u'
     Assert-Equal ([object]::ReferenceEquals($stream, $table.Deep.Stream)) $true
-    $other = Use-Pode { param($x) ConvertFrom-SharedText $x $null } $changed
+    $other = Use-Pode { param($x) [SecretBridge.Pode.SharedReader]::Read($x, $null) } $changed
     Assert-Equal @($other.Token, ($null -eq $other.Deep.Stream), $other.Deep.ContainsKey('Stream')) @('u', $true, $true)
 }
 Test-Rule 'values: a copy is made new in place, nested objects too' {
     $table = @{ L = [System.Collections.ArrayList]@(1); T = @{ a = 1; gone = 2 }; O = [pscustomobject]@{ x = 1 } }
     $list, $inner, $object = $table.L, $table.T, $table.O
-    $text = (Use-Pode { param($t) ConvertTo-SharedText $t } @{ L = [System.Collections.ArrayList]@(1, 2); T = @{ a = 5 }; O = [pscustomobject]@{ y = 2 } }).Text
-    $null = Use-Pode { param($x, $t) ConvertFrom-SharedText $x $t } $text $table
+    $text = (Use-Pode { param($t) [SecretBridge.Pode.SharedText]::Of($t) } @{ L = [System.Collections.ArrayList]@(1, 2); T = @{ a = 5 }; O = [pscustomobject]@{ y = 2 } }).Text
+    $null = Use-Pode { param($x, $t) [SecretBridge.Pode.SharedReader]::Read($x, $t) } $text $table
     Assert-Equal @($list.Count, $inner.a, $inner.Count, $object.y, ($null -eq $object.psobject.Properties['x'])) @(2, 5, 1, 2, $true)
 }
 Test-Rule 'values: a secret is in no message of what cannot travel' {
-    $found = Use-Pode { param($t) ConvertTo-SharedText $t } @{ Password = 'canary'; S = [System.IO.MemoryStream]::new() }
+    $found = Use-Pode { param($t) [SecretBridge.Pode.SharedText]::Of($t) } @{ Password = 'canary'; S = [System.IO.MemoryStream]::new() }
     if ("$($found.Stays)" -match 'canary') { throw 'it is' }
 }
 
@@ -126,7 +126,7 @@ foreach ($case in @(
         , @('only theirs', { @{ a = 1 } }, { @{ a = 1 } }, { @{ a = 2 } }, { @{ a = 2 } })
     )) {
     Test-Rule "merge: $($case[0])" {
-        $merged, $wanted = Use-Pode { param($c) $texts = foreach ($body in $c[1..4]) { (ConvertTo-SharedText (& $body)).Text }; $m = Merge-SharedText $texts[0] $texts[1] $texts[2]; (ConvertTo-SharedText (ConvertFrom-SharedText $m $null)).Text; $texts[3] } $case
+        $merged, $wanted = Use-Pode { param($c) $texts = foreach ($body in $c[1..4]) { [SecretBridge.Pode.SharedText]::Of((& $body)).Text }; $m = [SecretBridge.Pode.SharedMerge]::Merge($texts[0], $texts[1], $texts[2]); [SecretBridge.Pode.SharedText]::Of([SecretBridge.Pode.SharedReader]::Read($m, $null)).Text; $texts[3] } $case
         Assert-Equal $merged $wanted
     }
 }
@@ -176,7 +176,7 @@ function global:Start-Blocks([string[]] $Texts) {
 }
 function global:New-Given([int] $Version, $Value) {
     $given = [ordered]@{ id = 3; version = $Version }
-    if ($null -ne $Value) { $given['value'] = Use-Pode { param($v) (ConvertTo-SharedText $v).Text } $Value }
+    if ($null -ne $Value) { $given['value'] = Use-Pode { param($v) [SecretBridge.Pode.SharedText]::Of($v).Text } $Value }
     $given
 }
 Test-Rule 'blocks: what one changes goes back, and the next sees it' {
@@ -205,7 +205,7 @@ Test-Rule 'blocks: a block for this worker alone leaves only what cannot travel'
 }
 Test-Rule 'blocks: what an unlock block leaves is told with its answer, also while the script still holds the table' {
     Start-Blocks 'param($c) $c.Stream = [System.IO.MemoryStream]::new()'
-    $null = Use-Pode { $script:Held.Add(3) }
+    [SecretBridge.Pode.Shared]::Hold(3)
     $answer = Invoke-Custom 1 'unlock' (New-Given 1 @{ A = 1 })
     Assert-Equal @($answer['stays']) @("'Stream' (System.IO.MemoryStream)")
     Assert-Equal $answer.Contains('table') $true

@@ -1,3 +1,4 @@
+using System;
 using System.Collections;
 using System.Collections.Generic;
 using System.Linq;
@@ -12,7 +13,7 @@ public sealed class Block
     public ScriptBlock ScriptBlock { get; }
 
     /// <summary>Pairs of names and values; of objects that others change the latest.</summary>
-    public object?[] Using => _shared.Count == 0 ? _using : [.. _using, .. _shared.Cast<DictionaryEntry>().Select(entry => new object?[] { entry.Key, Portable.ToShared?.Invoke(entry.Value) })];
+    public object?[] Using => _shared.Count == 0 ? _using : [.. _using, .. _shared.Cast<DictionaryEntry>().Select(entry => new object?[] { entry.Key, Shared.Get(Convert.ToInt64(entry.Value)).Live })];
 
     private readonly object?[] _using;
     private readonly IDictionary _shared;

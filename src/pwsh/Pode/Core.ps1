@@ -6,14 +6,13 @@ Set-StrictMode -Version Latest
 [SecretBridge.Portable]::FromBlock = { ConvertTo-Block $args[0] $null }
 [SecretBridge.Portable]::ToBlock = { (New-CompiledBlock $args[0]).ScriptBlock }
 
-# So deep a value is looked into.
-$script:SerializeDepth = [SecretBridge.Portable]::Depth
-
 # Asks the core, which first hears what was changed in shared objects; the fault of an answer is thrown with
 # the core's message.
 function Request-Core([System.Collections.IDictionary] $What) {
-    if ($script:Held.Count) { Send-SharedChange }
-    try { return , ([SecretBridge.Channel]::Ask($What)) }
+    try {
+        [SecretBridge.Pode.Shared]::BeforeAsk()
+        return , ([SecretBridge.Channel]::Ask($What))
+    }
     catch { throw ([SecretBridge.Faults]::Thrown($_)) }
 }
 
@@ -41,27 +40,6 @@ function New-FaultError([System.Management.Automation.ErrorRecord] $Record) {
     [System.Management.Automation.ErrorRecord]::new($exception, [string]$fault['id'], $Record.CategoryInfo.Category, $null)
 }
 
-# Whether a value means the same in another process.
-function Test-PlainValue($Value, [int] $Depth = 0) {
-    if ($null -eq $Value -or $Depth -gt $script:SerializeDepth) { return $true }
-    $base = $Value
-    if ($base -is [string] -or $base -is [ValueType] -or $base -is [securestring] -or $base -is [pscredential] -or
-        $base -is [scriptblock] -or $base -is [uri] -or $base -is [version] -or $base -is [byte[]]) { return $true }
-    if ($base -is [System.Collections.IDictionary]) {
-        foreach ($item in $base.Values) { if (-not (Test-PlainValue $item ($Depth + 1))) { return $false } }
-        return $true
-    }
-    if ($base -is [array] -or $base -is [System.Collections.IList]) {
-        foreach ($item in $base) { if (-not (Test-PlainValue $item ($Depth + 1))) { return $false } }
-        return $true
-    }
-    if ($base -is [System.Management.Automation.PSCustomObject]) {
-        foreach ($item in $Value.psobject.Properties) { if (-not (Test-PlainValue $item.Value ($Depth + 1))) { return $false } }
-        return $true
-    }
-    $false
-}
-
 # Where a piece of the script stands, as it leads a message; nothing where that is not known.
 function Get-PlaceText($Extent) {
     if ($null -eq $Extent -or -not $Extent.File) {
@@ -76,7 +54,7 @@ function Get-PlaceText($Extent) {
 
 # Warns once, with the line, where a copy of a live object is all that the workers get.
 function Write-CopyWarning([string] $What, $Value, $Extent) {
-    if (-not (Test-PlainValue $Value) -and $script:Bridge.Warned.Add($What)) {
+    if (-not [SecretBridge.Portable]::IsPlain($Value, 0) -and $script:Bridge.Warned.Add($What)) {
         Write-ScriptLog 'warning' "$(Get-PlaceText $Extent)$What is a $($Value.GetType().FullName): the workers get a copy of its properties, without its methods"
     }
 }

@@ -12,9 +12,9 @@ function Invoke-BridgeScript {
     foreach ($kind in $Fields.Keys) { break }
     switch -CaseSensitive ($kind) {
         'route' { return Invoke-FedRoute $Fields['route'] }
-        'custom' { return Invoke-CustomBlock $Fields['custom'] }
+        'custom' { return [SecretBridge.Pode.CustomBlock]::Invoke($Fields['custom']) }
         'load' { return Import-Session $Fields['load'] }
-        'merge' { return [ordered]@{ table = Merge-SharedChange $Fields['merge'] } }
+        'merge' { return [ordered]@{ table = [SecretBridge.Pode.Shared]::MergeChange($Fields['merge']) } }
         'plan' { return Invoke-ScriptPlan $Fields['plan'] }
     }
     throw (New-CommandError "script mode has no '$kind'" 'BadCall' 'InvalidArgument')
@@ -72,6 +72,8 @@ function Invoke-Block($Compiled, [object[]] $Arguments) {
     return , $output
 }
 
+[SecretBridge.Pode.CustomBlock]::Run = { param($Compiled, $Arguments) Invoke-Block $Compiled $Arguments }
+
 # Runs a script as `pwsh -File` would, so that its Pode commands declare the plan.
 function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $bridge = $script:Bridge
@@ -101,7 +103,7 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
         :BridgePlanned do {
             & $script:Starter $block $arguments.List $arguments.Named *>&1 | & { process { [SecretBridge.Log]::Record($_) } }
         } while ($false)
-        Send-SharedChange -Release
+        [SecretBridge.Pode.Shared]::AtEnd()
         Export-ScriptModule
     }
     catch {
@@ -237,115 +239,11 @@ function Initialize-RouteCode {
         # Under the lock of a vault others would wait for it too.
         [SecretBridge.Pode.Blocks]::Set(0, [SecretBridge.Pode.Block]::new({ param($config, $key) $config.Table[$key] = @($config.Count++) }, $null, $null))
         $table = [ordered]@{ id = 0; version = 1; value = '["table","hashtable","Count",1,"Table",["table","hashtable","List",["list","array",1]]]' }
-        $null = Invoke-CustomBlock ([ordered]@{ vault = ''; kind = 'read'; block = 0; table = $table; key = 'k'; arguments = @() })
+        $null = [SecretBridge.Pode.CustomBlock]::Invoke([ordered]@{ vault = ''; kind = 'read'; block = 0; table = $table; key = 'k'; arguments = @() })
     }
     catch { Write-ScriptLog 'debug' "nothing was compiled ahead: $($_.Exception.Message)" }
     finally {
         [SecretBridge.Pode.Blocks]::Remove(0)
-        $script:Copies.Remove(0L)
-    }
-}
-
-# Runs a block of a vault. What it changed in the vault's table goes back with the answer, also where it throws.
-function Invoke-CustomBlock([System.Collections.IDictionary] $Call) {
-    $kind = [string]$Call['kind']
-    $copy = if ($null -ne $Call['table']) { Receive-Shared $Call['table'] }
-    $answer = [ordered]@{}
-    if ($null -ne $copy) { $script:TablesInUse.Add($copy.Id) }
-    try {
-        $list = Get-CustomArgument $Call $(if ($null -ne $copy) { , $copy.Live })
-        $output = Invoke-Block ([SecretBridge.Pode.Blocks]::Get($Call['block'])) $list
-        if ($kind -ceq 'read') { $answer['value'] = [SecretBridge.Portable]::Tag((Get-BlockValue $output)) }
-        if ($kind -ceq 'unlock') {
-            $expiry = Get-UnlockExpiry $output
-            if ($null -ne $expiry) { $answer['expiry'] = $expiry }
-        }
-    }
-    catch { $answer['failed'] = [SecretBridge.ScriptFaults]::Of($_) }
-    finally { if ($null -ne $copy) { $script:TablesInUse.RemoveAt($script:TablesInUse.Count - 1) } }
-    # The table first: what the block left that cannot travel is told with it.
-    if ($null -ne $copy -and -not $Call['reads']) { Add-TableAnswer $answer $copy ([bool]$Call['local']) }
-    if ($script:Held.Count) { Send-SharedChange }
-    $answer
-}
-
-# The arguments of a vault's block: its table, then what its kind says.
-function Get-CustomArgument([System.Collections.IDictionary] $Call, $Table) {
-    $list = [System.Collections.Generic.List[object]]::new()
-    $list.Add($Table)
-    switch -CaseSensitive ($Call['kind']) {
-        'read' { $list.Add($Call['key']) }
-        'remove' { $list.Add($Call['key']) }
-        'set' {
-            $list.Add($Call['key'])
-            $value = [SecretBridge.Portable]::Untag($Call['value'])
-            [SecretBridge.Portable]::Note($value)
-            $list.Add($(if ($Call.Contains('member')) { Merge-SecretMember $Call['member'] $value } else { , $value }))
-            $list.Add($(if ($null -ne $Call['metadata']) { [SecretBridge.Metadata]::Untag($Call['metadata']) }))
-        }
-        'unlock' {
-            [SecretBridge.Portable]::Note($Call['secret'])
-            $list.Add($Call['secret'])
-        }
-    }
-    if ($Call['kind'] -in 'read', 'set', 'remove') {
-        $more = [object[]](ConvertFrom-LivePortableList $Call['arguments'])
-        $list.AddRange($more)
-        # Pode puts a `$null` in the place of no arguments, which a parameter's default gives way to. A block
-        # that takes no more than it names would refuse it.
-        if ($more.Length -eq 0 -and -not (Test-CmdletBinding ([SecretBridge.Pode.Blocks]::Get($Call['block'])).ScriptBlock)) { $list.Add($null) }
-    }
-    return , $list.ToArray()
-}
-
-function Test-CmdletBinding([scriptblock] $Block) {
-    if ($null -eq $Block.Ast.ParamBlock) { return $false }
-    foreach ($attribute in $Block.Ast.ParamBlock.Attributes) { if ($attribute.TypeName.Name -eq 'CmdletBinding') { return $true } }
-    $false
-}
-
-# What a block has changed in its table. Of a block that ran for this worker alone only what cannot leave it
-# is kept.
-function Add-TableAnswer([System.Collections.IDictionary] $Answer, $Copy, [bool] $IsLocal) {
-    if ($IsLocal) {
-        $Copy.Live = ConvertFrom-SharedText $Copy.Text $Copy.Live
-        return
-    }
-    $found = ConvertTo-SharedText $Copy.Live
-    $change = Get-SharedChange $Copy $found
-    if ($null -eq $change) { return }
-    $Answer['table'] = $change
-    # A thing of the same type in the same place is named in the older text too.
-    $new = @($found.Stays).Where({ $_ -notin $Copy.Stays })
-    if ($new.Count) { $Answer['stays'] = @($new) }
-    $Copy.Stays = $found.Stays
-}
-
-# A table with one member changed, from what a vault's block gave: a table of any kind, or an object.
-function Merge-SecretMember([System.Collections.IDictionary] $Member, $Value) {
-    $whole = [SecretBridge.Portable]::Untag($Member['whole'])
-    $table = @{}
-    if ($whole -is [System.Collections.IDictionary]) { foreach ($entry in $whole.GetEnumerator()) { $table[$entry.Key] = $entry.Value } }
-    elseif ($whole -is [System.Management.Automation.PSCustomObject]) { foreach ($property in $whole.psobject.Properties) { $table[$property.Name] = $property.Value } }
-    else { throw (New-CommandError "'$($Member['name'])' cannot be updated by itself: the secret is no table but a $($whole.GetType().Name)" 'SecretMember' 'InvalidType') }
-    $table[$Member['name']] = $Value
-    $table
-}
-
-# What a block's output is worth as a value; bytes that the pipeline took apart are bytes again.
-function Get-BlockValue([System.Collections.Generic.List[object]] $Output) {
-    if ($Output.Count -eq 0) { return $null }
-    if ($Output.Count -eq 1) { return , $Output[0] }
-    foreach ($item in $Output) { if ($item -isnot [byte]) { return , $Output.ToArray() } }
-    return , [byte[]]$Output.ToArray()
-}
-
-# Until when an unlock block says that its vault is unlocked: a date, or a text that is one.
-function Get-UnlockExpiry([System.Collections.Generic.List[object]] $Output) {
-    foreach ($item in $Output) {
-        $base = if ($null -ne $item) { $item.psobject.BaseObject }
-        if ($base -is [string]) { $base = $base -as [datetime] }
-        if ($base -is [datetimeoffset]) { $base = $base.UtcDateTime }
-        if ($base -is [datetime]) { return $base.ToUniversalTime().ToString('o', [cultureinfo]::InvariantCulture) }
+        [SecretBridge.Pode.Shared]::Forget(0)
     }
 }

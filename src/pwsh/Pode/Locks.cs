@@ -1,4 +1,5 @@
 using System;
+using System.Collections;
 using System.Collections.Generic;
 using System.Collections.Specialized;
 using System.Management.Automation;
@@ -47,6 +48,27 @@ public static class Locks
         s_held.Remove(name);
         Shared.BeforeAsk();
         Channel.Ask(Ask("unlock", name));
+    }
+
+    /// <summary>The name of an object's lock, where it has one.</summary>
+    public static string NameOf(object? value, string name)
+    {
+        if (name.Length > 0)
+        {
+            return name;
+        }
+        if (Shared.Find(value) is SharedCopy copy)
+        {
+            return $"__object_{copy.Id}__";
+        }
+        return PlainJson.Bare(value) is IDictionary table && PlainJson.Bare(table["Name"]) is string { Length: > 0 } own ? own : Global;
+    }
+
+    /// <summary>Returns once nobody holds the lock of what has no name.</summary>
+    public static void WaitForGlobal(int timeout)
+    {
+        Enter(Global, timeout);
+        Exit(Global);
     }
 
     /// <summary>Forgets what the core has freed: what an earlier block left behind.</summary>

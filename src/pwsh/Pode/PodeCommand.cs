@@ -37,11 +37,7 @@ public abstract class PodeCommand : PSCmdlet
     }
 
     /// <summary>Asks the core; the answer is an object.</summary>
-    protected static OrderedDictionary Ask(OrderedDictionary ask)
-    {
-        Shared.BeforeAsk();
-        return Channel.Ask(ask) as OrderedDictionary ?? PlainJson.NewObject();
-    }
+    protected static OrderedDictionary Ask(OrderedDictionary ask) => Shared.Ask(ask);
 
     /// <summary>The parameter was given.</summary>
     protected bool Has(string parameter) => MyInvocation.BoundParameters.ContainsKey(parameter);

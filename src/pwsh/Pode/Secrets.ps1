@@ -90,7 +90,7 @@ function Register-PodeSecretVault {
     if (-not $custom -and $ModuleName -eq 'Microsoft.PowerShell.SecretStore') { $VaultParameters = Get-StoreParameter $VaultParameters $UnlockInterval }
     $what['parameters'] = if ($null -eq $VaultParameters) { [ordered]@{} } elseif ($custom) { Get-ParameterName $VaultParameters } else { ConvertTo-VaultParameter $VaultParameters }
     if ($null -ne $VaultParameters) {
-        $found = if ($InitScriptBlock) { ConvertTo-SharedText $VaultParameters } else { ConvertTo-VaultTable $VaultParameters }
+        $found = if ($InitScriptBlock) { [SecretBridge.Pode.SharedText]::Of($VaultParameters) } else { ConvertTo-VaultTable $VaultParameters }
         if ($found.Stays.Length) { $what['stays'] = $found.Stays }
         $copy = Add-SharedObject $VaultParameters $found
         $copy.Stays = $found.Stays
@@ -102,7 +102,7 @@ function Register-PodeSecretVault {
 # The table of a vault, before any block of it has run: plain data.
 function ConvertTo-VaultTable([hashtable] $Table) {
     if ($null -eq $Table) { return }
-    $found = ConvertTo-SharedText $Table
+    $found = [SecretBridge.Pode.SharedText]::Of($Table)
     foreach ($thing in $found.Stays) {
         throw (New-CommandError "'VaultParameters' has $thing, which cannot reach the workers (hint: plain data; open connections in -InitScriptBlock)" 'VaultParameters' 'InvalidType')
     }
@@ -167,7 +167,7 @@ function Get-PodeSecretVault {
             Unlock       = @{ Enabled = [bool]$vault['unlock']; Interval = [int]$vault['interval']; Expiry = $null }
             Cache        = @{ Enabled = [int]$vault['cache_ttl'] -gt 0; Ttl = [int]$vault['cache_ttl'] }
         }
-        if ($null -ne $vault['table']) { $record.Parameters = (Get-SharedObject $vault['table']).Live }
+        if ($null -ne $vault['table']) { $record.Parameters = [SecretBridge.Pode.Shared]::Get($vault['table']).Live }
         if ($null -ne $vault['expiry']) { $record.Unlock.Expiry = [datetime]::Parse($vault['expiry'], [cultureinfo]::InvariantCulture, 'RoundtripKind').ToUniversalTime() }
         if ($vault['module']) { $record['SecretManagement'] = @{ VaultName = $vault['vault_name']; ModuleName = $vault['module'] } }
         $record

@@ -11,15 +11,22 @@ namespace SecretBridge.Pode;
 /// <summary>A command about the shared state: one table, in the core.</summary>
 public abstract class StateCommand : PodeCommand
 {
-    /// <summary>The names in the state that have one of these scopes, or all.</summary>
-    protected static IEnumerable<string> Names(string[]? scope)
+    /// <summary>Warns, with the place in the script: of what, the value, and what in it cannot travel.</summary>
+    public static Action<string, object?, string[]>? Warn { get; set; }
+
+    /// <summary>The names in the state that have one of these scopes, or all; of those the ones included, or all, and none excluded.</summary>
+    protected static IEnumerable<string> Names(string[]? scope, string[]? include, string[]? exclude)
     {
         OrderedDictionary ask = NewAsk("state-names");
         if (scope is { Length: > 0 })
         {
             ask["scope"] = scope;
         }
-        return (PlainJson.Bare(Ask(ask)["names"]) as IEnumerable ?? Array.Empty<object>()).Cast<object?>().Select(PlainJson.Text).Where(name => name.Length > 0);
+        IEnumerable found = PlainJson.Bare(Ask(ask)["names"]) as IEnumerable ?? Array.Empty<object>();
+        return found.Cast<object?>().Select(PlainJson.Text).Where(name =>
+            name.Length > 0
+            && (include is not { Length: > 0 } || include.Contains(name, StringComparer.OrdinalIgnoreCase))
+            && (exclude is not { Length: > 0 } || !exclude.Contains(name, StringComparer.OrdinalIgnoreCase)));
     }
 
     /// <summary>What the core has of a name.</summary>
@@ -32,6 +39,64 @@ public abstract class StateCommand : PodeCommand
 
     /// <summary>The value in such an answer; an object that changes is this process's copy of it.</summary>
     protected static object? ValueOf(OrderedDictionary found) => Own(() => Portable.Untag((IDictionary)PlainJson.Bare(found["value"])!));
+
+    /// <summary>
+    /// Stores a value. An object that changes is shared: one that is known already is told by its number, another takes the place of
+    /// the one of that name.
+    /// </summary>
+    protected static void Store(string name, object? value, IEnumerable<string>? scope) => Own(() =>
+    {
+        OrderedDictionary ask = NewAsk("state-set");
+        ask["name"] = name;
+        ask["scope"] = (scope ?? []).Where(one => !string.IsNullOrEmpty(one)).ToArray();
+        if (SharedText.IsContainer(value))
+        {
+            Share(ask, $"the state '{name}'", PlainJson.Bare(value)!);
+            return true;
+        }
+        if (!Portable.IsPlain(value))
+        {
+            Warn?.Invoke($"the state '{name}'", value, []);
+        }
+        ask["value"] = Portable.Tag(value);
+        Ask(ask);
+        return true;
+    });
+
+    private static void Share(OrderedDictionary ask, string what, object value)
+    {
+        SharedText text = SharedText.Of(value);
+        if (text.Stays.Length > 0)
+        {
+            Warn?.Invoke(what, value, text.Stays);
+        }
+        SharedCopy? copy = Shared.Find(value);
+        if (copy is not null)
+        {
+            ask["shared"] = copy.Id;
+            Shared.Hold(copy.Id);
+        }
+        ask["text"] = text.Text;
+        OrderedDictionary answer = Ask(ask);
+        long id = Convert.ToInt64(answer["id"]);
+        if (copy?.Id == id)
+        {
+            return;
+        }
+        if (copy is not null)
+        {
+            Shared.Forget(copy.Id);
+        }
+        Shared.Keep(id, value, text.Text, Convert.ToInt64(answer["version"]));
+    }
+
+    /// <summary>Takes a name out.</summary>
+    protected static void Take(string name)
+    {
+        OrderedDictionary ask = NewAsk("state-remove");
+        ask["name"] = name;
+        Ask(ask);
+    }
 
     /// <summary>Runs what PowerShell does for the command; what that throws is the command's own error.</summary>
     protected static T Own<T>(Func<T> step)
@@ -53,9 +118,6 @@ public abstract class StateCommand : PodeCommand
 public sealed class SetPodeStateCommand : StateCommand
 {
     private readonly List<object?> _items = [];
-
-    /// <summary>Stores an object that changes, which is shared: its name, the object and the scopes.</summary>
-    public static Action<string, object, string[]>? Store { get; set; }
 
     /// <summary>Its name.</summary>
     [Parameter(Mandatory = true)]
@@ -80,23 +142,7 @@ public sealed class SetPodeStateCommand : StateCommand
     protected override void End()
     {
         object? value = _items.Count > 1 ? _items.ToArray() : Value;
-        string[] scope = (Scope ?? []).Where(one => !string.IsNullOrEmpty(one)).ToArray();
-        if (value is null || PlainJson.Bare(value) is string or ValueType || Store is null)
-        {
-            OrderedDictionary ask = NewAsk("state-set");
-            ask["name"] = Name;
-            ask["scope"] = scope;
-            ask["value"] = Portable.Tag(value);
-            Ask(ask);
-        }
-        else
-        {
-            Own(() =>
-            {
-                Store(Name, value, scope);
-                return true;
-            });
-        }
+        Store(Name, value, Scope);
         if (!NoPassThru)
         {
             WriteObject(value);
@@ -156,9 +202,7 @@ public sealed class RemovePodeStateCommand : StateCommand
     {
         OrderedDictionary? found = NoPassThru ? null : Find(Name);
         object? value = found is not null && Fields.Flag(found, "found") ? ValueOf(found) : null;
-        OrderedDictionary ask = NewAsk("state-remove");
-        ask["name"] = Name;
-        Ask(ask);
+        Take(Name);
         if (value is not null)
         {
             WriteObject(value);
@@ -205,11 +249,9 @@ public sealed class GetPodeStateNamesCommand : StateCommand
     /// <inheritdoc/>
     protected override void Process()
     {
-        foreach (string name in Names(Scope))
+        foreach (string name in Names(Scope, Include, Exclude))
         {
-            bool IsIn(string[]? list) => list is { Length: > 0 } && list.Contains(name, StringComparer.OrdinalIgnoreCase);
-            bool included = Include is not { Length: > 0 } || IsIn(Include);
-            if (included && !IsIn(Exclude) && (Pattern.Length == 0 || Regex.IsMatch(name, Pattern, RegexOptions.IgnoreCase)))
+            if (Pattern.Length == 0 || Regex.IsMatch(name, Pattern, RegexOptions.IgnoreCase))
             {
                 WriteObject(name);
             }

@@ -15,6 +15,7 @@ use super::{Backend, CallAnswer, ModuleSettings, PROBE_EVERY, Present};
 use crate::plan::{SECRET_STORE, Vault};
 #[cfg(not(test))]
 use crate::platform;
+use crate::pool::lanes::LaneMode;
 use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Metadata, Op, SecretInfo};
 use crate::secret::{SecretValue, fold};
 use crate::store::{Discipline, Fingerprint, Store};
@@ -91,8 +92,12 @@ impl Backend for SecretStoreBackend {
         judge::unlock(is_refused_unlock(failure.fault), failure.doubts, failure.moving)
     }
 
-    fn prepares_alone(&self, store: &Store, added: bool) -> bool {
-        added || !store.is_configured()
+    fn configures(&self, entry: &Entry, added: bool) -> Option<LaneMode> {
+        set_up::mode(entry, added)
+    }
+
+    fn configure<'a>(&'a self, turn: &'a mut Turn<'_>, added: bool) -> CallAnswer<'a, bool> {
+        Box::pin(turn.configure(added))
     }
 
     fn registered<'a>(
@@ -104,8 +109,8 @@ impl Backend for SecretStoreBackend {
         Box::pin(set_up::registered(worker, entry, until))
     }
 
-    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, added: bool) -> CallAnswer<'a, ()> {
-        Box::pin(set_up::prepare(turn, added))
+    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, opened: bool) -> CallAnswer<'a, ()> {
+        Box::pin(set_up::prepare(turn, opened))
     }
 
     fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
