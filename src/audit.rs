@@ -91,11 +91,6 @@ impl Trail {
         Ok(Trail(Arc::new(AuditInner { queue, dropped, waited: AtomicU64::new(0), writer })))
     }
 
-    /// A trail to nowhere, for programs that embed the door.
-    pub fn none() -> Result<Trail, AuditError> {
-        Trail::start(&AuditSettings { to: Destination::None, chain: false }, None)
-    }
-
     /// Notes what a request came to. Waits only where the queue is full.
     pub async fn record(&self, record: Record) {
         let Err(TrySendError::Full(message)) = self.0.queue.try_send(WriterMessage::Record(Box::new(record)))

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Changes, Usage};
+use crate::cache::{Cache, CacheUsage, Changes};
 use crate::check::check_vaults;
 use crate::error::BridgeError;
 use crate::metrics::Calls;
@@ -78,6 +78,7 @@ pub struct Options {
 
 /// How the bridge is. Never holds a value.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Health {
     /// Requests can be served.
     pub ready: bool,
@@ -88,7 +89,7 @@ pub struct Health {
     /// The same, by what they broke of: `timeout`, `ended`, `noise`, `line`, `protocol`; `retired` were whole.
     pub restart_causes: BTreeMap<&'static str, u64>,
     /// The cache.
-    pub cache: Usage,
+    pub cache: CacheUsage,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
     /// The vaults.
@@ -97,6 +98,7 @@ pub struct Health {
 
 /// How a vault is.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct VaultHealth {
     /// Its friendly name.
     pub name: String,
@@ -122,7 +124,7 @@ pub struct VaultHealth {
 impl Bridge {
     /// Starts what the plan needs, and waits until it is ready. `progress` is told how many workers are up.
     /// Dropping the future kills what was started.
-    pub async fn start(
+    pub(crate) async fn start(
         mut plan: Plan,
         options: &Options,
         progress: impl FnMut(usize, usize),
@@ -153,7 +155,7 @@ impl Bridge {
 
     /// A bridge for a script, which declares everything later: no vaults yet, and no workers until the pool
     /// grows. Each worker begins with `first`.
-    pub async fn start_script(
+    pub(crate) async fn start_script(
         plan: Plan,
         launcher: Arc<dyn Launcher>,
         folder: Option<Arc<Folder>>,
@@ -164,7 +166,8 @@ impl Bridge {
     }
 
     /// As [`Bridge::start`], with workers from any launcher and no look at the user's registry.
-    pub async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
+    #[cfg(test)]
+    pub(crate) async fn start_with(plan: Plan, launcher: Arc<dyn Launcher>) -> Result<Bridge, StartError> {
         Bridge::assemble(plan, Vec::new(), Some(Workers { launcher, folder: None, first: None }), |_, _| {})
             .await
     }
@@ -354,7 +357,7 @@ impl Bridge {
 
     /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
     /// is nobody else's, and what it could not put right is this one's to put right.
-    pub fn take_over(&self, old: &Bridge) {
+    pub(crate) fn take_over(&self, old: &Bridge) {
         self.vaults().take_over(old.vaults());
     }
 

@@ -90,6 +90,7 @@ pub struct Hit {
 
 /// How old a kept value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Freshness {
     /// Time since the vault gave it.
     pub age: Duration,
@@ -157,7 +158,8 @@ pub enum Join {
 
 /// Counts and sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Usage {
+#[non_exhaustive]
+pub struct CacheUsage {
     /// Look-ups that were answered from kept values.
     pub hits: u64,
     /// Look-ups that were not.
@@ -331,10 +333,10 @@ impl Cache {
     }
 
     /// Counts and sizes.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> CacheUsage {
         let (entries, bytes) = self.values.usage();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Usage {
+        CacheUsage {
             hits: count(&self.hits),
             misses: count(&self.misses),
             stale: count(&self.stale),

@@ -37,9 +37,9 @@ use crate::trusted;
 use problem::Report;
 use reader::{Node, Table};
 
-pub use address::{ListenAddressError, parse_bind};
+pub use address::parse_bind;
 pub use password::resolve;
-pub use place::{ConfigPlace, FILE, find, looked_at, named, places};
+pub use place::{ConfigPlace, FILE, find, looked_at, named};
 pub use problem::{ConfigProblem, Problems};
 pub use sections::parse_expose;
 pub use units::parse_duration;
@@ -47,6 +47,7 @@ pub use write::{key as toml_key, string as toml_string, to_toml};
 
 /// Why there is no plan, or no password.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", .path.display())]

@@ -11,6 +11,7 @@ use crate::protocol::Fault;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, Error)]
+#[non_exhaustive]
 pub enum BridgeError {
     /// No secret is mounted under the name.
     #[error("no secret named '{name}' has been mounted")]
@@ -121,6 +122,7 @@ pub enum BridgeError {
 
 /// What may be wrong with a vault's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum FileTrouble {
     /// Something else.
     #[default]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 ///
 /// The numbers are those of `sysexits.h` where it has one that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Exit {
     /// Done, or stopped by a signal after a drain.
     Ok,

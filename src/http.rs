@@ -49,12 +49,14 @@ pub mod value;
 
 pub use crate::access::Peer;
 pub use gate::{Gate, Site};
-pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door, Renewed};
+pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door};
 pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};
-pub use native::{Native, Secrets};
-pub use problem::{DoorFault, Problem};
+pub use native::Native;
+pub use problem::Problem;
 #[cfg(test)]
 pub(crate) use respond::of_bridge as problem_of;
-pub use server::{Drained, serve_connection};
+pub use server::Drained;
 pub use tls::TlsError;
 pub use tls::check as check_tls;
+#[cfg(feature = "fake-pwsh")]
+pub use {native::Secrets, server::serve_connection};

@@ -6,8 +6,8 @@
 //! http ─► gate ─► route ─► mount ─► cache ─► vault ─► lane ─► pool ─► worker ─► pwsh
 //! ```
 //!
-//! A [`plan::Plan`] comes from a TOML file ([`config`]) or from a PowerShell script ([`script`]); a
-//! [`bridge::Bridge`] serves it to routes ([`http`]) and to whoever uses the library.
+//! A [`Plan`] says what is served. It comes from a TOML file, a PowerShell script or a [`Builder`], and is checked by one
+//! set of rules. A [`Bridge`] serves it to routes, to scripts and to whoever uses the library.
 //!
 //! As a library, with a vault that needs no PowerShell:
 //!
@@ -34,59 +34,83 @@
 //! ```
 //!
 //! [`Builder`] puts a [`Bridge`] together and refuses two vaults of one name; [`SecretHandle`] reads, writes and
-//! watches one secret; [`SecretValue`] is one of the five types. `examples/` has programs that run. The modules are for
-//! those who make a [`plan::Plan`] of their own, or speak to the routes ([`http`]) in-process.
+//! watches one secret; [`SecretValue`] is one of the five types. `examples/` has programs that run.
 //!
 //! What holds everywhere:
 //!
-//! - Workers hold no truth: any of them may die at any moment and is rebuilt from the plan.
-//! - A worker that missed a deadline answers nothing more ([`worker`]).
+//! - Workers hold nothing that is not in the plan or in a vault: any of them may crash at any moment, and is replaced.
+//! - A worker that missed a deadline answers nothing more (`worker`).
 //! - Nobody waits for a worker while holding a lane (`pool::lanes`).
 //! - The cache changes only after the vault has acknowledged (`cache`).
-//! - Plain text of secrets is in [`secret`]'s types alone, which show nothing in `Debug`.
+//! - Plain text of secrets is in the types of `secret` alone, which show nothing in `Debug`.
 //! - Errors of PowerShell are told apart by id and type, never by message (`vault::turn`).
 
-pub mod access;
+mod access;
 mod audit;
-pub mod bridge;
+mod bridge;
 mod cache;
 mod check;
 mod cli;
 mod client;
 mod clock;
 mod commands;
-pub mod config;
+mod config;
 mod environment;
-pub mod error;
-pub mod exit;
-pub mod http;
+mod error;
+mod exit;
+mod http;
+#[cfg(feature = "fake-pwsh")]
+#[doc(hidden)]
+pub mod inside;
 mod inspect;
 mod library;
 mod local;
 mod logging;
 mod metrics;
 mod mount;
-pub mod plan;
-pub mod platform;
+mod plan;
+mod platform;
 mod pool;
 mod private_file;
-pub mod protocol;
+mod protocol;
 mod pwsh;
 mod reach;
 mod redact;
 mod registry;
-pub mod script;
-pub mod secret;
+mod script;
+mod secret;
 mod server;
 mod store;
 mod trusted;
 mod vault;
-pub mod worker;
+mod worker;
 
-pub use bridge::Bridge;
-pub use library::{BuildError, Builder, SecretHandle, configuration};
-pub use plan::PlanError;
-pub use secret::SecretValue;
+pub use bridge::{Answer, Bridge, FoundVault, Health, Reading, VaultHealth};
+pub use cache::{CacheUsage, Freshness};
+pub use error::BridgeError;
+pub use exit::Exit;
+pub use library::{Builder, SecretHandle, configuration};
+pub use plan::{Extension, Keep, Mount, Plan, Projection, SECRET_STORE, SecretSource, Vault, VaultKind};
+pub use pool::WorkerStatus;
+pub use protocol::{Metadata, MetadataValue, Parameters, SecretInfo};
+pub use secret::{Bytes, Credential, SecretType, SecretValue, Text};
+pub use vault::condition::{LastError, ShownCondition, VaultState};
+
+/// Why something failed, by the layer that it failed in. [`BridgeError`] is that of a call; it stands beside the types.
+pub mod errors {
+    pub use crate::bridge::StartError;
+    pub use crate::config::{ConfigError, ConfigProblem, Problems};
+    pub use crate::error::FileTrouble;
+    pub use crate::library::BuildError;
+    pub use crate::local::LocalError;
+    pub use crate::plan::PlanError;
+    pub use crate::private_file::PrivateFileError;
+    pub use crate::protocol::Fault;
+    pub use crate::pwsh::PwshError;
+    pub use crate::pwsh::compiled::CompileError;
+    pub use crate::registry::user::RegistryError;
+    pub use crate::worker::LaunchError;
+}
 
 /// Runs the program with its arguments, the name of the program first.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exit {

@@ -22,37 +22,39 @@ pub use vaults::{
     VaultKind,
 };
 
-/// Everything that a server needs to know.
+/// Everything that a server needs to know. [`Builder::plan`](crate::Builder::plan) makes one, which is checked; what a
+/// server has beside vaults and mounts is written in a configuration file.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Plan {
     /// Where to listen; never empty in a plan that serves.
-    pub listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
     /// Who may call native routes.
-    pub access: Access,
+    pub(crate) access: Access,
     /// Callers beside, and what each may do.
-    pub callers: callers::Callers,
+    pub(crate) callers: callers::Callers,
     /// Vaults by friendly name.
     pub vaults: Vec<Vault>,
     /// Mounted secrets.
     pub mounts: Vec<Mount>,
     /// Routes of the plan. The fixed ones (`/health`, `/secrets/…`) are not among them.
-    pub routes: Vec<Route>,
+    pub(crate) routes: Vec<Route>,
     /// Scripts that run in every worker before its vaults are registered.
-    pub init: Vec<InitScript>,
+    pub(crate) init: Vec<InitScript>,
     /// Where pwsh is and which modules it sees.
-    pub pwsh: Pwsh,
+    pub(crate) pwsh: Pwsh,
     /// Size and limits of the worker pool.
-    pub pool: PoolLimits,
+    pub(crate) pool: PoolLimits,
     /// Limits of requests.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Size of the cache.
-    pub cache: CacheLimits,
+    pub(crate) cache: CacheLimits,
     /// Where the audit trail goes.
-    pub audit: crate::audit::AuditSettings,
+    pub(crate) audit: crate::audit::AuditSettings,
     /// Whether to look up the vaults that the user registered.
-    pub auto_import: AutoImport,
+    pub(crate) auto_import: AutoImport,
     /// Where its vaults are registered.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
 }
 
 /// Where SecretManagement vaults are registered while they are served.

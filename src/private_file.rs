@@ -28,6 +28,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Why a private file or folder was not read or made. No variant holds content.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PrivateFileError {
     /// The permission bits let others in.
     #[error("{path} is open to other users ({shown}); run: {command}", path = .path.display())]
@@ -85,7 +86,7 @@ pub enum PrivateFileError {
         /// The path.
         path: PathBuf,
     },
-    /// Larger than [`MAX_PRIVATE_FILE`].
+    /// Larger than a private file may be.
     #[error("{path} is larger than {MAX_PRIVATE_FILE} bytes, which no key, token or password is", path = .path.display())]
     TooLarge {
         /// The file.

@@ -27,6 +27,7 @@ pub type Metadata = BTreeMap<String, MetadataValue>;
 /// A metadata value. SecretStore takes these three and no others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", content = "v", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum MetadataValue {
     /// A string.
     String(String),
@@ -300,6 +301,7 @@ pub enum LogLevel {
 
 /// Why a call failed, in PowerShell's own terms. Classified by `id` and `kind`, never by `message`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
 pub struct Fault {
     /// The fully qualified error id up to its first comma, e.g. `GetSecretNotFound`.
     pub id: String,
@@ -460,6 +462,7 @@ pub struct TestReply {
 
 /// A line of `Get-SecretInfo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
 pub struct SecretInfo {
     /// The secret's name.
     pub name: String,
@@ -471,7 +474,8 @@ pub struct SecretInfo {
     pub metadata: Metadata,
 }
 
-/// Reply to [`Op::Ping`].
+/// Reply to [`Op::Ping`], which only tests send.
+#[cfg(any(test, feature = "fake-pwsh"))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PingReply {
     /// Managed heap, in bytes.

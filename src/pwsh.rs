@@ -100,6 +100,7 @@ const PREFIX: &str = "run-";
 
 /// Why there is no pwsh to use.
 #[derive(Debug, Clone, Error)]
+#[non_exhaustive]
 pub enum PwshError {
     /// None on PATH.
     #[error(
@@ -199,11 +200,6 @@ impl Folder {
     /// The compiled part of the worker.
     pub fn assembly(&self) -> PathBuf {
         self.path.join("SecretBridge.dll")
-    }
-
-    /// The module that declares and runs Pode's commands.
-    pub fn pode_module(&self) -> PathBuf {
-        self.path.join("Pode/Pode.psd1")
     }
 
     /// Where it is.

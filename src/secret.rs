@@ -56,6 +56,7 @@ pub struct Credential {
 
 /// SecretManagement's own name for a value's type, as `Get-SecretInfo` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum SecretType {
     /// Not told by the vault.
     Unknown,

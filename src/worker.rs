@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -28,8 +27,7 @@ pub mod obituary;
 pub mod process;
 pub mod transport;
 
-/// A boxed future, as the seams of this crate pass them.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use futures_util::future::BoxFuture;
 
 /// Starts worker processes. The one seam between the pool and the operating system: tests put duplex
 /// pipes behind it.
@@ -64,6 +62,7 @@ pub trait Process: Send + Sync {
 
 /// Why a worker did not come up.
 #[derive(Debug, Clone, Error)]
+#[non_exhaustive]
 pub enum LaunchError {
     /// The program did not start.
     #[error("pwsh did not start: {0}")]
@@ -247,11 +246,6 @@ impl Worker {
     /// Its number, unique in the pool's life.
     pub fn number(&self) -> u64 {
         self.number
-    }
-
-    /// What it said of itself.
-    pub fn hello(&self) -> &HelloReply {
-        &self.hello
     }
 
     /// Calls made so far.

@@ -20,14 +20,6 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Whether it is on this machine for certain.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Peer::Unix { .. } => true,
-        }
-    }
-
     /// Whose limits count: an address without its port, or a user of this machine. Of an IPv6 address it is the
     /// network, since whoever has one has all of it.
     pub fn place(&self) -> String {

@@ -18,6 +18,7 @@ use crate::worker::LaunchError;
 
 /// A vault that the user had registered.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct FoundVault {
     /// Its name.
     pub name: String,
@@ -29,6 +30,7 @@ pub struct FoundVault {
 
 /// Why a bridge did not start.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// No pwsh, and the plan needs one.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cache::{Cache, Freshness, Hit, Join, LoadResult, Lookup, Ticket, Usage, WantedValue};
+use crate::cache::{Cache, CacheUsage, Freshness, Hit, Join, LoadResult, Lookup, Ticket, WantedValue};
 use crate::error::BridgeError;
 use crate::plan::Keep;
 use crate::secret::SecretValue;
@@ -17,6 +17,7 @@ use crate::vault::{Entry, Outcome, Vaults, Verb};
 
 /// Which value a caller is content with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Reading {
     /// One from the cache, within its time.
     #[default]
@@ -27,6 +28,7 @@ pub enum Reading {
 
 /// A value, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
 pub struct Answer<V = SecretValue> {
     /// The value.
     pub value: V,
@@ -181,7 +183,7 @@ impl Values {
     }
 
     /// Counts and sizes.
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> CacheUsage {
         self.cache.usage()
     }
 }

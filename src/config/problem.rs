@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
 pub struct ConfigProblem {
     /// Line, counted from 1.
     pub line: usize,
@@ -25,6 +26,7 @@ pub struct ConfigProblem {
 
 /// All the mistakes of a file, in the order of their positions. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Problems {
     /// The file, where the text came from one.
     pub file: Option<PathBuf>,

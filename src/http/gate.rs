@@ -78,7 +78,7 @@ impl Gate {
             Err(retry_after) => return Err((caller, Problem::TooMany { retry_after })),
         };
         match self.site.permit(head, &caller) {
-            Ok(()) => Ok(Admitted { seat, ..Admitted::new(caller) }),
+            Ok(()) => Ok(Admitted::new(caller, seat)),
             Err(problem) => Err((caller, problem)),
         }
     }

@@ -37,7 +37,6 @@ pub struct Door {
 pub(super) struct Listening {
     pub(super) socket: BoundSocket,
     pub(super) tls: Option<Arc<Secured>>,
-    pub(super) name: Option<Arc<str>>,
     pub(super) address: BoundAddress,
 }
 
@@ -132,12 +131,6 @@ impl Door {
         self
     }
 
-    /// Binds one more. The others stay bound if it cannot be.
-    pub fn add(&mut self, listener: &Listener) -> Result<(), BindError> {
-        self.entries.push(Listening::bind(listener, std::slice::from_ref(listener))?);
-        Ok(())
-    }
-
     /// The certificates of its listeners.
     pub fn certificates(&self) -> Certificates {
         Certificates(self.entries.iter().filter_map(|entry| entry.tls.clone()).collect())
@@ -178,7 +171,6 @@ impl Listening {
         Ok(Listening {
             socket,
             tls: tls.map_err(|error| fail(error.into()))?,
-            name: listener.name.as_deref().map(Arc::from),
             address: BoundAddress { bind, tls: wanted.tls },
         })
     }

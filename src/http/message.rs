@@ -1,7 +1,6 @@
 //! What passes between the door and a service.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,8 +13,7 @@ use super::problem::Problem;
 use crate::access::{CallSeat, Caller, Certificate, Peer};
 use crate::audit::{AuditName, AuditedAccess};
 
-/// A boxed future that may move between threads.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub use futures_util::future::BoxFuture;
 
 /// What the door brings requests to.
 pub trait Service: Send + Sync + 'static {
@@ -35,8 +33,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct Admitted {
     /// Who calls.
     pub caller: Caller,
-    /// Its place among those under way.
-    pub seat: Option<CallSeat>,
+    /// Its place among those under way, which is free again when this is dropped.
+    _seat: Option<CallSeat>,
     /// The service whose rule it was, where another may be in force by the time of the answer.
     pub by: Option<Arc<dyn Service>>,
 }
@@ -62,8 +60,6 @@ pub struct Head {
     pub certificate: Option<Arc<Certificate>>,
     /// Index of the listener in the plan.
     pub listener: usize,
-    /// The listener's name, where it has one.
-    pub listener_name: Option<Arc<str>>,
     /// When the head was complete.
     pub received: Instant,
     /// When the answer is due.
@@ -110,9 +106,9 @@ pub struct AuditNote {
 }
 
 impl Admitted {
-    /// Leave for that caller.
-    pub fn new(caller: Caller) -> Admitted {
-        Admitted { caller, seat: None, by: None }
+    /// Leave for that caller, who takes a place among those under way, if that is counted.
+    pub fn new(caller: Caller, seat: Option<CallSeat>) -> Admitted {
+        Admitted { caller, _seat: seat, by: None }
     }
 }
 

@@ -18,6 +18,7 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+#[cfg(feature = "fake-pwsh")]
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -93,14 +94,14 @@ struct SharedServer {
 struct ConnectionLink {
     peer: Peer,
     listener: usize,
-    name: Option<Arc<str>>,
     certificate: Option<Arc<Certificate>>,
     unread: UnreadRest,
     asked: RequestCount,
     seat: Option<Arc<Seat>>,
 }
 
-/// Serves one connection that was accepted elsewhere, without TLS, until it ends.
+/// Serves one connection that was accepted elsewhere, without TLS, until it ends. For tests over a pipe in memory.
+#[cfg(feature = "fake-pwsh")]
 pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
@@ -108,7 +109,7 @@ pub async fn serve_connection(
     limits: &Limits,
 ) {
     let (unread, asked) = (UnreadRest::marked(), RequestCount::default());
-    let link = ConnectionLink { peer, listener: 0, name: None, certificate: None, unread, asked, seat: None };
+    let link = ConnectionLink { peer, listener: 0, certificate: None, unread, asked, seat: None };
     converse(Arc::new(SharedServer::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
@@ -195,7 +196,6 @@ impl SharedServer {
             peer: link.peer,
             certificate: link.certificate.clone(),
             listener: link.listener,
-            listener_name: link.name.clone(),
             received,
             deadline: received + self.limits.deadline,
         }
@@ -308,7 +308,6 @@ fn start(
     let link = ConnectionLink {
         peer,
         listener,
-        name: entry.name.clone(),
         certificate: None,
         unread: UnreadRest::marked(),
         asked: RequestCount::default(),

@@ -38,14 +38,13 @@ pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) ->
         peer: Peer::Tcp("127.0.0.1:50000".parse().unwrap()),
         certificate: None,
         listener: 0,
-        listener_name: None,
         received,
         deadline: received + Duration::from_secs(30),
     }
 }
 
 pub(super) fn request(head: Head, body: impl Into<Bytes>) -> Request {
-    let admitted = Admitted::new(Caller::Anyone);
+    let admitted = Admitted::new(Caller::Anyone, None);
     Request { head: Arc::new(head), body: body.into(), admitted }
 }
 

@@ -10,6 +10,7 @@ use crate::private_file::PrivateFileError;
 
 /// Why the local vault did not do it. Unless a variant says otherwise, nothing was changed on disk.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LocalError {
     /// The folder or the key file is not private, or could not be read or made.
     #[error(transparent)]

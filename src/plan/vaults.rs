@@ -10,6 +10,7 @@ use crate::secret::Text;
 
 /// A vault of the plan.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Vault {
     /// The friendly name, compared without case.
     pub name: String,
@@ -27,6 +28,7 @@ pub struct Vault {
 
 /// What keeps a vault's secrets.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum VaultKind {
     /// The embedded vault: an age-encrypted file in this folder.
     Local {
@@ -43,6 +45,7 @@ pub enum VaultKind {
 
 /// A vault behind a SecretManagement extension module.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Extension {
     /// The name in the (private) registry.
     pub registered: String,
@@ -74,6 +77,7 @@ pub struct Extension {
 
 /// A vault made of script blocks, by the ids that script mode gave them.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Custom {
     /// First argument of every block.
     pub parameters: Parameters,
@@ -89,6 +93,7 @@ pub struct Custom {
 
 /// Where a password comes from.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SecretSource {
     /// An environment variable of the server, taken out of the workers' environment.
     Env(String),
@@ -100,6 +105,7 @@ pub enum SecretSource {
 
 /// A secret mounted under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mount {
     /// The name, compared without case.
     pub name: String,
@@ -117,6 +123,7 @@ pub struct Mount {
 
 /// How long a vault's values are kept in the cache. The default keeps none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Keep {
     /// Time to live of a value; zero is no cache.
     pub ttl: Duration,
@@ -139,6 +146,7 @@ pub struct CacheLimits {
 
 /// What a mount shows of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Projection {
     /// All of it.
     #[default]

@@ -11,9 +11,11 @@ use super::system;
 use model::unfit;
 pub use model::{Manager, Registration, ServiceCondition, ServiceStep, Status, Unfit, WantedService};
 
+#[cfg_attr(not(windows), allow(dead_code, reason = "for Windows alone; its tests run everywhere"))]
 pub mod events;
 pub mod launchd;
 mod model;
+#[cfg_attr(not(windows), allow(dead_code, reason = "for Windows alone; its tests run everywhere"))]
 pub mod phase;
 pub mod scm;
 pub mod systemd;

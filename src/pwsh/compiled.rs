@@ -49,6 +49,7 @@ pub struct Prepared {
 
 /// Why there is no assembly for the workers.
 #[derive(Debug, Clone, Error)]
+#[non_exhaustive]
 pub enum CompileError {
     /// pwsh could not be run, or gave no answer.
     #[error("pwsh ({program}) could not be asked what it is: {reason}")]

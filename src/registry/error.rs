@@ -12,6 +12,7 @@ use crate::worker::{Broken, LaunchError};
 
 /// Why the user's registry was not changed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum RegistryError {
     /// It cannot be read. SecretManagement would delete it.
     #[error(

@@ -224,6 +224,7 @@ impl Declared {
     }
 
     /// What was declared, to be shown.
+    #[cfg(test)]
     pub fn outline(&self) -> Outline {
         Outline::of(&self.core)
     }
@@ -276,6 +277,7 @@ impl Declared {
     }
 
     /// Starts as many workers as the script asked for.
+    #[cfg(test)]
     pub async fn start_workers(&self) -> Result<(), RunError> {
         self.start_workers_with(|_, _| {}).await
     }
@@ -291,6 +293,7 @@ impl Declared {
     }
 
     /// Ends everything: custom vaults' unregister blocks run once, then the workers go.
+    #[cfg(test)]
     pub async fn stop(&self) {
         self.bridge.stop(self.core.options.limits.drain).await;
     }

@@ -289,7 +289,6 @@ pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head 
         peer: Peer::Tcp("127.0.0.1:5000".parse().unwrap()),
         certificate: None,
         listener: 0,
-        listener_name: None,
         received: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),
     }
@@ -297,7 +296,7 @@ pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head 
 
 pub fn request(head: Head, body: &str) -> Request {
     let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-    Request { head: Arc::new(head), body, admitted: Admitted::new(Caller::Anyone) }
+    Request { head: Arc::new(head), body, admitted: Admitted::new(Caller::Anyone, None) }
 }
 
 impl Running {

@@ -136,7 +136,7 @@ mod tests {
 
     impl Service for Held {
         fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-            Box::pin(async { Ok(Admitted::new(Caller::Anyone)) })
+            Box::pin(async { Ok(Admitted::new(Caller::Anyone, None)) })
         }
 
         fn answer(&self, _request: Request) -> BoxFuture<'_, Reply> {
@@ -171,11 +171,10 @@ mod tests {
             peer: Peer::Unix { uid: None, gid: None, pid: None },
             certificate: None,
             listener: 0,
-            listener_name: None,
             received,
             deadline: received + Duration::from_secs(30),
         };
-        Request { head: Arc::new(head), body: Bytes::new(), admitted: Admitted::new(Caller::Anyone) }
+        Request { head: Arc::new(head), body: Bytes::new(), admitted: Admitted::new(Caller::Anyone, None) }
     }
 
     async fn bridge() -> Bridge {

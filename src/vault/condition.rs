@@ -24,6 +24,7 @@ const LONGEST_GUESS: Duration = Duration::from_secs(60);
 /// How a vault is, by its last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum VaultState {
     /// It was not called yet.
     #[default]
@@ -112,6 +113,7 @@ struct LastCalls {
 
 /// The last error of a vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct LastError {
     /// When, in UTC.
     #[serde(serialize_with = "rfc3339")]
@@ -125,6 +127,7 @@ pub struct LastError {
 
 /// What is shown of a vault's last calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct ShownCondition {
     /// By the last call.
     pub state: VaultState,

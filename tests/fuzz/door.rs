@@ -7,19 +7,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper::{HeaderMap, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use secretbridge::access::{AccessPolicy, Caller};
-use secretbridge::bridge::{Answer, Health, Reading};
-use secretbridge::error::BridgeError;
-use secretbridge::http::{
-    Admitted, BoxFuture, Gate, Head, Native, Peer, Problem, Reply, Request, Secrets, Service,
+use secretbridge::inside::access::{AccessPolicy, Caller};
+use secretbridge::inside::http::{
+    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, Reply, Request, Secrets, Service,
     serve_connection,
 };
-use secretbridge::plan::{Action, Limits, Plan, Template, Vault, VaultKind};
-use secretbridge::protocol::{Metadata, SecretInfo};
-use secretbridge::secret::{SecretValue, Text};
+use secretbridge::inside::plan::{self, Action, Limits, Route, Template};
+use secretbridge::{
+    Answer, BridgeError, Health, Metadata, Plan, Reading, SecretInfo, SecretValue, Text, Vault, VaultKind,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep, timeout};
@@ -200,21 +200,21 @@ impl Secrets for Shelf {
     }
 
     fn plan(&self) -> Arc<Plan> {
-        let vault = Vault { exposed: true, ..Vault::new("v", VaultKind::Local { folder: None, key: None }) };
-        let route = |method: &str, action| secretbridge::plan::Route {
-            method: method.to_owned(),
-            path: "/secret".to_owned(),
-            action,
-        };
+        let mut vault = Vault::new("v", VaultKind::Local { folder: None, key: None });
+        vault.exposed = true;
+        let route =
+            |method: &str, action| Route { method: method.to_owned(), path: "/secret".to_owned(), action };
         let routes = vec![
             route("GET", Action::Respond(Template::Secret("k".to_owned()))),
             route("POST", Action::Update { secret: "k".to_owned(), field: "Value".to_owned() }),
         ];
-        Arc::new(Plan { vaults: vec![vault], routes, ..Plan::default() })
+        Arc::new(plan::of(vec![vault], routes, Vec::new()))
     }
 
     fn health(&self) -> Health {
-        Health { ready: true, ..Health::default() }
+        let mut health = Health::default();
+        health.ready = true;
+        health
     }
 }
 
@@ -319,7 +319,7 @@ struct Echo(Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Service for Echo {
     fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-        Box::pin(async { Ok(Admitted::new(Caller::Anyone)) })
+        Box::pin(async { Ok(Admitted::new(Caller::Anyone, None)) })
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -332,7 +332,7 @@ impl Service for Echo {
                 headers: HeaderMap::new(),
                 body: request.body,
                 reason: None,
-                note: secretbridge::http::AuditNote::default(),
+                note: AuditNote::default(),
             }
         })
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use secretbridge::config;
-use secretbridge::protocol::CoreLine;
-use secretbridge::secret::{Bytes, Credential, SecretValue, Text};
-use secretbridge::worker::transport::{Message, Transport};
+use secretbridge::inside::config;
+use secretbridge::inside::protocol::CoreLine;
+use secretbridge::inside::worker::{Message, Transport};
+use secretbridge::{Bytes, Credential, SecretValue, Text};
 use tokio::time::Instant;
 
 /// Runs a target until its time is over, and says how many inputs that were.
@@ -93,7 +93,7 @@ fn the_protocol_decoder_takes_any_bytes() {
 #[test]
 fn a_line_of_the_core_is_one_line_and_reads_back() {
     fuzz("core lines", (value(), text(), text()), |(value, vault, name)| {
-        use secretbridge::protocol::{CallLine, Op, Set};
+        use secretbridge::inside::protocol::{CallLine, Op, Set};
         let set = Set {
             vault,
             name,

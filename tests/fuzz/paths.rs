@@ -6,20 +6,17 @@ use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use secretbridge::http::Problem;
-use secretbridge::http::route::{Routes, Scope, Target};
-use secretbridge::plan::{Action, Plan, Route, Template};
-use secretbridge::script::pattern::{Pattern, Subject};
-use secretbridge::script::protocol::ask::IfExists;
-use secretbridge::script::route::{self as pode, Match};
-use secretbridge::secret::fold;
+use secretbridge::inside::http::{Problem, Routes, Scope, Target};
+use secretbridge::inside::plan::{self, Action, Route, Template};
+use secretbridge::inside::script::{self as pode, IfExists, Match, Pattern, Subject};
+use secretbridge::inside::secret::fold;
 
 use super::{fuzz, text};
 
 fn routes(pattern: &str) -> Option<Routes> {
     let action = Action::Respond(Template::Literal(serde_json::Value::Null));
     let route = Route { method: "GET".into(), path: pattern.into(), action };
-    Routes::build(&Plan { routes: vec![route], ..Plan::default() }, true).ok()
+    Routes::build(&plan::of(Vec::new(), vec![route], Vec::new()), true).ok()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
 
-use secretbridge::protocol::PROTOCOL_VERSION;
+use secretbridge::inside::protocol::PROTOCOL_VERSION;
 use serde_json::{Value, json};
 
 use crate::support::stand_in::{StandIn, derived};
@@ -352,7 +352,11 @@ fn spoilt_replies_are_spoilt_as_their_names_say() {
     assert!(rest.ends_with('\n') && serde_json::from_str::<Value>(&rest).is_err(), "{rest}");
 
     let (_, rest) = after_gets("huge-line", 1);
-    assert_eq!(rest.len(), secretbridge::protocol::MAX_LINE + 2, "one byte too many, and the line's end");
+    assert_eq!(
+        rest.len(),
+        secretbridge::inside::protocol::MAX_LINE + 2,
+        "one byte too many, and the line's end"
+    );
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn each_mistake_is_told_with_its_place_and_cure_and_in_json_where_that_is_asked_
 fn the_table_of_exit_codes_is_one_in_help_docs_and_program() {
     let help = String::from_utf8(Builder::new().arg("--help").run(SOON).stdout).unwrap();
     let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
-    for exit in secretbridge::exit::Exit::ALL {
+    for exit in secretbridge::inside::exit::Exit::ALL {
         let code = exit.code();
         assert!(
             help.lines().any(|line| line.trim_start().starts_with(&format!("{code}  "))),

@@ -40,7 +40,7 @@ impl Service for Echo {
         Box::pin(async {
             match head.path.as_str() {
                 "/refused" => Err(Box::new(reply(StatusCode::UNAUTHORIZED, "no"))),
-                _ => Ok(Admitted::new(Caller::Anyone)),
+                _ => Ok(Admitted::new(Caller::Anyone, None)),
             }
         })
     }

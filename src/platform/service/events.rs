@@ -17,7 +17,7 @@ pub enum Severity {
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceEvent<'a> {
-    /// Its number: see [`IDS`].
+    /// Its number, one of `IDS`.
     pub id: u16,
     /// How bad it is.
     pub severity: Severity,
@@ -81,6 +81,7 @@ pub fn id(severity: Severity, part: &str) -> u16 {
 }
 
 /// Every number that is used, with its meaning: the table of the documentation.
+#[cfg(test)]
 pub const IDS: [(u16, &str); 22] = [
     (SERVING, "requests are served"),
     (STOPPING, "it drains and ends"),

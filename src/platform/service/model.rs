@@ -11,6 +11,7 @@ pub enum Manager {
     /// systemd.
     Systemd,
     /// macOS' launchd.
+    #[cfg_attr(not(target_os = "macos"), allow(dead_code, reason = "made on macOS"))]
     Launchd,
 }
 

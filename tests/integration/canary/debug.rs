@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Version};
-use secretbridge::access::{Caller, Token};
-use secretbridge::http::value::Written;
-use secretbridge::http::{Admitted, Head, Peer, Reply, Request};
-use secretbridge::plan::{Extension, InitScript, Plan, SECRET_STORE, SecretSource, Vault, VaultKind};
-use secretbridge::protocol::{GetReply, Metadata, Parameters};
-use secretbridge::secret::{Bytes, Credential, SecretValue};
+use secretbridge::inside::access::{Caller, Token};
+use secretbridge::inside::http::{Admitted, AuditNote, Head, Peer, Reply, Request, Written};
+use secretbridge::inside::plan::{self, InitScript};
+use secretbridge::inside::protocol::GetReply;
+use secretbridge::{
+    Bytes, Credential, Extension, Metadata, Parameters, SECRET_STORE, SecretSource, SecretValue, Vault,
+    VaultKind,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -38,7 +40,7 @@ fn no_canary_shows_in_debug_output() {
     extension.parameters = Parameters(parameters.as_object().cloned().unwrap());
     let vault = Vault::new("v", VaultKind::Extension(extension));
     let init = vec![InitScript::Text(format!("Connect-It '{SECRET}'"))];
-    let plan = Plan { vaults: vec![vault], init, ..Plan::default() };
+    let plan = plan::of(vec![vault], Vec::new(), init);
     let token = Token::from_text(TOKEN).unwrap();
     let shown = format!("{plan:?} {plan:#?} {token:?}");
     assert!(shown.contains("ApiKey"), "names are shown: {shown}");
@@ -63,11 +65,10 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         peer: Peer::Unix { uid: None, gid: None, pid: None },
         certificate: None,
         listener: 0,
-        listener_name: None,
         received: Instant::now(),
         deadline: Instant::now(),
     };
-    let admitted = Admitted::new(Caller::Anyone);
+    let admitted = Admitted::new(Caller::Anyone, None);
     let request = Request { head: Arc::new(head.clone()), body: SECRET.into(), admitted };
     let reply = Reply {
         stream: None,
@@ -75,7 +76,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         headers,
         body: SECRET.into(),
         reason: None,
-        note: secretbridge::http::AuditNote::default(),
+        note: AuditNote::default(),
     };
     let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
     assert!(shown.contains("/kept"), "{shown}");

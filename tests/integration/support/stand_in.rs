@@ -105,7 +105,7 @@ impl StandIn {
     pub fn stored(&self, store: &str, name: &str) -> Option<String> {
         let content: Value =
             serde_json::from_slice(&fs::read(self.path("store.json")).expect("a store")).expect("JSON");
-        let entry = &content["stores"][store][secretbridge::secret::fold(name)];
+        let entry = &content["stores"][store][secretbridge::inside::secret::fold(name)];
         entry["value"]["v"].as_str().map(str::to_owned)
     }
 }
