@@ -4,6 +4,7 @@
 //! | here | Linux | macOS | Windows |
 //! | --- | --- | --- | --- |
 //! | private files and folders | modes 0600 and 0700 | the same | an ACL for the owner alone |
+//! | [`try_lock`] | `flock` | the same | one byte far behind a file's end |
 //! | [`local`] connections | Unix sockets | Unix sockets | named pipes |
 //! | [`spawn`], [`Group`] | process group, death signal | process group, watcher | job object |
 //! | [`resident_memory`], [`started`] | `/proc` | `proc_pid_rusage` | process information |
@@ -40,6 +41,8 @@ use windows as system;
 
 pub mod local;
 pub mod service;
+#[cfg(test)]
+pub mod testing;
 
 pub use system::Signals;
 pub use system::child::{PassedOn, TERMINATE};
@@ -155,6 +158,11 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     system::create_private_folder(path)
 }
 
+/// Lets those use an open file, which is at this path, who may use another file.
+pub fn open_as(file: &File, path: &Path, other: &Path) -> io::Result<()> {
+    system::open_as(file, path, other)
+}
+
 /// What lets others read a file that is being made, where files have that by themselves: mode 0644 less the umask.
 pub fn readable_by_others() -> Option<std::fs::Permissions> {
     system::readable_by_others()
@@ -196,10 +204,30 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     system::sync_folder(folder)
 }
 
-/// Tells one file from another for as long as one of the two is held open. `None` where the system has no
-/// such number to compare; a file that is held open could not be replaced there.
+/// Tells one file from another for as long as one of the two is held open. `None` where the system tells no
+/// such number of a path; [`is_at`] says it of an open file everywhere.
 pub fn identity(about: &Metadata) -> Option<(u64, u64)> {
     system::identity(about)
+}
+
+/// Whether a path still leads to a file that is open. `false` where nothing is there.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match system::is_at(file, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        outcome => outcome,
+    }
+}
+
+/// Takes a lock that only one holder of an open file has, among all processes; `false` if it is taken. It is
+/// given back by [`unlock`], by closing the file, and when the process ends. Who does not ask for it reads and
+/// writes the file as before.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    system::try_lock(file)
+}
+
+/// Gives a lock back. Closing alone is not enough: a child that is being started shares it until it runs.
+pub fn unlock(file: &File) {
+    system::unlock(file);
 }
 
 // === processes ===

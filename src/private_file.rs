@@ -212,6 +212,16 @@ pub(crate) fn stage(folder: &Path, prefix: &str, bytes: &[u8]) -> io::Result<Nam
     Ok(staged)
 }
 
+/// Puts a staged file in the place of another, also while somebody reads that one: on Windows only the
+/// standard library's rename does so.
+pub(crate) fn put(staged: NamedTempFile, path: &Path) -> io::Result<fs::File> {
+    let (file, staged) = staged.into_parts();
+    fs::rename(&staged, path)?;
+    // It has gone to its place; there is nothing to remove any more.
+    let _ = staged.keep();
+    Ok(file)
+}
+
 /// How the names of staged files end.
 pub(crate) const STAGED_SUFFIX: &str = ".tmp";
 
@@ -272,19 +282,9 @@ fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o7777
-    }
-
-    fn chmod(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    use crate::platform::testing::{give_away, link, make_pipe, mode, set_mode};
 
     #[test]
     fn a_new_file_is_private_complete_and_never_replaced() {
@@ -303,35 +303,38 @@ mod tests {
         let path = dir.path().join("password");
         write_private_new(&path, b"canary-77").unwrap();
         for open in [0o640, 0o604, 0o620, 0o601] {
-            chmod(&path, open);
+            set_mode(&path, open);
             let error = read_private(&path).unwrap_err();
             assert!(matches!(error, PrivateFileError::Exposed { .. }), "{open:o}");
             let text = format!("{error} {error:?}");
-            assert!(text.contains(&format!("chmod 600 '{}'", path.display())), "{text}");
+            assert!(text.contains(&platform::command_to_close(&path, FileKind::File)), "{text}");
             assert!(!text.contains("canary"));
         }
-        chmod(&path, 0o400);
+        set_mode(&path, 0o400);
         assert_eq!(&**read_private(&path).unwrap(), b"canary-77");
     }
 
     #[test]
     fn links_to_private_files_are_followed_and_judged_by_their_target() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, link) = (dir.path().join("password"), dir.path().join("link"));
+        let (path, linked) = (dir.path().join("password"), dir.path().join("link"));
         write_private_new(&path, b"p").unwrap();
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert_eq!(&**read_private(&link).unwrap(), b"p");
-        chmod(&path, 0o644);
-        assert!(matches!(read_private(&link), Err(PrivateFileError::Exposed { .. })));
+        if let Err(error) = link(&path, &linked) {
+            eprintln!("skipped: this user may not make links: {error}");
+            return;
+        }
+        assert_eq!(&**read_private(&linked).unwrap(), b"p");
+        set_mode(&path, 0o644);
+        assert!(matches!(read_private(&linked), Err(PrivateFileError::Exposed { .. })));
     }
 
     #[test]
     fn what_is_no_file_is_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert!(matches!(read_private(&pipe), Err(PrivateFileError::NotAFile { .. })));
+        if make_pipe(&pipe) {
+            assert!(matches!(read_private(&pipe), Err(PrivateFileError::NotAFile { .. })));
+        }
         assert!(matches!(read_private(dir.path()), Err(PrivateFileError::NotAFile { .. })));
         assert!(read_private(&dir.path().join("none")).unwrap_err().is_not_found());
     }
@@ -352,15 +355,15 @@ mod tests {
         let folder = dir.path().join("a/b");
         create_private_dir(&folder).unwrap();
         assert_eq!((mode(&folder), mode(&dir.path().join("a"))), (0o700, 0o700));
-        for there in [0o755, 0o500] {
-            chmod(&folder, there);
+        for there in [0o755, 0o700] {
+            set_mode(&folder, there);
             create_private_dir(&folder).unwrap();
             assert_eq!(mode(&folder), there);
         }
-        chmod(&folder, 0o775);
+        set_mode(&folder, 0o777);
         let error = create_private_dir(&folder).unwrap_err();
         assert!(matches!(error, PrivateFileError::Writable { .. }), "{error}");
-        assert_eq!(mode(&folder), 0o775, "nothing is changed in silence");
+        assert_eq!(mode(&folder), 0o777, "nothing is changed in silence");
         write_private_new(&dir.path().join("file"), b"").unwrap();
         let in_the_way = create_private_dir(&dir.path().join("file"));
         assert!(matches!(in_the_way, Err(PrivateFileError::NotAFolder { .. })), "{in_the_way:?}");
@@ -368,22 +371,19 @@ mod tests {
 
     #[test]
     fn what_belongs_to_another_user_is_refused() {
-        if !rustix::process::geteuid().is_root() {
-            // Only root can give files away; a user meets root's folder instead.
-            let denied = create_private_dir(Path::new("/"));
-            assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { .. })));
-            return;
-        }
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
         create_private_dir(&folder).unwrap();
         write_private_new(&file, b"x").unwrap();
-        for path in [&folder, &file] {
-            std::os::unix::fs::chown(path, Some(12345), None).unwrap();
-        }
+        let (Some(somebody), Some(_)) = (give_away(&folder), give_away(&file)) else {
+            // Only root can give files away; a user meets the system's folder instead.
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().last().unwrap();
+            assert!(matches!(create_private_dir(root), Err(PrivateFileError::ForeignOwner { .. })));
+            return;
+        };
         let denied = create_private_dir(&folder);
-        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == "12345"));
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == somebody));
         let denied = read_private(&file);
-        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == "12345"));
+        assert!(matches!(denied, Err(PrivateFileError::ForeignOwner { owner, .. }) if owner == somebody));
     }
 }

@@ -2,8 +2,8 @@
 
     assemble.py OUT TARGET...
 
-OUT holds `metadata.json`, from `cargo metadata`. What was not built is left out. The same input gives the
-same bytes: times are zero and owners are root.
+OUT holds `metadata.json`, from `cargo metadata`. What was not built (in CARGO_TARGET_DIR, or in `target`) is
+left out. The same input gives the same bytes: times are zero and owners are root.
 """
 
 import gzip
@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 DOCUMENTS = ["README.md", "LICENSE"]
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -24,7 +25,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 def binary(target):
     """Where cargo has put the program, or nothing."""
     name = "secretbridge.exe" if "windows" in target else "secretbridge"
-    path = ROOT / "target" / target / "release" / name
+    path = BUILT / target / "release" / name
     return path if path.exists() else None
 
 
@@ -109,10 +110,34 @@ def image(out, targets):
     (out / "oci" / "index.json").write_text(json.dumps(index, indent=1))
 
 
+def parts(metadata):
+    """The crates that the program is made of, on any system: not those of its tests."""
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    found, left = set(), [metadata["resolve"]["root"]]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += [d["pkg"] for d in nodes[one]["deps"] if any(kind["kind"] != "dev" for kind in d["dep_kinds"])]
+    return sorted((p for p in metadata["packages"] if p["id"] in found), key=lambda p: (p["name"], p["version"]))
+
+
 def licences(metadata):
-    """Every crate that the program is made of, with its licence."""
-    lines = sorted({(p["name"], p["version"], p["license"] or "see its source") for p in metadata["packages"]})
-    return "".join(f"{name} {version}: {licence}\n" for name, version, licence in lines)
+    """Every crate that the program is made of with its licence, then the texts that come with them."""
+    texts = {}
+    lines = []
+    for crate in parts(metadata):
+        name = f"{crate['name']} {crate['version']}"
+        lines.append(f"{name}: {crate['license'] or 'see its text'}\n")
+        folder = Path(crate["manifest_path"]).parent
+        for kind in ("LICENSE", "LICENCE", "COPYING", "NOTICE", "COPYRIGHT", "UNLICENSE"):
+            for path in sorted(folder.glob(f"{kind}*")):
+                if path.is_file():
+                    text = path.read_text(errors="replace").replace("\r\n", "\n").strip()
+                    texts.setdefault(text, []).append(name)
+    for text, names in texts.items():
+        lines.append(f"\n{'=' * 80}\n{', '.join(dict.fromkeys(names))}\n{'=' * 80}\n\n{text}\n")
+    return "".join(lines)
 
 
 def manifests(out, archives):
@@ -130,7 +155,10 @@ def manifests(out, archives):
             text = template.read_text()
             for name, value in values.items():
                 text = text.replace(name, value)
-            (out / template.name).write_text(text)
+            # winget takes the three files of a version as a folder.
+            place = out / "winget" if template.suffix == ".yaml" else out
+            place.mkdir(exist_ok=True)
+            (place / template.name).write_text(text)
 
 
 OUT, TARGETS = Path(sys.argv[1]), [target for target in sys.argv[2:] if binary(target)]

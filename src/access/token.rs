@@ -189,5 +189,4 @@ impl fmt::Debug for Token {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;

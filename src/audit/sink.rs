@@ -1,6 +1,6 @@
 //! Where lines go: standard error, or a file that is continued.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -66,10 +66,8 @@ impl Sink {
             _ => {}
         }
         let mut file = OpenOptions::new().append(true).read(true).open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SinkError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        if !platform::try_lock(&file).map_err(failed)? {
+            return Err(SinkError::Busy { path: path.to_owned() });
         }
         let position = last(&mut file).map_err(failed)?;
         Ok(Sink::File { file, path: path.to_owned(), position })
@@ -91,10 +89,7 @@ impl Sink {
     /// Opens the file anew. `true` says that it is another, empty one.
     pub(super) fn reopen(&mut self) -> Result<bool, SinkError> {
         let Sink::File { file, path, .. } = self else { return Ok(false) };
-        let identity =
-            |about: io::Result<std::fs::Metadata>| about.ok().as_ref().and_then(platform::identity);
-        let (ours, theirs) = (identity(file.metadata()), identity(std::fs::metadata(&*path)));
-        if ours.is_some() && ours == theirs {
+        if platform::is_at(file, path).unwrap_or(false) {
             return Ok(false);
         }
         *self = Sink::file(&path.clone())?;

@@ -207,14 +207,12 @@ async fn a_line_that_a_crash_cut_off_is_told_and_the_trail_goes_on() {
     assert_eq!((verdict.broken.len(), verdict.torn), (0, 1), "{verdict:?}");
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn a_file_is_its_owners_alone_and_one_servers() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit");
     let trail = Trail::start(&to(&file), None).unwrap();
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(crate::platform::testing::mode(&file), 0o600);
     let second = Trail::start(&to(&file), None).unwrap_err().to_string();
     assert!(second.contains("another server"), "{second}");
     drop(trail);

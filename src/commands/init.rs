@@ -14,7 +14,7 @@ use crate::cli::{InitArgs, InitVault};
 use crate::config::{self, schema};
 use crate::exit::Exit;
 use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
-use crate::private_file::folder_of;
+use crate::private_file::{folder_of, put};
 use crate::reach::Failure;
 use crate::{platform, registry};
 use wish::{InitChoices, SCHEMA, UnlockChoice, VaultWish, name_of};
@@ -132,8 +132,11 @@ fn write(file: &Path, text: &str, over: bool) -> Result<(), Failure> {
     }
     let mut staged = staged.tempfile_in(folder).map_err(failed)?;
     staged.write_all(text.as_bytes()).and_then(|()| staged.as_file().sync_all()).map_err(failed)?;
-    let done = if over { staged.persist(file) } else { staged.persist_noclobber(file) };
-    done.map(|_| ()).map_err(|error| failed(error.error))
+    let done = match over {
+        true => put(staged, file),
+        false => staged.persist_noclobber(file).map_err(|error| error.error),
+    };
+    done.map(drop).map_err(failed)
 }
 
 /// Writes the schema, unless something else has its place. Tells so.

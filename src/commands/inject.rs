@@ -18,6 +18,8 @@ use super::outcome::CommandOutcome;
 use super::output;
 use crate::cli::{Global, InjectArgs, InjectFormat};
 use crate::exit::Exit;
+use crate::platform;
+use crate::private_file::{put, stage};
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use place::fill;
 
@@ -188,17 +190,14 @@ fn format_of(path: &Path) -> InjectFormat {
 
 /// Writes a file whole or not at all, with the mode of another.
 fn replace(path: &PathBuf, kept: &Path, content: &[u8]) -> Result<(), Failure> {
-    use std::io::Write as _;
     let failed = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     // Through a link, so that the link stays.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
-    if let Ok(about) = std::fs::metadata(kept) {
-        file.as_file().set_permissions(about.permissions()).map_err(failed)?;
+    let file = stage(folder, ".secretbridge-", content).map_err(failed)?;
+    match platform::open_as(file.as_file(), file.path(), kept) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
     }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&real).map_err(|error| failed(error.error))?;
-    Ok(())
+    put(file, &real).map(drop).map_err(failed)
 }

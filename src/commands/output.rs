@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::private_file::{put, stage};
 use crate::protocol::Metadata;
 use crate::reach::Failure;
 use crate::secret::SecretValue;
@@ -40,11 +41,7 @@ pub(super) fn bytes_of(value: &SecretValue) -> Zeroizing<Vec<u8>> {
 pub(super) fn private_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // A named temporary file is born with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    stage(folder, ".secretbridge-", content).and_then(|staged| put(staged, path)).map(drop).map_err(failed)
 }
 
 /// Metadata on one line: `name=value` by name, apart by spaces.

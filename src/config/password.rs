@@ -48,20 +48,19 @@ fn not_empty(text: Text, place: impl FnOnce() -> String) -> Result<Text, ConfigE
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
 
     use super::*;
+    use crate::platform::testing;
     use crate::private_file::PrivateFileError;
 
     fn file_of(bytes: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password.txt");
         fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        testing::set_mode(&path, mode);
         (folder, path)
     }
 
@@ -106,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_no_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        testing::set_mode(folder.path(), 0o700);
         let source = SecretSource::File(folder.path().to_owned());
         assert!(matches!(resolve(&source), Err(ConfigError::Private(PrivateFileError::NotAFile { .. }))));
         let source = SecretSource::File(folder.path().join("missing"));

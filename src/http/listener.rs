@@ -309,5 +309,4 @@ impl From<io::Error> for BindErrorKind {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;

@@ -471,5 +471,4 @@ async fn handle(
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests;

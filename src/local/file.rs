@@ -10,7 +10,7 @@ use super::error::LocalError;
 use super::key::{VaultKey, unreadable};
 use super::paths::{Paths, STAGED_PREFIX};
 use crate::platform;
-use crate::private_file::{STAGED_SUFFIX, stage};
+use crate::private_file::{STAGED_SUFFIX, put, stage};
 
 /// The largest vault file: it is held in memory as a whole.
 const MAX_VAULT: u64 = 256 * 1024 * 1024;
@@ -19,8 +19,8 @@ const MAX_VAULT: u64 = 256 * 1024 * 1024;
 pub(super) struct Snapshot {
     pub(super) secrets: Arc<StoredSecrets>,
     stamp: Stamp,
-    /// Kept open so that its inode number cannot be given to a later file while we compare by it. Other
-    /// systems have no such number to compare, and would not let an open file be replaced.
+    /// Kept open so that its inode number cannot be given to a later file while we compare by it. Windows tells
+    /// no such number of a path.
     _held: Option<File>,
 }
 
@@ -61,7 +61,7 @@ impl Snapshot {
             return Err(LocalError::Refused { reason: "the vault would grow beyond 256 MiB" });
         }
         let staged = stage(&paths.folder, STAGED_PREFIX, &sealed).map_err(failed)?;
-        let file = staged.persist(&paths.vault).map_err(|refused| failed(refused.error))?;
+        let file = put(staged, &paths.vault).map_err(failed)?;
         let about = file.metadata().map_err(LocalError::read(&paths.vault))?;
         Ok(Snapshot::new(secrets, &about, file))
     }

@@ -2,7 +2,7 @@
 //!
 //! Both waits are bounded, so that a stopped process which holds the lock makes an error, not a hang.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -65,30 +65,18 @@ impl FolderLock {
 
     fn attempt(path: &Path) -> io::Result<Option<FolderLock>> {
         let file = open_lock_file(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+        if !platform::try_lock(&file)? {
+            return Ok(None);
         }
         let lock = FolderLock(file);
         // Someone may have deleted the file between the two steps; a lock on it would exclude nobody.
-        Ok(lock.is_at(path)?.then_some(lock))
-    }
-
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let ours = self.0.metadata()?;
-        match std::fs::metadata(path) {
-            Ok(there) => Ok(platform::identity(&there) == platform::identity(&ours)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(platform::is_at(&lock.0, path)?.then_some(lock))
     }
 }
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // Closing is not enough: a child forked at this moment shares the lock until its exec.
-        let _ = self.0.unlock();
+        platform::unlock(&self.0);
     }
 }
 
@@ -122,16 +110,15 @@ mod tests {
     }
 
     #[test]
-    #[cfg(unix)]
     fn a_deleted_lock_file_excludes_nobody_and_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let held = FolderLock::acquire(&path, SHORT).unwrap();
-        assert!(held.is_at(&path).unwrap());
+        assert!(platform::is_at(&held.0, &path).unwrap());
         std::fs::remove_file(&path).unwrap();
-        assert!(!held.is_at(&path).unwrap());
+        assert!(!platform::is_at(&held.0, &path).unwrap());
         std::fs::write(&path, "").unwrap();
-        assert!(!held.is_at(&path).unwrap(), "a new file of the name is another lock");
+        assert!(!platform::is_at(&held.0, &path).unwrap(), "a new file of the name is another lock");
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::fs;
 
 use super::paths::{Paths, STAGED_PREFIX};
-use crate::private_file::stage;
+use crate::private_file::{put, stage};
 
 /// Notes that a revision was written. Under the folder's lock.
 pub(super) fn write(paths: &Paths, revision: u64) {
     let staged = stage(&paths.folder, STAGED_PREFIX, format!("{revision}\n").as_bytes());
-    let written = staged.and_then(|staged| staged.persist(&paths.mark).map_err(|refused| refused.error));
+    let written = staged.and_then(|staged| put(staged, &paths.mark));
     if let Err(error) = written {
         tracing::warn!(mark = %paths.mark.display(), %error, "the local vault's revision could not be noted");
     }

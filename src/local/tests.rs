@@ -1,6 +1,5 @@
 //! The rules of the local vault. `processes` has those that need a second process.
 
-#[cfg(unix)]
 mod processes;
 
 use std::fs;
@@ -385,16 +384,15 @@ fn what_crashed_writers_left_is_swept_by_the_next_write_and_nothing_else() {
     );
 }
 
-#[cfg(unix)]
 #[test]
 fn a_key_open_to_others_is_refused_with_the_command_that_mends_it() {
-    use std::os::unix::fs::PermissionsExt;
     let (_dir, vault) = fresh();
-    fs::set_permissions(&vault.paths.key, fs::Permissions::from_mode(0o640)).unwrap();
+    crate::platform::testing::set_mode(&vault.paths.key, 0o640);
     for outcome in [LocalVault::open(vault.folder()).map(drop), vault.set("a", text("b"), None)] {
         let error = refusal(outcome, "key.txt");
         assert!(matches!(error, LocalError::Private(PrivateFileError::Exposed { .. })), "{error}");
-        assert!(error.to_string().contains("chmod 600"), "{error}");
+        let command = crate::platform::command_to_close(&vault.paths.key, crate::platform::FileKind::File);
+        assert!(error.to_string().contains(&command), "{error}");
     }
 }
 

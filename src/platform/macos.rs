@@ -26,10 +26,14 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     let parent = std::process::id() as libc::pid_t;
     // SAFETY: between fork and exec only async-signal-safe functions are called, and nothing allocates.
     unsafe {
-        command.pre_exec(move || match libc::fork() {
-            -1 => Err(io::Error::last_os_error()),
-            0 => watch(parent, libc::getppid()),
-            _ => Ok(()),
+        command.pre_exec(move || {
+            // Asked for here: of a worker that was killed by then, its watcher would see the pid of another parent.
+            let worker = libc::getpid();
+            match libc::fork() {
+                -1 => Err(io::Error::last_os_error()),
+                0 => watch(parent, worker),
+                _ => Ok(()),
+            }
         });
     }
     let child = command.spawn()?;

@@ -44,37 +44,68 @@ fn what_is_made_private_is_ours_alone() {
     assert_eq!(create_private_folder(&inside).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
 }
 
-/// The names of what differs between systems. They may stand in `src/platform` and in tests only.
+/// The names of what differs between systems. They may stand in `src/platform` only, which tests ask too.
 #[test]
 fn what_differs_between_systems_stands_in_this_module_alone() {
     let marks = [
-        "cfg(unix",
-        "cfg(windows",
-        "cfg(not(unix",
-        "cfg(not(windows",
-        "cfg!(unix",
-        "cfg!(windows",
         "target_os",
         "target_family",
+        "target_env",
+        "consts::OS",
+        "consts::FAMILY",
         "std::os::",
+        "signal::unix",
+        "signal::windows",
+        "net::windows",
         "rustix::",
         "libc::",
+        "nix::",
         "windows_sys::",
+        "windows_service::",
+        "extern \"C\"",
+        "extern \"system\"",
         "/proc/",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut wrong = Vec::new();
+    let (mut wrong, mut here) = (Vec::new(), 0);
     for path in sources(&root) {
         let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
-        if name.starts_with("platform") || name.contains("tests") {
-            continue;
-        }
         let text = std::fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        let found = code.lines().enumerate().filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
-        wrong.extend(found.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())));
+        let is_mark = |line: &str| asks_for_a_system(line) || marks.iter().any(|mark| line.contains(mark));
+        let found = text.lines().enumerate().filter(|(_, line)| is_mark(line));
+        match name == "platform.rs" || name.starts_with("platform/") {
+            true => here += found.count(),
+            false => {
+                wrong.extend(found.map(|(number, line)| format!("{name}:{}: {}", number + 1, line.trim())));
+            }
+        }
     }
+    assert!(here > 50, "the marks are those of the module that may have them");
     assert!(wrong.is_empty(), "these lines belong into src/platform:\n{}", wrong.join("\n"));
+}
+
+/// A condition on the system, on one line or as a line of its own: `cfg(any(unix, …))`, `cfg_attr(windows, …)`.
+fn asks_for_a_system(line: &str) -> bool {
+    let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let names_one = ["unix", "windows"].iter().any(|name| words.contains(name));
+    let of_condition = words.iter().any(|word| ["cfg", "cfg_attr", "cfg_select"].contains(word));
+    names_one && (of_condition || ["unix,", "windows,", "unix", "windows"].contains(&line.trim()))
+}
+
+#[test]
+fn a_question_for_the_system_is_known_in_every_form() {
+    for line in [
+        "#[cfg(unix)]",
+        "#[cfg(any(test, windows))]",
+        "if cfg!(not(unix)) {",
+        "#[cfg_attr(windows, ignore)]",
+        "    windows,",
+    ] {
+        assert!(asks_for_a_system(line), "{line}");
+    }
+    for line in ["Bind::Unix(path)", "let windows = 3;", "// a unix socket", "#[cfg(test)]"] {
+        assert!(!asks_for_a_system(line), "{line}");
+    }
 }
 
 /// The worker's C# has one file for what differs between systems, and its PowerShell asks that.

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub(super) mod child;
 pub(super) mod service;
 mod signals;
 pub(super) mod socket;
+#[cfg(test)]
+pub(super) mod testing;
 
 pub(super) use channel::Channel;
 pub use signals::Signals;
@@ -110,6 +112,27 @@ pub(super) fn identity(about: &Metadata) -> Option<(u64, u64)> {
     Some((about.dev(), about.ino()))
 }
 
+pub(super) fn open_as(file: &File, _path: &Path, other: &Path) -> io::Result<()> {
+    file.set_permissions(fs::metadata(other)?.permissions())
+}
+
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    Ok(identity(&file.metadata()?) == identity(&fs::metadata(path)?))
+}
+
+pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+pub(super) fn unlock(file: &File) {
+    // The only failure is that it is not locked.
+    let _ = file.unlock();
+}
+
 /// A process group, by its leader.
 pub(super) struct Group(Option<Pid>);
 
@@ -155,7 +178,9 @@ pub(super) fn user_tag() -> String {
 const LONGEST_SOCKET: usize = 104;
 
 pub(super) fn user_modules() -> Option<PathBuf> {
-    Some(super::data_folder_from(None, super::home())?.join("powershell").join("Modules"))
+    // As PowerShell has it, on macOS too.
+    let data = super::variable(DATA).or_else(|| Some(super::home()?.join(".local/share")));
+    Some(data?.join("powershell").join("Modules"))
 }
 
 pub(super) fn own_socket() -> Option<PathBuf> {

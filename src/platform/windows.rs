@@ -19,14 +19,18 @@ use super::{ChannelReader, ChannelWriter, FileKind, Hardened, ServiceNotice};
 mod access;
 pub(super) mod child;
 mod events;
+mod files;
 mod group;
 pub(super) mod service;
 mod sid;
 pub(super) mod socket;
+#[cfg(test)]
+pub(super) mod testing;
 mod text;
 
-pub(super) use access::{access_at, access_of, create_private_file, create_private_folder};
+pub(super) use access::{access_at, access_of, create_private_file, create_private_folder, open_as};
 pub use events::Signals;
+pub(super) use files::{free_space, is_at, try_lock, unlock, user_modules};
 pub(super) use group::Group;
 
 pub(super) const MANAGER: super::service::Manager = super::service::Manager::Scm;
@@ -180,10 +184,6 @@ pub(super) fn user_tag() -> String {
     sid::Sid::of_user().and_then(|sid| sid.text()).unwrap_or_else(|_| "user".to_owned())
 }
 
-pub(super) fn user_modules() -> Option<PathBuf> {
-    Some(super::home()?.join("Documents").join("PowerShell").join("Modules"))
-}
-
 pub(super) fn own_socket() -> Option<PathBuf> {
     let home = super::fingerprint(&crate::local::default_folder()?);
     Some(format!(r"\\.\pipe\secretbridge-{}-{home:08x}", user_tag()).into())
@@ -191,21 +191,6 @@ pub(super) fn own_socket() -> Option<PathBuf> {
 
 pub(super) fn machine_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
-}
-
-pub(super) fn free_space(folder: &Path) -> Option<u64> {
-    let path: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
-    let mut free = 0u64;
-    // SAFETY: the path has a zero at its end, and the number outlives the call.
-    let done = unsafe {
-        windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW(
-            path.as_ptr(),
-            &raw mut free,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    (done != 0).then_some(free)
 }
 
 /// A profile is where the profiles of all users are.

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::engine::{Engine, hex};
 use crate::clock;
 use crate::platform;
-use crate::private_file::{STAGED_SUFFIX, create_private_dir, read_private, stage};
+use crate::private_file::{STAGED_SUFFIX, create_private_dir, put, read_private, stage};
 
 /// Entries that nobody used for so long are removed when a new one comes.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -56,7 +56,7 @@ impl CompiledCache {
         }
         let Ok(text) = serde_json::to_vec(engine) else { return };
         if let Ok(staged) = stage(&self.folder, "new-", &text) {
-            let _ = staged.persist(path);
+            let _ = put(staged, &path);
         }
     }
 
@@ -101,11 +101,9 @@ impl CompiledCache {
         let bytes = fs::read(assembly).map_err(failed)?;
         let path = self.folder.join(format!("{key}-{}{ASSEMBLY}", digest_of(&bytes)));
         let staged = stage(&self.folder, "new-", &bytes).map_err(failed)?;
-        // Windows does not replace one that somebody has open; where it is the same, that is as good.
-        match staged.persist(&path) {
-            Err(error) if !fs::read(&path).is_ok_and(|kept| kept == bytes) => {
-                return Err(failed(error.error));
-            }
+        // Windows does not replace one that is loaded; where it is the same, that is as good.
+        match put(staged, &path) {
+            Err(error) if !fs::read(&path).is_ok_and(|kept| kept == bytes) => return Err(failed(error)),
             _ => {}
         }
         self.sweep(&path);
@@ -204,19 +202,21 @@ mod tests {
         assert!(place.cache.find("k1").is_some());
     }
 
-    #[cfg(unix)]
     #[test]
     fn an_entry_that_others_can_write_is_not_used_nor_is_such_a_folder() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use crate::platform::testing::{mode, set_mode};
         let place = place();
         let path = place.cache.keep("k1", &place.assembly(b"one")).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        set_mode(&path, 0o666);
         assert_eq!(place.cache.find("k1"), None);
         let folder = place.folder.path().join("cache");
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        set_mode(&folder, 0o777);
         let refused = CompiledCache::open_in(&folder).err().unwrap();
-        assert!(refused.contains("chmod go-w"), "{refused}");
+        assert!(
+            refused.contains(&platform::command_to_protect(&folder, platform::FileKind::Folder)),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -221,44 +221,42 @@ mod tests {
         assert_eq!(keys[0], key(&engine("7.4.1", ".NET 8.0.1 linux-x64")));
     }
 
-    #[cfg(unix)]
     mod with_a_program {
-        use std::os::unix::fs::PermissionsExt as _;
-
         use super::*;
+        use crate::platform::testing;
 
-        /// A program that prints this and ends so.
-        async fn asked(script: &str) -> Result<Engine, CompileError> {
+        /// What a program that prints this and ends so is taken for.
+        async fn asked(out: &[&str], error: &str, code: i32) -> Result<Engine, CompileError> {
             let place = tempfile::tempdir().unwrap();
-            let program = place.path().join("pwsh");
-            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+            let program = testing::program(place.path(), out, error, code);
             let folder = Folder::create_in(place.path()).unwrap();
             ask(&program, &folder, &Environment::default(), None).await
         }
 
         #[tokio::test]
         async fn a_restricted_session_is_named_as_such() {
-            let error = asked(r#"echo '{"language":"ConstrainedLanguage"}'"#).await.unwrap_err();
+            let error = asked(&[r#"{"language":"ConstrainedLanguage"}"#], "", 0).await.unwrap_err();
             assert!(error.to_string().contains("ConstrainedLanguage mode"), "{error}");
         }
 
         #[tokio::test]
         async fn an_old_pwsh_is_told_before_anything_is_compiled() {
-            let answer = r#"echo '{"language":"FullLanguage","version":"7.3.9","runtime":"x"}'"#;
-            assert!(matches!(asked(answer).await, Err(CompileError::TooOld(version)) if version == "7.3.9"));
+            let answer = r#"{"language":"FullLanguage","version":"7.3.9","runtime":"x"}"#;
+            let outcome = asked(&[answer], "", 0).await;
+            assert!(matches!(outcome, Err(CompileError::TooOld(version)) if version == "7.3.9"));
         }
 
         #[tokio::test]
         async fn what_pwsh_says_on_the_way_out_is_in_the_message() {
-            let error = asked("echo 'no such library' >&2; exit 3").await.unwrap_err();
+            let error = asked(&[], "no such library", 3).await.unwrap_err();
             assert!(error.to_string().contains("no such library"), "{error}");
         }
 
         #[tokio::test]
         async fn noise_around_the_answer_is_no_matter() {
-            let answer = r#"echo hello; echo '{"language":"FullLanguage","version":"7.4.0","runtime":"r"}'"#;
-            assert_eq!(asked(answer).await.unwrap(), Engine { version: "7.4.0".into(), runtime: "r".into() });
+            let answer = r#"{"language":"FullLanguage","version":"7.4.0","runtime":"r"}"#;
+            let engine = asked(&["hello", answer], "", 0).await.unwrap();
+            assert_eq!(engine, Engine { version: "7.4.0".into(), runtime: "r".into() });
         }
     }
 }

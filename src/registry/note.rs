@@ -10,7 +10,7 @@
 //!
 //! The system frees the locks of a server that is killed, and the next one finds its note.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::platform;
-use crate::private_file::{PrivateFileError, create_private_dir, stage};
+use crate::private_file::{PrivateFileError, create_private_dir, put, stage};
 use crate::secret::fold;
 
 /// How long a server waits for others that change the registry. Each takes a second or two.
@@ -161,7 +161,7 @@ impl ServerNote {
         let text = serde_json::to_vec(&self.vaults).map_err(|error| failed(error.into()))?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let staged = stage(folder, ".note-", &text).map_err(failed)?;
-        staged.persist(&self.path).map(drop).map_err(|error| failed(error.error))
+        put(staged, &self.path).map(drop).map_err(failed)
     }
 }
 
@@ -175,18 +175,13 @@ impl NoteLock {
             }
             outcome => outcome?,
         };
-        match file.try_lock() {
-            Ok(()) => Ok(Some(NoteLock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(platform::try_lock(&file)?.then_some(NoteLock(file)))
     }
 }
 
 impl Drop for NoteLock {
     fn drop(&mut self) {
-        // Closing is not enough: a child forked at this moment shares the lock until its exec.
-        let _ = self.0.unlock();
+        platform::unlock(&self.0);
     }
 }
 

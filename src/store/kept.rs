@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Store, StoreState};
-use crate::private_file::stage;
+use crate::private_file::{put, stage};
 use crate::secret::{Bytes, fold};
 
 /// Why what was there before a write is put back.
@@ -203,7 +203,7 @@ fn is_other((path, content): &(PathBuf, Bytes)) -> bool {
 /// Replaces a file in one step; on a disk that has no room for a second one, in place.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let staged = stage(folder, ".store-", content).and_then(|staged| Ok(staged.persist(path)?));
+    let staged = stage(folder, ".store-", content).and_then(|staged| put(staged, path));
     if staged.is_ok() {
         return Ok(());
     }

@@ -1,13 +1,10 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::platform;
+use crate::platform::testing::{mode, set_mode};
 
 const GOOD: &str = "0123456789abcdef";
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
 
 #[test]
 fn a_token_is_made_once_private_and_strong() {
@@ -45,12 +42,11 @@ fn a_token_that_others_may_read_is_refused_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     fs::write(&path, GOOD).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    set_mode(&path, 0o640);
     let text = Token::load_or_create(&path).unwrap_err().to_string();
-    assert!(
-        text.contains("mode 0640") && text.contains(&format!("chmod 600 '{}'", path.display())),
-        "{text}"
-    );
+    let (shown, command) =
+        (platform::access_at(&path).unwrap().shown, platform::command_to_close(&path, platform::FileKind::File));
+    assert!(text.contains(&shown) && text.contains(&command), "{text}");
 }
 
 #[test]
@@ -67,7 +63,7 @@ fn a_file_whose_content_is_no_token_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     std::fs::write(&path, "short").unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    set_mode(&path, 0o600);
     let error = Token::load(&path).unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()) && error.contains("5 characters"), "{error}");
 }

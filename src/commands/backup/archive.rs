@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::clock;
-use crate::platform::sync_folder;
-use crate::private_file::{STAGED_SUFFIX, folder_of};
+use crate::platform::{create_private_file, sync_folder};
+use crate::private_file::{STAGED_SUFFIX, folder_of, put};
 use crate::protocol::Metadata;
 use crate::reach::Failure;
 use crate::secret::SecretValue;
@@ -47,17 +47,16 @@ struct End {
 pub(super) fn write(path: &Path, encryptor: Encryptor, items: &[ArchiveItem]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     let folder = folder_of(path);
-    // A named temporary file is born with mode 0600.
     let staged = tempfile::Builder::new()
         .prefix(".backup-")
         .suffix(STAGED_SUFFIX)
-        .tempfile_in(folder)
+        .make_in(folder, create_private_file)
         .map_err(failed)?;
     let mut out = encryptor.wrap_output(staged).map_err(failed)?;
     lines(items, &mut out).map_err(failed)?;
     let staged = out.finish().map_err(failed)?;
     staged.as_file().sync_all().map_err(failed)?;
-    staged.persist(path).map_err(|error| failed(error.error))?;
+    put(staged, path).map_err(failed)?;
     sync_folder(folder).map_err(failed)
 }
 

@@ -134,9 +134,7 @@ fn a_query_has_fields_too() {
 /// The time that this thread has had a core, where the system tells; else the time.
 fn worked() -> Duration {
     static BEGUN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let on_core = told.and_then(|text| text.split(' ').next()?.parse().ok()).map(Duration::from_nanos);
-    on_core.unwrap_or_else(|| BEGUN.elapsed())
+    crate::platform::testing::time_on_a_core().unwrap_or_else(|| BEGUN.elapsed())
 }
 
 /// How long so many checks take.

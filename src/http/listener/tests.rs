@@ -1,7 +1,3 @@
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
-use std::path::Path;
-
 use super::*;
 use crate::plan::Tls;
 
@@ -15,10 +11,6 @@ fn on_tcp(address: &str) -> Listener {
 
 fn error(listeners: &[Listener]) -> BindError {
     Door::bind(listeners).expect_err("must not bind")
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[tokio::test]
@@ -46,10 +38,11 @@ async fn a_foreign_address_is_told_from_one_in_use() {
 
 #[tokio::test]
 async fn one_bad_listener_frees_the_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    error(&[on(Bind::Unix(path.clone())), on_tcp("192.0.2.1:0")]);
-    assert!(!path.exists());
+    let taken = Door::bind(&[on_tcp("127.0.0.1:0")]).unwrap();
+    let free = taken.addresses()[0].to_string().replace("http://", "");
+    drop(taken);
+    error(&[on_tcp(&free), on_tcp("192.0.2.1:0")]);
+    std::net::TcpListener::bind(free).expect("nobody listens there");
 }
 
 #[tokio::test]
@@ -68,57 +61,6 @@ fn the_ipv6_wildcard_leaves_ipv4_to_a_listener_of_its_own() {
     let all = [on_tcp("[::]:8085"), on_tcp("0.0.0.0:8085")];
     assert!(!dual_stack("[::]:8085".parse().unwrap(), &all));
     assert!(dual_stack("[::]:8086".parse().unwrap(), &all));
-}
-
-#[tokio::test]
-async fn a_unix_socket_is_private_and_goes_with_its_listener() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let door = Door::bind(&[on(Bind::Unix(path.clone()))]).unwrap();
-    assert_eq!(mode(&path), 0o600);
-    drop(door);
-    assert!(!path.exists());
-}
-
-#[tokio::test]
-async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let live = StdUnixListener::bind(&path).unwrap();
-    let listener = on(Bind::Unix(path.clone()));
-    assert!(matches!(error(std::slice::from_ref(&listener)).kind, BindErrorKind::InUse));
-    drop(live);
-    let _door = Door::bind(&[listener]).unwrap();
-    UnixStream::connect(&path).expect("the new one answers");
-}
-
-#[tokio::test]
-async fn a_file_in_the_way_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notes");
-    std::fs::write(&path, "mine").unwrap();
-    assert!(matches!(error(&[on(Bind::Unix(path.clone()))]).kind, BindErrorKind::NotASocket));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-}
-
-#[tokio::test]
-async fn a_successor_keeps_its_socket_when_we_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let door = Door::bind(&[on(Bind::Unix(path.clone()))]).unwrap();
-    // The successor's file exists beside ours before it takes the path, so the two cannot share an inode.
-    let next = folder.path().join("next");
-    let _successor = StdUnixListener::bind(&next).unwrap();
-    std::fs::rename(&next, &path).unwrap();
-    drop(door);
-    assert!(path.exists());
-}
-
-#[tokio::test]
-async fn a_socket_in_a_missing_folder_gets_its_hint() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = error(&[on(Bind::Unix(folder.path().join("absent/socket")))]);
-    assert!(matches!(error.kind, BindErrorKind::NoFolder), "{error}");
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -471,16 +470,6 @@ mod trust {
             ring::default_provider().signature_verification_algorithms.supported_schemes()
         }
     }
-}
-
-#[tokio::test]
-async fn a_unix_socket_serves_like_tcp() {
-    let folder = tempfile::tempdir().unwrap();
-    let path: PathBuf = folder.path().join("socket");
-    let _server = start_on(Listener { bind: Bind::Unix(path.clone()), tls: None, name: None }, limits());
-    let mut stream = UnixStream::connect(&path).await.unwrap();
-    stream.write_all(last_post("/", "local").as_bytes()).await.unwrap();
-    assert!(read_all(&mut stream).await.ends_with("local"));
 }
 
 #[tokio::test]

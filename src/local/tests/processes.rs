@@ -4,18 +4,14 @@
 //! environment. What it has acknowledged it tells on its standard output.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-
 use super::*;
+use crate::platform::testing;
 
 const JOB: &str = "SECRETBRIDGE_LOCAL_TEST_JOB";
 const FOLDER: &str = "SECRETBRIDGE_LOCAL_TEST_FOLDER";
-const SIGXFSZ: i32 = 25;
 
 fn start(job: &str, folder: &Path) -> Child {
     let entry = concat!(module_path!(), "::does_the_job_of_a_child");
@@ -76,27 +72,18 @@ fn write_keys(folder: &Path, prefix: &str, count: usize) {
 
 fn create(folder: &Path, name: &str) {
     // The modes must not depend on a careful umask.
-    rustix::process::umask(rustix::fs::Mode::empty());
+    testing::open_umask();
     let vault = LocalVault::open(folder).unwrap();
     vault.set(name, text(name), None).unwrap();
     acknowledge(if vault.created() { "created" } else { "opened" });
-}
-
-fn limit_file_size(bytes: u64) {
-    let at_most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    setrlimit(Resource::Fsize, at_most(bytes)).unwrap();
-    // Dying of the limit would leave a core file.
-    setrlimit(Resource::Core, at_most(0)).unwrap();
 }
 
 fn write_beyond_the_limit(folder: &Path, signal: &str) {
     let vault = LocalVault::open(folder).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = runtime.enter();
-    let kind = tokio::signal::unix::SignalKind::from_raw(SIGXFSZ);
-    // With a handler the write fails with EFBIG; without, the system kills the process.
-    let _handler = (signal == "handled").then(|| tokio::signal::unix::signal(kind).unwrap());
-    limit_file_size(4096);
+    // Caught, the write fails with EFBIG; if not, the system kills the process.
+    testing::limit_file_size(4096, signal == "handled");
     let error = refusal(vault.set("large", text(&"x".repeat(9000)), None), "vault.age");
     let LocalError::Write { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.kind(), std::io::ErrorKind::FileTooLarge);
@@ -108,13 +95,7 @@ fn write_beyond_the_limit(folder: &Path, signal: &str) {
 }
 
 fn write_without_access(folder: &Path) {
-    #[cfg(target_os = "linux")]
-    if rustix::process::geteuid().is_root() {
-        use rustix::thread::CapabilitySet;
-        let mut sets = rustix::thread::capabilities(None).unwrap();
-        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
-        rustix::thread::set_capabilities(None, sets).unwrap();
-    }
+    testing::be_bound_by_modes();
     let vault = LocalVault::open(folder).unwrap();
     let error = refusal(vault.set("new", text("n"), None), "vault.age");
     assert!(matches!(error, LocalError::Write { .. }), "{error}");
@@ -159,10 +140,9 @@ fn of_processes_that_open_a_new_folder_at_once_one_makes_the_key() {
         assert_eq!(told.iter().filter(|what| *what == "created").count(), 1, "{told:?}");
         let vault = LocalVault::open(&folder).unwrap();
         assert_eq!(names(&vault), ["0", "1", "2", "3"]);
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(testing::mode(&folder), 0o700);
         for file in files(&folder) {
-            assert_eq!(mode(&folder.join(&file)), 0o600, "{file}");
+            assert_eq!(testing::mode(&folder.join(&file)), 0o600, "{file}");
         }
     }
 }
@@ -174,7 +154,7 @@ fn kill_after(mut child: Child, writes: usize, later: Duration) -> Vec<String> {
     let mut told = told_by(&mut lines, writes);
     thread::sleep(later);
     child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9), "the writer went on until it was killed");
+    assert!(testing::was_killed(child.wait().unwrap()), "the writer went on until it was killed");
     told.extend(told_by(&mut lines, usize::MAX));
     told
 }
@@ -211,6 +191,9 @@ fn writers_killed_at_any_moment_lose_nothing_they_told_of() {
 
 #[test]
 fn a_file_that_may_not_grow_keeps_the_old_content() {
+    if !testing::LIMITS_BIND {
+        return;
+    }
     let (_dir, vault) = fresh();
     assert_eq!(finish(start("limit handled", vault.folder())), ["refused"]);
     assert_eq!(names(&vault), ["kept", "small"]);
@@ -218,9 +201,12 @@ fn a_file_that_may_not_grow_keeps_the_old_content() {
 
 #[test]
 fn a_writer_killed_by_the_limit_leaves_the_old_content() {
+    if !testing::LIMITS_BIND {
+        return;
+    }
     let (_dir, vault) = fresh();
     let mut child = start("limit unhandled", vault.folder());
-    assert_eq!(child.wait().unwrap().signal(), Some(SIGXFSZ));
+    assert!(testing::hit_the_limit(child.wait().unwrap()));
     assert_eq!(files(vault.folder()).len(), 5, "it left its temporary file");
     assert_eq!(names(&vault), ["kept"]);
     vault.set("next", text("n"), None).unwrap();
@@ -229,10 +215,13 @@ fn a_writer_killed_by_the_limit_leaves_the_old_content() {
 
 #[test]
 fn a_folder_that_may_not_be_written_can_still_be_read() {
+    if !testing::LIMITS_BIND {
+        return;
+    }
     let (_dir, vault) = fresh();
-    fs::set_permissions(vault.folder(), fs::Permissions::from_mode(0o500)).unwrap();
+    testing::set_mode(vault.folder(), 0o500);
     let told = finish(start("no-access", vault.folder()));
-    fs::set_permissions(vault.folder(), fs::Permissions::from_mode(0o700)).unwrap();
+    testing::set_mode(vault.folder(), 0o700);
     assert_eq!(told, ["refused"]);
     assert_eq!(names(&vault), ["kept"]);
 }

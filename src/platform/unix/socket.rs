@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -43,14 +42,13 @@ impl SystemListener {
         let address = SockAddr::unix(path)?;
         clear_stale(path, &address)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // On Linux the file is born with the mode of its socket, so that nobody can connect in between.
-        fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => LocalBindError::NoFolder,
             _ => error.into(),
         })?;
         let file = SocketFile { path: path.to_owned(), identity: look(path) };
+        // Nobody can connect before it listens, whatever mode the file was made with.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
         Ok(SystemListener { socket: UnixListener::from_std(socket.into())?, _file: file })
@@ -108,3 +106,6 @@ fn look(path: &Path) -> Option<(u64, u64)> {
 pub(in crate::platform) fn open_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }
+
+#[cfg(test)]
+mod tests;

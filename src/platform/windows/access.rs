@@ -16,7 +16,7 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, SetFileSecurityW,
+    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
@@ -24,6 +24,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_SHARE_WRITE, FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
 };
 
+use super::files::wide_path;
 use super::sid::Sid;
 use super::text::wide;
 use crate::platform::{FileAccess, FileKind, FileOwner};
@@ -91,7 +92,7 @@ impl Descriptor {
     pub(super) fn put(&self, path: &Path) -> io::Result<()> {
         let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
         // SAFETY: the path has a zero at its end, and the description is whole.
-        let done = unsafe { SetFileSecurityW(wide(path).as_ptr(), what, self.0) };
+        let done = unsafe { SetFileSecurityW(wide_path(path)?.as_ptr(), what, self.0) };
         if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
@@ -113,7 +114,7 @@ pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<Fi
     // SAFETY: the path has a zero at its end, and the attributes outlive the call. The handle is ours.
     unsafe {
         let handle = CreateFileW(
-            wide(path).as_ptr(),
+            wide_path(path)?.as_ptr(),
             GENERIC_READ | GENERIC_WRITE,
             FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
             &raw const attributes,
@@ -128,6 +129,14 @@ pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<Fi
     }
 }
 
+pub(in crate::platform) fn open_as(_file: &File, path: &Path, other: &Path) -> io::Result<()> {
+    let other = opened(other)?;
+    let whole = described(&other, SE_FILE_OBJECT)?.2;
+    // SAFETY: the path has a zero at its end, and the description is whole.
+    let done = unsafe { SetFileSecurityW(wide_path(path)?.as_ptr(), DACL_SECURITY_INFORMATION, whole.0) };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> {
     create_folder(path, &Descriptor::private(FileKind::Folder)?)
 }
@@ -136,7 +145,7 @@ pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> 
 pub(super) fn create_folder(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
     // SAFETY: the path has a zero at its end, and the attributes outlive the call.
     let attributes = descriptor.attributes();
-    let done = unsafe { CreateDirectoryW(wide(path).as_ptr(), &raw const attributes) };
+    let done = unsafe { CreateDirectoryW(wide_path(path)?.as_ptr(), &raw const attributes) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -145,22 +154,24 @@ pub(in crate::platform) fn access_of(file: &File) -> io::Result<FileAccess> {
 }
 
 pub(in crate::platform) fn access_at(path: &Path) -> io::Result<FileAccess> {
-    // With the flag a folder can be opened too.
-    let opened =
-        OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
-    access(&opened, SE_FILE_OBJECT)
+    access(&opened(path)?, SE_FILE_OBJECT)
 }
 
-/// Who may use what a handle stands for. The handle was opened to read that.
-pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<FileAccess> {
+/// A file or folder, to look at who may use it.
+fn opened(path: &Path) -> io::Result<File> {
+    // With the flag a folder can be opened too.
+    OpenOptions::new().access_mode(READ_CONTROL).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
+}
+
+/// Owner and list of what a handle stands for; both point into the description behind them.
+fn described(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<(PSID, *mut ACL, Descriptor)> {
     let (mut owner, mut list, mut whole) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
-    // SAFETY: the handle is open; owner and list point into `whole`, which is freed on drop.
-    let _whole = unsafe {
-        let handle = handle.as_raw_handle();
-        let none = ptr::null_mut();
-        succeeded(GetSecurityInfo(
-            handle,
+    let none = ptr::null_mut();
+    // SAFETY: the handle is open, and the pointers are ours; what the system makes is freed on drop.
+    let code = unsafe {
+        GetSecurityInfo(
+            handle.as_raw_handle(),
             kind,
             what,
             &raw mut owner,
@@ -168,9 +179,15 @@ pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Res
             &raw mut list,
             ptr::null_mut(),
             &raw mut whole,
-        ))?;
-        Descriptor(whole)
+        )
     };
+    succeeded(code)?;
+    Ok((owner, list, Descriptor(whole)))
+}
+
+/// Who may use what a handle stands for. The handle was opened to read that.
+pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<FileAccess> {
+    let (owner, list, _whole) = described(handle, kind)?;
     // SAFETY: the system gave it just now.
     let owner = unsafe { Sid::copy(owner)? };
     let ours = [Sid::of_user()?, Sid::of_new_files()?];

@@ -1,0 +1,160 @@
+//! Files and folders: which one a path leads to, locks, known folders, long paths.
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::io::AsRawHandle as _;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, GetDiskFreeSpaceExW, GetFileInformationByHandle,
+    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
+};
+use windows_sys::Win32::System::Com::CoTaskMemFree;
+use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
+use windows_sys::Win32::UI::Shell::{FOLDERID_Documents, SHGetKnownFolderPath};
+
+use super::text::wide;
+
+/// Which byte is locked: nobody reads what is locked here, so it is one that no file has.
+const LOCKED: u32 = 0x7fff_ffff;
+
+/// The longest path, in UTF-16 units, that the system takes in its usual form: folders leave room for a name.
+const LONGEST: usize = 247;
+
+pub(in crate::platform) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    // Without any right it can be opened also while somebody else lets nobody in.
+    let there = OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)?;
+    Ok(number(file)? == number(&there)?)
+}
+
+/// The disk's number and the file's.
+fn number(file: &File) -> io::Result<(u32, u64)> {
+    let mut about = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open, and the structure is ours.
+    match unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut about) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => {
+            let file = u64::from(about.nFileIndexHigh) << 32 | u64::from(about.nFileIndexLow);
+            Ok((about.dwVolumeSerialNumber, file))
+        }
+    }
+}
+
+pub(in crate::platform) fn try_lock(file: &File) -> io::Result<bool> {
+    let place = OVERLAPPED_0_0 { Offset: 0, OffsetHigh: LOCKED };
+    let mut place = OVERLAPPED { Anonymous: OVERLAPPED_0 { Anonymous: place }, ..OVERLAPPED::default() };
+    let how = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the handle is open and waits for its calls, so that the structure outlives this one.
+    if unsafe { LockFileEx(file.as_raw_handle(), how, 0, 1, 0, &raw mut place) } != 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error().map(|code| code as u32) {
+        Some(ERROR_LOCK_VIOLATION | ERROR_IO_PENDING) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+pub(in crate::platform) fn unlock(file: &File) {
+    // SAFETY: the handle is open. The only failure is that it is not locked.
+    unsafe { UnlockFile(file.as_raw_handle(), 0, LOCKED, 1, 0) };
+}
+
+pub(in crate::platform) fn free_space(folder: &Path) -> Option<u64> {
+    let path = wide_path(folder).ok()?;
+    let mut free = 0u64;
+    // SAFETY: the path has a zero at its end, and the number outlives the call.
+    let done = unsafe { GetDiskFreeSpaceExW(path.as_ptr(), &raw mut free, ptr::null_mut(), ptr::null_mut()) };
+    (done != 0).then_some(free)
+}
+
+pub(in crate::platform) fn user_modules() -> Option<PathBuf> {
+    // Documents are often elsewhere than in the profile: on a server, or in OneDrive.
+    let documents =
+        known_folder(&FOLDERID_Documents).or_else(|| Some(crate::platform::home()?.join("Documents")));
+    Some(documents?.join("PowerShell").join("Modules"))
+}
+
+fn known_folder(id: &windows_sys::core::GUID) -> Option<PathBuf> {
+    use std::os::windows::ffi::OsStringExt as _;
+    let mut text = ptr::null_mut();
+    // SAFETY: the id is one of the system's; the text that it gives has a zero at its end, and is given back
+    // also where there is none.
+    unsafe {
+        let code = SHGetKnownFolderPath(id, 0, ptr::null_mut(), &raw mut text);
+        let found = (code == 0 && !text.is_null()).then(|| {
+            let length = (0..).take_while(|at| *text.add(*at) != 0).count();
+            std::ffi::OsString::from_wide(std::slice::from_raw_parts(text, length)).into()
+        });
+        CoTaskMemFree(text.cast::<c_void>());
+        found
+    }
+}
+
+/// A path as the system's functions take it. A long one is written in full, for which there is no limit.
+pub(super) fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
+    let usual = wide(path);
+    // What comes behind a zero would be left out in silence.
+    if usual[..usual.len() - 1].contains(&0) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path with a NUL"));
+    }
+    let text = path.as_os_str().to_string_lossy();
+    if usual.len() <= LONGEST || text.starts_with(r"\\?\") || text.starts_with(r"\\.\") {
+        return Ok(usual);
+    }
+    // In this form the system takes every character as it is, `/` and `..` too.
+    let full = std::path::absolute(path)?;
+    let full = full.as_os_str();
+    let plain = full.to_string_lossy();
+    let mut long = std::ffi::OsString::new();
+    match plain.strip_prefix(r"\\") {
+        Some(share) => long.extend([r"\\?\UNC\", share].map(std::ffi::OsStr::new)),
+        None => long.extend([std::ffi::OsStr::new(r"\\?\"), full]),
+    }
+    Ok(wide(long))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_text(path: &str) -> String {
+        let path = wide_path(Path::new(path)).unwrap();
+        String::from_utf16(&path[..path.len() - 1]).unwrap()
+    }
+
+    #[test]
+    fn a_long_path_is_written_in_full_and_a_short_one_as_it_is() {
+        let long = "n".repeat(300);
+        assert_eq!(as_text(r"C:\a/b"), r"C:\a/b");
+        assert_eq!(as_text(&format!("C:/a/../{long}")), format!(r"\\?\C:\{long}"));
+        assert_eq!(as_text(&format!(r"\\server\share\{long}")), format!(r"\\?\UNC\server\share\{long}"));
+        let full = format!(r"\\?\C:\{long}");
+        assert_eq!(as_text(&full), full);
+        assert!(wide_path(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn a_locked_file_is_read_and_written_by_others_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let open =
+            || OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).unwrap();
+        let held = open();
+        assert!(try_lock(&held).unwrap());
+        assert!(!try_lock(&open()).unwrap());
+        std::fs::write(&path, "seen").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"seen");
+        unlock(&held);
+        assert!(try_lock(&open()).unwrap());
+    }
+
+    #[test]
+    fn the_modules_are_in_the_documents() {
+        assert!(user_modules().unwrap().ends_with(r"PowerShell\Modules"));
+    }
+}
