@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = &[
     ("Log.cs", include_str!("pwsh/Log.cs")),
     ("Metadata.cs", include_str!("pwsh/Metadata.cs")),
     ("Own.cs", include_str!("pwsh/Own.cs")),
+    ("OwnRegistry.cs", include_str!("pwsh/OwnRegistry.cs")),
     ("Parameters.cs", include_str!("pwsh/Parameters.cs")),
     ("PlainJson.cs", include_str!("pwsh/PlainJson.cs")),
     ("Portable.cs", include_str!("pwsh/Portable.cs")),

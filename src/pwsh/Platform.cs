@@ -1,6 +1,7 @@
 using System;
 using System.ComponentModel;
 using System.IO;
+using System.Reflection;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
@@ -36,6 +37,32 @@ public static class Platform
         ? Path.Combine(
             Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "Microsoft", "PowerShell", "secretmanagement")
         : Path.Combine(home, ".secretmanagement");
+
+    /// <summary>
+    /// Has SecretManagement use a registry in this folder, or the user's own if it is the user's home. Elsewhere HOME
+    /// has done so already; on Windows no variable does. Gives false where the registry stays the user's own.
+    /// </summary>
+    public static bool MoveRegistry(Assembly module, string folder)
+    {
+        RegistryFile = RegistryBelow(SecretManagement(folder));
+        bool isHome = string.Equals(folder, Environment.GetEnvironmentVariable("USERPROFILE"), StringComparison.OrdinalIgnoreCase);
+        if (!OperatingSystem.IsWindows() || isHome)
+        {
+            return true;
+        }
+        string file = RegistryBelow(Path.Combine(folder, ".secretmanagement"));
+        if (!OwnRegistry.Move(module, file))
+        {
+            return false;
+        }
+        RegistryFile = file;
+        return true;
+    }
+
+    /// <summary>The registry's file, once SecretManagement is imported.</summary>
+    public static string RegistryFile { get; private set; } = "";
+
+    private static string RegistryBelow(string folder) => Path.Combine(folder, "secretvaultregistry", "vaultinfo");
 
     /// <summary>
     /// Leaves a file to its owner alone. On Windows it has the list of its folder, which lets nobody else in.

@@ -45,8 +45,8 @@ function Invoke-BridgeHello($Fields, $Secrets) {
 }
 
 # Imports SecretManagement with a registry of its own. It fixes the registry's path at first use, from
-# HOME alone; SecretStore and Az look at HOME later, when it is the user's again. (On Windows the path
-# comes from a known folder that no variable moves: there the registry is the user's.)
+# HOME alone; SecretStore and Az look at HOME later, when it is the user's again. On Windows the path
+# comes from a known folder that no variable moves, and is moved afterwards.
 function Import-BridgeSecretManagement {
     $old = [Environment]::GetEnvironmentVariable('HOME')
     [Environment]::SetEnvironmentVariable('HOME', $script:Registry)
@@ -55,7 +55,11 @@ function Import-BridgeSecretManagement {
         $cmdlets = @{}
         foreach ($command in $module.ExportedCmdlets.Values) { $cmdlets[$command.Name] = $command }
         [SecretBridge.Vaults]::Cmdlets = $cmdlets
-        $null = Invoke-BridgeCmdlet $cmdlets['Get-SecretVault'] @{} $null
+        $get = $cmdlets['Get-SecretVault']
+        $null = Invoke-BridgeCmdlet $get @{} $null
+        if (-not [SecretBridge.Platform]::MoveRegistry($get.ImplementingType.Assembly, $script:Registry)) {
+            [SecretBridge.Log]::Write('warning', "this SecretManagement ($($module.Version)) cannot be given a registry of its own: vaults are registered in the user's", $null)
+        }
         $module.Version.ToString()
     }
     finally { [Environment]::SetEnvironmentVariable('HOME', $old) }
@@ -116,14 +120,10 @@ function Import-BridgeExtension([string] $Source, $Secrets) {
     $found
 }
 
-function Get-BridgeRegistryPath {
-    [System.IO.Path]::Combine([SecretBridge.Platform]::SecretManagement($script:Registry), 'secretvaultregistry', 'vaultinfo')
-}
-
 # SecretManagement makes the file as the umask has it. Its folder lets nobody else in; this holds also
 # where a copy of the file goes elsewhere.
 function Protect-BridgeRegistry {
-    $path = Get-BridgeRegistryPath
+    $path = [SecretBridge.Platform]::RegistryFile
     if (-not [System.IO.File]::Exists($path)) { return }
     try { [SecretBridge.Platform]::Protect($path) }
     catch { [SecretBridge.Log]::Write('warning', "the registry's mode could not be set: $($_.Exception.GetType().FullName)", $null) }
@@ -131,7 +131,7 @@ function Protect-BridgeRegistry {
 
 # Whether the extension's Set-Secret takes metadata, which only the registry's file tells.
 function Test-BridgeMetadataSupport([string] $Vault) {
-    $path = Get-BridgeRegistryPath
+    $path = [SecretBridge.Platform]::RegistryFile
     try {
         $document = [System.Text.Json.JsonDocument]::Parse([System.IO.File]::ReadAllText($path))
         try { $registry = [SecretBridge.PlainJson]::Read($document.RootElement) }

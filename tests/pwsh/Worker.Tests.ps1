@@ -532,6 +532,26 @@ Test-That 'the worker writes its golden lines, to the byte' {
     for ($i = 0; $i -lt $expected.Length; $i++) { Assert-Equal $expected[$i] $actual[$i] "line $($i + 1)" }
 }
 
+# A stand-in for the class of SecretManagement that has its registry.
+$standIn = [System.IO.Directory]::CreateTempSubdirectory('secretbridge-standin-').FullName
+foreach ($file in "$root/src/pwsh/compile.ps1", "$PSScriptRoot/RegisteredVaultCache.cs") {
+    [System.IO.File]::Copy($file, [System.IO.Path]::Combine($standIn, [System.IO.Path]::GetFileName($file)))
+}
+$null = & "$standIn/compile.ps1" -Output "$standIn/StandIn.dll" -Strict
+$null = [System.Reflection.Assembly]::LoadFrom("$standIn/StandIn.dll")
+
+Test-That 'the registry of SecretManagement is moved where no variable moves it, and is empty then' {
+    $before = [Microsoft.PowerShell.SecretManagement.Door]::Told
+    Assert-True ($before.EndsWith('11Users', 'Ordinal')) $before
+    $folder = [System.IO.Directory]::CreateTempSubdirectory('secretbridge-own-').FullName
+    Assert-True ([SecretBridge.OwnRegistry]::Move([Microsoft.PowerShell.SecretManagement.Door].Assembly, "$folder/below/vaultinfo"))
+    Assert-Equal "$folder/below/vaultinfo|$folder/below|00" ([Microsoft.PowerShell.SecretManagement.Door]::Told)
+}
+
+Test-That 'the registry of a module that is made in another way stays where it is' {
+    Assert-True (-not [SecretBridge.OwnRegistry]::Move([SecretBridge.OwnRegistry].Assembly, '/nowhere/vaultinfo'))
+}
+
 Test-That 'no file of the worker names the variable that would drain the channel' {
     foreach ($file in [System.IO.Directory]::GetFiles("$root/src/pwsh", '*.ps*')) {
         Assert-True (-not [System.IO.File]::ReadAllText($file).Contains('$' + 'input', 'OrdinalIgnoreCase')) $file
