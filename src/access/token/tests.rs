@@ -44,8 +44,10 @@ fn a_token_that_others_may_read_is_refused_with_the_remedy() {
     fs::write(&path, GOOD).unwrap();
     set_mode(&path, 0o640);
     let text = Token::load_or_create(&path).unwrap_err().to_string();
-    let (shown, command) =
-        (platform::access_at(&path).unwrap().shown, platform::command_to_close(&path, platform::FileKind::File));
+    let (shown, command) = (
+        platform::access_at(&path).unwrap().shown,
+        platform::command_to_close(&path, platform::FileKind::File),
+    );
     assert!(text.contains(&shown) && text.contains(&command), "{text}");
 }
 
