@@ -42,6 +42,7 @@ impl Exit {
     ];
 
     /// The number.
+    #[must_use] 
     pub const fn code(self) -> u8 {
         match self {
             Exit::Ok => 0,

@@ -47,6 +47,28 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     served
 }
 
+/// Starts what the plan needs, and tells how far that is; nothing where a signal comes before it is ready.
+async fn start(
+    server: &mut Server,
+    plan: Plan,
+    options: &Options,
+    registry: &UserRegistry,
+    starting: &Starting,
+    say: &mut Announcer,
+) -> Result<Option<Bridge>, StartError> {
+    let progress = |up, of| {
+        starting.workers(up, of);
+        say.workers(up, of);
+    };
+    server.registers_in(registry);
+    let start = async {
+        registry.sweep().await;
+        registry.sync(WantedVault::of_plan(&plan)).await.map_err(StartError::Registry)?;
+        Bridge::start(plan, options, progress).await
+    };
+    server.unless_stopped(start).await.transpose()
+}
+
 async fn serve_plan(
     mut server: Server,
     global: &Global,
@@ -75,19 +97,9 @@ async fn serve_plan(
     let drain = plan.limits.drain;
     let certificates = server.certificates();
     let mut in_force = InForce::new(arguments, &plan, kept, &certificates);
-    let progress = |up, of| {
-        starting.workers(up, of);
-        say.workers(up, of);
-    };
-    server.registers_in(registry);
-    let start = async {
-        registry.sweep().await;
-        registry.sync(WantedVault::of_plan(&plan)).await.map_err(StartError::Registry)?;
-        Bridge::start(plan, &options, progress).await
-    };
-    let started = server.unless_stopped(start).await;
+    let started = start(&mut server, plan, &options, registry, &starting, &mut say).await;
     say.end_progress();
-    let Some(bridge) = started.transpose()? else {
+    let Some(bridge) = started? else {
         say.line("stopped before it was ready");
         return Ok(());
     };
