@@ -307,13 +307,13 @@ impl Bridge {
     }
 
     /// The plan that it serves.
-    #[must_use] 
+    #[must_use]
     pub fn plan(&self) -> Arc<Plan> {
         self.0.plan.clone()
     }
 
     /// The vaults that the user had registered.
-    #[must_use] 
+    #[must_use]
     pub fn found(&self) -> &[FoundVault] {
         &self.0.found
     }
@@ -334,7 +334,7 @@ impl Bridge {
     }
 
     /// Whether it has begun to stop.
-    #[must_use] 
+    #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.stopping.is_cancelled()
     }

@@ -100,7 +100,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// Seconds for which it would still be served; negative where it is served beyond its time.
-    #[must_use] 
+    #[must_use]
     pub fn left(&self) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         // Whole seconds of what is left: one that ends within a second has none.
@@ -108,7 +108,7 @@ impl Freshness {
     }
 
     /// Whether it is served beyond its time, because the vault fails.
-    #[must_use] 
+    #[must_use]
     pub fn is_stale(&self) -> bool {
         self.age >= self.bound
     }

@@ -135,7 +135,7 @@ pub enum FileTrouble {
 
 impl BridgeError {
     /// A short word for logs, metrics and error bodies. Stable.
-    #[must_use] 
+    #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             BridgeError::UnknownMount { .. } => "unknown_mount",
@@ -156,7 +156,7 @@ impl BridgeError {
     }
 
     /// Whether it says that the vault could not answer, rather than what it answered: a value of before may do then.
-    #[must_use] 
+    #[must_use]
     pub fn may_be_stale(&self) -> bool {
         match self {
             BridgeError::Locked { .. }
@@ -177,7 +177,7 @@ impl BridgeError {
     }
 
     /// What the administrator can do about it, in a sentence.
-    #[must_use] 
+    #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             BridgeError::UnknownMount { .. } => "name it under [secrets] in the configuration, or mount it",

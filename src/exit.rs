@@ -42,7 +42,7 @@ impl Exit {
     ];
 
     /// The number.
-    #[must_use] 
+    #[must_use]
     pub const fn code(self) -> u8 {
         match self {
             Exit::Ok => 0,

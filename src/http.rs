@@ -52,11 +52,13 @@ pub use gate::{Gate, Site};
 pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door};
 pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};
 pub use native::Native;
+#[cfg(feature = "fake-pwsh")]
+pub use native::Secrets;
 pub use problem::Problem;
 #[cfg(test)]
 pub(crate) use respond::of_bridge as problem_of;
 pub use server::Drained;
+#[cfg(feature = "fake-pwsh")]
+pub use server::serve_connection;
 pub use tls::TlsError;
 pub use tls::check as check_tls;
-#[cfg(feature = "fake-pwsh")]
-pub use {native::Secrets, server::serve_connection};

@@ -105,20 +105,20 @@ pub struct Expose {
 
 impl Plan {
     /// The vault of that friendly name.
-    #[must_use] 
+    #[must_use]
     pub fn vault(&self, name: &str) -> Option<&Vault> {
         let folded = fold(name);
         self.vaults.iter().find(|vault| fold(&vault.name) == folded)
     }
 
     /// Whether anything in the plan needs a pwsh.
-    #[must_use] 
+    #[must_use]
     pub fn needs_pwsh(&self) -> bool {
         self.vaults.iter().any(|vault| !matches!(vault.kind, VaultKind::Local { .. }))
     }
 
     /// Environment variables that hold secrets; workers do not get them.
-    #[must_use] 
+    #[must_use]
     pub fn secret_variables(&self) -> Vec<String> {
         let mut names = Vec::new();
         if let Access::TokenEnv(name) = &self.access {

@@ -112,7 +112,7 @@ pub enum PrivateFileError {
 
 impl PrivateFileError {
     /// There is no such file.
-    #[must_use] 
+    #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, PrivateFileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }

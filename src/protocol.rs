@@ -343,7 +343,7 @@ pub struct Fault {
 impl Fault {
     /// The innermost cause, where it says more than the message: what SecretManagement itself says of a
     /// vault's error names none.
-    #[must_use] 
+    #[must_use]
     pub fn cause(&self) -> Option<&str> {
         let cause = self.inner.last()?.message.trim();
         (!cause.is_empty() && !self.message.contains(cause)).then_some(cause)

@@ -81,7 +81,7 @@ impl Text {
     }
 
     /// The plain text. Name it only where it must leave: a vault call or a response body.
-    #[must_use] 
+    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -114,7 +114,7 @@ impl Bytes {
     }
 
     /// The plain bytes.
-    #[must_use] 
+    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -158,7 +158,7 @@ impl SecretValue {
     }
 
     /// The type's name as SecretManagement has it.
-    #[must_use] 
+    #[must_use]
     pub fn kind(&self) -> SecretType {
         match self {
             SecretValue::String(_) => SecretType::String,
@@ -171,7 +171,7 @@ impl SecretValue {
     }
 
     /// The text of a string or SecureString.
-    #[must_use] 
+    #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
             SecretValue::String(text) | SecretValue::SecureString(text) => Some(text.expose()),
@@ -180,7 +180,7 @@ impl SecretValue {
     }
 
     /// Roughly how many bytes it takes, its own names included.
-    #[must_use] 
+    #[must_use]
     pub fn size(&self) -> usize {
         match self {
             SecretValue::String(text) | SecretValue::SecureString(text) => text.expose().len(),
@@ -195,7 +195,7 @@ impl SecretValue {
 
     /// Whether a vault may give the one for the other: in tables SecretStore does not tell string from
     /// SecureString, and the names' case is the vault's business.
-    #[must_use] 
+    #[must_use]
     pub fn looks_like(&self, other: &SecretValue) -> bool {
         match (self, other) {
             (SecretValue::Hashtable(ours), SecretValue::Hashtable(theirs)) => {
@@ -209,7 +209,7 @@ impl SecretValue {
     }
 
     /// A member of a table, its name compared without case as a Hashtable does.
-    #[must_use] 
+    #[must_use]
     pub fn member(&self, name: &str) -> Option<&SecretValue> {
         let SecretValue::Hashtable(members) = self else { return None };
         members.get(name).or_else(|| {
@@ -242,7 +242,7 @@ impl SecretValue {
     /// The value as a client sees it in JSON: text as a string, bytes in base64, a table as an object,
     /// a credential as `{"UserName","Password"}`. This is where a secret leaves the program. What only a
     /// script block can read is null; [`crate::bridge::Bridge::read`] has refused it before.
-    #[must_use] 
+    #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Value, json};
         match self {

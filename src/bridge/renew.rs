@@ -57,7 +57,7 @@ impl Bridge {
     }
 
     /// The friendly names of the vaults over this vault of Azure.
-    #[must_use] 
+    #[must_use]
     pub fn over_azure(&self, name: &str) -> Vec<String> {
         let is_it = |entry: &Arc<Entry>| {
             let extension = entry.plan.extension()?;

@@ -58,7 +58,7 @@ impl Problems {
     }
 
     /// The document that `check --json` prints.
-    #[must_use] 
+    #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         let file = self.file.as_ref().map(|file| file.to_string_lossy());
         serde_json::json!({ "file": file, "problems": self.problems })

@@ -150,7 +150,7 @@ impl LocalError {
 
 impl LocalError {
     /// What is wrong, where it is one of the things that are told apart.
-    #[must_use] 
+    #[must_use]
     pub fn trouble(&self) -> FileTrouble {
         let is_full = |error: &io::Error| {
             matches!(

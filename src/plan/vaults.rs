@@ -175,7 +175,7 @@ impl Keep {
     pub const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
     /// The same, with another time to live where one is given.
-    #[must_use] 
+    #[must_use]
     pub fn with_ttl(self, ttl: Option<Duration>) -> Keep {
         Keep { ttl: ttl.unwrap_or(self.ttl), ..self }
     }
@@ -201,7 +201,7 @@ impl Vault {
     }
 
     /// The extension behind it, if it is one.
-    #[must_use] 
+    #[must_use]
     pub fn extension(&self) -> Option<&Extension> {
         match &self.kind {
             VaultKind::Extension(extension) => Some(extension),
@@ -210,7 +210,7 @@ impl Vault {
     }
 
     /// The script blocks that it is made of, if it is.
-    #[must_use] 
+    #[must_use]
     pub fn custom(&self) -> Option<&Custom> {
         match &self.kind {
             VaultKind::Custom(custom) => Some(custom),
@@ -219,14 +219,14 @@ impl Vault {
     }
 
     /// Where its password comes from, if it has one.
-    #[must_use] 
+    #[must_use]
     pub fn unlock(&self) -> Option<&SecretSource> {
         let extension = self.extension().and_then(|extension| extension.unlock.as_ref());
         extension.or_else(|| self.custom()?.unlock.as_ref())
     }
 
     /// Whether it is unlocked before anybody asks for it.
-    #[must_use] 
+    #[must_use]
     pub fn unlock_at_start(&self) -> bool {
         self.extension().is_none_or(|extension| extension.unlock_at_start)
             && self.custom().is_none_or(|custom| custom.unlock_at_start)
@@ -253,7 +253,7 @@ impl Extension {
     }
 
     /// The module's bare name: the last part of a path, without `.psd1` or `.psm1`.
-    #[must_use] 
+    #[must_use]
     pub fn module_name(&self) -> &str {
         let last =
             self.module.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(&self.module);

@@ -62,7 +62,7 @@ impl VaultState {
     ];
 
     /// As it is shown.
-    #[must_use] 
+    #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             VaultState::Unknown => "unknown",
@@ -78,13 +78,13 @@ impl VaultState {
     }
 
     /// Whether it was found by a read or write that failed, and not by how the vault says it is.
-    #[must_use] 
+    #[must_use]
     pub fn fails_at_work(self) -> bool {
         matches!(self, VaultState::Failing | VaultState::DiskFull | VaultState::Damaged)
     }
 
     /// Whether nothing is known to be wrong.
-    #[must_use] 
+    #[must_use]
     pub fn serves(self) -> bool {
         matches!(self, VaultState::Unknown | VaultState::Ok)
     }

@@ -226,3 +226,51 @@ fn there_is_no_circle_of_imports_between_files_but_those_that_are_listed() {
     let untied: Vec<_> = ROOMS_LEFT.iter().filter(|room| !tied.contains(**room)).collect();
     assert!(untied.is_empty(), "take these off the list: {untied:?}");
 }
+
+/// Types of one name in `src`, outside of tests. What `platform` has once for each system is one thing.
+fn doubled_types(root: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    files(root, &mut all);
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in &all {
+        let file = module(root, path);
+        for line in code(&fs::read_to_string(path).unwrap()).lines() {
+            if let Some(name) = type_of(line) {
+                places.entry(name.to_owned()).or_default().insert(file.clone());
+            }
+        }
+    }
+    let of_systems = |files: &BTreeSet<String>| files.iter().all(|file| room(file) == "platform");
+    let doubled = places.into_iter().filter(|(_, files)| files.len() > 1 && !of_systems(files));
+    doubled.map(|(name, files)| format!("{name}: {files:?}")).collect()
+}
+
+/// The type that a line defines; aliases inside of an `impl` belong to their trait.
+fn type_of(line: &str) -> Option<&str> {
+    let inner = line.trim_start();
+    let item = match inner.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => inner,
+    };
+    let (kind, rest) = item.split_once(' ')?;
+    let is_alias = kind == "type" && line == inner;
+    let is_type = ["struct", "enum", "trait", "union"].contains(&kind) || is_alias;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    (is_type && rest.starts_with(char::is_uppercase)).then_some(&rest[..end])
+}
+
+#[test]
+fn a_type_that_is_defined_twice_is_found_whatever_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.rs", "pub(crate) struct Kept<T>(T);\nimpl X for Y {\n    type Item = u8;\n}\nenum One {}\n");
+    write("b.rs", "    enum Kept { A }\ntype Item = u8;\n#[cfg(test)]\nmod tests {\n    struct One;\n}\n");
+    assert_eq!(doubled_types(folder.path()), ["Kept: {\"a\", \"b\"}"]);
+}
+
+#[test]
+fn no_name_stands_for_two_types() {
+    let doubled = doubled_types(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(doubled.is_empty(), "{doubled:#?}");
+}
