@@ -121,6 +121,13 @@ pub struct VaultHealth {
     pub calls: Arc<Calls>,
 }
 
+impl Health {
+    /// A worker is up, or none is needed.
+    pub fn has_worker(&self) -> bool {
+        self.workers.is_empty() || self.workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"))
+    }
+}
+
 impl Bridge {
     /// Starts what the plan needs, and waits until it is ready. `progress` is told how many workers are up.
     /// Dropping the future kills what was started.
@@ -134,6 +141,7 @@ impl Bridge {
         if !plan.needs_pwsh() {
             return Bridge::assemble(plan, found, None, progress).await;
         }
+        start::look_for_init(&plan)?;
         trusted::check_plan(&plan).map_err(StartError::Untrusted)?;
         let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
         let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);

@@ -62,6 +62,7 @@ struct Flight {
     detail: bool,
     /// Whoever loads has a worker already.
     in_worker: bool,
+    begun: Instant,
     outcome: watch::Receiver<Option<LoadResult>>,
 }
 
@@ -71,8 +72,8 @@ pub enum Lookup {
     Fresh(Hit),
     /// The vault said, within the time for that, that there is no such secret.
     Absent,
-    /// A load under way; wait for its outcome. A closed channel means that it came to nothing.
-    Loading(watch::Receiver<Option<LoadResult>>),
+    /// A load under way since then; wait for its outcome. A closed channel means that it came to nothing.
+    Loading(watch::Receiver<Option<LoadResult>>, Instant),
     /// Nothing: the caller loads, and tells the others through the ticket.
     Miss(Ticket),
 }
@@ -88,14 +89,16 @@ pub struct Hit {
     pub refresh: bool,
 }
 
-/// How old a kept value is.
+/// How old a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Freshness {
-    /// Time since the vault gave it.
+    /// Time since the vault was asked for it: it is no older than that.
     pub age: Duration,
     /// The age up to which it is served.
     pub bound: Duration,
+    /// It comes from the cache. Else the vault was asked for this answer, or for one that was wanted at the same time.
+    pub kept: bool,
 }
 
 impl Freshness {
@@ -104,13 +107,16 @@ impl Freshness {
     pub fn left(&self) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         // Whole seconds of what is left: one that ends within a second has none.
-        if self.is_stale() { -seconds(self.age - self.bound) - 1 } else { seconds(self.bound - self.age) }
+        match self.is_stale() {
+            true => -seconds(self.age - self.bound) - 1,
+            false => seconds(self.bound.saturating_sub(self.age)),
+        }
     }
 
     /// Whether it is served beyond its time, because the vault fails.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.age >= self.bound
+        self.kept && self.age >= self.bound
     }
 }
 
@@ -125,6 +131,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Since when the load is under way.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Waits for the outcome of this load like everybody else.
     pub fn subscribe(&self) -> watch::Receiver<Option<LoadResult>> {
         self.outcome.subscribe()
@@ -212,7 +223,7 @@ impl Cache {
                 Join::Never => false,
             };
             if flight.is_alive() && may && flight.spelling == name && (flight.detail || !detail) {
-                return Lookup::Loading(flight.outcome.clone());
+                return Lookup::Loading(flight.outcome.clone(), flight.begun);
             }
         }
         Lookup::Miss(key.begin(&wanted, now))
@@ -384,7 +395,8 @@ impl Placed<'_> {
         let (outcome, receiver) = watch::channel(None);
         let (spelling, detail, epoch) = (wanted.name.to_owned(), wanted.detail, self.key.epoch);
         let in_worker = wanted.join == Join::InWorker;
-        self.key.flight = Some(Flight { spelling: spelling.clone(), detail, in_worker, outcome: receiver });
+        self.key.flight =
+            Some(Flight { spelling: spelling.clone(), detail, in_worker, begun: now, outcome: receiver });
         Ticket { key: self.id, spelling, detail, epoch, begun: now, outcome }
     }
 }
@@ -398,7 +410,7 @@ impl Flight {
 
 impl Kept {
     fn freshness(&self, now: Instant) -> Freshness {
-        Freshness { age: now.saturating_duration_since(self.read), bound: self.ttl }
+        Freshness { age: now.saturating_duration_since(self.read), bound: self.ttl, kept: true }
     }
 }
 

@@ -150,6 +150,7 @@ impl CommandError {
 fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Untrusted(_)
+        | StartError::Init { .. }
         | StartError::Password { .. }
         | StartError::NoSuchVault { .. }
         | StartError::Plan(_) => Exit::Usage,

@@ -1,5 +1,6 @@
 //! What a start looks up: the user's vaults, passwords, embedded vaults; and why one fails.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -7,7 +8,7 @@ use thiserror::Error;
 
 use crate::config;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{Expose, Plan, PlanError, SecretSource, Vault, VaultKind};
+use crate::plan::{Expose, InitScript, Plan, PlanError, SecretSource, Vault, VaultKind};
 use crate::pool::{Pool, Progress};
 use crate::private_file::PrivateFileError;
 use crate::pwsh::PwshError;
@@ -38,6 +39,17 @@ pub enum StartError {
     /// Others may change what decides.
     #[error(transparent)]
     Untrusted(PrivateFileError),
+    /// An init script cannot be read.
+    #[error(
+        "the init script {} cannot be read: {source} (hint: init in [pwsh] names it, relative to the configuration's folder)",
+        .path.display()
+    )]
+    Init {
+        /// The script.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A vault's password could not be had.
     #[error("the unlock password of the vault '{vault}': {source}")]
     Password {
@@ -48,12 +60,18 @@ pub enum StartError {
         source: config::ConfigError,
     },
     /// A vault to expose is not registered.
-    #[error("--expose-vault {name}: the user has no such vault registered{}", list_of(known))]
+    #[error(
+        "there is no vault '{name}' to expose (--expose-vault, auto_import.expose): your registry {} {found} (hint: \
+         Get-SecretVault lists your vaults; a service has those of its own user)",
+        .registry.display()
+    )]
     NoSuchVault {
         /// As asked for.
         name: String,
-        /// What there is.
-        known: Vec<String>,
+        /// The file of the user's registry.
+        registry: PathBuf,
+        /// What is in it, as the end of a sentence.
+        found: String,
     },
     /// The plan's vaults do not go together.
     #[error(transparent)]
@@ -93,8 +111,15 @@ pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
     for Expose { vault, .. } in &plan.auto_import.expose {
         let is_it = |found: &Vault| fold(&found.name) == fold(vault);
         if !registry.vaults.iter().any(is_it) && !plan.vaults.iter().any(is_it) {
-            let known = registry.vaults.iter().map(|vault| vault.name.clone()).collect();
-            return Err(StartError::NoSuchVault { name: vault.clone(), known });
+            let known: Vec<_> = registry.vaults.iter().map(|vault| vault.name.clone()).collect();
+            let found = match &registry.problem {
+                Some(problem) => {
+                    format!("cannot be read: {problem}; restore it, or register the vaults again")
+                }
+                None if known.is_empty() => "has none".to_owned(),
+                None => format!("has {}", known.join(", ")),
+            };
+            return Err(StartError::NoSuchVault { name: vault.clone(), registry: registry.path, found });
         }
     }
     let mut found = Vec::new();
@@ -111,6 +136,19 @@ pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
         }
     }
     Ok(found)
+}
+
+/// Whether the init scripts are there, before a worker is started for them.
+pub(super) fn look_for_init(plan: &Plan) -> Result<(), StartError> {
+    for script in &plan.init {
+        let InitScript::File(path) = script else { continue };
+        let refused = |source| StartError::Init { path: path.clone(), source };
+        let about = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(refused)?;
+        if about.is_dir() {
+            return Err(refused(std::io::Error::other("it is a folder")));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
@@ -148,8 +186,4 @@ pub(crate) async fn wait_for(
             Ok(()) = news.changed() => {}
         }
     }
-}
-
-fn list_of(names: &[String]) -> String {
-    if names.is_empty() { "; it has none".into() } else { format!("; it has {}", names.join(", ")) }
 }

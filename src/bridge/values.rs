@@ -32,8 +32,8 @@ pub enum Reading {
 pub struct Answer<V = SecretValue> {
     /// The value.
     pub value: V,
-    /// Its age, where it comes from the cache; `None` where the vault was asked.
-    pub freshness: Option<Freshness>,
+    /// Its age, and whether it comes from the cache.
+    pub freshness: Freshness,
 }
 
 /// The vaults, and what is kept of them. Cheap to clone.
@@ -122,7 +122,7 @@ impl Values {
     ) -> Result<Answer<Arc<SecretValue>>, BridgeError> {
         loop {
             let wanted = look.wanted(by.join(look.entry));
-            let mut under_way = match self.cache.find(wanted, Instant::now()) {
+            let (mut under_way, begun) = match self.cache.find(wanted, Instant::now()) {
                 Lookup::Fresh(hit) => {
                     if hit.refresh
                         && let Some(ticket) = self.cache.ahead(wanted, Instant::now())
@@ -132,15 +132,18 @@ impl Values {
                     return Ok(hit.into());
                 }
                 Lookup::Absent => return Err(look.not_found()),
-                Lookup::Loading(under_way) => under_way,
-                Lookup::Miss(ticket) => match by.load(look, ticket).await {
-                    Loading::Ended(result) => return result.map(Answer::new),
-                    Loading::UnderWay(under_way) => under_way,
-                },
+                Lookup::Loading(under_way, begun) => (under_way, begun),
+                Lookup::Miss(ticket) => {
+                    let begun = ticket.begun();
+                    match by.load(look, ticket).await {
+                        Loading::Ended(result) => return result.map(|value| look.loaded(value, begun)),
+                        Loading::UnderWay(under_way) => (under_way, begun),
+                    }
+                }
             };
             match ended(&mut under_way, look.deadline).await? {
                 Some(Err(error)) if by.is_anothers(&error) && Instant::now() < look.deadline => {}
-                Some(result) => return result.map(Answer::new),
+                Some(result) => return result.map(|value| look.loaded(value, begun)),
                 // The load was given up.
                 None => tokio::task::yield_now().await,
             }
@@ -168,7 +171,7 @@ impl Values {
         let wanted = WantedValue { store, name, detail: false, kept: true, join: Join::Never };
         match self.cache.find(wanted, Instant::now()) {
             Lookup::Fresh(hit) => Some(hit.value),
-            Lookup::Absent | Lookup::Loading(_) | Lookup::Miss(_) => None,
+            Lookup::Absent | Lookup::Loading(..) | Lookup::Miss(_) => None,
         }
     }
 
@@ -223,20 +226,20 @@ impl Look<'_> {
         WantedValue { store: &self.entry.store.id, name: self.name, detail: self.detail, kept, join }
     }
 
+    /// What a load gave that began then.
+    fn loaded(&self, value: Arc<SecretValue>, begun: Instant) -> Answer<Arc<SecretValue>> {
+        let freshness = Freshness { age: begun.elapsed(), bound: self.keep.ttl, kept: false };
+        Answer { value, freshness }
+    }
+
     fn not_found(&self) -> BridgeError {
         BridgeError::NotFound { vault: self.entry.plan.name.clone(), key: self.key.to_owned() }
     }
 }
 
-impl Answer<Arc<SecretValue>> {
-    fn new(value: Arc<SecretValue>) -> Self {
-        Answer { value, freshness: None }
-    }
-}
-
 impl From<Hit> for Answer<Arc<SecretValue>> {
     fn from(hit: Hit) -> Self {
-        Answer { value: hit.value, freshness: Some(hit.freshness) }
+        Answer { value: hit.value, freshness: hit.freshness }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::StatusCode;
@@ -109,7 +110,7 @@ impl<S: Secrets> Native<S> {
     fn health(&self, caller: &Caller) -> Reply {
         let health = self.secrets.health();
         let mut shown = Map::new();
-        shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "starting" }));
+        shown.insert("status".to_owned(), json!(if health.ready { "ok" } else { "not_ready" }));
         shown.insert("ready".to_owned(), json!(health.ready));
         if caller.grants().route(GrantVerb::Read, "/health")
             && let Ok(Value::Object(all)) = serde_json::to_value(&health)
@@ -119,11 +120,20 @@ impl<S: Secrets> Native<S> {
         respond::json(StatusCode::OK, &shown)
     }
 
+    /// Whether it serves; why it does not is told without a name, for everybody may ask.
     fn ready(&self) -> Result<Reply, Problem> {
-        if self.secrets.health().ready {
+        let health = self.secrets.health();
+        if health.ready {
             return Ok(respond::json(StatusCode::OK, &json!({ "ready": true })));
         }
-        Err(BridgeError::NotReady { reason: "the server is starting or stopping".to_owned() }.into())
+        let reason = if self.secrets.is_stopping() {
+            "the server stops"
+        } else if health.has_worker() {
+            "no vault can be read: all are locked (/health, with a token, says which and why)"
+        } else {
+            "no worker is up (/health, with a token, and the log say why)"
+        };
+        Err(BridgeError::NotReady { reason: reason.to_owned() }.into())
     }
 }
 
@@ -223,7 +233,7 @@ impl<S: Secrets> Native<S> {
             async move {
                 let answer = self.secrets.read(&name, reading(call.head), call.head.deadline).await;
                 let answer = answer.map_err(Problem::from);
-                let word = answer.as_ref().map_or("ok", |answer| served(answer.freshness));
+                let word = answer.as_ref().map_or("ok", |answer| served(Some(answer.freshness)));
                 call.note("read", mounted(plan, &name), &answer, word);
                 answer.map(|answer| (fold(&name), answer))
             }
@@ -231,7 +241,7 @@ impl<S: Secrets> Native<S> {
         // All are waited for, also after a failure, so that each leaves its audit line.
         let answers: Vec<_> =
             join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?;
-        let oldest = answers.iter().filter_map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
+        let oldest = answers.iter().map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
         Ok((answers.into_iter().map(|(name, answer)| (name, answer.value)).collect(), oldest))
     }
 }
@@ -278,11 +288,17 @@ fn served(freshness: Option<Freshness>) -> &'static str {
 }
 
 /// Says how old the answer's oldest value is, and how long it would still be served: `Age`, and `Cache-Status` as
-/// RFC 9211 has it, where a negative `ttl` is a value served beyond its time.
+/// RFC 9211 has it, where a negative `ttl` is a value served beyond its time. A value that the vault was asked for is a
+/// miss; it is a bypass where nothing is kept.
 fn dated(mut reply: Reply, freshness: Option<Freshness>) -> Reply {
     if let Some(freshness) = freshness {
         reply.headers.insert(AGE, HeaderValue::from(freshness.age.as_secs()));
-        let status = format!("secretbridge; hit; ttl={}", freshness.left());
+        let how = match freshness {
+            Freshness { kept: true, .. } => "hit",
+            Freshness { bound: Duration::ZERO, .. } => "fwd=bypass",
+            _ => "fwd=miss",
+        };
+        let status = format!("secretbridge; {how}; ttl={}", freshness.left());
         reply.headers.extend(HeaderValue::from_str(&status).map(|status| (CACHE_STATUS, status)).ok());
     }
     reply
@@ -317,8 +333,12 @@ impl<S: Secrets> Site for Native<S> {
         })
     }
 
-    fn refuse(&self, _: &Head, _: &Caller, problem: &Problem) -> Reply {
-        respond::problem(problem)
+    fn refuse(&self, head: &Head, _: &Caller, problem: &Problem) -> Reply {
+        let reply = respond::problem(problem);
+        match problem {
+            Problem::Options { .. } => notice::allowed(head, reply),
+            _ => reply,
+        }
     }
 }
 

@@ -82,6 +82,9 @@ pub enum Target {
     StatusEvents,
 }
 
+/// Where notices of changed secrets go.
+pub const NOTICES: &str = "/admin/cache/refresh";
+
 /// Which vault a fixed route is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -215,7 +218,7 @@ fn fixed(default_vault: bool) -> Vec<PathTargets> {
         get("/mounts", Target::Mounts),
         one("/mounts/{key}", Scope::Mounted),
         post("/admin/cache/clear", Target::ClearCache),
-        post("/admin/cache/refresh", Target::RefreshCache),
+        post(NOTICES, Target::RefreshCache),
         get("/status", Target::StatusPage),
         get("/status/events", Target::StatusEvents),
     ];

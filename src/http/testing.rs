@@ -160,7 +160,8 @@ impl Secrets for Memory {
         self.fault(key)?;
         let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
         let age = self.0.ages.lock().unwrap().get(&fold(key)).copied();
-        let freshness = age.filter(|_| reading == Reading::Kept);
+        let asked = Freshness { age: Duration::ZERO, bound: Duration::ZERO, kept: false };
+        let freshness = age.filter(|_| reading == Reading::Kept).unwrap_or(asked);
         self.kept(vault, key).map(|(value, _)| Answer { value, freshness }).ok_or(missing)
     }
 

@@ -18,7 +18,8 @@ use secretbridge::inside::http::{
 };
 use secretbridge::inside::plan::{self, Action, Limits, Route, Template};
 use secretbridge::{
-    Answer, BridgeError, Health, Metadata, Plan, Reading, SecretInfo, SecretValue, Text, Vault, VaultKind,
+    Answer, BridgeError, Freshness, Health, Metadata, Plan, Reading, SecretInfo, SecretValue, Text, Vault,
+    VaultKind,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use tokio::runtime::Runtime;
@@ -131,7 +132,8 @@ impl Secrets for Shelf {
 
     async fn get(&self, vault: &str, key: &str, _: Reading, _: Instant) -> Result<Answer, BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
-        self.kept(key).map(|value| Answer { value, freshness: None }).ok_or_else(missing)
+        let freshness = Freshness { age: Duration::ZERO, bound: Duration::ZERO, kept: false };
+        self.kept(key).map(|value| Answer { value, freshness }).ok_or_else(missing)
     }
 
     async fn set(

@@ -247,6 +247,27 @@ fn a_stop_ends_within_the_drain_limit_whatever_hangs() {
 }
 
 #[test]
+fn a_stop_ends_with_the_last_request_and_does_not_wait_for_the_drain_limit() {
+    let rule = json!({ "op": "get", "name": "a", "do": { "wait_for_file": { "path": "go" } } });
+    let stand_in = StandIn::with(&json!({ "derived": true, "rules": [rule] }));
+    // Far beyond what is waited for here.
+    let toml = PLAN.replace("drain = \"10s\"", "drain = \"10m\"");
+    let mut server = Builder::new().config(&toml).stand_in(&stand_in).start();
+    let client = server.client();
+    let asked = std::thread::spawn(move || client.get("/vaults/v/secrets/a"));
+    wait_until("a call is under way", SOON, || stand_in.calls("get") > 0);
+    server.signal(Signal::TERM);
+    wait_until("it stops", SOON, || server.stderr().contains("stopping"));
+    stand_in.release("go");
+    let status = server.wait_exit(SOON);
+    assert!(status.success(), "{status}");
+    assert_eq!(asked.join().unwrap().status, 200);
+    // And at once, where nothing is asked for.
+    let mut server = Builder::new().config(&toml).stand_in(&stand_in).start();
+    assert!(server.stop(SOON).success());
+}
+
+#[test]
 fn a_script_that_is_stopped_answers_what_it_accepted_and_then_takes_its_vaults_out() {
     let pwsh = need_pwsh!();
     let home = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod audit;
+mod caching;
 mod canary;
 mod cli;
 mod disks;
@@ -15,6 +16,7 @@ mod hardening;
 mod imports;
 mod lifecycle;
 mod local;
+mod logs;
 mod messages;
 mod monitoring;
 mod prepare;

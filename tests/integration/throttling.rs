@@ -209,6 +209,17 @@ fn a_script_of_a_throttled_vault_answers_503_and_when_to_come_again() {
         let wait: u64 = answer.header("Retry-After").expect(path).parse().unwrap();
         assert!((2900..=3000).contains(&wait), "{path}: {wait}");
     }
+    // A thousand readers at once, whoever answers their routes: each is told when to come again, and nobody asks the vault.
+    let paths = ["/bare", "/lifted", "/own"];
+    round(
+        &server,
+        |reader| paths[reader % paths.len()].to_owned(),
+        |answer| {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            let wait: u64 = answer.header("Retry-After").expect("when to come again").parse().unwrap();
+            assert!((2800..=3000).contains(&wait), "{wait}");
+        },
+    );
     assert_eq!(server.get("/caught").text(), "caught");
     assert_eq!(server.get("/k1").status, 200, "what is kept is served");
     assert_eq!(calls(&log).len(), 11, "{:?}", calls(&log));

@@ -1,12 +1,23 @@
 //! What tells the cache that secrets have changed elsewhere: `POST /admin/cache/refresh`.
 //!
 //! Three forms of a body, all JSON: ours, `{"secrets":[{"vault":"Team","key":"db"}]}`; a list of events in Event
-//! Grid's schema, whose first is its handshake; and one event in the CloudEvents schema. Facts of the two:
+//! Grid's schema, whose first is its handshake; and one event in the CloudEvents schema, whose handshake is an `OPTIONS`
+//! of its own (<https://github.com/cloudevents/spec/blob/v1.0/http-webhook.md#4-abuse-protection>). Facts of the two:
 //! <https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema> and
 //! <https://learn.microsoft.com/azure/event-grid/event-schema-key-vault>.
 
+use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::http::message::{Head, Reply};
+use crate::http::route::NOTICES;
+
+/// Who asks whether it may send events here, and the answer.
+const ASKS: HeaderName = HeaderName::from_static("webhook-request-origin");
+const ALLOWED: HeaderName = HeaderName::from_static("webhook-allowed-origin");
+const RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
 /// Event Grid asks whether the address wants its events.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
@@ -73,6 +84,18 @@ struct Data {
     vault: Option<String>,
     #[serde(rename = "ObjectName")]
     name: Option<String>,
+}
+
+/// The answer to an `OPTIONS` that a caller sent who may send notices: where it asks whether it may, it is told so.
+pub fn allowed(head: &Head, mut reply: Reply) -> Reply {
+    if head.path == NOTICES
+        && let Some(origin) = head.headers.get(ASKS)
+    {
+        reply.status = StatusCode::OK;
+        reply.headers.insert(ALLOWED, origin.clone());
+        reply.headers.insert(RATE, HeaderValue::from_static("*"));
+    }
+    reply
 }
 
 /// Reads a body; `None` where it is none of the three. Events of other kinds say nothing.

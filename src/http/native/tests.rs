@@ -243,7 +243,7 @@ async fn health_and_readiness_need_no_token_and_tell_a_stranger_little() {
     assert_eq!(send(&native, head("GET", "/ready", &[]), "").await.status, StatusCode::OK);
     let native = service(&Memory::starting(plan()));
     let health = send(&native, head("GET", "/health", &[]), "").await;
-    assert_eq!((health.status, json_of(&health)["status"].clone()), (StatusCode::OK, json!("starting")));
+    assert_eq!((health.status, json_of(&health)["status"].clone()), (StatusCode::OK, json!("not_ready")));
     let ready = send(&native, head("GET", "/ready", &[]), "").await;
     assert_eq!(outcome(&ready), failed(503, "not_ready"));
     assert!(ready.headers.contains_key(RETRY_AFTER));
@@ -277,9 +277,9 @@ async fn an_answer_from_the_cache_says_its_age_and_what_is_left_of_its_time() {
         memory.put(vault, key, SecretValue::string("v"), Metadata::new());
     }
     let seconds = Duration::from_secs;
-    memory.age("key1", Freshness { age: seconds(90), bound: seconds(60) });
-    memory.age("key2", Freshness { age: seconds(5), bound: seconds(60) });
-    memory.age("k", Freshness { age: seconds(12), bound: seconds(300) });
+    memory.age("key1", Freshness { age: seconds(90), bound: seconds(60), kept: true });
+    memory.age("key2", Freshness { age: seconds(5), bound: seconds(60), kept: true });
+    memory.age("k", Freshness { age: seconds(12), bound: seconds(300), kept: true });
     let whole = call(&native, "GET", "/vaults/open/secrets/k", "").await;
     assert_eq!(text(&whole, "age").as_deref(), Some("12"));
     assert_eq!(text(&whole, "cache-status").as_deref(), Some("secretbridge; hit; ttl=288"));
@@ -289,7 +289,13 @@ async fn an_answer_from_the_cache_says_its_age_and_what_is_left_of_its_time() {
     let mut asked = head("GET", "/vaults/open/secrets/k", &[("authorization", &format!("Bearer {TOKEN}"))]);
     asked.query = Some("refresh=true".to_owned());
     let new = native.answer(request(asked, "")).await;
-    assert_eq!((new.status, text(&new, "age"), text(&new, "cache-status")), (StatusCode::OK, None, None));
+    assert_eq!((new.status, text(&new, "age").as_deref()), (StatusCode::OK, Some("0")));
+    assert_eq!(text(&new, "cache-status").as_deref(), Some("secretbridge; fwd=bypass; ttl=0"));
+    // One that was waited for is as old as its load, and kept from now on.
+    memory.age("k", Freshness { age: seconds(2), bound: seconds(300), kept: false });
+    let waited = call(&native, "GET", "/vaults/open/secrets/k", "").await;
+    assert_eq!(text(&waited, "age").as_deref(), Some("2"));
+    assert_eq!(text(&waited, "cache-status").as_deref(), Some("secretbridge; fwd=miss; ttl=298"));
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ impl<S: Secrets> Native<S> {
                 };
                 return Ok(ShownAnswer {
                     reply: show(name, &answer.value, &formats)?,
-                    freshness: answer.freshness,
+                    freshness: Some(answer.freshness),
                 });
             }
             _ => {
