@@ -21,7 +21,7 @@ mod token;
 pub use caller::{Caller, Holder};
 pub use grants::{GrantRule, GrantVerb, Grants};
 pub use guard::Guard;
-pub use limits::{CallCounter, CallLimits, CallSeat};
+pub use limits::{CallCounter, CallLimits, CallRefusal, CallSeat};
 pub use peer::Peer;
 pub use token::{Hash, Token, TokenError};
 

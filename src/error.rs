@@ -76,7 +76,7 @@ pub enum BridgeError {
         retry_after: Duration,
     },
     /// The queue is full.
-    #[error("too many requests are waiting for a worker")]
+    #[error("too many requests are waiting for a worker: the limit is queue in [pool]")]
     Saturated,
     /// No worker is ready yet, or any more.
     #[error("not ready: {reason}")]
@@ -195,7 +195,9 @@ impl BridgeError {
             BridgeError::Saturated => "try again shortly; a larger pool or a cache_ttl takes more load",
             BridgeError::NotReady { .. } => "try again shortly; /health tells what is missing",
             BridgeError::Deadline { outcome_unknown: true } => "read the secret before you write it again",
-            BridgeError::Deadline { .. } => "the vault is slow or hangs; the server's log names it",
+            BridgeError::Deadline { .. } => {
+                "the vault is slow or hangs, and the server's log names it; the time is deadline in [limits]"
+            }
             BridgeError::Worker { outcome_unknown: true, .. } => "read the secret before you write it again",
             BridgeError::Worker { .. } => "the server has replaced the worker; the log says what it did",
             BridgeError::Vault { outcome_unknown: true, .. } => {

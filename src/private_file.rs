@@ -99,7 +99,7 @@ pub enum PrivateFileError {
         path: PathBuf,
     },
     /// The system refused.
-    #[error("cannot {doing} {path}: {source}", path = .path.display())]
+    #[error("cannot {doing} {path}: {source}{}", hint(.doing, .path), path = .path.display())]
     Io {
         /// What was tried: `read`, `create`.
         doing: &'static str,
@@ -108,6 +108,17 @@ pub enum PrivateFileError {
         /// Why not.
         source: io::Error,
     },
+}
+
+/// What to do about a file or folder below HOME that could not be made.
+fn hint(doing: &str, path: &Path) -> String {
+    match platform::data_folder().filter(|data| doing == "create" && path.starts_with(data)) {
+        Some(data) => format!(
+            " (hint: {} must be a folder that this user can write: set HOME, or XDG_DATA_HOME, to one that is)",
+            data.display()
+        ),
+        None => String::new(),
+    }
 }
 
 impl PrivateFileError {

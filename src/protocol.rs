@@ -365,9 +365,15 @@ impl Fault {
 }
 
 /// What happened, the id to look for, and the cause.
+/// Begins the message of an error in a script that stops at the first.
+const STOPPED: &str = "The running command stopped because the preference variable \"ErrorActionPreference\" or common \
+                       parameter is set to Stop: ";
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.message, self.id)?;
+        // What PowerShell puts before the message of an error that it was told to stop at says nothing of the error.
+        let message = self.message.replace(STOPPED, "");
+        write!(f, "{message} ({})", self.id)?;
         self.cause().map_or(Ok(()), |cause| write!(f, ": {cause}"))
     }
 }

@@ -16,10 +16,12 @@ use crate::secret::{Text, fold};
 mod kept;
 mod lockout;
 mod renewal;
+mod shape;
 
 pub use kept::{Undone, WIPED};
 pub use lockout::Lockout;
 pub use renewal::Cause;
+pub use shape::StoreShape;
 
 /// Identity of a store; the key of its lane and of its cached values.
 pub type StoreId = Arc<str>;
@@ -39,6 +41,11 @@ pub enum Discipline {
 /// that is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint(Vec<Option<(u64, i128, u64)>>);
+
+/// What the file of the user's SecretStore looks like.
+pub fn shape_of_secret_store() -> StoreShape {
+    shape::of(&platform::secret_store().join("storefile"))
+}
 
 impl Fingerprint {
     /// Whether the data is as it was then.

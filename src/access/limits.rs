@@ -49,33 +49,47 @@ pub struct CallSeat {
     of: Vec<String>,
 }
 
+/// A limit that a request has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallRefusal {
+    /// Its key in `[limits]`.
+    pub limit: &'static str,
+    /// When it is worth another try.
+    pub retry_after: Duration,
+}
+
 impl CallCounter {
-    /// Counts a request of the caller from the address. An `Err` says when it is worth another try.
+    /// Counts a request of the caller from the address.
     pub fn enter(
         self: &Arc<CallCounter>,
         limits: &CallLimits,
         caller: &str,
         address: &str,
         now: Instant,
-    ) -> Result<Option<CallSeat>, Duration> {
+    ) -> Result<Option<CallSeat>, CallRefusal> {
         if *limits == CallLimits::default() {
             return Ok(None);
         }
         let (caller, address) = (format!("caller {caller}"), format!("address {address}"));
         let mut counts = self.counts();
         let mut of = Vec::new();
-        for (who, limit) in
-            [(&caller, limits.concurrent_per_caller), (&address, limits.concurrent_per_address)]
-        {
-            if limit > 0 && counts.under_way.get(who).copied().unwrap_or(0) >= limit {
-                return Err(Duration::from_secs(1));
+        for (who, most, limit) in [
+            (&caller, limits.concurrent_per_caller, "concurrent_per_caller"),
+            (&address, limits.concurrent_per_address, "concurrent_per_address"),
+        ] {
+            if most > 0 && counts.under_way.get(who).copied().unwrap_or(0) >= most {
+                return Err(CallRefusal { limit, retry_after: Duration::from_secs(1) });
             }
         }
         // Both are asked before either is counted, so that a refused request costs nothing.
         for spend in [false, true] {
-            for (who, rate) in [(&caller, limits.rate_per_caller), (&address, limits.rate_per_address)] {
+            for (who, rate, limit) in [
+                (&caller, limits.rate_per_caller, "rate_per_caller"),
+                (&address, limits.rate_per_address, "rate_per_address"),
+            ] {
                 if rate > 0 {
-                    counts.take(who, rate, rate, now, spend)?;
+                    let taken = counts.take(who, rate, rate, now, spend);
+                    taken.map_err(|retry_after| CallRefusal { limit, retry_after })?;
                 }
             }
         }
@@ -157,9 +171,10 @@ mod tests {
         let now = Instant::now();
         let enter = |caller: &str, now| counter.enter(&limits, caller, "10.0.0.1", now).map(drop);
         assert_eq!((enter("a", now), enter("a", now)), (Ok(()), Ok(())));
-        assert_eq!(enter("a", now), Err(Duration::from_millis(500)));
+        let refused = |limit, millis| Err(CallRefusal { limit, retry_after: Duration::from_millis(millis) });
+        assert_eq!(enter("a", now), refused("rate_per_caller", 500));
         assert_eq!((enter("b", now), enter("b", now)), (Ok(()), Ok(())));
-        assert_eq!(enter("c", now), Err(Duration::from_millis(250)), "the address has had its four");
+        assert_eq!(enter("c", now), refused("rate_per_address", 250), "the address has had its four");
         assert_eq!(enter("a", now + Duration::from_millis(500)), Ok(()));
         assert_eq!(counter.enter(&limits, "d", "10.0.0.2", now).map(drop), Ok(()));
     }
@@ -170,7 +185,7 @@ mod tests {
         let limits = CallLimits { concurrent_per_caller: 1, ..CallLimits::default() };
         let enter = || counter.enter(&limits, "a", "10.0.0.1", Instant::now());
         let seat = enter().unwrap();
-        assert!(enter().is_err());
+        assert!(enter().is_err_and(|refused| refused.limit == "concurrent_per_caller"));
         drop(seat);
         assert!(enter().is_ok());
         assert!(counter.counts().under_way.is_empty(), "nothing is kept of those that ended");

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
 use super::problem::Problem;
 use super::respond;
-use crate::access::{AccessPolicy, AccessRefusal, CallCounter, Caller, Knock};
+use crate::access::{AccessPolicy, AccessRefusal, CallCounter, CallRefusal, Caller, Knock};
 
 const ASKS_FOR_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
@@ -75,7 +75,9 @@ impl Gate {
         let (who, place) = (caller.to_string(), head.peer.place());
         let seat = match self.counter.enter(self.access.limits(), &who, &place, Instant::now()) {
             Ok(seat) => seat,
-            Err(retry_after) => return Err((caller, Problem::TooMany { retry_after })),
+            Err(CallRefusal { limit, retry_after }) => {
+                return Err((caller, Problem::TooMany { limit: Some(limit), retry_after }));
+            }
         };
         match self.site.permit(head, &caller) {
             Ok(()) => Ok(Admitted::new(caller, seat)),
@@ -91,7 +93,7 @@ impl Gate {
                 sleep(wait).await;
                 AccessRefusal::WrongToken.into()
             }
-            Err(retry_after) => Problem::TooMany { retry_after },
+            Err(retry_after) => Problem::TooMany { limit: None, retry_after },
         }
     }
 

@@ -20,8 +20,10 @@ pub enum Problem {
     #[error("the request has more than one Host field")]
     TwoHosts,
     /// Too many requests of the caller, or from its address.
-    #[error("too many requests")]
+    #[error("{}", too_many(.limit))]
     TooMany {
+        /// The key in `[limits]` that has struck; none for wrong tokens.
+        limit: Option<&'static str>,
         /// When another is heard.
         retry_after: Duration,
     },
@@ -120,7 +122,7 @@ impl Problem {
         match self {
             Problem::Access(refusal) => refusal.hint(),
             Problem::TwoHosts => "send one Host field",
-            Problem::TooMany { .. } => "come back after the seconds of Retry-After; limits has the rates",
+            Problem::TooMany { .. } => "come back after the seconds of Retry-After",
             Problem::UnknownRoute => "routes are in the configuration; a trailing slash and case count",
             Problem::BadPath => "encode the name as UTF-8, then with percent signs; a slash is %2F",
             Problem::Method { .. } | Problem::Options { .. } => "the Allow header lists the methods",
@@ -164,10 +166,19 @@ fn door_status(fault: DoorFault) -> StatusCode {
     }
 }
 
+fn too_many(limit: &Option<&'static str>) -> String {
+    match limit {
+        Some(limit) => format!("too many requests: the limit is {limit} in [limits]"),
+        None => "too many wrong tokens from this address".to_owned(),
+    }
+}
+
 fn door_message(fault: DoorFault) -> String {
     match fault {
         DoorFault::BodySlow => "the body did not arrive in time".to_owned(),
-        DoorFault::BodyTooLarge(limit) => format!("the body is larger than {limit} bytes"),
+        DoorFault::BodyTooLarge(limit) => {
+            format!("the body is larger than {limit} bytes, which is max_body in [limits]")
+        }
         DoorFault::BodyBroken => "the body ended early or is framed wrongly".to_owned(),
         DoorFault::Panicked => "the request could not be handled".to_owned(),
     }

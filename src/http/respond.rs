@@ -80,7 +80,7 @@ pub fn fields(problem: &Problem, headers: &mut HeaderMap) {
             // Made of method names, which are header text.
             HeaderValue::from_str(allow).into_iter().for_each(|allow| _ = headers.insert(ALLOW, allow));
         }
-        Problem::TooMany { retry_after } => {
+        Problem::TooMany { retry_after, .. } => {
             headers.insert(RETRY_AFTER, seconds(*retry_after));
         }
         Problem::Bridge(error) => {

@@ -162,7 +162,12 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let unreadable = |source| RunError::Script { path: options.script.clone(), source };
     let script = std::fs::canonicalize(&options.script).map_err(unreadable)?;
     if !std::fs::metadata(&script).map_err(unreadable)?.is_file() {
-        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+        let what = if script.is_dir() {
+            "it is a folder (hint: name the script in it)"
+        } else {
+            "it is not a regular file"
+        };
+        return Err(unreadable(std::io::Error::other(what)));
     }
     trusted::check(&script).map_err(StartError::Untrusted)?;
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;

@@ -11,7 +11,7 @@ use crate::error::BridgeError;
 use crate::mount::merge;
 use crate::protocol::{Fault, GetReply, Metadata, Op, StoreReply, Unlock};
 use crate::secret::{SecretValue, Text};
-use crate::store::{Authentication, Fingerprint};
+use crate::store::{Authentication, Fingerprint, StoreShape, shape_of_secret_store};
 use crate::worker::{Broken, CallError, StoreView, Worker};
 
 /// The wait before a refused unlock is tried again: about the time of one write.
@@ -74,11 +74,11 @@ impl Trouble {
             Trouble::Fault(fault) if is_not_found(&fault) => {
                 BridgeError::NotFound { vault, key: key.unwrap_or_default().to_owned() }
             }
-            Trouble::Fault(fault) if is_locked(&fault) => {
-                let missing = if entry.password().is_none() { ", and none was given" } else { "" };
-                let reason = format!("it needs a password{missing}");
-                BridgeError::Locked { vault, reason, retry_after: Duration::from_secs(10) }
-            }
+            Trouble::Fault(fault) if is_locked(&fault) => BridgeError::Locked {
+                vault,
+                reason: lacks_password(entry),
+                retry_after: Duration::from_secs(10),
+            },
             Trouble::Fault(mut fault) => {
                 fault.hide(&secret_parameters(entry));
                 BridgeError::Vault { vault, fault, outcome_unknown: false }
@@ -356,8 +356,38 @@ fn why_refused(is_secret_store: bool, id: &str, files: &Fingerprint) -> String {
     if files.lacks_data() {
         return format!("it did not unlock ({id}): the store's files in {folder} are gone");
     }
+    match shape_of_secret_store() {
+        StoreShape::Broken => format!(
+            "it did not unlock ({id}): the store's file {folder}/storefile is damaged: restore the folder from a backup"
+        ),
+        StoreShape::Whole => {
+            format!(
+                "it did not unlock ({id}): the password is wrong (the store's files in {folder} look whole)"
+            )
+        }
+        StoreShape::Unknown => format!(
+            "it did not unlock ({id}): the password may be wrong, or the store's files in {folder} are damaged"
+        ),
+    }
+}
+
+/// What a vault lacks that was asked for its password.
+pub(in crate::vault) fn lacks_password(entry: &Entry) -> String {
+    if entry.password().is_some() {
+        return "it needs a password".to_owned();
+    }
+    let missing = "it needs a password, and none was given";
+    let Some(module) =
+        entry.plan.extension().filter(|extension| extension.imported).map(|known| known.module_name())
+    else {
+        return missing.to_owned();
+    };
+    let name = &entry.plan.name;
+    let is_bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let name = if is_bare { name.clone() } else { format!("{name:?}") };
     format!(
-        "it did not unlock ({id}): the password may be wrong, or the store's files in {folder} are damaged"
+        "{missing}: where it is exposed (--expose-vault, auto_import.expose) write a block of its own: [vaults.{name}] with \
+         module = {module:?}, unlock = {{ file = \"password.txt\" }} and expose = true"
     )
 }
 

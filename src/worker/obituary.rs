@@ -20,7 +20,7 @@ const FEW_FILES: u64 = 256;
 pub struct LastWords(Arc<Mutex<VecDeque<String>>>);
 
 impl LastWords {
-    /// Takes a line; tells whether it is a part of a stack trace, which is of no use to most readers.
+    /// Takes a line; tells whether it is a part of a stack trace or a prompt, which are of no use to most readers.
     pub fn hear(&self, line: &str) -> bool {
         let trace = is_trace(line);
         if !trace {
@@ -30,7 +30,7 @@ impl LastWords {
             }
             kept.push_back(line.trim().chars().take(LONGEST).collect());
         }
-        trace
+        trace || is_prompt(line)
     }
 
     fn tell(&self) -> String {
@@ -45,6 +45,16 @@ impl LastWords {
 pub fn is_trace(line: &str) -> bool {
     let text = line.trim_start();
     (text.len() < line.len() && text.starts_with("at ")) || text.starts_with("--- End of ")
+}
+
+/// Whether a line asks a person for something. Nobody answers a worker: what comes of it is told elsewhere.
+pub fn is_prompt(line: &str) -> bool {
+    let text = line.trim();
+    // `Password:`, `Enter the name (default is "Y"):`, `[Y] Yes  [N] No  [?] Help`, and what PowerShell says before.
+    text.ends_with(':')
+        || text.starts_with("[Y] ")
+        || text.starts_with("Supply values for the following parameters")
+        || (text.starts_with("cmdlet ") && text.contains(" at command pipeline position "))
 }
 
 /// Tells how a process ended.
@@ -102,6 +112,23 @@ mod tests {
             "{told}"
         );
         assert!(tell(None, &LastWords::default()).contains("wrote nothing"));
+    }
+
+    #[test]
+    fn a_prompt_is_known_and_kept_as_a_last_word() {
+        let words = LastWords::default();
+        for line in [
+            "Password:",
+            "Password for user sa: ",
+            "[Y] Yes  [N] No  [?] Help (default is \"Y\"): ",
+            "cmdlet Get-X at command pipeline position 1",
+        ] {
+            assert!(words.hear(line), "{line}");
+        }
+        for line in ["the key is: 7", "cmdlets", "[Yes]"] {
+            assert!(!words.hear(line), "{line}");
+        }
+        assert!(tell(None, &words).contains("cmdlets"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! place and the cure. The exit code is that of the table in `--help`, and with `--log-format json` every line is JSON.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use serde_json::json;
@@ -152,7 +152,7 @@ fn cases() -> Vec<Case> {
             |b, used| stand_in(b, used, StandIn::scenario("exits-at-start")).config(&config(STORE)),
         ),
         case("a script that is not there", 64, &["nowhere.ps1"], |b, _| b.arg("run").arg("nowhere.ps1")),
-        case("a folder for a script", 64, &["home", "is not a regular file"], |b, _| {
+        case("a folder for a script", 64, &["home", "it is a folder", "name the script in it"], |b, _| {
             b.arg("run").arg("home")
         }),
         case(
@@ -164,7 +164,7 @@ fn cases() -> Vec<Case> {
                 b.arg("run").arg("--token-file").arg("nowhere.token").arg("server.ps1")
             },
         ),
-        case("a HOME that cannot be written", 1, &["/proc/nowhere"], |b, _| {
+        case("a HOME that cannot be written", 1, &["/proc/nowhere", "set HOME"], |b, _| {
             b.env("HOME", "/proc/nowhere")
                 .env("XDG_DATA_HOME", "/proc/nowhere/data")
                 .arg("serve")
@@ -196,9 +196,46 @@ fn cases() -> Vec<Case> {
             fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
             b.config(&config(LOCAL))
         }),
-        case("a vault to expose that is not registered", 64, &["Nowhere"], |b, _| {
-            b.arg("serve").args(["--listen", "127.0.0.1:0", "--expose-vault", "Nowhere"])
-        }),
+        case(
+            "a vault to expose that is not registered",
+            64,
+            &["Nowhere", "vaultinfo", "has none", "Get-SecretVault"],
+            |b, _| b.arg("serve").args(["--listen", "127.0.0.1:0", "--expose-vault", "Nowhere"]),
+        ),
+        case(
+            "a registry that is damaged",
+            64,
+            &["Team", "vaultinfo", "cannot be read", "register the vaults again"],
+            |b, _| {
+                let mut folder = b.folder().join("home");
+                for name in [".secretmanagement", "secretvaultregistry"] {
+                    folder.push(name);
+                    fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+                }
+                b.file("home/.secretmanagement/secretvaultregistry/vaultinfo", "{ garbage");
+                b.config(&config("[auto_import]\nexpose = [\"Team\"]\n"))
+            },
+        ),
+        case(
+            "an init script that is not there",
+            64,
+            &["first.ps1", "cannot be read", "[pwsh]"],
+            |b, used| {
+                let plan = format!("[pwsh]\ninit = {{ file = \"first.ps1\" }}\n{STORE}");
+                let plan = plan.replace("pool = { min = 1, max = 1 }\n", "");
+                stand_in(b, used, StandIn::scenario("ok")).config(&config(&plan))
+            },
+        ),
+        case(
+            "a private folder that cannot be made",
+            1,
+            &["private folder for worker files", "XDG_RUNTIME_DIR"],
+            |b, used| {
+                // Ours, whoever we are, and nobody can make a folder there.
+                let b = stand_in(b, used, StandIn::scenario("ok")).config(&config(STORE));
+                b.env("XDG_RUNTIME_DIR", "/proc/self").env("TMPDIR", "/proc/self")
+            },
+        ),
         case("a server that is not there", 68, &["127.0.0.1:1"], |b, _| {
             b.file("t.token", "0123456789abcdef0123");
             b.args(["get", "v/k", "--url", "http://127.0.0.1:1", "--token-file", "t.token"])
@@ -271,6 +308,32 @@ fn the_table_of_exit_codes_is_one_in_help_docs_and_program() {
     }
 }
 
+/// What an error says in one word, as the sources have it: the names that `fn code` gives.
+fn codes() -> Vec<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for file in ["error.rs", "access.rs", "http/problem.rs", "http/bounds.rs"] {
+        let text = fs::read_to_string(source.join(file)).unwrap();
+        for body in text.split("fn code(").skip(1) {
+            let body = body.split("\n    }\n").next().unwrap();
+            let names = body.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_code_of_an_error_is_in_the_docs_with_its_cure() {
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let codes = codes();
+    assert!(codes.len() > 25, "{codes:?}");
+    // No error: the answer to a question.
+    for code in codes.iter().filter(|code| *code != "options") {
+        assert!(docs.contains(&format!("`{code}`")), "{code} is not in docs/operations.md");
+    }
+}
+
 /// What only a real PowerShell says.
 #[test]
 fn a_module_that_is_not_installed_and_a_script_that_is_wrong_are_told_with_the_cure() {
@@ -298,6 +361,36 @@ fn a_module_that_is_not_installed_and_a_script_that_is_wrong_are_told_with_the_c
         assert_eq!(output.status.code(), Some(64), "{text}: {stderr}");
         assert!(stderr.contains(told), "{text}: {told}: {stderr}");
     }
+}
+
+/// A store is registered for the user, and needs a password that nobody gives.
+#[test]
+fn a_store_that_is_exposed_without_its_password_is_told_with_the_block_to_write() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    let make = "$old = ConvertTo-SecureString -String old -AsPlainText -Force; \
+        Set-SecretStoreConfiguration -Password $old -Interaction None -Confirm:$false; \
+        Register-SecretVault -Name Mine -ModuleName Microsoft.PowerShell.SecretStore; \
+        Unlock-SecretVault -Name Mine -Password $old; Set-Secret -Name k -Secret v -Vault Mine";
+    pwsh.output_of(make, home.path());
+    let mut server = Builder::new()
+        .pwsh(pwsh)
+        .home(home.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--expose-vault", "Mine"])
+        .start();
+    server.set_token(fs::read_to_string(home.path().join(".local/share/secretbridge/token")).unwrap().trim());
+    let answer = server.get("/vaults/Mine/secrets/k");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    for told in ["[vaults.Mine]", "module = \"Microsoft.PowerShell.SecretStore\"", "unlock = { file ="] {
+        assert!(
+            message.contains(told) && server.stderr().contains(told),
+            "{told}: {message}: {}",
+            server.stderr()
+        );
+    }
+    // A prompt that nobody answers is no news.
+    assert!(!server.stderr().contains("Password:"), "{}", server.stderr());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::protocol::{Configure, Get, GetReply, Op, Parameters, StoreReply};
 use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::vault::entry::Entry;
-use crate::vault::turn::{Trouble, Turn};
+use crate::vault::turn::{Trouble, Turn, is_locked, lacks_password};
 use crate::worker::{CallError, Worker};
 
 /// A vault of the user's own, which no plan configures, is asked how it protects itself; nothing is named, so nothing
@@ -73,7 +73,9 @@ impl Turn<'_> {
             }
             // A script is told; a plan's other vaults go on without.
             Err(CallError::Fault(fault)) if !added => {
-                tracing::warn!(vault = %self.entry.plan.name, "the store was not configured: {fault}");
+                let lacks = is_locked(&fault) || fault.id == "NoRememberedPassword";
+                let why = if lacks { lacks_password(self.entry) } else { fault.to_string() };
+                tracing::warn!(vault = %self.entry.plan.name, "the store was not configured: {why}");
             }
             Err(error) => return Err(error.into()),
         }
