@@ -90,7 +90,7 @@ pub struct Hit {
 }
 
 /// How old a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Freshness {
     /// Time since the vault was asked for it: it is no older than that.

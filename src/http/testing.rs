@@ -160,8 +160,7 @@ impl Secrets for Memory {
         self.fault(key)?;
         let missing = BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
         let age = self.0.ages.lock().unwrap().get(&fold(key)).copied();
-        let asked = Freshness { age: Duration::ZERO, bound: Duration::ZERO, kept: false };
-        let freshness = age.filter(|_| reading == Reading::Kept).unwrap_or(asked);
+        let freshness = age.filter(|_| reading == Reading::Kept).unwrap_or_default();
         self.kept(vault, key).map(|(value, _)| Answer { value, freshness }).ok_or(missing)
     }
 

@@ -132,7 +132,7 @@ impl Secrets for Shelf {
 
     async fn get(&self, vault: &str, key: &str, _: Reading, _: Instant) -> Result<Answer, BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
-        let freshness = Freshness { age: Duration::ZERO, bound: Duration::ZERO, kept: false };
+        let freshness = Freshness::default();
         self.kept(key).map(|value| Answer { value, freshness }).ok_or_else(missing)
     }
 
