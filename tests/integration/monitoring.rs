@@ -63,7 +63,6 @@ fn value(text: &str, series: &str) -> f64 {
 }
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "one story, in its order")]
 fn a_known_load_is_counted() {
     let stand_in = scenario();
     let server = start(&stand_in);

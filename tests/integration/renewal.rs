@@ -150,7 +150,6 @@ Start-PodeServer {
 "#;
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "one story, in its order")]
 fn a_script_takes_new_tokens_and_certificates_and_says_that_it_runs_at_a_start_alone() {
     let pwsh = need_pwsh!();
     let (port, tls, admin) = (free_port(), free_port(), free_port());

@@ -90,7 +90,6 @@ fn row(browser: &mut Browser, begin: &str) -> String {
 }
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "one story, in its order")]
 fn the_status_page_is_live_and_usable_by_everybody() {
     let Some(mut browser) = Browser::start("the_status_page_is_live_and_usable_by_everybody") else { return };
     let stand_in = scenario();
