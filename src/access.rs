@@ -170,7 +170,7 @@ impl AccessPolicy {
 
     /// Says who calls, or why they may not.
     pub fn identify(&self, asked: Knock<'_>) -> Result<Caller, AccessRefusal> {
-        // No page has a token of its own accord: whoever shows one means to call.
+        // No web page has a token by itself: a request with a token is meant.
         if let (false, Some(shown)) = (self.open, shown(asked.headers)) {
             return self.holder_of(shown).ok_or(AccessRefusal::WrongToken);
         }

@@ -379,7 +379,7 @@ impl Bridge {
 
 impl Drop for BridgeInner {
     fn drop(&mut self) {
-        // Slots hold the pool that holds them; without a word they would go on for ever.
+        // Slots and pool hold each other: without this the slots would never end.
         self.stopping.cancel();
         if let Some(pool) = self.values.vaults().pool() {
             pool.halt();

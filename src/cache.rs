@@ -302,7 +302,7 @@ impl Cache {
         if ttl.is_zero() {
             return;
         }
-        // From when it was asked for: the vault may have looked at any moment since.
+        // The time counts from the request: the vault may have read the value at any moment since.
         let read = ticket.begun.min(now);
         let until = read + ttl;
         let is_value = value.is_some();
@@ -341,7 +341,7 @@ impl Cache {
         for ((store, _), key) in &mut state.keys {
             key.kept.take_if(|spelling| self.values.get(store, spelling).is_none());
         }
-        // A load that was given up leaves its flight behind.
+        // A load that was given up leaves its entry behind.
         state.keys.retain(|_, key| key.kept.is_some() || key.flight.as_ref().is_some_and(Flight::is_alive));
     }
 

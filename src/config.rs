@@ -145,7 +145,7 @@ pub fn parse(text: &str, base: &Path) -> Result<Plan, Problems> {
 }
 
 fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
-    // For editors alone.
+    // Only editors read it.
     root.read("$schema", Node::text);
     let listeners = sections::listeners(root, base);
     let (access, mut callers) = callers::callers(root, &listeners, base);
@@ -167,7 +167,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let routes = route_list.as_ref().map_or_else(Vec::new, |node| routes::routes(node, &known));
 
     let serves = !mounts.is_empty() || !routes.is_empty() || vaults.iter().any(|vault| vault.exposed);
-    // With other mistakes about, what is missing may be what they are in.
+    // With other mistakes in the file, the part that seems missing may be the one that could not be read.
     if !serves && auto_import.expose.is_empty() && report.is_clean() {
         root.lacks(
             "nothing is served: no secret is mounted, no route declared, no vault exposed",

@@ -125,7 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
                 logging::console::use_json(true);
                 return fail(&error.to_string().trim_start_matches("error: ").trim_end(), exit);
             }
-            // clap knows what goes to standard output; if that is closed, nobody reads it.
+            // clap chooses standard output or standard error. A failure means that nobody reads it.
             let _ = error.print();
             return exit;
         }

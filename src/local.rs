@@ -186,7 +186,7 @@ impl fmt::Debug for LocalVault {
 
 /// Reads the vault file, and refuses one that is older than what was written last.
 fn load(paths: &Paths, key: &VaultKey) -> Result<Snapshot, LocalError> {
-    // The mark first: another process may write both meanwhile.
+    // The mark is read first: another process may write both meanwhile.
     let last = mark::last(paths);
     let snapshot = Snapshot::load(paths, key)?;
     let revision = snapshot.secrets.revision;
@@ -205,7 +205,7 @@ fn first_use(paths: &Paths) -> Result<bool, LocalError> {
     if exists(&paths.vault)? {
         return Ok(false);
     }
-    // A vault was here: an empty one in its place would look as if nothing had ever been lost.
+    // A vault was here. An empty one in its place would hide that it was lost.
     if exists(&paths.mark)? {
         return Err(LocalError::Vanished { path: paths.vault.clone(), mark: paths.mark.clone() });
     }

@@ -59,7 +59,7 @@ pub enum LogFormat {
 pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(), LogError> {
     console::use_json(format == LogFormat::Json);
     if format == LogFormat::Json {
-        // What the program says last is a line like the others.
+        // The last message of the program is logged like the others.
         std::panic::set_hook(Box::new(|panic| console::failed(panic)));
     }
     let subscriber = match file {
@@ -90,7 +90,7 @@ pub fn start(filter: &str, format: LogFormat, file: Option<&Path>) -> Result<(),
 /// Checks a filter.
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
     let wrong = |reason: String| LogError::Filter { filter: filter.to_owned(), reason };
-    // A single word would be taken for a target, which makes a misspelt level an empty log.
+    // A single word would be taken for a target. A misspelt level would then give an empty log.
     let word = filter.trim();
     let is_word = !word.contains(['=', ',', ':', '[']);
     if word.is_empty() || is_word && word.parse::<tracing::level_filters::LevelFilter>().is_err() {

@@ -136,7 +136,7 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
     let failed = |doing| move |source| PrivateFileError::Io { doing, path: path.to_owned(), source };
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| is_missing(folder)).collect();
     match make_private_dirs(path) {
-        // Of a file in the way, the check below says what it is.
+        // If a file is in the way, the check below says so.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create")(error)),
         _ => {}
     }
@@ -144,7 +144,7 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateFileError> {
         return Err(PrivateFileError::NotAFolder { path: path.to_owned() });
     }
     check_folder(path)?;
-    // A folder that a crash takes back takes its content with it.
+    // If a crash undoes the making of the folder, its content is lost too.
     missing
         .into_iter()
         .try_for_each(|made| platform::sync_folder(folder_of(made)))
@@ -252,7 +252,7 @@ fn make_private_dirs(path: &Path) -> io::Result<()> {
             make_private_dirs(parent)?;
             platform::create_private_folder(path)
         }
-        // Of two that start at once one makes it.
+        // If two processes start at once, one of them makes it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         outcome => outcome,
     }

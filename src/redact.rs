@@ -61,7 +61,7 @@ fn forms(value: &str) -> Vec<Zeroizing<String>> {
         add(text.to_owned());
         let wide = Zeroizing::new(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
         for bytes in [text.as_bytes(), &wide] {
-            // Padding stands behind it, or does not.
+            // It may or may not be followed by padding.
             add(STANDARD_NO_PAD.encode(bytes));
             add(URL_SAFE_NO_PAD.encode(bytes));
         }

@@ -286,7 +286,7 @@ pub fn fold(name: &str) -> String {
         .map(|c| {
             let mut upper = c.to_uppercase();
             match (upper.next(), upper.next()) {
-                // .NET takes no other letter for an ASCII one: neither the long s nor the dotless i.
+                // .NET never takes another letter for an ASCII one, such as the long s or the dotless i.
                 (Some(one), None) if c.is_ascii() || !one.is_ascii() => one,
                 _ => c,
             }

@@ -67,7 +67,7 @@ impl Guard {
         }
         match text(&SEC_FETCH_SITE) {
             Some("same-origin" | "none") => return true,
-            // A link that a person follows: no page reads what comes of it.
+            // A person follows a link; no page can read the answer.
             Some(_) => {
                 let followed = text(&SEC_FETCH_MODE) == Some("navigate")
                     && matches!(text(&SEC_FETCH_DEST), None | Some("document"));

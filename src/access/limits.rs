@@ -111,7 +111,7 @@ impl CallCounter {
         match counts.take(&who, MISTAKES_A_SECOND, FREE_MISTAKES, now, true) {
             Ok(()) => Ok(Duration::ZERO),
             Err(wait) if wait <= LONGEST_WAIT => {
-                // It has its turn, and the next one comes after it.
+                // It is let in, and the next one is due after it.
                 if let Some(due) = counts.due.get_mut(&who) {
                     *due += Duration::from_secs(1) / MISTAKES_A_SECOND;
                 }

@@ -62,7 +62,7 @@ fn a_browser_without_a_token_is_refused_and_one_with_it_is_not() {
     let with_token = [page[0], page[1], ("authorization", shown.as_str())];
     assert_eq!(check_with(None, &page), Err(AccessRefusal::Browser));
     assert_eq!(check_with(Some(GOOD), &page), Err(AccessRefusal::Browser));
-    // A token that nobody asks for proves nothing.
+    // A token that no rule asks for says nothing about the caller.
     assert_eq!(check_with(None, &with_token), Err(AccessRefusal::Browser));
     assert_eq!(check_with(Some(GOOD), &with_token), Ok(Caller::owner()));
 }

@@ -14,7 +14,7 @@ const SHOWN: usize = 20;
 pub fn verify(files: &[PathBuf]) -> Exit {
     match verify::verify(files) {
         Ok(verdict) if verdict.broken.is_empty() => {
-            // Nobody reads it where it cannot be written.
+            // If it cannot be written, nobody reads it.
             let _ = std::io::stdout().write_all(good(&verdict).as_bytes());
             Exit::Ok
         }

@@ -134,7 +134,7 @@ impl LineMaker {
         let _ = write!(self.out, "{{\"seq\":{}", self.position.seq);
         if self.second.0 != time.unix_timestamp() {
             let whole = time.replace_nanosecond(0).unwrap_or(time);
-            // A date that cannot be written is none that a clock shows.
+            // A clock never shows a date that cannot be formatted.
             let text = whole.format(&Rfc3339).unwrap_or_default();
             self.second = (time.unix_timestamp(), text.trim_end_matches('Z').to_owned());
         }

@@ -57,7 +57,7 @@ pub(super) fn open(settings: &AuditSettings) -> Result<Sink, SinkError> {
 impl Sink {
     fn file(path: &Path) -> Result<Sink, SinkError> {
         let failed = |source| SinkError::Open { path: path.to_owned(), source };
-        // A pipe without a reader would hold the start up for ever.
+        // A pipe without a reader would block the start for ever.
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(SinkError::NotAFile { path: path.to_owned() });
         }
@@ -102,7 +102,7 @@ impl Sink {
             Sink::Stderr => io::stderr().lock().write_all(lines),
             Sink::File { file, .. } => {
                 let before = file.metadata()?.len();
-                // What a full disk took of a line would be the begin of a line that is none.
+                // A disk that became full may hold a part of a line. The next line must not continue it.
                 file.write_all(lines).inspect_err(|_| _ = file.set_len(before))
             }
             Sink::None => Ok(()),

@@ -97,7 +97,7 @@ impl AuditWriter {
         if reopen {
             self.reopen();
         }
-        // Whoever asked may have gone.
+        // The caller may have stopped waiting.
         flushed.into_iter().for_each(|done| _ = done.send(()));
         close
     }

@@ -144,7 +144,7 @@ impl Values {
             match ended(&mut under_way, look.deadline).await? {
                 Some(Err(error)) if by.is_anothers(&error) && Instant::now() < look.deadline => {}
                 Some(result) => return result.map(|value| look.loaded(value, begun)),
-                // The load was given up.
+                // The caller who loaded it has given up.
                 None => tokio::task::yield_now().await,
             }
         }

@@ -47,7 +47,7 @@ fn probe_idle(vaults: &Arc<Vaults>, limit: Duration) {
     for entry in vaults.all().iter().filter(|entry| entry.is_probe_due(now)) {
         entry.condition.begin_look(now);
         let (vaults, entry, deadline) = (vaults.clone(), entry.clone(), now + limit);
-        // Beside the watch, which a vault that hangs must not hold up.
+        // It runs beside the watch, so that a vault that hangs does not stop the watch.
         tokio::spawn(async move {
             if let Err(error) = vaults.perform(&entry, Verb::Probe, deadline).await {
                 tracing::debug!(vault = entry.plan.name, "asked how it is: {error}");

@@ -155,7 +155,7 @@ impl KeptValues {
         if over(order) {
             self.drop_ended(order, now);
         }
-        // The one nearest to its end first: it would be read again soonest.
+        // The value that expires first is evicted first: it would be read again soonest anyway.
         while over(order)
             && let Some((_, (store, spelling))) = order.by_end.first_key_value()
         {

@@ -194,7 +194,7 @@ pub(super) fn run_means_exec(arguments: &mut [OsString]) {
             "--" => break,
             _ if word.starts_with('-') => skip = WITH_VALUE.contains(&word),
             "run" if run.is_none() => run = Some(index),
-            // Another command, or the script.
+            // It belongs to another command, or to the script.
             _ => return,
         }
     }

@@ -71,7 +71,7 @@ impl FromStr for ServerAddress {
             Some(_) => return Err(wrong()),
             None => (false, text),
         };
-        // A user and password in an address would be shown wherever it is shown.
+        // A password in an address would be shown in every message that shows the address.
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '@', '?', '#']) {
             return Err(wrong());

@@ -102,7 +102,7 @@ async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<ArchiveItem>,
 // === restore ===
 
 pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> CommandOutcome {
-    // To its end, before anything is opened or written.
+    // The file is read to its end before anything is opened or written.
     let mut items = archive::read(&arguments.file, |is_passphrase| {
         keys::identities(is_passphrase, &arguments.identity, arguments.passphrase_file.as_deref())
     })?;

@@ -109,7 +109,7 @@ impl CheckFindings {
             let problem = |finding: &Finding| json!({ "message": finding.message, "hint": finding.mend });
             let problems: Vec<Value> = self.findings.iter().filter(wrong).map(problem).collect();
             let told = json!({ "problems": problems, "findings": self.findings, "not_looked_at": self.not });
-            // Whoever asked may have gone; the exit code says it all.
+            // The reader may have gone; the exit code says what happened.
             let _ = writeln!(std::io::stdout(), "{told}");
         }
         for finding in self.findings.iter().filter(|finding| finding.level != Level::Ok) {

@@ -115,7 +115,7 @@ async fn server(connect: &Connect) -> (Vec<Finding>, bool) {
 fn vault(health: &Value) -> Finding {
     let (name, state) =
         (health["name"].as_str().unwrap_or_default(), health["state"].as_str().unwrap_or("unknown"));
-    // What it was called last says nothing where somebody has locked it since.
+    // Somebody has locked it since, so its last call says nothing.
     let state = if health["closed"] == true { "locked" } else { state };
     let reason = health["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
     let message = format!("the server's vault '{name}' is {state}{reason}");

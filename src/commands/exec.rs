@@ -126,7 +126,7 @@ async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: 
 fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Result<RunningProgram, Failure> {
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]).kill_on_drop(true);
-    // What tells the way to the secrets is not for the program.
+    // The program does not get the variables that say where the secrets are.
     for name in ["SECRETBRIDGE_TOKEN_FILE", "SECRETBRIDGE_ADDR"] {
         command.env_remove(name);
     }

@@ -57,7 +57,7 @@ struct Lookups<'a> {
 
 impl Lookups<'_> {
     async fn get(&mut self, name: &SecretName) -> Result<Zeroizing<String>, Failure> {
-        // A reach that opens vaults itself has only those that it was opened for.
+        // Without a server only those vaults are open that were asked for.
         if !matches!(self.reach, Some(Reach::Server(_))) {
             self.close().await;
             let wanted = WantedVaults::Names(vec![name.clone()]);

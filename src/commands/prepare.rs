@@ -21,7 +21,7 @@ pub async fn prepare(global: &Global, arguments: &PrepareArgs) -> Exit {
             (super::of_start(error), json!({ "error": error.to_string() }), format!("secretbridge: {error}"))
         }
     };
-    // Whoever asked may have gone; the exit code says it all.
+    // The reader may have gone; the exit code says what happened.
     if arguments.json {
         let _ = writeln!(std::io::stdout(), "{document}");
     } else {

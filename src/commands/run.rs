@@ -46,7 +46,7 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
                 }
                 Err(error.into())
             }
-            // Stopped is what was asked for, but nothing was told.
+            // A stop was asked for, so this is no failure; nothing was announced either.
             None => Err(RunError::Stopped.into()),
         };
     }
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     registry.sweep().await;
     let options = RunOptions { registry: arguments.register_for_user.then(|| registry.clone()), ..options };
     let ran = declare_and_serve(server, &options, arguments, kept).await;
-    // Of a start that failed or was stopped something may be there.
+    // A start that failed or was stopped may have left something.
     registry.end(options.limits.drain).await;
     ran
 }
@@ -325,7 +325,7 @@ fn print(outline: &crate::script::outline::Outline, format: PlanFormat) {
 }
 
 fn write(text: &str) {
-    // Whoever asked may have gone.
+    // The reader may have gone.
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
@@ -369,7 +369,7 @@ fn value(name: &str, text: &str) -> Result<String, CommandError> {
 }
 
 fn say(line: &str) {
-    // Nobody may be listening; that is no reason to stop.
+    // A message that cannot be written is no reason to stop.
     let _ = writeln!(Console::default(), "{line}");
 }
 

@@ -42,7 +42,7 @@ pub async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Command
     let registry = UserRegistry::new(means(global, &plan));
     let drain = plan.limits.drain;
     let served = serve_plan(server, global, arguments, plan, &registry).await;
-    // Of a start that failed or was stopped something may be there.
+    // A start that failed or was stopped may have left something.
     registry.end(drain).await;
     served
 }
@@ -118,7 +118,7 @@ async fn serve_plan(
     server.in_force();
     let callers = &in_force.plan.callers;
     say.line(access::refused_at_the_door(&own, &callers.hosts, &callers.origins));
-    // Not before: who reads the line may call at once.
+    // Only now, because a reader of this line may call at once.
     say.addresses(&addresses, rule.is_open(), token.as_deref(), arguments.config.is_none());
     let metrics = server.metrics().clone();
     let reload =
@@ -133,7 +133,7 @@ async fn serve_plan(
 
 /// Other users may connect only where rules say who of them may do what.
 fn open_to_peers(addresses: &[BoundAddress], plan: &Plan) -> Result<(), CommandError> {
-    // Not the socket beside, which is this user's own.
+    // The command line's socket is left out: only this user can connect to it.
     let named = |address: &&BoundAddress| plan.listeners.iter().any(|listener| listener.bind == address.bind);
     for address in addresses.iter().filter(named).filter(|_| !plan.callers.peers.is_empty()) {
         if let Bind::Unix(path) = &address.bind {

@@ -25,7 +25,7 @@ pub(super) async fn set(arguments: &SetArgs, global: &Global) -> CommandOutcome 
         let done = async |reach: &crate::reach::Reach| reach.set_metadata(&name, metadata).await;
         return with_reach(&arguments.connect, global, wanted, done).await.map(|()| Exit::Ok);
     }
-    // Before anything is opened: who pipes a secret in must not see it lost to a prompt of something else.
+    // Standard input is read before anything is opened: a prompt of something else would read the secret.
     let value = value_of(arguments, &read(arguments)?)?;
     let metadata = (!arguments.metadata.is_empty()).then_some(metadata);
     let done = async |reach: &crate::reach::Reach| reach.set(&name, value, metadata).await;
@@ -142,7 +142,7 @@ mod tests {
         assert!(from_json("Hashtable", "[1]").is_err());
         assert!(from_json("PSCredential", r#"{"UserName":"u","Password":"p"}"#).is_ok());
         assert!(from_json("PSCredential", r#"{"UserName":"u"}"#).is_err());
-        // Nothing of a value reaches into the object around it.
+        // A value cannot change the JSON object around it.
         assert!(
             from_json("Hashtable", r#"{"a":"1"},"Metadata":{"x":"y"}"#)
                 .is_ok_and(|value| value.member("x").is_none())

@@ -36,6 +36,6 @@ pub fn token(arguments: &TokenArgs) -> Result<(), CommandError> {
 }
 
 fn say(text: &str) {
-    // Whoever asked may have gone.
+    // The reader may have gone.
     let _ = io::stdout().write_all(text.as_bytes());
 }

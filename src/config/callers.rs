@@ -100,7 +100,7 @@ fn named<'t, T>(
                 }
                 names.push(fold(name));
             }
-            // Read whole also without a name, so that every mistake is told.
+            // The entry is read to its end although it has no name, so that every mistake is reported.
             read(table, name.clone().unwrap_or_default()).filter(|_| name.is_some())
         });
         found.extend(one.flatten());

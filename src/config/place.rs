@@ -21,7 +21,7 @@ pub struct ConfigPlace {
 
 /// The configuration that somebody named: with an option, else with the variable. The file may be missing.
 pub fn named(option: Option<&Path>) -> Option<ConfigPlace> {
-    // What is there but empty is as if it were not there.
+    // A variable that is set but empty counts as not set.
     let place = |path: PathBuf, whose| (!path.as_os_str().is_empty()).then_some(ConfigPlace { path, whose });
     let option = option.and_then(|path| place(path.to_owned(), "named by --config"));
     option.or_else(|| place(std::env::var_os(VARIABLE)?.into(), "named by SECRETBRIDGE_CONFIG"))

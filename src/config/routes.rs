@@ -144,7 +144,7 @@ fn by_method(
 /// The routes before this one.
 #[derive(Default)]
 struct EarlierRoutes {
-    // One for all methods: a path has the same parameter names whatever the method.
+    // There is one table for all methods, because a path has the same parameter names for each method.
     router: matchit::Router<()>,
     routes: Vec<(String, Option<&'static str>, usize)>,
 }

@@ -168,7 +168,7 @@ pub(super) fn pool(node: &Node<'_>) -> Option<PoolLimits> {
         {
             node.refuse(format!("is less than min, which is {min}"), None);
         }
-        // Whoever gives one of them has not asked for the default of the other.
+        // If one of them is given, the default of the other does not apply.
         let least: usize = min.unwrap_or_else(|| default.min.min(max.unwrap_or(default.min)));
         PoolLimits {
             min: least,

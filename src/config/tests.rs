@@ -208,7 +208,7 @@ fn the_reference_names_every_key_and_its_examples_are_right() {
 fn the_full_example_has_every_key() {
     let path = fixtures("good").into_iter().find(|path| path.ends_with("full.toml")).unwrap();
     let full = fs::read_to_string(path).unwrap();
-    // One is the opposite of another, which the file has.
+    // This key is the opposite of another one, which the file has.
     for key in known_keys().iter().filter(|key| !["token_env", "open", "$schema"].contains(&key.as_str())) {
         let words =
             |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);

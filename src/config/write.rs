@@ -186,7 +186,7 @@ impl TomlWriter {
             return;
         }
         self.section("[pool]");
-        // Both or none: the default of one follows the other.
+        // Both are written or neither: the default of one depends on the other.
         if (pool.min, pool.max) != (default.min, default.max) {
             self.line("min", pool.min);
             self.line("max", pool.max);
@@ -256,7 +256,7 @@ impl TomlWriter {
     }
 
     fn auto_import(&mut self, auto_import: &AutoImport, vaults: &[Vault]) {
-        // An imported vault is not registered by the file but named by it.
+        // An imported vault is not written as a vault: it is named in auto_import.expose.
         let imported = vaults
             .iter()
             .filter(|vault| vault.extension().is_some_and(|extension| extension.imported))
@@ -394,7 +394,7 @@ fn init_script(script: &InitScript) -> String {
 }
 
 fn parameters(extension: &Extension, redact: bool) -> String {
-    // How a SecretStore behaves is no secret; what another module is told may be one.
+    // The parameters of SecretStore are settings and no secrets. Those of other modules may be secrets.
     let settings = backend::of_module(extension).settings();
     let is_setting = |name: &str| {
         settings.is_some_and(|settings| settings.names.iter().any(|known| fold(known) == fold(name)))

@@ -131,7 +131,7 @@ async fn multipart_field(headers: &HeaderMap, body: &Bytes, name: &str) -> Resul
         if ours && part.file_name().is_some() {
             return Err(BodyError::File { field: name.to_owned() });
         }
-        // Parts that are not ours are read past, so that a broken rest is still seen.
+        // Other parts are read too, so that a form that is broken further on is still refused.
         let bytes = part.bytes().await.map_err(|_| BodyError::Multipart)?;
         if ours {
             let text = std::str::from_utf8(&bytes).map_err(|_| BodyError::NotUtf8)?;

@@ -11,7 +11,7 @@ pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vaul
         |scope: Scope, verb: GrantVerb| may_reach(grants, found, plan, default_vault, scope, verb);
     match found.target {
         Target::Action(action) => may_act(grants, found.pattern, plan, action),
-        // They show to each caller what is theirs.
+        // They show each caller only what that caller may see.
         Target::Live
         | Target::Health
         | Target::Ready
@@ -21,7 +21,7 @@ pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vaul
         Target::Metrics | Target::OpenApi | Target::StatusEvents => {
             grants.route(GrantVerb::Read, found.pattern)
         }
-        // They concern all callers, so a rule has to name them.
+        // They are about all callers, so a rule has to name them.
         Target::Unlock | Target::Lock | Target::ClearCache | Target::RefreshCache => {
             grants.route(GrantVerb::Write, found.pattern)
         }
@@ -47,7 +47,7 @@ fn may_reach(
     };
     match found.key.as_deref() {
         Some(key) => grants.secret(verb, vault, key),
-        // A listing shows those names alone that are theirs.
+        // A listing shows only the names that the caller may read.
         None => grants.vault(Some(verb), vault),
     }
 }

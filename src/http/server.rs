@@ -266,7 +266,7 @@ async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats
                 pause = ACCEPT_PAUSE.0;
                 let held = tokio::select! {
                     biased;
-                    // Whoever was accepted is answered, as long as the limit allows.
+                    // Every accepted connection is answered, up to the drain limit.
                     () = &mut leaving => crowd.seats.take(&peer).ok(),
                     held = crowd.seat(&peer, &entry.address) => held,
                 };
@@ -282,7 +282,7 @@ async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats
             }
         }
     }
-    // Clients in the kernel's queue believe that they are connected.
+    // Connections that the kernel has queued count as connected for their clients.
     while let Some(Ok((stream, peer))) = entry.socket.accept().now_or_never() {
         if let Ok(held) = crowd.seats.take(&peer) {
             start(&shared, index, &entry, stream, peer, held);
@@ -369,7 +369,7 @@ async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<d
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            // It runs between requests, so an idle connection ends by it.
+            // The timer also runs between requests, so it closes idle connections.
             .header_read_timeout(idle_timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(2 * MAX_HEAD)

@@ -48,7 +48,7 @@ pub(super) fn events(look: impl Fn() -> Option<(Health, Overview)> + Send + 'sta
         loop {
             beat.tick().await;
             let Some((health, overview)) = look() else { return };
-            // It waits for a page that reads slowly, and ends when the page is closed.
+            // It waits where the page reads slowly, and ends when the page is closed.
             if sender.send(event(&health, &overview)).await.is_err() {
                 return;
             }

@@ -121,7 +121,7 @@ impl GuardedStream {
     fn guard_head(&mut self, cx: &mut Context<'_>, read: usize, is_pending: bool) -> Poll<io::Error> {
         let asked = self.asked.0.load(Ordering::Acquire);
         if asked != self.seen {
-            // The head that had begun was whole.
+            // The head that had begun is complete now.
             (self.head, self.begun, self.seen) = (None, None, asked);
         }
         if asked % 2 == 1 {

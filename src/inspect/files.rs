@@ -251,7 +251,7 @@ fn at(what: &str, path: &Path, rule: FileRule, missing: Option<String>) -> Findi
         )
     } else if access.others_read && rule == FileRule::Private {
         let mend = platform::command_to_close(path, kind);
-        // What a folder holds has modes of its own.
+        // Files in the folder have modes of their own.
         match kind {
             FileKind::File => Finding::problem(AREA, format!("{head}: others may read it"), mend),
             FileKind::Folder => Finding::warning(AREA, format!("{head}: others may list it"), mend),
@@ -296,7 +296,7 @@ pub(super) fn needed(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
         {
             found.push(("a vault's password", path.clone()));
         }
-        // The platform's own is another one for each user.
+        // The default folder is a different one for each user.
         if let VaultKind::Local { folder: Some(folder), .. } = &vault.kind
             && Some(folder) != local::default_folder().as_ref()
         {

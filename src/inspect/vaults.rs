@@ -87,7 +87,7 @@ async fn of_module(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Dur
     let name = vault.name.clone();
     let mut vault = vault.clone();
     if let VaultKind::Extension(extension) = &mut vault.kind {
-        // Of the user's own: it is not configured then. Its parameters reach a module all the same.
+        // A vault of the user's registry is not configured. Its parameters are still given to its module.
         extension.imported = true;
     }
     (vault.read_only, vault.repair) = (true, false);

@@ -33,7 +33,7 @@ pub fn failed(why: &dyn std::fmt::Display) {
     } else {
         format!("secretbridge: {why}\n")
     };
-    // Whoever could read it may have gone.
+    // The reader of standard error may have gone.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

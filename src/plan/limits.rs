@@ -91,7 +91,7 @@ impl Default for Limits {
             max_body: 8 * 1024 * 1024,
             max_connections: 1024,
             max_connections_per_peer: 512,
-            // Whoever connects has something to say.
+            // A client sends something at once after it has connected.
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),

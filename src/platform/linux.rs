@@ -1,6 +1,6 @@
 //! Linux's ways.
 
-// `pre_exec` is the only door to the death signal.
+// Only `pre_exec` can set the signal that ends a worker with its parent.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! macOS's ways.
 
-// There is no safe door to these functions.
+// No crate gives these functions a safe interface.
 #![allow(unsafe_code)]
 
 use std::io;

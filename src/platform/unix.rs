@@ -1,6 +1,6 @@
 //! What Linux and macOS have in common.
 
-// The environment's own memory has no safe door.
+// No crate gives the environment's memory a safe interface.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -143,7 +143,7 @@ impl Group {
 
     pub(super) fn kill(&self) {
         if let Some(leader) = self.0 {
-            // The only failure is that nobody is left in it.
+            // It fails only if no process of the group is left.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -188,7 +188,7 @@ pub(super) fn own_socket() -> Option<PathBuf> {
     let of_session = super::variable("XDG_RUNTIME_DIR").is_some_and(|session| session == folder);
     let name = match of_session {
         true => "server.sock".to_owned(),
-        // The place is one for all of the user's homes; each has a server of its own.
+        // The folder is the same for every HOME of the user, and each HOME has a server of its own.
         false => format!("server-{:08x}.sock", super::fingerprint(&crate::local::default_folder()?)),
     };
     let path = folder.join(format!("secretbridge-{}", user_tag())).join(name);
@@ -216,7 +216,7 @@ pub(super) fn names_in_hosts() -> Vec<String> {
     let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
     let own = |address: &str| {
         let address: std::net::IpAddr = address.parse().ok()?;
-        // What can be bound is ours.
+        // If it can be bound, it belongs to this user.
         let ours = address.is_loopback() || std::net::UdpSocket::bind((address, 0)).is_ok();
         ours.then_some(())
     };

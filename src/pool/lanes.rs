@@ -269,7 +269,7 @@ impl<T> Lanes<T> {
             let (gone, kept) =
                 state.entries.drain(..).partition(|entry| matches!(entry.wants, Wants::Worker { .. }));
             state.entries = kept;
-            // Their lanes stay closed: nothing comes after.
+            // Their lanes stay closed, because no task comes after them.
             (gone, std::mem::take(&mut state.parked))
         };
         drop(dropped);
@@ -462,7 +462,7 @@ impl<T> Drop for IdleWorker<'_, T> {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.idle.remove(&self.worker);
-        // The last task of a closed queue is news too, for those who wait for its end.
+        // Whoever waits for the end of a closed queue must also be told of its last task.
         let is_news = !state.entries.is_empty() || state.closed;
         drop(state);
         if is_news {

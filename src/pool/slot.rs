@@ -27,7 +27,7 @@ const LEAVE: Duration = Duration::from_secs(5);
 pub(super) fn spawn(shared: &Arc<PoolShared>, crew: Crew) {
     let index = {
         let mut status = shared.status.lock().unwrap_or_else(PoisonError::into_inner);
-        // In the place of one that ended, so that the list does not grow with the coming and going.
+        // Reuse the place of a slot that has ended, so that the list does not grow.
         let ended = status.iter().position(|status| status.state == SlotState::Stopped.word());
         let slot = ended.unwrap_or(status.len());
         let fresh = WorkerStatus {
@@ -100,11 +100,11 @@ impl Slot {
         self.shared.forget(&self.crew);
         let worker = self.worker.take()?;
         if !self.shared.lanes.is_closed() {
-            // One too many; the farewell is for those of the end.
+            // This worker is one too many. The last calls to vaults are made only when the pool stops.
             worker.shut_down(Instant::now() + LEAVE).await;
             return None;
         }
-        // A pool that was halted says no farewell.
+        // A pool that was halted makes no last calls to its vaults.
         Some(worker).filter(|_| !halt.is_cancelled())
     }
 
@@ -155,7 +155,7 @@ impl Slot {
         proven: bool,
         task: &mut Option<(Box<dyn Task>, Option<TaskPermit>)>,
     ) -> SlotEvent {
-        // One that has done nothing yet has no better successor.
+        // To replace a worker that has done nothing yet would not help.
         if proven && self.leave_alone().await {
             return SlotEvent::Broke;
         }

@@ -73,8 +73,8 @@ impl SlotState {
             (SlotState::Starting { attempt }, SlotEvent::Up) => SlotState::Ready { proven: false, attempt },
             (SlotState::Starting { attempt }, SlotEvent::Failed) => back_off(attempt, now),
             (SlotState::Ready { .. }, SlotEvent::Took) => SlotState::Busy,
-            // A worker that has worked was no bad start: its successor starts at once. One that dies before
-            // its first task is as good as one that did not come up.
+            // After a worker that did a task, the next one starts at once. A worker that ends before
+            // its first task counts as one that did not start.
             (SlotState::Ready { proven: true, .. } | SlotState::Busy, SlotEvent::Broke) => SlotState::new(),
             (SlotState::Ready { proven: false, attempt }, SlotEvent::Broke) => back_off(attempt, now),
             (SlotState::Busy, SlotEvent::Done) => SlotState::Ready { proven: true, attempt: 0 },

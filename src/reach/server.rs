@@ -233,7 +233,7 @@ fn token(address: &ServerAddress, connect: &Connect) -> Result<Option<Text>, Fai
     else {
         return Ok(None);
     };
-    // A token is shown to nobody but the machine that it was made on.
+    // The token of a local server is sent to this machine only.
     if is_here(address) { Ok(read(&own).ok()) } else { Ok(None) }
 }
 

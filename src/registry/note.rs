@@ -100,7 +100,7 @@ impl Notes {
             if own.is_some_and(|own| own.path == path) {
                 continue;
             }
-            // One that cannot be read has lost what it said.
+            // A note that cannot be read says nothing any more.
             let vaults = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
             let vaults: Vec<NotedVault> = vaults.unwrap_or_default();
             match NoteLock::attempt(&path.with_extension("lock")) {
@@ -206,7 +206,7 @@ mod tests {
         assert!(notes.any());
         let (gone, living) = notes.of_others(Some(&second));
         assert!(gone.is_empty() && living == [noted("One")]);
-        // As a kill does: the lock goes, the note stays.
+        // As after a kill: the lock is free, and the note stays.
         drop(first);
         let (mut gone, living) = notes.of_others(Some(&second));
         assert!(living.is_empty());

@@ -360,7 +360,7 @@ fn leaving(noted: &NotedVault, entries: &Entries, living: &[NotedVault]) -> bool
 fn is_as_noted(noted: &NotedVault, entry: &Value) -> bool {
     match &noted.found {
         Some(found) => *found == digest(entry),
-        // It was about to be put in where nothing stood.
+        // The vault was about to be added under a name that was free.
         None => fold(module_of(entry)) == fold(&noted.module),
     }
 }

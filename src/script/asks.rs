@@ -114,7 +114,7 @@ impl Asking {
         let access = seen::access_of(&self.core, &ask);
         let answer = self.answer_to(ask, worker).await;
         if let Some(access) = access {
-            // An error's own id may be the text that a block threw, so it is in no line.
+            // The id of an error may be text that a block threw, so it is not logged.
             let outcome = if answer.is_ok() { "ok" } else { "failed" };
             self.seen.note(AuditedAccess { outcome, ..access });
         }
@@ -167,7 +167,7 @@ impl Asks for Asking {
         what: &'a RawValue,
         worker: &'a mut Worker,
     ) -> BoxFuture<'a, Result<Result<Box<RawValue>, Fault>, Broken>> {
-        // A worker that broke meanwhile is found out by the caller.
+        // The caller sees it if the worker has broken meanwhile.
         Box::pin(async move {
             let encoded = self.dispatch(what, worker).await.and_then(|reply| {
                 to_raw_value(&reply).map_err(|_| refusal("BadAsk", "the answer does not encode"))

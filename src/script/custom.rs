@@ -315,7 +315,7 @@ impl BlockRun<'_> {
         let mut reply = match outcome {
             Ok(reply) => reply,
             Err(error) => {
-                // It gave no table back, so nobody knows what its copy is.
+                // It gave no table back, so the state of its copy is unknown.
                 self.live.table.map(|id| worker.copies.remove(&id));
                 return Err(as_fault(error));
             }
@@ -341,7 +341,7 @@ impl Core {
         until: Instant,
     ) -> Result<(), AskFailure> {
         loop {
-            // It is gone: the vault was unregistered meanwhile.
+            // The vault was unregistered meanwhile.
             let Some(now) = self.shared.change(changed, &mut worker.copies) else { return Ok(()) };
             if now.value.is_none() {
                 return Ok(());

@@ -85,7 +85,7 @@ pub fn field(body: &[u8], content_type: Option<&str>, forced: Option<&str>, fiel
 }
 
 fn of_form(body: &[u8], field: &str) -> Option<Text> {
-    // A part without a sign, or a name twice, has a meaning of its own in .NET.
+    // .NET has rules of its own for a part without `=` and for a name that is there twice.
     let mut found = None;
     for FormPair { name, value } in fields::pairs(std::str::from_utf8(body).ok()?).ok()? {
         let mut value = value?;

@@ -146,7 +146,7 @@ impl LockTables {
         let has = held.owners.iter_mut().find(|(present, _)| *present == owner);
         match has {
             Some((_, times)) if shared || !held.shared => *times += 1,
-            // What others read is not changed under them.
+            // Nothing is changed while others read it.
             None if !others || (held.shared && shared) => held.owners.push((owner, 1)),
             _ => return false,
         }

@@ -51,7 +51,7 @@ async fn renew(core: &Arc<Core>, entry: Arc<Entry>) {
     let deadline = Instant::now() + core.options.limits.deadline;
     let (_done, done) = oneshot::channel();
     let task = ScriptRenewal { core: core.clone(), entry, deadline, _done };
-    // A queue that is full is of requests, and the first of them that needs the vault unlocks it.
+    // If the queue is full, the first request in it that needs the vault unlocks it.
     if pool.submit(Box::new(task), Crew::Shared, None).is_ok() {
         let _ = timeout_at(deadline, done).await;
     }

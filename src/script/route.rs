@@ -128,7 +128,7 @@ impl ScriptRoutes {
             if let Some(entry) = exact {
                 return Match::Route(entry.route.clone(), Vec::new());
             }
-            // The first pattern that fits, of its kind the one of the endpoint's own.
+            // The first pattern that fits wins. Of equal ones, a route of this endpoint goes first.
             let fits = of_method()
                 .filter(|entry| serves(entry, endpoint))
                 .find_map(|entry| Some((&entry.pattern, entry.pattern.matches(path)?)));

@@ -109,7 +109,7 @@ impl<'a> Exchange<'a> {
         match self.core.routes.find(self.head.method.as_str(), &path, name) {
             Match::None => self.refusal(&Problem::UnknownRoute),
             Match::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
-            // By the route as it is declared; what its block reads is the script's own affair.
+            // The declared route is what a rule allows. What its block then reads is up to the script.
             Match::Route(route, _)
                 if !grants.route(GrantVerb::of_method(self.head.method.as_str()), &route.path) =>
             {
@@ -293,7 +293,7 @@ impl<'a> Exchange<'a> {
         if let Some(fault) = &response.failed {
             self.core.logging.failure(self.position(route, fault).as_ref(), fault);
         }
-        // One below 200 is no answer to a request.
+        // A status below 200 does not end a request.
         let status = StatusCode::from_u16(response.status).ok().filter(|status| !status.is_informational());
         let Some(status) = status else {
             tracing::error!(
@@ -304,7 +304,7 @@ impl<'a> Exchange<'a> {
             return self.page(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let mut reply = match &response.page {
-            // Nothing is wrong with the block: a vault that it read wants to be left alone.
+            // The block is not at fault: a vault that it read asks its callers to wait.
             Some(_) if let Some(wait) = response.failed.as_ref().and_then(left_alone) => {
                 self.later(route, wait)
             }
@@ -346,7 +346,7 @@ impl<'a> Exchange<'a> {
             if is_ours(&name) || (response.page.is_some() && name == CONTENT_TYPE) {
                 continue;
             }
-            // The first of a name takes our own's place, more of them stand beside it.
+            // The first header of a name replaces ours. More of that name are appended.
             if name == SERVER || name == CONTENT_TYPE {
                 reply.headers.insert(name, value);
             } else {

@@ -97,7 +97,7 @@ impl Task for RouteTask {
                     Unanswered::Bridge(BridgeError::Worker { reason: broken.to_string(), outcome_unknown })
                 }
             });
-            // Its locks are free before its caller goes on.
+            // Its locks are released before its caller goes on.
             drop(asking);
             let _ = self.reply.send(outcome);
             verdict

@@ -38,7 +38,7 @@ impl Announcer {
 impl<W: Write> Announcer<W> {
     /// One line.
     pub fn line(&mut self, text: impl std::fmt::Display) {
-        // Nobody may be listening; that is no reason to stop.
+        // A message that cannot be written is no reason to stop.
         let _ = writeln!(self.out, "{text}");
     }
 

@@ -52,10 +52,10 @@ impl Front {
         let mut turn = pin!(self.turn.alone());
         let mut held = timeout_at(until, turn.as_mut()).await.ok();
         if let Some(old) = self.bridge() {
-            // Writes whose callers have gone may still be under way.
+            // Writes may still be under way although their callers have gone.
             old.stop(until.saturating_duration_since(Instant::now()) + LAST).await;
             if held.is_none() {
-                // Requests whose workers were killed are answered at once; others write to no store.
+                // Requests whose workers were killed are answered at once. The others do not write to a store.
                 held = timeout(HAND_OVER, turn).await.ok();
             }
             bridge.take_over(&old);
@@ -89,12 +89,12 @@ impl Service for Front {
 
     fn answer(&self, mut request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            // At the deadline the service itself says what is to be said.
+            // At the deadline the service itself makes the answer.
             let _turn = timeout_at(request.head.deadline, self.turn.one_of_many()).await;
             let service = self.current().service.clone();
             let same = request.admitted.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &service));
             if !same {
-                // What is in force by now is served under its own rule, not under the one that let this in.
+                // The service may have been replaced since. The new one decides by its own rule whether this caller may go on.
                 match service.admit(&request.head).await {
                     Ok(admitted) => request.admitted = admitted,
                     Err(reply) => return *reply,

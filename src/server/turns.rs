@@ -39,7 +39,7 @@ impl Turns {
             let mut opened = std::pin::pin!(self.opened.notified());
             opened.as_mut().enable();
             drop(turn);
-            // Opened again before this was told of.
+            // It was opened again before anybody was told that it was closed.
             if self.inside.load(Ordering::SeqCst) & CLOSED != 0 {
                 opened.await;
             }
@@ -49,7 +49,7 @@ impl Turns {
     /// The turn alone, once all others have ended. There is one who asks for it at a time.
     pub(super) async fn alone(&self) -> Alone<'_> {
         self.inside.fetch_or(CLOSED, Ordering::SeqCst);
-        // Whoever stops waiting lets the others in again.
+        // When the caller stops waiting, other requests are let in again.
         let alone = Alone(self);
         while self.inside.load(Ordering::SeqCst) != CLOSED {
             self.emptied.notified().await;

@@ -29,7 +29,7 @@ impl Store {
         let mut state = self.state();
         let lockout = state.lockout.clone()?;
         if lockout.files != files {
-            // Whoever changed the file may have put the password right.
+            // The file was changed: the password may be right now.
             state.lockout = None;
             return None;
         }

@@ -65,7 +65,7 @@ impl Act {
     }
 
     async fn prepared(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
-        // Since it was let in, the vault may have asked to be left alone.
+        // Since the task was let in, the vault may have asked its callers to wait.
         if let Some(retry_after) = self.entry.condition.left_alone(Instant::now()) {
             return Err(Trouble::Throttled { retry_after });
         }
@@ -133,7 +133,7 @@ impl Act {
             Verb::Probe => turn.probe().await.map(done),
             Verb::Unlock => turn.unlock().await.map(|_| Outcome::Done),
             Verb::UnlockWith { password } => {
-                // What an earlier password met says nothing of this one.
+                // The lock-out was for an earlier password.
                 self.entry.store.forget_lockout();
                 turn.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
             }
@@ -172,7 +172,7 @@ impl Act {
     ) -> Result<(), Trouble> {
         let before = turn.before_write(key).await?;
         if new.member.is_some() && self.ledger.owes(&self.entry, key).is_some() {
-            // Its siblings are not to be seen yet.
+            // The other members are still to be put back, so they cannot be merged.
             return Err(Trouble::Owed);
         }
         let value = match new.member {
@@ -214,7 +214,7 @@ impl Act {
     ) -> Result<(), Trouble> {
         let before = turn.before_write(key).await?;
         if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {
-            // It was still to be put back; now it is not.
+            // The key was still to be put back. Removing it means that it no longer is.
             return Ok(());
         }
         let change = change.insert(Change::new(&before, None));
@@ -269,7 +269,7 @@ impl Act {
                     tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back")
                 }
                 Ok(false) => {}
-                // The next worker looks.
+                // The next worker looks at what is left.
                 Err(Trouble::Broken(_)) => {}
                 Err(trouble) => {
                     let error = trouble.into_error(&self.entry, Some(key), false);

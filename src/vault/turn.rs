@@ -226,7 +226,7 @@ impl Turn<'_> {
                 Err(CallError::Fault(fault)) => fault,
                 Err(broken) => return Err(broken.into()),
             };
-            // The right password is refused too where a write was cut off.
+            // SecretStore also refuses the right password if a write was cut off.
             if is_refused_unlock(&fault) && store.put_back(TORN) {
                 continue;
             }

@@ -35,7 +35,7 @@ impl LastWords {
 
     fn tell(&self) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What .NET says of an exception that nobody caught is the whole story.
+        // For an exception that was not caught, .NET has written the cause already.
         let from = kept.iter().position(|line| line.starts_with("Unhandled exception")).unwrap_or(0);
         kept.iter().skip(from).map(String::as_str).collect::<Vec<_>>().join(" | ")
     }

@@ -79,7 +79,7 @@ impl PwshLauncher {
             while let Ok(mut request) = requests.recv() {
                 let _runtime = request.runtime.enter();
                 let spawned = platform::spawn(&mut request.command);
-                // Its ends of the channel with it: only then is the worker's death the end of our reading.
+                // Close our copies of the worker's ends of the channel. Otherwise its end would not end our reading.
                 drop(request.command);
                 let _ = request.reply.send(spawned);
             }
@@ -152,7 +152,7 @@ impl Launcher for PwshLauncher {
                 logged,
                 group,
                 folder: self.folder.clone(),
-                // Removed with the process: never the one of a home.
+                // It is removed with the process, so it must never be a folder of a HOME.
                 registry,
             };
             Ok(Link { transport: Transport::new(reader, writer), process: Box::new(process), registry: used })
@@ -178,7 +178,7 @@ impl Process for PwshProcess {
                 Some(child) => timeout_at(until, child.wait()).await.ok()?.ok(),
                 None => None,
             };
-            // A child of its own may hold the other end.
+            // A child of the worker may still hold the other end.
             if let Some(logged) = self.logged.take() {
                 let _ = timeout_at(until, logged).await;
             }
@@ -192,7 +192,7 @@ impl Process for PwshProcess {
 
     fn kill(&mut self) {
         let Some(child) = &mut self.child else { return };
-        // Once it was waited for, its number may be another's.
+        // After the wait, another process may have its id.
         if child.id().is_some() {
             self.group.kill();
         }

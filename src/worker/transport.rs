@@ -79,7 +79,7 @@ impl Transport {
         loop {
             if let Some(offset) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
                 let end = self.scanned + offset;
-                // Also where its end has come with the same read.
+                // This also holds where the same read met the end of the stream.
                 if end > MAX_LINE {
                     return Err(Broken::TooLong);
                 }

@@ -41,7 +41,7 @@ pub(super) fn identities(
                 .hint("--passphrase-file names the passphrase's file; without it, it is asked for"));
         }
         let mut identity = scrypt::Identity::new(passphrase(file, "--passphrase-file", false)?);
-        // What a faster machine made is opened by a slower one too.
+        // A slower machine must also open a file that a faster one made.
         identity.set_max_work_factor(22);
         return Ok(vec![Box::new(identity)]);
     }

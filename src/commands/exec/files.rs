@@ -43,7 +43,7 @@ impl SecretFiles {
     }
 
     fn link(&mut self, file: &Path, place: &Path) -> Result<(), Failure> {
-        // One that leads nowhere is what a run that was killed has left.
+        // A link to a file that is gone was left by a run that was killed.
         if place.is_symlink() && !place.exists() {
             let _ = std::fs::remove_file(place);
         }
@@ -64,7 +64,7 @@ impl SecretFiles {
 impl Drop for SecretFiles {
     fn drop(&mut self) {
         for link in &self.links {
-            // Not what the program has put in its place.
+            // Do not remove a file that the program has put in its place.
             if link.is_symlink() {
                 let _ = std::fs::remove_file(link);
             }

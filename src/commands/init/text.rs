@@ -90,7 +90,7 @@ fn vault_text(vault: &VaultWish) -> String {
             let _ = writeln!(out, "module = {}", toml_string(module));
             said.extend(["module", "local", "folder"]);
             if module == SECRET_STORE {
-                // Nobody may turn them off there.
+                // They cannot be turned off there.
                 said.extend(["keep_metadata", "verify"]);
             }
         }
@@ -118,7 +118,7 @@ fn vault_text(vault: &VaultWish) -> String {
     }
     comment(&mut out, "Serve it under /vaults/NAME/secrets/{key}.");
     out.push_str("expose = true\n");
-    // What only an unlocked vault has stands beside unlock.
+    // Keys that need an unlocked vault are written after unlock.
     if vault.unlock.is_none() {
         said.extend(["unlock_interval", "unlock_at_start"]);
     }

@@ -23,7 +23,7 @@ pub(super) fn references(text: &str) -> impl Iterator<Item = &str> {
 fn reference_at(text: &str) -> &str {
     let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>(){}[],;\\".contains(c);
     let reference = &text[..text.find(ends).unwrap_or(text.len())];
-    // At the end of a sentence these are not its own.
+    // At the end of a sentence these characters belong to the sentence.
     reference.trim_end_matches(['.', ':', '!', '?'])
 }
 

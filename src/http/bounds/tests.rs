@@ -100,7 +100,7 @@ fn what_honest_clients_send_passes() {
     let key = format!("-----BEGIN KEY-----\n{}\n", "ab+/&,=".repeat(9000));
     let honest = [
         (FORM, format!("Value={long}")),
-        // Sent as a form by curl, and JSON in truth: what is in its strings counts for nothing.
+        // curl sends it as a form, but it is JSON: what its strings hold is not counted.
         (FORM, format!("{{\"Value\":\"{}\"}}", "&".repeat(5000))),
         ("application/json", format!("{{\"Value\":{}}}", serde_json::to_string(&key).unwrap())),
         ("application/json", format!("{{\"Value\":\"{}\"}}", "[{9".repeat(5000))),

@@ -25,7 +25,7 @@ pub(super) fn install(wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit>
     let shown = path.display().to_string();
     let mut steps = vec![ServiceStep::File { path, text: text(wanted)? }];
     let domain = domain(home.is_some());
-    // One of that name goes first: launchd does not read a changed file.
+    // A service of that name is removed first: launchd does not read a file again that has changed.
     steps.push(ServiceStep::Try(words(&["bootout", &format!("{domain}/{}", wanted.name)])));
     if wanted.start {
         steps.push(ServiceStep::Run(words(&["bootstrap", &domain, &shown])));

@@ -129,7 +129,7 @@ fn quoted(argument: &str) -> String {
     for c in argument.chars() {
         match c {
             '\\' => backslashes += 1,
-            // Those before a quote count twice, and the quote needs one of its own.
+            // Backslashes before a quote are doubled, and one more escapes the quote.
             '"' => {
                 quoted.extend(std::iter::repeat_n('\\', backslashes + 1));
                 backslashes = 0;

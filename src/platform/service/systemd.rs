@@ -33,7 +33,7 @@ pub(super) fn install(wanted: &WantedService) -> Result<Vec<ServiceStep>, Unfit>
     steps.push(run(&["daemon-reload"]));
     steps.push(run(&["enable", name]));
     if wanted.start {
-        // One that runs already takes up what has changed.
+        // A service that runs already is restarted, so that the change takes effect.
         steps.push(run(&["restart", name]));
     }
     Ok(steps)

@@ -28,7 +28,7 @@ pub(in crate::platform) fn send_signal(_pid: u32, _number: i32) {}
 
 pub(in crate::platform) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or(1);
-    // The lowest byte of one that is not zero may be zero.
+    // The lowest byte of an exit code may be zero although the code is not.
     if code == 0 { 0 } else { u8::try_from(code).unwrap_or(1) }
 }
 

@@ -155,7 +155,7 @@ fn complete(service: &Service) -> io::Result<()> {
 fn start(name: &str) -> io::Result<()> {
     let access = ServiceAccess::START | ServiceAccess::STOP | ServiceAccess::QUERY_STATUS;
     let service = open(name, access)?;
-    // One that runs takes up what has changed.
+    // A service that runs already is restarted, so that the change takes effect.
     stop(&service)?;
     service.start::<OsString>(&[]).map_err(of_manager)
 }

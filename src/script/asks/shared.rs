@@ -26,7 +26,7 @@ impl Asking {
         let (value, answer) = match (set.value, set.text) {
             (Some(value), _) => (value, AskReply::done()),
             (None, Some(text)) => {
-                // What several names have stays that of the others.
+                // An object that other names still refer to is kept for them.
                 let alone = old.filter(|old| state.holders(*old) == 1);
                 let (id, version) = known.unwrap_or_else(|| shared.put(alone, text, &mut worker.copies));
                 (Portable::of_shared(id), AskReply::Object { id: Some(id), version: Some(version) })

@@ -34,7 +34,7 @@ impl Asking {
         keep: Keep,
         arguments: &[Portable],
     ) -> Result<Arc<SecretValue>, AskFailure> {
-        // Pode asks again for what was not there.
+        // Pode asks the vault again if the secret was missing.
         let keep = Keep { negative_ttl: Duration::ZERO, ..keep };
         let (name, reading, deadline) = (cached_name(key, arguments), Reading::Kept, self.deadline);
         let look = Look { entry, key, name: &name, detail: false, keep, reading, deadline };
@@ -164,13 +164,13 @@ impl Loads for OwnWorker<'_> {
     }
 
     fn is_anothers(&self, _error: &BridgeError) -> bool {
-        // Another's deadline, or worker, is not ours.
+        // The other caller's deadline or worker failed, which says nothing about this call.
         true
     }
 
     async fn load(&mut self, look: &Look<'_>, ticket: Ticket) -> Loading {
         let result = self.asking.loaded(self.worker, look.entry, look.key, self.arguments).await;
-        // Else those who wait look again.
+        // Otherwise the callers who wait look again.
         if self.worker.broken().is_none() {
             self.asking.core.bridge.values().finish(ticket, result.clone(), &look.keep);
         }

@@ -76,7 +76,7 @@ impl Asking {
             })?;
             Ok::<_, AskFailure>((entry.number, entry))
         })?;
-        // What an earlier vault of this name held is not this one's.
+        // Values of an earlier vault of this name must not be served for this one.
         vaults.changes().replaced(&entry.store.id);
         if self.core.options.check {
             return Ok(AskReply::done());
@@ -86,7 +86,7 @@ impl Asking {
             opened = self.register_for_user(&entry).await;
         }
         if opened.is_err() {
-            // Not this name any more, if somebody else has taken it since.
+            // Keep the name if another call has taken it since.
             if vaults.get(&name).is_ok_and(|present| present.number == entry.number) {
                 vaults.forget(&name);
             }
@@ -119,7 +119,7 @@ impl Asking {
                 }
                 Ok(())
             }
-            // The vault's own words, where there are any.
+            // The vault's own message, where there is one.
             Err(Trouble::Fault(fault)) => Err(fault),
             Err(trouble) => Err(words_of(trouble.into_error(entry, None, false), entry, &Verb::Unlock)),
         }
@@ -154,7 +154,7 @@ impl Asking {
         }
         if let Some(extension) = entry.plan.extension().filter(|extension| !extension.imported) {
             match &self.core.options.registry {
-                // The module's own goodbye is said there.
+                // The module's own unregister function is called there.
                 Some(registry) => registry
                     .remove(&extension.registered)
                     .await
@@ -220,7 +220,7 @@ fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) 
         }
         (VaultType::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
             if unlock.is_some() {
-                // Taken and not used, it would only look like protection.
+                // A password that is accepted but not used would only look like protection.
                 let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
                 return Err(refusal("LocalVaultUnlock", message));
             }

@@ -40,7 +40,7 @@ pub(in crate::vault) async fn perform(
     let joined = tokio::task::spawn_blocking(move || {
         let key = verb.key().filter(|_| writes).map(str::to_owned);
         let done = in_file(&local, verb);
-        // In here, since it is done even where its caller has hung up.
+        // The cache is told here, because the write is done even if its caller has gone.
         if let Some(key) = key {
             changes.wrote(&store, &key);
         }

@@ -158,7 +158,7 @@ impl Turn<'_> {
                 Err(CallError::Fault(fault)) => fault,
                 Err(broken) => return Err(broken.into()),
             };
-            // Whoever asked to be left alone is not asked how it is either.
+            // A vault that asked its callers to wait is not probed either.
             if is_throttled(&fault) {
                 return Err(Trouble::Fault(fault));
             }

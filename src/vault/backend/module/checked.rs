@@ -155,7 +155,7 @@ impl Turn<'_> {
             return Err(Trouble::Fault(fault));
         }
         if is_not_found(&fault) {
-            // A write of it is meant.
+            // The key is there. For the caller this is a write that was refused, not a key that is missing.
             "WriteRefused".clone_into(&mut fault.id);
             STILL_THERE.clone_into(&mut fault.kind);
         }
