@@ -117,7 +117,7 @@ impl AccessPolicy {
         AccessPolicy::default()
     }
 
-    /// Whoever shows the token, for everything.
+    /// Everybody who shows the token may do everything.
     #[cfg(test)]
     pub fn token(token: &Token) -> AccessPolicy {
         AccessPolicy::closed().with_token(token.hash(), Caller::owner())

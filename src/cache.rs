@@ -1,6 +1,6 @@
 //! Cached values, with an epoch for each key.
 //!
-//! A load takes the key's epoch when it begins. Whoever changes a key, or may have changed it, drops its
+//! A load takes the key's epoch when it begins. A change of the key, or what may be one, drops its
 //! entry; the next one has a new epoch, and a load of an older epoch is neither stored nor joined. So once
 //! a write is acknowledged no later read sees an older value, cached or not.
 //!

@@ -63,7 +63,7 @@ pub enum SystemEvent {
 pub enum ServiceNotice {
     /// Requests are served.
     Ready,
-    /// The configuration is read again; [`Notice::Ready`] follows.
+    /// The configuration is read again; [`ServiceNotice::Ready`] follows.
     Reloading,
     /// It drains and ends.
     Stopping,
@@ -322,7 +322,7 @@ pub fn notify(notice: ServiceNotice) {
     system::notify(notice);
 }
 
-/// How often the service manager wants to hear [`Notice::Alive`] at least, if it does.
+/// How often the service manager wants to hear [`ServiceNotice::Alive`] at least, if it does.
 pub fn watchdog() -> Option<Duration> {
     system::watchdog()
 }

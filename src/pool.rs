@@ -16,15 +16,15 @@
 //!   one step: nothing holds a lane while it waits for a worker, so no circle of waits can form.
 //! - A lane is a read-write lock of one store. A task that is alone in it goes to the worker that was alone there
 //!   last, whose copy of the store is the newest.
-//! - A task says what becomes of its worker ([`Verdict`]). A worker that broke, wrote to the channel what is no
+//! - A task says what becomes of its worker ([`WorkerVerdict`]). A worker that broke, wrote to the channel what is no
 //!   protocol, or answered late is killed with its process group and a fresh one takes its place. A slot owns its
 //!   worker: dropping the slot kills it.
-//! - A worker that broke inside a write parks its lane with a task that puts things in order ([`lanes::Permit::park`]).
+//! - A worker that broke inside a write parks its lane with a task that repairs what the write left ([`lanes::LanePermit::park`]).
 //!   The next worker does that first; nobody else has the lane before.
 //! - A store that a worker cannot refresh has a worker of its own ([`lanes::Crew::Own`]), and never two.
 //! - A worker that has served its time (calls, age, memory) is replaced by one that is up before the old one leaves.
 //!
-//! Workers hold no truth; any of them may die at any moment.
+//! A worker holds nothing that is not in the plan or in a vault; any of them may crash at any moment.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,7 +54,7 @@ pub use task::{SetUp, Task, TaskPermit, WorkerVerdict};
 /// How much longer than one worker the start of all may take.
 const START_GRACE: Duration = Duration::from_secs(1);
 
-/// At most so much of the time for a stop, and at most half of it, is kept for the farewell and the workers' end.
+/// At most so much of the time for a stop, and at most half of it, is kept for the last calls to vaults and the workers' end.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Workers behind a queue. Cheap to clone.

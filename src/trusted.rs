@@ -51,7 +51,7 @@ pub fn check_plan(plan: &Plan) -> Result<(), PrivateFileError> {
     init.chain(modules).chain(folders).try_for_each(check)
 }
 
-/// Whoever may write into the folder may put another file in the place of this one.
+/// A user who may write into the folder may put another file in the place of this one.
 fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
     // Of a link, the folder that holds its target.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

@@ -4,7 +4,7 @@
 //!
 //! The [`VaultTable`] says which vaults there are; it is known before the workers are. A [`Verb`] on an [`Entry`] is
 //! refused by the [`rules`], done in this process by the embedded vault, or becomes a
-//! task of the pool. Whoever has a worker, the task or a script, holds the store's lane and runs an [`act::Act`]:
+//! task of the pool. The task, or a script that has a worker of its own, holds the store's lane and runs an [`act::Act`]:
 //!
 //! ```text
 //! Vaults::perform ─► rules ─► task ─┐                    ┌─ module ─ azure
@@ -20,14 +20,15 @@
 //!
 //! What is promised of writes:
 //!
-//! - Of the caller and the write the one that comes first decides ([`Began`]): who was told that nothing is
-//!   written can rely on it.
+//! - Either the write begins, or its caller gives up, whichever comes first ([`Began`]): a caller who was told that
+//!   nothing is written can rely on it.
 //! - A write that is cut off leaves the old value or the new one. Where an overwrite is two steps the old value is put
 //!   back by a fresh worker before anybody else has the lane. Where that fails it is owed: the ledger keeps it, reads of
 //!   the key say so, and it is tried again every second.
 //! - A worker that broke inside a write is gone before the lane is free.
 //!
-//! Who else writes to a store's files is noticed within a second; what it erased is named, or written again.
+//! A change of a store's files by another process is noticed within a second. Keys that it erased are named, or written
+//! again.
 
 pub mod act;
 pub mod backend;

@@ -13,7 +13,7 @@ use super::line::LineMaker;
 use super::record::{Counts, Record};
 use super::sink::Sink;
 
-/// Between two batches. Whoever records meanwhile wakes nobody. Short, so that a batch takes no core away from
+/// The time between two batches. A record made meanwhile does not wake the writer. Short, so that a batch takes no core away from
 /// requests for long: in ten milliseconds a busy server has some hundred lines.
 const PAUSE: Duration = Duration::from_millis(2);
 

@@ -11,7 +11,7 @@ use crate::reach::Failure;
 use crate::secret::SecretValue;
 use zeroize::Zeroizing;
 
-/// Writes to standard output. Whoever has closed it wants no more.
+/// Writes to standard output. If it is closed, its reader wants no more.
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

@@ -82,7 +82,7 @@ pub(super) fn shown(tls: &Tls, address: Option<SocketAddr>) -> Result<ServedTls,
     let builder =
         ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match clients {
-        // Whoever has no certificate may still show a token.
+        // A client without a certificate may still show a token.
         Some(path) => builder.with_client_cert_verifier(
             WebPkiClientVerifier::builder_with_provider(authorities(path)?, provider)
                 .allow_unauthenticated()

@@ -1,6 +1,6 @@
 //! This program as a service of the system: Windows' service manager, systemd, launchd.
 //!
-//! What has to be done is decided as a list of [`Step`]s, purely and alike on every system, so that it can be
+//! What has to be done is decided as a list of [`ServiceStep`]s, purely and alike on every system, so that it can be
 //! shown before it is done and tested anywhere. [`perform`] does one step and asks the system.
 
 use std::fmt;
@@ -62,7 +62,7 @@ pub fn uninstall(manager: Manager, name: &str, home: Option<&Path>) -> Result<Ve
     }
 }
 
-/// Does one step. [`Step::Token`] and [`Step::Log`] make an empty file.
+/// Does one step. [`ServiceStep::Token`] and [`ServiceStep::Log`] make an empty file.
 pub fn perform(step: &ServiceStep) -> io::Result<()> {
     system::service::perform(step)
 }

@@ -7,7 +7,7 @@
 //! Order: first come, first served within a lane; a task whose lane is busy does not hold up tasks of
 //! other lanes.
 //!
-//! A writer whose worker died may leave its lane *parked* ([`Permit::park`]): closed to everybody until a
+//! A writer whose worker died may leave its lane *parked* ([`LanePermit::park`]): closed to everybody until a
 //! worker has put in order what the write left half done. Workers that are just starting are let in, since
 //! one of them may be the one that does it.
 

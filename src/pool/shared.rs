@@ -19,7 +19,7 @@ pub(super) struct PoolShared {
     pub(super) launcher: Arc<dyn Launcher>,
     pub(super) set_up: Arc<dyn SetUp>,
     pub(super) sizes: plan::PoolLimits,
-    /// Of [`plan::Pool`]; may grow.
+    /// Of [`plan::PoolLimits`]; may grow.
     pub(super) min: AtomicUsize,
     pub(super) max: AtomicUsize,
     pub(super) slots: Mutex<JoinSet<Option<Worker>>>,

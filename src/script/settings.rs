@@ -40,7 +40,7 @@ impl ScriptSettings {
         *self.needs.lock().unwrap_or_else(PoisonError::into_inner) = needs;
     }
 
-    /// As [`Settings::set_needs`] has it.
+    /// As [`ScriptSettings::set_needs`] has it.
     pub fn needs(&self) -> Needs {
         self.needs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

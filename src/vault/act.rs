@@ -1,4 +1,4 @@
-//! A verb being done in a worker, whoever holds the worker: a task of the pool, or a script.
+//! A verb being done in a worker that a task of the pool holds, or a script.
 
 use std::sync::Arc;
 use std::time::Duration;

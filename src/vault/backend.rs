@@ -28,7 +28,7 @@ pub use super::change::{Present, UnreadValue};
 /// What a call in a worker gives.
 pub type CallAnswer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
-/// Extension modules with rules of their own, by the bare name of the module. Every other is [`module::Module`].
+/// Extension modules with rules of their own, by the bare name of the module. Every other is [`module::ModuleBackend`].
 static MODULES: [(&str, &dyn Backend); 2] =
     [(secret_store::MODULE, &secret_store::SecretStoreBackend), (azure::MODULE, &azure::AzureBackend)];
 
@@ -55,7 +55,7 @@ pub struct ModuleSettings {
     pub names: &'static [&'static str],
     /// Completes what a script says: the rules that Pode has for the module. An error is what the script is told.
     pub complete: fn(&mut Extension) -> Result<(), String>,
-    /// Takes out what [`Settings::complete`] puts in.
+    /// Takes out what [`ModuleSettings::complete`] puts in.
     pub without_defaults: fn(&mut Extension),
 }
 

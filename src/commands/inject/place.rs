@@ -129,7 +129,7 @@ fn toml_inside(text: &str) -> String {
     json[1..json.len() - 1].replace('\u{7f}', "\\u007F")
 }
 
-/// A number or a truth value, which whoever left the quotes out means as such.
+/// A number or a truth value: without quotes it is meant as such.
 fn is_bare(text: &str) -> bool {
     matches!(text, "true" | "false")
         || (text.parse::<f64>().is_ok() && serde_json::from_str::<f64>(text).is_ok())

@@ -83,7 +83,7 @@ impl AdmittedCall<'_> {
         if let Err(problem @ Problem::Bridge(error)) = done
             && problem.status().is_server_error()
         {
-            // Whoever has only the log to go by is told what the caller is told.
+            // The log says what the caller was told.
             let why = respond::one_line(&error.to_string());
             let (vault, key) = (vault.unwrap_or_default(), key.unwrap_or_default());
             tracing::warn!(request = self.head.id, vault, key, "{why}");

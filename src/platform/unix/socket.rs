@@ -102,7 +102,7 @@ fn look(path: &Path) -> Option<(u64, u64)> {
     identity(&fs::symlink_metadata(path).ok()?)
 }
 
-/// Whoever may enter the folder may connect.
+/// Every user who may enter the folder may connect.
 pub(in crate::platform) fn open_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }

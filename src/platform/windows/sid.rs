@@ -142,7 +142,7 @@ impl Sid {
             || self.text().is_ok_and(|text| text == TRUSTED_INSTALLER)
     }
 
-    /// A stand-in for whoever owns the thing.
+    /// Stands for the owner of the thing.
     pub(super) fn is_owner(&self) -> bool {
         self.is(WinCreatorOwnerSid) || self.is(WinCreatorOwnerRightsSid)
     }

@@ -78,9 +78,9 @@ pub(super) enum AfterWrite {
     Failed,
     /// It is not there: once more, unless this was the last try.
     Again,
-    /// The store was wiped beside it: what was there before is put back, and then as [`Written::Again`].
+    /// The store was wiped beside it: what was there before is put back, and then as [`AfterWrite::Again`].
     PutBack,
-    /// Only a look can tell ([`after_look`]).
+    /// Only a look can tell ([`Attempt::after_look`]).
     Look,
 }
 
@@ -152,7 +152,7 @@ impl Attempt {
         if may_be_locked && self.can_refresh { AfterWrite::Again } else { AfterWrite::Failed }
     }
 
-    /// What is to be done after the look that [`Written::Look`] asked for. `kept`: whether the store has what was
+    /// What is to be done after the look that [`AfterWrite::Look`] asked for. `kept`: whether the store has what was
     /// written; nothing where it cannot be read now. `last`: what [`Attempt::is_last`] said before the look.
     pub(super) fn after_look(&self, kept: Option<bool>, last: bool) -> AfterWrite {
         match (self.error, kept) {

@@ -6,7 +6,7 @@ use super::super::ModuleSettings;
 use crate::plan::Extension;
 use crate::secret::fold;
 
-/// See [`Settings`].
+/// See [`ModuleSettings`].
 pub(super) static SETTINGS: ModuleSettings = ModuleSettings {
     names: &["Authentication", "Interaction", "PasswordTimeout", "Scope"],
     complete,
