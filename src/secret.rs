@@ -282,16 +282,23 @@ impl fmt::Display for SecretType {
 /// A name as vaults and PowerShell compare it: without case, in the invariant culture. This is the
 /// simple upper-case mapping, one character to one, which is what .NET's ordinal comparison uses.
 pub fn fold(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            let mut upper = c.to_uppercase();
-            match (upper.next(), upper.next()) {
-                // .NET never takes another letter for an ASCII one, such as the long s or the dotless i.
-                (Some(one), None) if c.is_ascii() || !one.is_ascii() => one,
-                _ => c,
-            }
-        })
-        .collect()
+    folded(name).collect()
+}
+
+/// Whether two names are one, as [`fold`] has it.
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    folded(one).eq(folded(other))
+}
+
+fn folded(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().map(|c| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            // .NET never takes another letter for an ASCII one, such as the long s or the dotless i.
+            (Some(one), None) if c.is_ascii() || !one.is_ascii() => one,
+            _ => c,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! - A second one ends the drain, but never a call under way in the middle of a write.
 //! - Whatever ends the service, the bridge behind it is stopped in good order.
 
+#[cfg(test)]
+mod allocations;
 pub mod announce;
 pub mod front;
 pub mod own;

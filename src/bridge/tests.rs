@@ -64,7 +64,8 @@ impl Disk {
         let mut copies = self.copies.lock().unwrap();
         let mut disk = self.secrets.lock().unwrap();
         let password = self.password.lock().unwrap();
-        let unlocks = verb == "unlock" || body["refresh"] == true;
+        let opens = verb == "configure" && !body["password"].is_null();
+        let unlocks = opens || verb == "unlock" || body["refresh"] == true;
         if unlocks && *password != "right" {
             return Reaction::Say(vec![fault(call, "SecretStoreUnlockFailed")]);
         }
@@ -77,9 +78,7 @@ impl Disk {
             "configure" | "unlock" => json!({ "authentication": "Password", "password_timeout": -1 }),
             "register" => json!({ "module": SECRET_STORE, "metadata": true }),
             "get" => {
-                if name != "secretbridge-warm-up" {
-                    self.gets.fetch_add(1, SeqCst);
-                }
+                self.gets.fetch_add(1, SeqCst);
                 match copy.get(&name) {
                     Some(value) => json!({ "value": value, "metadata": {} }),
                     None => return Reaction::Say(vec![fault(call, "GetSecretNotFound")]),

@@ -4,7 +4,6 @@
 //! then the body. Without the token a caller learns nothing about routes but that `/health` and `/ready`
 //! are there. Each access to a secret is noted for the audit trail.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
-use crate::secret::{SecretValue, fold};
+use crate::secret::{SecretValue, is_same_name};
 
 pub use call::Native;
 use call::{AccessSubject, AdmittedCall, reading};
@@ -218,37 +217,45 @@ impl<S: Secrets> Native<S> {
         Ok(bounds::check(&request.head.headers, None, &request.body, limits)?)
     }
 
-    /// The template's secrets by folded name, read at the same time and each of them once.
-    async fn fetch(
+    /// The template's secrets, read at the same time and each of them once.
+    async fn fetch<'t>(
         &self,
         call: &AdmittedCall<'_>,
         plan: &Plan,
-        template: &Template,
-    ) -> Result<(HashMap<String, SecretValue>, Option<Freshness>), Problem> {
-        let mut names = template.secrets();
-        let mut seen = HashSet::new();
-        names.retain(|name| seen.insert(fold(name)));
-        let read = |name: &str| {
-            let name = name.to_owned();
-            async move {
-                let answer = self.secrets.read(&name, reading(call.head), call.head.deadline).await;
-                let answer = answer.map_err(Problem::from);
-                let word = answer.as_ref().map_or("ok", |answer| served(Some(answer.freshness)));
-                call.note("read", mounted(plan, &name), &answer, word);
-                answer.map(|answer| (fold(&name), answer))
+        template: &'t Template,
+    ) -> Result<(ShownValues<'t>, Option<Freshness>), Problem> {
+        let mut names: Vec<&'t str> = Vec::new();
+        for name in template.secrets() {
+            if !names.iter().any(|other| is_same_name(name, other)) {
+                names.push(name);
             }
+        }
+        let read = async |name: &'t str| {
+            let answer = self.secrets.read(name, reading(call.head), call.head.deadline).await;
+            let answer = answer.map_err(Problem::from);
+            let word = answer.as_ref().map_or("ok", |answer| served(Some(answer.freshness)));
+            call.note("read", mounted(plan, name), &answer, word);
+            answer.map(|answer| (name, answer))
         };
-        // All are waited for, also after a failure, so that each leaves its audit line.
-        let answers: Vec<_> =
-            join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?;
+        let answers = match names[..] {
+            [name] => vec![read(name).await?],
+            // All are waited for, also after a failure, so that each leaves its audit line.
+            _ => join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?,
+        };
         let oldest = answers.iter().map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
         Ok((answers.into_iter().map(|(name, answer)| (name, answer.value)).collect(), oldest))
     }
 }
 
-fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
+/// Values by the names of their mounts.
+type ShownValues<'a> = Vec<(&'a str, SecretValue)>;
+
+fn render(template: &Template, values: &ShownValues<'_>) -> Value {
     match template {
-        Template::Secret(name) => values.get(&fold(name)).map_or(Value::Null, SecretValue::to_json),
+        Template::Secret(name) => {
+            let shown = values.iter().find(|(other, _)| is_same_name(name, other));
+            shown.map_or(Value::Null, |(_, value)| value.to_json())
+        }
         Template::Literal(value) => value.clone(),
         Template::Object(members) => {
             Value::Object(members.iter().map(|(key, inner)| (key.clone(), render(inner, values))).collect())
@@ -258,8 +265,7 @@ fn render(template: &Template, values: &HashMap<String, SecretValue>) -> Value {
 }
 
 fn mounted<'a>(plan: &'a Plan, name: &'a str) -> AccessSubject<'a> {
-    let folded = fold(name);
-    let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
+    let mount = plan.mounts.iter().find(|mount| is_same_name(&mount.name, name));
     AccessSubject {
         vault: mount.map(|m| m.vault.as_str()),
         key: mount.map(|m| m.key.as_str()),

@@ -107,11 +107,17 @@ pub enum Template {
 impl Template {
     /// The mounts it shows, in order, as often as it shows them.
     pub fn secrets(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.visit(&mut |name| names.push(name));
+        names
+    }
+
+    fn visit<'a>(&'a self, each: &mut impl FnMut(&'a str)) {
         match self {
-            Template::Secret(name) => vec![name],
-            Template::Literal(_) => Vec::new(),
-            Template::Object(members) => members.iter().flat_map(|(_, member)| member.secrets()).collect(),
-            Template::List(items) => items.iter().flat_map(Template::secrets).collect(),
+            Template::Secret(name) => each(name),
+            Template::Literal(_) => {}
+            Template::Object(members) => members.iter().for_each(|(_, member)| member.visit(each)),
+            Template::List(items) => items.iter().for_each(|item| item.visit(each)),
         }
     }
 }

@@ -89,12 +89,13 @@ impl World {
             "configure" | "unlock" => {
                 let wanted = self.password.lock().unwrap().clone();
                 let given = fields["password"]["v"].as_str();
-                if name == "unlock" && wanted.is_some() && given != wanted.as_deref() {
+                if wanted.is_some() && given != wanted.as_deref() {
                     return fault(line, "SecretStoreUnlockFailed", "the password is wrong");
                 }
                 soon(json!({ "authentication": "Password", "password_timeout": 1000, "written": false }))
             }
             "invoke" => self.invoke(worker, line, fields),
+            "info" => soon(json!({ "secrets": [] })),
             _ => soon(json!({})),
         }
     }

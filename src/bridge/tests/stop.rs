@@ -46,8 +46,8 @@ async fn a_stop_ends_within_its_limit_whatever_hangs() {
             move |worker, call: &Value| {
                 seen.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
                 match call["op"].get(hangs) {
-                    Some(body) if body["name"] != "secretbridge-warm-up" => Reaction::Hang,
-                    _ => disk.serve(worker, call),
+                    Some(_) => Reaction::Hang,
+                    None => disk.serve(worker, call),
                 }
             }
         };

@@ -64,11 +64,13 @@ async fn readers_alone_never_meet_a_store_that_has_locked_itself() {
         let (unlocks, locked) = (unlocks.clone(), locked.clone());
         move |worker, call: &Value| {
             let (op, now) = (&call["op"], Instant::now());
-            if op.get("unlock").is_some() || op["get"]["refresh"] == true {
+            // The configuration of a store with a password is told to whoever opens it.
+            let opens = op.get("unlock").is_some() || op.get("configure").is_some();
+            if opens || op["get"]["refresh"] == true {
                 unlocks.fetch_add(1, SeqCst);
                 unlocked.lock().unwrap().insert(worker, now);
             }
-            if op.get("unlock").is_some() || op.get("configure").is_some() {
+            if opens {
                 let told = json!({ "authentication": "Password", "password_timeout": TIMEOUT.as_secs() });
                 return Reaction::Say(vec![ok(call, &told)]);
             }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::pool::lanes::LaneMode;
-use crate::protocol::{Configure, Get, GetReply, Op, Parameters, StoreReply};
+use crate::protocol::{Configure, Info, InfoReply, Op, Parameters, StoreReply};
 use crate::secret::SecretValue;
 use crate::store::Authentication;
 use crate::vault::entry::Entry;
@@ -90,15 +90,15 @@ impl Turn<'_> {
         Ok(true)
     }
 
-    /// The first call of a module is many times slower than the next, so it is made before anybody waits: of a
-    /// made-up name, which goes to no network.
+    /// The first call of a module is many times slower than the next, so it is made before anybody waits: about a
+    /// made-up name, which goes to no network. Not a read, whose error takes longer than all the rest of it.
     async fn warm_up(&mut self) -> Result<(), Trouble> {
         if self.entry.store.authentication() == Authentication::Unknown {
             return Ok(());
         }
-        let (vault, name) = (self.registered(), "secretbridge-warm-up".to_owned());
-        let op = Op::Get(Get { vault, name, refresh: false, detail: false });
-        match self.worker.call::<GetReply>(op, self.until).await {
+        let (vault, name) = (self.registered(), Some("secretbridge-warm-up".to_owned()));
+        let op = Op::Info(Info { vault, name, refresh: false });
+        match self.worker.call::<InfoReply>(op, self.until).await {
             Err(CallError::Broken(broken)) => Err(Trouble::Broken(broken)),
             Ok(_) | Err(CallError::Fault(_)) => Ok(()),
         }
