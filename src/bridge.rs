@@ -123,6 +123,7 @@ pub struct VaultHealth {
 
 impl Health {
     /// A worker is up, or none is needed.
+    #[must_use]
     pub fn has_worker(&self) -> bool {
         self.workers.is_empty() || self.workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"))
     }
