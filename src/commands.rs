@@ -13,6 +13,7 @@ mod import;
 mod init;
 mod inject;
 mod list;
+mod module;
 mod outcome;
 mod output;
 pub mod prepare;

@@ -10,6 +10,7 @@
 
 mod address;
 mod callers;
+mod credentials;
 mod names;
 mod password;
 mod place;
@@ -160,9 +161,11 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
     let vault_table = root.get("vaults");
     let secret_table = root.get("secrets");
     let route_list = root.get("routes");
+    let credential_table = root.get("credentials");
     let vaults = vault_table.as_ref().map_or_else(Vec::new, |node| vaults::vaults(node, base, &auto_import));
     let known = vaults::KnownVaults::new(&vaults, vault_table.as_ref(), &auto_import);
     let mounts = secret_table.as_ref().map_or_else(Vec::new, |node| vaults::mounts(node, &known));
+    let credentials = credential_table.as_ref().and_then(|node| credentials::credentials(node, base, &known));
     let known = routes::KnownSecrets::new(&mounts, secret_table.as_ref(), &known);
     let routes = route_list.as_ref().map_or_else(Vec::new, |node| routes::routes(node, &known));
 
@@ -178,6 +181,7 @@ fn read_plan(root: &mut Table<'_>, base: &Path, report: &Report<'_>) -> Plan {
         listeners,
         access,
         callers,
+        credentials,
         vaults,
         mounts,
         routes,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::secret::fold;
 
 pub mod callers;
+pub mod credentials;
 mod limits;
 mod names;
 mod serving;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub(crate) limits: Limits,
     /// Size of the cache.
     pub(crate) cache: CacheLimits,
+    /// The socket that systemd loads credentials from.
+    pub(crate) credentials: Option<credentials::Credentials>,
     /// Where the audit trail goes.
     pub(crate) audit: crate::audit::AuditSettings,
     /// Whether to look up the vaults that the user registered.

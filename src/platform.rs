@@ -10,6 +10,7 @@
 //! | [`resident_memory`], [`started`] | `/proc` | `proc_pid_rusage` | process information |
 //! | [`Signals`] | signals | signals | console events, service control |
 //! | [`service`] | systemd | launchd | service control manager, Event Log |
+//! | [`shells`] | PowerShell, bash, zsh, fish | the same | PowerShell |
 //! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
 
 use std::fmt;
@@ -41,6 +42,7 @@ use windows as system;
 
 pub mod local;
 pub mod service;
+pub mod shells;
 #[cfg(test)]
 pub mod testing;
 
@@ -437,11 +439,6 @@ pub fn cache_folder() -> Option<PathBuf> {
     let named = variable(system::CACHE).filter(|path| path.is_absolute());
     let home = home().filter(|path| path.is_absolute());
     named.or_else(|| home.map(|home| home.join(system::CACHE_BELOW_HOME)))
-}
-
-/// Where PowerShell looks for this user's own modules.
-pub fn user_modules() -> Option<PathBuf> {
-    system::user_modules()
 }
 
 /// Where SecretManagement keeps the user's vault registry.

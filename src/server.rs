@@ -34,6 +34,7 @@ use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
 use crate::http::{BindError, BoundAddress, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
+use crate::plan::credentials::Credentials;
 use crate::plan::{Limits, Listener};
 use crate::platform::{self, ServiceNotice};
 use crate::registry::user::UserRegistry;
@@ -111,7 +112,28 @@ impl Server {
         service: Arc<dyn Service>,
         limits: &Limits,
     ) -> Result<Vec<BoundAddress>, BindError> {
-        let mut door = Door::bind(listeners)?;
+        self.serve(Door::bind(listeners)?, service, limits)
+    }
+
+    /// Binds the socket that systemd loads credentials from, if there is to be one.
+    pub fn open_credentials(
+        &mut self,
+        credentials: Option<&Credentials>,
+        service: Arc<dyn Service>,
+        limits: &Limits,
+    ) -> Result<(), BindError> {
+        let Some(credentials) = credentials else { return Ok(()) };
+        let mut door = Door::bind(&[])?;
+        door.add_credentials(credentials)?;
+        self.serve(door, service, limits).map(drop)
+    }
+
+    fn serve(
+        &mut self,
+        mut door: Door,
+        service: Arc<dyn Service>,
+        limits: &Limits,
+    ) -> Result<Vec<BoundAddress>, BindError> {
         if let Some(trail) = &self.trail {
             door = door.observed(trail, &self.metrics);
         }

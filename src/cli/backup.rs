@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::secrets::Connect;
+use super::transfer::Putting;
 
 /// Arguments of `backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -71,15 +72,9 @@ pub struct RestoreArgs {
     /// The file with the passphrase (mode 0600); without it, and without an identity, it is asked for.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// Tell what would be done, and write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Write over secrets that differ.
-    #[arg(long)]
-    pub overwrite: bool,
-    /// Leave metadata out, for a vault that keeps none.
-    #[arg(long)]
-    pub no_metadata: bool,
+    /// How secrets are put.
+    #[command(flatten)]
+    pub putting: Putting,
     /// Where the secrets are.
     #[command(flatten)]
     pub connect: Connect,

@@ -16,7 +16,7 @@ EXAMPLES:
   secretbridge exec --file /etc/app/key.pem=team/key -- ./server
       The file is a link into a private folder in memory; both are gone when the program has ended.
   secretbridge exec --env TOKEN=team/token --watch --mask -- ./worker
-      Restarts the program when the secret changes, and stars the secret out in what it prints.
+      Restarts the program when the secret changes, and hides the secret in what it prints.
   secretbridge run -- make test
       `run --` means `exec`.
 
@@ -34,13 +34,13 @@ pub struct ExecArgs {
     /// SECRETBRIDGE_FILES names. May be repeated.
     #[arg(long, short, value_name = "PATH=SECRET", value_parser = binding)]
     pub file: Vec<Binding>,
-    /// Star the secrets out in what the program prints.
+    /// Hide the secrets in what the program prints: each is shown as ********.
     #[arg(long)]
     pub mask: bool,
-    /// Restart the program when a secret changes: once for changes that come together.
+    /// Restart the program when a secret changes. Changes that come together cause one restart.
     #[arg(long)]
     pub watch: bool,
-    /// How often --watch looks.
+    /// How often --watch looks for a change.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     pub interval: Duration,
     /// How long the program may take to end at a restart before it is killed.

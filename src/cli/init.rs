@@ -34,7 +34,7 @@ pub struct InitArgs {
     /// Write over a file that is there.
     #[arg(long)]
     pub force: bool,
-    /// Ask nothing; what no option says is a local vault on 127.0.0.1:8085.
+    /// Ask nothing. Where no option says otherwise: a local vault, on 127.0.0.1:8085.
     #[arg(long, short)]
     pub yes: bool,
     /// What the vault is.
@@ -46,7 +46,7 @@ pub struct InitArgs {
     /// The vault's friendly name.
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// One of the vault's VaultParameters. May be repeated. Not for a password: others see the command line.
+    /// One of the vault's VaultParameters. May be repeated. Give no password here: other users can see it.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameter: Vec<(String, String)>,
     /// The file with the vault's password (mode 0600).
@@ -55,7 +55,7 @@ pub struct InitArgs {
     /// The environment variable with the vault's password.
     #[arg(long, value_name = "NAME")]
     pub unlock_env: Option<String>,
-    /// A vault that you registered in PowerShell, for reading, or with :rw for writing too. May be repeated.
+    /// Serve a vault that you registered in PowerShell: for reading, or with :rw for writing too. May be repeated.
     #[arg(long, value_name = "NAME[:rw]")]
     pub expose_vault: Vec<String>,
     /// Where to listen. [default: 127.0.0.1:8085]

@@ -50,17 +50,17 @@ pub struct Connect {
     /// SECRETBRIDGE_CA_FILE says the same.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Open the vaults of this configuration file; of a server that runs, only the sockets it names are tried. The
+    /// Use the vaults of this configuration file. A running server is used only where this file names its socket. The
     /// variable SECRETBRIDGE_CONFIG says the same. Without it: ./secretbridge.toml, then yours, then the system's.
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Open the vaults without asking a server. Not beside a server that writes to them.
+    /// Open the vaults without asking a server. Do not use it beside a server that writes to them.
     #[arg(long, conflicts_with = "url")]
     pub direct: bool,
-    /// The folder of the local vault; no configuration is looked for.
+    /// Use the local vault in this folder. No configuration is looked for.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "config"])]
     pub local_vault: Option<PathBuf>,
-    /// How long an answer may take.
+    /// How long to wait for an answer.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub timeout: Duration,
 }
@@ -107,15 +107,15 @@ fn variable(name: &str) -> Option<OsString> {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\n{GET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct GetArgs {
-    /// The secret.
+    /// The secret: vault/key, or what else NAMES below tells.
     pub name: SecretName,
-    /// Of a table this member; of a credential `UserName` or `Password`.
+    /// Read one member of a table, or `UserName` or `Password` of a credential.
     #[arg(long, short, value_name = "MEMBER")]
     pub property: Option<String>,
     /// Print a JSON object with the secret's name, type and value.
     #[arg(long)]
     pub json: bool,
-    /// Write to this file, which only you can read, the value exactly and no newline after it.
+    /// Write the value to this file (mode 0600), exactly as it is. No newline is added.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print no newline after the text.
@@ -130,24 +130,26 @@ pub struct GetArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\n{SET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct SetArgs {
-    /// The secret.
+    /// The secret: vault/key, or what else NAMES below tells.
     pub name: SecretName,
-    /// Take the value from this file, as it is; `-` is standard input, as it is.
+    /// Read the value from this file, exactly as it is. `-` reads standard input, and keeps a newline at its end.
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The type. A hashtable is read from a JSON object, a credential from one with UserName and Password.
+    /// The type. A hashtable is read from a JSON object. A credential is read from one with UserName and Password,
+    /// or takes its user from --user.
     #[arg(long, short, value_enum, ignore_case = true, default_value_t = ValueType::String)]
     pub r#type: ValueType,
     /// The user name of a credential; the value is then its password.
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Write this member of a table and keep its siblings.
+    /// Write one member of a table, and leave the others as they are.
     #[arg(long, short, value_name = "MEMBER")]
     pub property: Option<String>,
-    /// Metadata, `name=text` or `name:=JSON` for a number. May be repeated; without any, what is there is kept.
+    /// Metadata: `name=text`, or `name:=5` for a whole number. May be repeated. It replaces what is there; without
+    /// this option, what is there stays.
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = meta)]
     pub metadata: Vec<Meta>,
-    /// Write the metadata alone and leave the value as it is.
+    /// Write the metadata, and leave the value as it is.
     #[arg(long, requires = "metadata", conflicts_with_all = ["file", "user", "property", "type"])]
     pub only_metadata: bool,
     /// Where the secrets are.
@@ -198,7 +200,7 @@ On a terminal it is a table, elsewhere a line for each secret: its name, a tab, 
 
 {}", super::exit_codes::EXIT_CODES))]
 pub struct ListArgs {
-    /// A vault, or a vault and a pattern.
+    /// A vault, or a vault and a pattern. Without it, every vault.
     #[arg(value_name = "VAULT[/PATTERN]")]
     pub of: Option<String>,
     /// Print a JSON array.
@@ -213,7 +215,7 @@ pub struct ListArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge info team/db-password\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct InfoArgs {
-    /// The secret.
+    /// The secret: vault/key, or what else NAMES below tells.
     pub name: SecretName,
     /// Print a JSON object.
     #[arg(long)]
@@ -230,7 +232,7 @@ pub struct RmArgs {
     /// The secrets.
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<SecretName>,
-    /// A secret that is not there is no error.
+    /// Do not fail where a secret is not there.
     #[arg(long, short)]
     pub force: bool,
     /// Where the secrets are.
@@ -262,7 +264,7 @@ EXAMPLES:
 pub struct UnlockArgs {
     /// The vault.
     pub vault: String,
-    /// Take the password from this file.
+    /// Read the password from this file (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// Use the password of the server's configuration.
@@ -288,7 +290,7 @@ pub struct LockArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("EXAMPLES:\n  secretbridge status --json\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct StatusArgs {
-    /// Print the server's own JSON.
+    /// Print the server's whole answer as JSON.
     #[arg(long)]
     pub json: bool,
     /// Where the secrets are.
@@ -307,8 +309,8 @@ pub struct CacheArgs {
 /// What to do with the values that a server keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum CacheVerb {
-    /// Forget them, so that the next read asks the vault.
-    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::exit_codes::EXIT_CODES))]
+    /// Forget the values, so that the next read asks the vault.
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::EXIT_CODES))]
     Clear {
         /// Where the secrets are.
         #[command(flatten)]

@@ -12,7 +12,7 @@ pub enum ServiceArgs {
     Install(InstallArgs),
     /// Stop the service and remove it. Configuration, tokens, vaults and logs stay.
     Uninstall(UninstallArgs),
-    /// Tell how the service is.
+    /// Tell whether the service is installed and running.
     Status(ServiceStatusArgs),
 }
 
@@ -67,7 +67,7 @@ pub struct InstallArgs {
     /// Show what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// What the service does, `serve` or `run` with their arguments, after `--`. [default: serve]
+    /// What the service runs: `serve` or `run` and its arguments, after `--`. [default: serve]
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<OsString>,
 }

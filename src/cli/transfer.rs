@@ -1,4 +1,4 @@
-//! Arguments of the commands that move many secrets: `copy` and `import`.
+//! Arguments of the commands that move many secrets: `copy` and `import`; `restore` puts secrets as `copy` does.
 
 use std::path::PathBuf;
 
@@ -25,6 +25,17 @@ pub struct CopyArgs {
     /// The vault to copy to.
     #[arg(value_name = "TO")]
     pub to: String,
+    /// How secrets are put.
+    #[command(flatten)]
+    pub putting: Putting,
+    /// Where the secrets are.
+    #[command(flatten)]
+    pub connect: Connect,
+}
+
+/// How `copy` and `restore` put secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Putting {
     /// Tell what would be done, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -34,9 +45,6 @@ pub struct CopyArgs {
     /// Leave metadata out, for a vault that keeps none.
     #[arg(long)]
     pub no_metadata: bool,
-    /// Where the secrets are.
-    #[command(flatten)]
-    pub connect: Connect,
 }
 
 /// Arguments of `import`.

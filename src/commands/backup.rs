@@ -120,12 +120,7 @@ pub(super) async fn restore(arguments: &RestoreArgs, global: &Global) -> Command
     if items.is_empty() {
         return Err(Failure::new(Exit::NotFound, "the archive has no such secret"));
     }
-    let way = Way {
-        dry_run: arguments.dry_run,
-        overwrite: arguments.overwrite,
-        no_metadata: arguments.no_metadata,
-        words: ["restored", "would restore"],
-    };
+    let way = Way { wanted: arguments.putting, words: ["restored", "would restore"] };
     let wanted = WantedVaults::Names(items.iter().map(|item| SecretName::key(&item.vault, "*")).collect());
     let differ =
         with_reach(&arguments.connect, global, wanted, async |reach: &Reach| put(&items, way, reach).await)

@@ -12,7 +12,7 @@ use crate::cli::{CheckArgs, Global};
 use crate::config::{self, ConfigError, ConfigPlace};
 use crate::error::BridgeError;
 use crate::exit::Exit;
-use crate::inspect::{Finding, Level, certificates, files, pwsh};
+use crate::inspect::{Finding, Level, certificates, files, pwsh, vaults};
 use crate::logging::console::Console;
 use crate::plan::{Plan, Vault};
 
@@ -72,11 +72,21 @@ impl CheckFindings {
         }
     }
 
-    /// Starts a worker, which registers the vaults and unlocks them. No secret is read.
+    /// Reaches local vaults as `doctor` does. Starts a worker, which registers the other vaults and unlocks them. No
+    /// secret is read.
     async fn deep(&mut self, global: &Global, plan: &Plan) {
         let mut plan = plan.clone();
+        for vault in plan.vaults.iter().filter(|vault| vault.extension().is_none()) {
+            let finding = vaults::reach(&plan, vault, None, plan.limits.deadline).await;
+            self.add(Exit::Failure, vec![finding]);
+        }
+        // A server would make the files of a local vault; a check makes none.
+        plan.vaults.retain(|vault| vault.extension().is_some());
+        (plan.mounts, plan.routes) = (Vec::new(), Vec::new());
+        if plan.vaults.is_empty() && plan.auto_import.expose.is_empty() && plan.init.is_empty() {
+            return;
+        }
         (plan.pool.min, plan.pool.max) = (1, 1);
-        plan.mounts.iter_mut().for_each(|mount| mount.prefetch = false);
         let options = Options { pwsh: global.pwsh.clone() };
         match Bridge::start(plan, &options, |_, _| {}).await {
             Ok(bridge) => {

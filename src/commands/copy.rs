@@ -15,12 +15,7 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> CommandOutcom
     if fold(from) == fold(to) {
         return Err(Failure::usage(format!("'{from}' is the vault to copy from and to")));
     }
-    let way = Way {
-        dry_run: arguments.dry_run,
-        overwrite: arguments.overwrite,
-        no_metadata: arguments.no_metadata,
-        words: ["copied", "would copy"],
-    };
+    let way = Way { wanted: arguments.putting, words: ["copied", "would copy"] };
     let names = [from, to].map(|vault| SecretName::key(vault, "*"));
     let done = async |reach: &Reach| {
         let there = by_name(reach.list(to).await?);

@@ -152,16 +152,28 @@ fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// In ASCII alone: what a console's code page makes of other characters is not what was written. Line breaks are
+/// escaped, because a pipeline of PowerShell makes its own of them.
 fn powershell(text: &str) -> String {
-    // PowerShell takes these for single quotes too.
-    let mut out = String::from("'");
-    for c in text.chars() {
-        if matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}') {
-            out.push(c);
-        }
-        out.push(c);
+    if text.chars().all(|c| matches!(c, ' '..='~')) {
+        return format!("'{}'", text.replace('\'', "''"));
     }
-    out + "'"
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '$' | '`' => out.extend(['`', c]),
+            ' '..='~' => out.push(c),
+            '\n' => out.push_str("`n"),
+            '\r' => out.push_str("`r"),
+            '\t' => out.push_str("`t"),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("$([char]0x{unit:X})"));
+                }
+            }
+        }
+    }
+    out + "\""
 }
 
 /// With an end that no line of the value is.
@@ -186,7 +198,11 @@ mod tests {
     fn each_format_quotes_so_that_the_value_comes_back() {
         let hard = "a'b\"c$d`e\\f\ng %h";
         assert_eq!(shell(hard), "'a'\\''b\"c$d`e\\f\ng %h'");
-        assert_eq!(powershell("it's \u{2019}"), "'it''s \u{2019}\u{2019}'");
+        assert_eq!(powershell("it's $x"), "'it''s $x'");
+        assert_eq!(
+            powershell("$x \u{2019}\n\u{1f511}"),
+            "\"`$x $([char]0x2019)`n$([char]0xD83D)$([char]0xDD11)\""
+        );
         assert_eq!(dotenv("plain-1"), "plain-1");
         assert_eq!(dotenv("with $ and #"), "'with $ and #'");
         assert_eq!(dotenv(hard), "\"a'b\\\"c\\$d\\`e\\\\f\\ng %h\"");

@@ -1,6 +1,7 @@
 //! `import`: secrets from files of other programs.
 
-use std::io::Read as _;
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use super::outcome::{CommandOutcome, with_reach};
@@ -26,9 +27,18 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOu
     let text = text_of(&arguments.file)?;
     let items = read::items(format, &text)
         .map_err(|why| Failure::usage(format!("{}: {why}", arguments.file.display())))?;
-    if let Some(twin) = twin(&items) {
-        return Err(Failure::usage(format!("'{twin}' is there twice"))
-            .hint("names are told apart without case; rename one"));
+    if let Some(index) = items.iter().position(|item| item.name.trim().is_empty()) {
+        return Err(
+            Failure::usage(format!("entry {} has no name", index + 1)).hint("give it one in the file")
+        );
+    }
+    let twins = twins(&items);
+    if !twins.is_empty() {
+        return Err(Failure::usage(format!(
+            "more than one entry is named {}; nothing was written",
+            twins.join(", ")
+        ))
+        .hint("a vault does not tell names apart by case; rename all but one of each in the file"));
     }
     let write = async |reach: &Reach| {
         let there = reach.list(&arguments.vault).await?;
@@ -51,6 +61,14 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOu
             output::print(
                 format!("{said}\t{}/{}\t{}\n", arguments.vault, item.name, item.value.kind()).as_bytes(),
             )?;
+            if !item.left_out.is_empty() {
+                let what = item.left_out.join(", ");
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "left out of '{}', because a credential has no place for it: {what}",
+                    item.name
+                );
+            }
         }
         Ok(())
     };
@@ -58,11 +76,17 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOu
     with_reach(&arguments.connect, global, wanted, write).await.map(|()| Exit::Ok)
 }
 
-fn twin(items: &[ImportItem]) -> Option<&str> {
-    let same = |(index, item): (usize, &ImportItem)| {
-        items[..index].iter().any(|other| fold(&other.name) == fold(&item.name))
-    };
-    items.iter().enumerate().find(|found| same(*found)).map(|(_, item)| item.name.as_str())
+/// Names that more than one item has, each once and in quotes.
+fn twins(items: &[ImportItem]) -> Vec<String> {
+    let mut seen = BTreeMap::<String, usize>::new();
+    items.iter().for_each(|item| *seen.entry(fold(&item.name)).or_default() += 1);
+    let mut twins: Vec<String> = Vec::new();
+    for item in items {
+        if seen.remove(&fold(&item.name)).is_some_and(|times| times > 1) {
+            twins.push(format!("'{}'", item.name));
+        }
+    }
+    twins
 }
 
 fn text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {

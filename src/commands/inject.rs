@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::{Environment, Error, ErrorKind};
@@ -18,8 +18,6 @@ use super::outcome::CommandOutcome;
 use super::output;
 use crate::cli::{Global, InjectArgs, InjectFormat};
 use crate::exit::Exit;
-use crate::platform;
-use crate::private_file::{put, stage};
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use place::fill;
 
@@ -41,8 +39,9 @@ pub(super) async fn inject(arguments: &InjectArgs, global: &Global) -> CommandOu
     match target {
         None => output::print(filled.as_bytes())?,
         Some(path) => {
-            let kept = if path.exists() || stdin { path } else { &arguments.template };
-            replace(path, kept, filled.as_bytes())?;
+            let like = if path.exists() || stdin { path } else { &arguments.template };
+            output::replace(path, like, None, filled.as_bytes())
+                .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
         }
     }
     Ok(Exit::Ok)
@@ -186,18 +185,4 @@ fn format_of(path: &Path) -> InjectFormat {
         _ if name.starts_with(".env") => InjectFormat::Env,
         _ => InjectFormat::Text,
     }
-}
-
-/// Writes a file whole or not at all, with the mode of another.
-fn replace(path: &PathBuf, kept: &Path, content: &[u8]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
-    // Through a link, so that the link stays.
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = stage(folder, ".secretbridge-", content).map_err(failed)?;
-    match platform::open_as(file.as_file(), file.path(), kept) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    put(file, &real).map(drop).map_err(failed)
 }

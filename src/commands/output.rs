@@ -1,10 +1,12 @@
 //! What commands write: values, tables, JSON.
 
+use std::fs::Permissions;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::platform;
 use crate::private_file::{put, stage};
 use crate::protocol::Metadata;
 use crate::reach::Failure;
@@ -42,6 +44,20 @@ pub(super) fn private_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     stage(folder, ".secretbridge-", content).and_then(|staged| put(staged, path)).map(drop).map_err(failed)
+}
+
+/// Writes a file whole or not at all, for those who may use `like`. Where that is not there, the file has these
+/// permissions, or is for its owner alone. A link at the path stays a link.
+pub(super) fn replace(path: &Path, like: &Path, new: Option<Permissions>, content: &[u8]) -> io::Result<()> {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = stage(folder, ".secretbridge-", content)?;
+    match (platform::open_as(file.as_file(), file.path(), like), new) {
+        (Err(error), _) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        (Err(_), Some(new)) => file.as_file().set_permissions(new)?,
+        _ => {}
+    }
+    put(file, &real).map(drop)
 }
 
 /// Metadata on one line: `name=value` by name, apart by spaces.

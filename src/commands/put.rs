@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli;
 use crate::protocol::{Metadata, SecretInfo};
 use crate::reach::{Failure, Reach, SecretName};
 use crate::secret::{SecretType, SecretValue, fold};
@@ -12,12 +13,7 @@ use crate::secret::{SecretType, SecretValue, fold};
 /// How secrets are put.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
-    /// Nothing is written.
-    pub(super) dry_run: bool,
-    /// Secrets that differ are written over.
-    pub(super) overwrite: bool,
-    /// Metadata is left out.
-    pub(super) no_metadata: bool,
+    pub(super) wanted: cli::Putting,
     /// What is said of one that was written, and of one that would be.
     pub(super) words: [&'static str; 2],
 }
@@ -60,7 +56,8 @@ impl Putting<'_> {
         metadata: &Metadata,
         there: Option<&SecretInfo>,
     ) -> Result<&'static str, Failure> {
-        let Way { dry_run, overwrite, no_metadata, words: [written, would] } = self.way;
+        let Way { wanted: cli::Putting { dry_run, overwrite, no_metadata }, words: [written, would] } =
+            self.way;
         if let Some(there) = there {
             let same = is_same(&self.reach.get(target).await?.value, &value);
             if same && (no_metadata || there.metadata == *metadata) {

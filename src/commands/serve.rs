@@ -86,6 +86,7 @@ async fn serve_plan(
     server.audit(&plan.audit)?;
     // Before the workers: a port that is taken is told at once.
     let mut addresses = server.open(&plan.listeners, front.clone(), &plan.limits)?;
+    server.open_credentials(plan.credentials.as_ref(), front.clone(), &plan.limits)?;
     let _note = match arguments.no_socket {
         true => None,
         false => {
@@ -119,6 +120,9 @@ async fn serve_plan(
     let callers = &in_force.plan.callers;
     say.line(access::refused_at_the_door(&own, &callers.hosts, &callers.origins));
     // Only now, because a reader of this line may call at once.
+    if let Some(credentials) = &in_force.plan.credentials {
+        say.line(format_args!("credentials of systemd's units: {}", credentials.socket.display()));
+    }
     say.addresses(&addresses, rule.is_open(), token.as_deref(), arguments.config.is_none());
     let metrics = server.metrics().clone();
     let reload =
@@ -331,6 +335,7 @@ fn fixed(old: &Plan, new: &Plan) -> Vec<&'static str> {
     [
         ("listen or [[listeners]]", old.listeners != new.listeners),
         ("[[peers]] where there were none, or none where there were some", opens),
+        ("[credentials]", old.credentials != new.credentials),
         ("[audit]", old.audit != new.audit),
         ("limits.deadline", a.deadline != b.deadline),
         ("limits.drain", a.drain != b.drain),

@@ -5,8 +5,8 @@
 
 use super::outcome::CommandOutcome;
 use super::{
-    admin, backup, copy, doctor, exec, export, get, import, init, inject, list, rm, service, set, setup,
-    status,
+    admin, backup, copy, doctor, exec, export, get, import, init, inject, list, module, rm, service, set,
+    setup, status,
 };
 use crate::cli::{CacheVerb, Command, Global};
 use crate::reach::Failure;
@@ -36,7 +36,7 @@ pub fn run(command: &Command, global: &Global) -> CommandOutcome {
             Command::Schema(_) => init::schema(),
             Command::Completions(arguments) => setup::completions(arguments),
             Command::Man(arguments) => setup::man(arguments),
-            Command::Module(arguments) => setup::module(arguments),
+            Command::Module(arguments) => module::module(arguments),
             Command::Service(arguments) => service::service(arguments, global),
             Command::Cache(arguments) => match &arguments.verb {
                 CacheVerb::Clear { connect } => admin::clear_cache(connect).await,

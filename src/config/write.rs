@@ -3,6 +3,8 @@
 //! What [`super::parse`] reads from it is the same plan. What a file cannot say (script blocks, a password
 //! given by value) stands there as a comment, so that nothing is lost in silence.
 
+mod credentials;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -34,6 +36,7 @@ pub fn to_toml(plan: &Plan, redact: bool) -> String {
     out.pool(&plan.pool);
     out.limits(&plan.limits, &plan.callers.limits);
     out.cache(&plan.cache);
+    out.credentials(plan.credentials.as_ref());
     out.audit(&plan.audit);
     out.auto_import(&plan.auto_import, &plan.vaults);
     for vault in &plan.vaults {

@@ -66,7 +66,8 @@ impl Gate {
             peer: &head.peer,
             certificate: head.certificate.as_deref(),
         };
-        let caller = match self.access.identify(asked) {
+        let known = head.holder.clone().map(Caller::Peer);
+        let caller = match known.map_or_else(|| self.access.identify(asked), Ok) {
             Ok(caller) => caller,
             Err(AccessRefusal::WrongToken) => return Err(stranger(self.slowed(head).await)),
             Err(_) if self.site.is_public(head) => Caller::Stranger,

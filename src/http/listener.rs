@@ -16,9 +16,10 @@ use super::tls::{self, TlsError};
 use crate::access::Peer;
 use crate::audit::Trail;
 use crate::metrics::Metrics;
+use crate::plan::credentials::Credentials;
 use crate::plan::{Bind, Listener, Tls};
 use crate::platform;
-use crate::platform::local::{self, LocalBindError, LocalListener};
+use crate::platform::local::{self, LocalBindError, LocalListener, LocalName};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -38,6 +39,8 @@ pub(super) struct Listening {
     pub(super) socket: BoundSocket,
     pub(super) tls: Option<Arc<Secured>>,
     pub(super) address: BoundAddress,
+    /// It speaks no HTTP, and answers what systemd asks for.
+    pub(super) credentials: Option<Arc<Credentials>>,
 }
 
 /// A listening socket.
@@ -131,6 +134,17 @@ impl Door {
         self
     }
 
+    /// Binds the socket that systemd loads credentials from.
+    pub fn add_credentials(&mut self, credentials: &Credentials) -> Result<(), BindError> {
+        let bind = Bind::Unix(credentials.socket.clone());
+        let listener = Listener { bind, tls: None, name: None };
+        self.entries.push(Listening::bind(&listener, std::slice::from_ref(&listener))?);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.credentials = Some(Arc::new(credentials.clone()));
+        }
+        Ok(())
+    }
+
     /// The certificates of its listeners.
     pub fn certificates(&self) -> Certificates {
         Certificates(self.entries.iter().filter_map(|entry| entry.tls.clone()).collect())
@@ -172,6 +186,7 @@ impl Listening {
             socket,
             tls: tls.map_err(|error| fail(error.into()))?,
             address: BoundAddress { bind, tls: wanted.tls },
+            credentials: None,
         })
     }
 }
@@ -233,18 +248,19 @@ impl Renewed {
 // === impl Bound ===
 
 impl BoundSocket {
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Peer)> {
+    /// The next connection, who made it, and where from, if that is a name.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Peer, Option<LocalName>)> {
         match self {
             BoundSocket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are small and whole; waiting for more to send only delays them. A connection
                 // that is gone already fails here, and is found out when it is read.
                 let _ = stream.set_nodelay(true);
-                Ok((Box::new(stream), Peer::Tcp(address)))
+                Ok((Box::new(stream), Peer::Tcp(address), None))
             }
             BoundSocket::Unix(listener) => {
-                let (stream, who) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::Unix { uid: who.uid, gid: who.gid, pid: who.pid }))
+                let (stream, who, name) = listener.accept().await?;
+                Ok((Box::new(stream), Peer::Unix { uid: who.uid, gid: who.gid, pid: who.pid }, name))
             }
         }
     }

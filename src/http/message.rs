@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::problem::Problem;
-use crate::access::{CallSeat, Caller, Certificate, Peer};
+use crate::access::{CallSeat, Caller, Certificate, Holder, Peer};
 use crate::audit::{AuditName, AuditedAccess};
 
 pub use futures_util::future::BoxFuture;
@@ -58,6 +58,8 @@ pub struct Head {
     pub peer: Peer,
     /// The certificate that it showed, which the listener has verified.
     pub certificate: Option<Arc<Certificate>>,
+    /// Who that is, where the listener itself knows.
+    pub holder: Option<Holder>,
     /// Index of the listener in the plan.
     pub listener: usize,
     /// When the head was complete.

@@ -4,6 +4,8 @@
 //! holds, answers say `Connection: close`. After a moment, in which requests on their way still arrive,
 //! *closing*: idle connections are closed. At the drain limit, *cut*: what is left is dropped.
 
+mod credential;
+
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -35,9 +37,10 @@ use super::problem::{DoorFault, Problem};
 use super::seats::{HeldSeat, Seat, Seats};
 use super::stream::{Duplex, GuardedStream, RequestCount, UnreadRest};
 use super::tls;
-use crate::access::{Caller, Certificate, Peer};
+use crate::access::{Caller, Certificate, Holder, Peer};
 use crate::audit::{Record, Trail};
 use crate::plan::Limits;
+use crate::platform::local::LocalName;
 
 /// A request's head may be this long, in bytes; hyper answers 431 to a longer one.
 const MAX_HEAD: usize = 32 * 1024;
@@ -95,6 +98,7 @@ struct ConnectionLink {
     peer: Peer,
     listener: usize,
     certificate: Option<Arc<Certificate>>,
+    holder: Option<Holder>,
     unread: UnreadRest,
     asked: RequestCount,
     seat: Option<Arc<Seat>>,
@@ -109,7 +113,8 @@ pub async fn serve_connection(
     limits: &Limits,
 ) {
     let (unread, asked) = (UnreadRest::marked(), RequestCount::default());
-    let link = ConnectionLink { peer, listener: 0, certificate: None, unread, asked, seat: None };
+    let link =
+        ConnectionLink { peer, listener: 0, certificate: None, holder: None, unread, asked, seat: None };
     converse(Arc::new(SharedServer::new(service, limits.clone(), None)), link, Box::new(stream)).await;
 }
 
@@ -195,6 +200,7 @@ impl SharedServer {
             version: parts.version,
             peer: link.peer,
             certificate: link.certificate.clone(),
+            holder: link.holder.clone(),
             listener: link.listener,
             received,
             deadline: received + self.limits.deadline,
@@ -262,7 +268,7 @@ async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats
             next = entry.socket.accept() => next,
         };
         match next {
-            Ok((stream, peer)) => {
+            Ok((stream, peer, from)) => {
                 pause = ACCEPT_PAUSE.0;
                 let held = tokio::select! {
                     biased;
@@ -271,7 +277,7 @@ async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats
                     held = crowd.seat(&peer, &entry.address) => held,
                 };
                 if let Some(held) = held {
-                    start(&shared, index, &entry, stream, peer, held);
+                    start(&shared, index, &entry, (stream, peer, from), held);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -283,9 +289,9 @@ async fn accept(shared: Arc<SharedServer>, index: usize, entry: Listening, seats
         }
     }
     // Connections that the kernel has queued count as connected for their clients.
-    while let Some(Ok((stream, peer))) = entry.socket.accept().now_or_never() {
+    while let Some(Ok((stream, peer, from))) = entry.socket.accept().now_or_never() {
         if let Ok(held) = crowd.seats.take(&peer) {
-            start(&shared, index, &entry, stream, peer, held);
+            start(&shared, index, &entry, (stream, peer, from), held);
         }
     }
 }
@@ -300,8 +306,7 @@ fn start(
     shared: &Arc<SharedServer>,
     listener: usize,
     entry: &Listening,
-    stream: Box<dyn Duplex>,
-    peer: Peer,
+    (stream, peer, from): (Box<dyn Duplex>, Peer, Option<LocalName>),
     held: HeldSeat,
 ) {
     let seat = held.seat.clone();
@@ -309,17 +314,24 @@ fn start(
         peer,
         listener,
         certificate: None,
+        holder: None,
         unread: UnreadRest::marked(),
         asked: RequestCount::default(),
         seat: Some(seat.clone()),
     };
     let (inner, tls) = (shared.clone(), entry.tls.as_ref().map(|secured| secured.acceptor()));
+    let credentials = entry.credentials.clone();
     shared.connections.fetch_add(1, Ordering::Relaxed);
     shared.tasks.spawn(async move {
         tokio::select! {
             () = inner.reached(ConnectionPhase::Cut) => {}
             () = evicted(&seat) => tracing::debug!(%peer, "an idle connection made room for another"),
-            () = connection(inner.clone(), link, stream, tls) => {}
+            () = async {
+                match &credentials {
+                    Some(credentials) => credential::serve(&inner, credentials, link, stream, from).await,
+                    None => connection(inner.clone(), link, stream, tls).await,
+                }
+            } => {}
         }
         inner.connections.fetch_sub(1, Ordering::Relaxed);
         drop(held);

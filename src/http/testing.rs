@@ -37,6 +37,7 @@ pub(super) fn head(method: &str, path: &str, fields: &[(&'static str, &str)]) ->
         version: Version::HTTP_11,
         peer: Peer::Tcp("127.0.0.1:50000".parse().unwrap()),
         certificate: None,
+        holder: None,
         listener: 0,
         received,
         deadline: received + Duration::from_secs(30),

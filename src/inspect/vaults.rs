@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Finding;
 use crate::bridge::{Bridge, Options};
 use crate::error::BridgeError;
-use crate::local::{self, LocalVault};
+use crate::local::{self, Found, LocalError, LocalVault};
 use crate::plan::{AutoImport, Plan, Registry, SECRET_STORE, Vault, VaultKind};
 use crate::platform;
 
@@ -54,19 +54,16 @@ fn has_store() -> bool {
 }
 
 async fn local(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
-    let mut there = local::FILES.map(|file| folder.join(file).exists());
-    if key.is_some() {
-        // It is made by nobody but its owner: the vault tells whether it is there.
-        there[0] = there[1];
-    }
-    if there == [false, false] {
-        return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
-    }
-    if there != [true, true] {
-        let missing = local::FILES[usize::from(there[0])];
-        let message =
-            format!("'{name}': {missing} is missing in {}, and the other file is there", folder.display());
-        return Finding::problem(AREA, message, "restore both files from a backup of the same time");
+    match local::look(&folder, key.as_deref()) {
+        Ok(Found::Nothing) => {
+            return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
+        }
+        Ok(Found::Begun) => {
+            let message = format!("'{name}': its first use was cut off; the next one completes its files");
+            return Finding::ok(AREA, message);
+        }
+        Ok(Found::Whole) => {}
+        Err(error) => return refused(name, &error),
     }
     let listed = tokio::task::spawn_blocking(move || {
         LocalVault::open_with_key(&folder, key.as_deref()).and_then(|vault| vault.list())
@@ -75,11 +72,16 @@ async fn local(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
     match listed {
         Ok(Ok(secrets)) => Finding::ok(AREA, format!("'{name}': reached, {} secrets", secrets.len()))
             .with("secrets", secrets.len()),
-        Ok(Err(error)) => {
-            Finding::problem(AREA, format!("'{name}': {error}"), "look at the file that is named")
-        }
+        Ok(Err(error)) => refused(name, &error),
         Err(error) => Finding::problem(AREA, format!("'{name}': {error}"), "report this as a bug"),
     }
+}
+
+/// A local vault's error says what is wrong, and after a semicolon what to do.
+fn refused(name: &str, error: &LocalError) -> Finding {
+    let text = error.to_string();
+    let (what, cure) = text.split_once("; ").unwrap_or((&text, "look at the file that is named"));
+    Finding::problem(AREA, format!("'{name}': {what}"), cure)
 }
 
 /// Opens the vault as one that somebody else has configured, and lists it.

@@ -160,15 +160,15 @@ pub(super) fn runtime_folder() -> PathBuf {
     from_session.or_else(shared_memory).unwrap_or_else(std::env::temp_dir)
 }
 
-pub(super) fn system_config_folder() -> PathBuf {
-    "/etc".into()
+/// The abstract name that the other end has bound itself to. What accepting tells of it is not the whole.
+pub(super) fn name_of_peer(stream: &tokio::net::UnixStream) -> Option<super::local::LocalName> {
+    let address = rustix::net::getpeername(stream).ok()??;
+    let address = rustix::net::SocketAddrUnix::try_from(address).ok()?;
+    address.abstract_name().map(Into::into)
 }
 
-pub(super) fn home_from_database() -> Option<PathBuf> {
-    let uid = getuid().as_raw().to_string();
-    let database = std::fs::read_to_string("/etc/passwd").ok()?;
-    let line = database.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
-    line.split(':').nth(5).filter(|home| !home.is_empty()).map(PathBuf::from)
+pub(super) fn system_config_folder() -> PathBuf {
+    "/etc".into()
 }
 
 /// Whether a folder is this user's own.

@@ -23,6 +23,9 @@ pub struct LocalListener(system::socket::SystemListener);
 /// One connection, from either end.
 pub type LocalStream = system::socket::SystemStream;
 
+/// The name that the other end of a connection has given itself (on Linux an abstract address).
+pub type LocalName = Box<[u8]>;
+
 /// The other end of a connection, as the system says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LocalPeer {
@@ -60,8 +63,8 @@ impl LocalListener {
         system::socket::open_to_others(path)
     }
 
-    /// The next connection and who made it. Cancel safe.
-    pub async fn accept(&self) -> io::Result<(LocalStream, LocalPeer)> {
+    /// The next connection, who made it, and the name that they gave themselves. Cancel safe.
+    pub async fn accept(&self) -> io::Result<(LocalStream, LocalPeer, Option<LocalName>)> {
         self.0.accept().await
     }
 }

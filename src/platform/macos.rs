@@ -123,10 +123,11 @@ pub(super) fn runtime_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
-pub(super) fn system_config_folder() -> PathBuf {
-    "/Library/Application Support".into()
+/// Sockets of macOS have files, or no address at all.
+pub(super) fn name_of_peer(_stream: &tokio::net::UnixStream) -> Option<super::local::LocalName> {
+    None
 }
 
-pub(super) fn home_from_database() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+pub(super) fn system_config_folder() -> PathBuf {
+    "/Library/Application Support".into()
 }

@@ -6,7 +6,9 @@
 use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -44,9 +46,14 @@ pub(super) fn free_space(folder: &Path) -> Option<u64> {
 }
 
 pub(super) fn account(name: &str) -> Option<Account> {
-    let database = fs::read_to_string("/etc/passwd").ok()?;
-    let line = database.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split(':').nth(5).filter(|home| !home.is_empty()).map(|home| Account { home: home.into() })
+    // The user database is more than a file: directories, such as LDAP's, and macOS's own are in it too.
+    let user = nix::unistd::User::from_name(name).ok()??;
+    Some(user.dir).filter(|home| !home.as_os_str().is_empty()).map(|home| Account { home })
+}
+
+pub(super) fn home_from_database() -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+    Some(user.dir).filter(|home| !home.as_os_str().is_empty())
 }
 
 pub(super) fn readable_by_others() -> Option<fs::Permissions> {
@@ -113,7 +120,13 @@ pub(super) fn identity(about: &Metadata) -> Option<(u64, u64)> {
 }
 
 pub(super) fn open_as(file: &File, _path: &Path, other: &Path) -> io::Result<()> {
-    file.set_permissions(fs::metadata(other)?.permissions())
+    let other = fs::metadata(other)?;
+    // Only the administrator may give a file away; to a group of ours we may give it. A mode for a group is for that
+    // group alone.
+    let of_group = fchown(file, None, Some(other.gid()));
+    let _ = fchown(file, Some(other.uid()), None);
+    let lost = if of_group.is_err() && file.metadata()?.gid() != other.gid() { 0o070 } else { 0 };
+    file.set_permissions(fs::Permissions::from_mode(other.mode() & 0o7777 & !lost))
 }
 
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
@@ -176,12 +189,6 @@ pub(super) fn user_tag() -> String {
 
 /// The longest path that a socket's address holds, in bytes, with the NUL after it.
 const LONGEST_SOCKET: usize = 104;
-
-pub(super) fn user_modules() -> Option<PathBuf> {
-    // As PowerShell has it, on macOS too.
-    let data = super::variable(DATA).or_else(|| Some(super::home()?.join(".local/share")));
-    Some(data?.join("powershell").join("Modules"))
-}
 
 pub(super) fn own_socket() -> Option<PathBuf> {
     let folder = super::runtime_folder();

@@ -289,6 +289,7 @@ pub fn head(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Head 
         version: hyper::Version::HTTP_11,
         peer: Peer::Tcp("127.0.0.1:5000".parse().unwrap()),
         certificate: None,
+        holder: None,
         listener: 0,
         received: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(30),

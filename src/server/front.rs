@@ -170,6 +170,7 @@ mod tests {
             version: Version::HTTP_11,
             peer: Peer::Unix { uid: None, gid: None, pid: None },
             certificate: None,
+            holder: None,
             listener: 0,
             received,
             deadline: received + Duration::from_secs(30),

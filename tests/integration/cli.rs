@@ -18,6 +18,7 @@ mod init;
 mod serverless;
 mod service;
 mod setup;
+mod terminal;
 mod transfer;
 mod verbs;
 

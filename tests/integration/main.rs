@@ -6,6 +6,7 @@ mod audit;
 mod caching;
 mod canary;
 mod cli;
+mod credentials;
 mod disks;
 mod docs;
 mod door;

@@ -57,6 +57,25 @@ Assert-That ((Get-SecretInfo -Vault local -Name text).Metadata['Owner'] -eq 'ops
 Assert-That ((Get-Secret -Vault local -Name text -AsPlainText) -eq 'two') 'and the value stays'
 Assert-That (@(Get-SecretInfo -Vault local -Name 't*').Count -eq 2) 'a pattern'
 
+# Names that are patterns, and what cannot be kept.
+Set-Secret -Vault local -Name 'odd [1]*' -Secret 'x'
+Assert-That ((Get-Secret -Vault local -Name 'odd [1]*' -AsPlainText) -eq 'x') 'a name like a pattern'
+Remove-Secret -Vault local -Name 'odd [1]*'
+$null = Get-Failure { Set-SecretInfo -Vault local -Name text -Metadata @{ When = [guid]::NewGuid() } -ErrorAction Stop }
+Assert-That ((Get-SecretInfo -Vault local -Name text).Metadata['Owner'] -eq 'ops') 'metadata that no vault keeps changes nothing'
+$null = Get-Failure { Set-SecretInfo -Vault local -Name nowhere -Metadata @{ A = 'b' } -ErrorAction Stop }
+
+# A server that is not there, and a token that is not right.
+Register-SecretVault -Name dead -ModuleName $manifest -VaultParameters @{ Uri = 'http://127.0.0.1:1'; Vault = 'local' }
+Assert-That (-not (Test-SecretVault -Name dead -ErrorAction SilentlyContinue)) 'a server that is not there fails the test'
+$unreachable = Get-Failure { Get-Secret -Vault dead -Name secure -ErrorAction Stop }
+Assert-That ("$unreachable" -like '*127.0.0.1:1*') 'the message says which server'
+Register-SecretVault -Name stranger -ModuleName $manifest -VaultParameters @{ Uri = $env:SECRETBRIDGE_ADDR; Vault = 'local' }
+Assert-That (-not (Test-SecretVault -Name stranger -ErrorAction SilentlyContinue)) 'without a token the test fails'
+$null = Get-Failure { Set-Secret -Vault stranger -Name secure -Secret 'never-canary' -ErrorAction Stop }
+Register-SecretVault -Name nowhere -ModuleName $manifest
+$null = Get-Failure { Get-Secret -Vault nowhere -Name x -ErrorAction Stop }
+
 # What is missing.
 Remove-Secret -Vault local -Name text
 $missing = Get-Failure { Get-Secret -Vault local -Name text -ErrorAction Stop }
@@ -68,5 +87,35 @@ if ($env:SECRETBRIDGE_SOCKET) {
     $parameters = @{ Socket = $env:SECRETBRIDGE_SOCKET; TokenFile = $env:SECRETBRIDGE_TOKEN_FILE; Vault = 'local' }
     Register-SecretVault -Name near -ModuleName $manifest -VaultParameters $parameters
     Assert-That ((Get-Secret -Vault near -Name secure -AsPlainText) -ceq 'hidden') 'over the socket'
+    Assert-That (Test-SecretVault -Name near) 'the vault answers over the socket'
+}
+
+# The module's own command.
+Import-Module $manifest
+$given = @{ Name = 'mine'; Uri = $env:SECRETBRIDGE_ADDR; TokenFile = $env:SECRETBRIDGE_TOKEN_FILE; RemoteVault = 'local' }
+Register-SecretBridgeVault @given
+Assert-That ((Get-Secret -Vault mine -Name secure -AsPlainText) -ceq 'hidden') 'a vault that the module registers'
+$null = Get-Failure { Register-SecretBridgeVault @given -ErrorAction Stop }
+Register-SecretBridgeVault @given -AllowClobber
+
+# As the Gallery wants it: a manifest with what it shows, files that are there, and help on each command.
+$about = Test-ModuleManifest -Path $manifest
+foreach ($member in 'Description', 'Author', 'CompanyName', 'Copyright', 'Guid', 'LicenseUri') {
+    Assert-That ([bool] "$($about.$member)") "the manifest tells $member"
+}
+Assert-That ($about.Tags -contains 'SecretManagement') 'the tag by which extension vaults are found'
+Assert-That (@($about.ExportedFunctions.Keys).Count -eq 1) 'one command of its own'
+$extension = Join-Path $env:SECRETBRIDGE_MODULE 'SecretBridge.Extension/SecretBridge.Extension.psd1'
+$null = Test-ModuleManifest -Path $extension
+$needed = 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Set-SecretInfo', 'Test-SecretVault', 'Unlock-SecretVault'
+$inner = Import-Module $extension -PassThru -Force
+Assert-That (-not (Compare-Object $needed @($inner.ExportedFunctions.Keys))) 'what SecretManagement calls, and nothing else'
+foreach ($command in @($inner.ExportedFunctions.Values) + @(Get-Command Register-SecretBridgeVault)) {
+    $help = $command.ScriptBlock.Ast.GetHelpContent()
+    Assert-That ($null -ne $help -and $help.Synopsis -and $help.Examples.Count -gt 0) "help on $($command.Name)"
+    $common = [System.Management.Automation.PSCmdlet]::CommonParameters + [System.Management.Automation.PSCmdlet]::OptionalCommonParameters
+    foreach ($parameter in $command.Parameters.Keys) {
+        Assert-That ($parameter -in $common -or $help.Parameters.ContainsKey($parameter.ToUpperInvariant())) "help on $($command.Name) -$parameter"
+    }
 }
 'module: all of it holds'

@@ -15,6 +15,8 @@ pub(in crate::commands) struct ImportItem {
     pub(in crate::commands) name: String,
     pub(in crate::commands) value: SecretValue,
     pub(in crate::commands) metadata: Metadata,
+    /// What the file has of it beside, and no secret of a vault can hold: names alone.
+    pub(in crate::commands) left_out: Vec<String>,
 }
 
 /// The secrets of a file, in its order.
@@ -29,7 +31,7 @@ pub(super) fn items(format: ImportFormat, text: &str) -> Result<Vec<ImportItem>,
 }
 
 fn plain(name: &str, value: SecretValue) -> ImportItem {
-    ImportItem { name: name.to_owned(), value, metadata: Metadata::new() }
+    ImportItem { name: name.to_owned(), value, metadata: Metadata::new(), left_out: Vec::new() }
 }
 
 fn login(name: &str, user: &str, password: &str, more: &[(&str, &str)]) -> ImportItem {
@@ -40,7 +42,7 @@ fn login(name: &str, user: &str, password: &str, more: &[(&str, &str)]) -> Impor
     let kept = more.iter().filter(|(_, text)| !text.is_empty());
     let metadata =
         kept.map(|(name, text)| ((*name).to_owned(), MetadataValue::String((*text).to_owned()))).collect();
-    ImportItem { name: name.to_owned(), value, metadata }
+    ImportItem { name: name.to_owned(), value, metadata, left_out: Vec::new() }
 }
 
 // === .env ===
@@ -62,8 +64,7 @@ fn env(text: &str) -> Result<Vec<ImportItem>, String> {
             .split_once('=')
             .filter(|(name, _)| !name.contains('\n'))
             .ok_or(format!("line {line} is not NAME=value"))?;
-        let (value, left) = env_value(value.trim_start_matches([' ', '\t']))
-            .ok_or(format!("line {line}: a quote is not closed"))?;
+        let (value, left) = env_value(value).ok_or(format!("line {line}: a quote is not closed"))?;
         items.push(plain(name.trim(), SecretValue::string(value)));
         line += rest[..rest.len() - left.len()].matches('\n').count();
         rest = left;
@@ -73,6 +74,8 @@ fn env(text: &str) -> Result<Vec<ImportItem>, String> {
 
 /// The value that a text begins with, and what comes after its line.
 fn env_value(text: &str) -> Option<(String, &str)> {
+    let spaced = text.starts_with([' ', '\t']);
+    let text = text.trim_start_matches([' ', '\t']);
     let after_line = |rest: &'_ str| rest.split_once('\n').map_or("", |(_, after)| after).len();
     let tail = |rest: &str| &text[text.len() - after_line(rest)..];
     match text.chars().next() {
@@ -99,7 +102,11 @@ fn env_value(text: &str) -> Option<(String, &str)> {
         }
         _ => {
             let line = text.split('\n').next().unwrap_or_default();
-            let value = line.split(" #").next().unwrap_or_default().trim();
+            // A hash begins a comment where a space is before it.
+            let comment = line
+                .char_indices()
+                .find(|&(at, c)| c == '#' && (at == 0 && spaced || line[..at].ends_with([' ', '\t'])));
+            let value = line[..comment.map_or(line.len(), |(at, _)| at)].trim();
             Some((value.to_owned(), tail(text)))
         }
     }
@@ -141,18 +148,24 @@ fn csv(text: &str) -> Result<Vec<ImportItem>, String> {
         Err(_) => return Err("it has no heading".to_owned()),
     };
     let column = |names: &[&str]| heading.iter().position(|title| names.contains(&title.as_str()));
-    let name = column(&["name", "key", "title"]).ok_or("the heading has no `name`")?;
-    let value =
-        column(&["value", "secret", "password"]).ok_or("the heading has neither `value` nor `password`")?;
-    let user = column(&["username", "user", "login"]);
-    let more = [("Url", column(&["url"])), ("Notes", column(&["notes"]))];
+    let name = column(&["name", "key", "title", "account"]).ok_or("the heading has no `name`")?;
+    let value = column(&["value", "secret", "password", "login_password"])
+        .ok_or("the heading has neither `value` nor `password`")?;
+    let user = column(&["username", "user", "login", "login_username", "login name"]);
+    let more =
+        [("Url", column(&["url", "login_uri", "web site"])), ("Notes", column(&["notes", "comments"]))];
     let mut items = Vec::new();
     for record in reader.records() {
         let record = record
             .map_err(|error| format!("line {}: not CSV", error.position().map_or(0, |at| at.line())))?;
         let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default();
         let more: Vec<_> = more.iter().map(|(name, at)| (*name, cell(*at))).collect();
-        items.push(login(cell(Some(name)), cell(user), cell(Some(value)), &more));
+        let mut item = login(cell(Some(name)), cell(user), cell(Some(value)), &more);
+        // Second factors are secrets too; no vault's type has room for them.
+        let others =
+            ["login_totp", "totp", "fields"].into_iter().filter(|title| !cell(column(&[title])).is_empty());
+        item.left_out = others.map(str::to_owned).collect();
+        items.push(item);
     }
     Ok(items)
 }
@@ -165,80 +178,139 @@ fn bitwarden(text: &str) -> Result<Vec<ImportItem>, String> {
         return Err("the export is encrypted; make an unencrypted one, import it, and delete it".to_owned());
     }
     let entries = export["items"].as_array().ok_or("it has no `items`")?;
+    Ok(entries.iter().map(bitwarden_item).collect())
+}
+
+fn bitwarden_item(entry: &Value) -> ImportItem {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let item = |entry: &Value| {
-        let (name, notes) = (text(&entry["name"]), text(&entry["notes"]));
-        if entry["login"].is_object() {
-            let login_of = &entry["login"];
-            let (user, password, url) =
-                (text(&login_of["username"]), text(&login_of["password"]), text(&login_of["uris"][0]["uri"]));
-            return login(&name, &user, &password, &[("Url", &url), ("Notes", &notes)]);
-        }
-        let fields = entry["fields"].as_array().cloned().unwrap_or_default();
-        if fields.is_empty() {
-            return plain(&name, SecretValue::string(notes));
-        }
-        let table =
-            fields.iter().map(|field| (text(&field["name"]), SecretValue::string(text(&field["value"]))));
-        ImportItem {
-            value: SecretValue::Hashtable(table.collect()),
-            ..login(&name, "", "", &[("Notes", &notes)])
-        }
-    };
-    Ok(entries.iter().map(item).collect())
+    let (name, notes) = (text(&entry["name"]), text(&entry["notes"]));
+    let fields = entry["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = |field: &Value| (text(&field["name"]), SecretValue::string(text(&field["value"])));
+    if let Value::Object(of) = &entry["login"] {
+        let url = text(&entry["login"]["uris"][0]["uri"]);
+        let part = |name: &str| of.get(name).map(text).unwrap_or_default();
+        let more = [("Url", url.as_str()), ("Notes", &notes)];
+        let mut item = login(&name, &part("username"), &part("password"), &more);
+        let totp = (!part("totp").is_empty()).then(|| "totp".to_owned());
+        item.left_out =
+            fields.iter().map(|field| format!("field {}", text(&field["name"]))).chain(totp).collect();
+        return item;
+    }
+    // A card, an identity, a key: each is a table of its own members, whatever they are.
+    let tables = ["card", "identity", "sshKey"].into_iter().filter_map(|kind| entry[kind].as_object());
+    let members = tables.flatten().filter(|(_, value)| value.is_string());
+    let mut table: BTreeMap<String, SecretValue> =
+        members.map(|(name, value)| (name.clone(), SecretValue::string(text(value)))).collect();
+    table.extend(fields.iter().map(named));
+    if table.is_empty() {
+        return plain(&name, SecretValue::string(notes));
+    }
+    ImportItem { value: SecretValue::Hashtable(table), ..login(&name, "", "", &[("Notes", &notes)]) }
 }
 
 // === KeePass ===
 
-/// Entries of `KeePassFile`, but not those of an entry's history.
+/// Entries of `KeePassFile`, but neither those of an entry's history nor those in the recycle bin.
 fn keepass(text: &str) -> Result<Vec<ImportItem>, String> {
     let mut reader = Reader::from_str(text);
-    let (mut path, mut items): (Vec<String>, Vec<ImportItem>) = Default::default();
-    let (mut entry, mut key, mut content) = (BTreeMap::<String, String>::new(), String::new(), String::new());
+    let mut database = Database::default();
     let broken = |at: u64| format!("byte {at}: not XML");
     loop {
         match reader.read_event().map_err(|_| broken(reader.error_position()))? {
             Event::Start(start) => {
-                path.push(start.name().as_ref().to_owned());
-                content.clear();
+                let is_protected =
+                    |name: &str, value: &str| name == "Protected" && value.eq_ignore_ascii_case("true");
+                let attributes = start.attributes().flatten();
+                if attributes
+                    .into_iter()
+                    .any(|one| is_protected(&one.key.0.to_string(), &one.value.to_string()))
+                {
+                    return Err(
+                        "its values are encrypted; export it as KeePass XML (2.x), unencrypted".to_owned()
+                    );
+                }
+                database.begin(start.name().as_ref().to_owned());
             }
-            Event::Text(text) => content.push_str(&text),
+            Event::Text(text) => database.content.push_str(&text),
             Event::GeneralRef(reference) => {
                 let character = match reference.resolve_char_ref() {
                     Ok(Some(character)) => Some(character.to_string()),
                     _ => quick_xml::escape::resolve_predefined_entity(&reference).map(str::to_owned),
                 };
-                content.push_str(
+                database.content.push_str(
                     &character
                         .ok_or(format!("byte {}: an entity that is not known", reader.buffer_position()))?,
                 );
             }
-            Event::CData(data) => content.push_str(&data),
-            Event::End(_) => {
-                let element = path.pop().unwrap_or_default();
-                let in_history = path.iter().any(|name| name == "History");
-                match element.as_str() {
-                    _ if in_history => {}
-                    "Key" if path.last().is_some_and(|name| name == "String") => {
-                        key = std::mem::take(&mut content)
-                    }
-                    "Value" if path.last().is_some_and(|name| name == "String") => {
-                        entry.insert(std::mem::take(&mut key), std::mem::take(&mut content));
-                    }
-                    "Entry" => {
-                        let part = |name: &str| entry.get(name).map(String::as_str).unwrap_or_default();
-                        let more = [("Url", part("URL")), ("Notes", part("Notes"))];
-                        items.push(login(part("Title"), part("UserName"), part("Password"), &more));
-                        entry.clear();
-                    }
-                    _ => {}
-                }
-                content.clear();
-            }
-            Event::Eof if path.is_empty() => return Ok(items),
+            Event::CData(data) => database.content.push_str(&data),
+            Event::End(_) => database.end(),
+            Event::Eof if database.path.is_empty() => return Ok(database.items),
             Event::Eof => return Err("it ends too early".to_owned()),
             _ => {}
         }
+    }
+}
+
+/// What was read of a KeePass file so far.
+#[derive(Default)]
+struct Database {
+    /// The elements that are open.
+    path: Vec<String>,
+    /// The text of the last one.
+    content: String,
+    /// The fields of the entry that is open, and the name of the next.
+    entry: BTreeMap<String, String>,
+    key: String,
+    /// The groups that are open, and the one that is the recycle bin.
+    groups: Vec<String>,
+    bin: Option<String>,
+    items: Vec<ImportItem>,
+}
+
+impl Database {
+    fn begin(&mut self, element: String) {
+        if element == "Group" {
+            self.groups.push(String::new());
+        }
+        self.path.push(element);
+        self.content.clear();
+    }
+
+    fn end(&mut self) {
+        let element = self.path.pop().unwrap_or_default();
+        let content = std::mem::take(&mut self.content);
+        let within = |name: &str| self.path.last().is_some_and(|last| last == name);
+        if self.path.iter().any(|name| name == "History") {
+            return;
+        }
+        match element.as_str() {
+            "RecycleBinUUID" => self.bin = Some(content).filter(|id| !id.is_empty()),
+            "UUID" if within("Group") => {
+                if let Some(group) = self.groups.last_mut() {
+                    *group = content;
+                }
+            }
+            "Group" => drop(self.groups.pop()),
+            "Key" if within("String") => self.key = content,
+            "Value" if within("String") => drop(self.entry.insert(std::mem::take(&mut self.key), content)),
+            "Entry" => self.entry(),
+            _ => {}
+        }
+    }
+
+    /// An entry is complete.
+    fn entry(&mut self) {
+        let mut fields = std::mem::take(&mut self.entry);
+        if self.bin.as_ref().is_some_and(|bin| self.groups.contains(bin)) {
+            return;
+        }
+        let mut part = |name: &str| fields.remove(name).unwrap_or_default();
+        let [title, user, password, url, notes] =
+            ["Title", "UserName", "Password", "URL", "Notes"].map(&mut part);
+        let mut item = login(&title, &user, &password, &[("Url", &url), ("Notes", &notes)]);
+        let others = fields.into_iter().filter(|(_, text)| !text.is_empty());
+        item.left_out = others.map(|(name, _)| format!("field {name}")).collect();
+        self.items.push(item);
     }
 }
 
@@ -308,5 +380,79 @@ mod tests {
         );
         assert_eq!(read(ImportFormat::Keepass, &text), [one("a", credential)]);
         assert!(items(ImportFormat::Keepass, "<KeePassFile><Root>").is_err());
+    }
+
+    #[test]
+    fn a_dotenv_file_of_windows_with_comments_and_awkward_values_is_read() {
+        let text = "A=1\r\nB='q'\r\n  export C = \"x\\\\y\" # c\r\nD= # nothing\r\nE=#hash\r\nF=a#b\tc\r\nG=\u{fc}=\u{1f511}==\r\n";
+        let expected = [
+            one("A", "1"),
+            one("B", "q"),
+            one("C", "x\\y"),
+            one("D", ""),
+            one("E", "#hash"),
+            one("F", "a#b\tc"),
+            one("G", "\u{fc}=\u{1f511}=="),
+        ];
+        assert_eq!(read(ImportFormat::Env, text), expected);
+    }
+
+    #[test]
+    fn csv_of_browsers_and_password_managers_is_read_with_awkward_cells() {
+        let credential =
+            |user: &str, password: &str| serde_json::json!({ "UserName": user, "Password": password });
+        let chrome = "name,url,username,password,note\r\nx,https://x,sa,\"a,\"\"b\nc\",n\r\n";
+        assert_eq!(read(ImportFormat::Csv, chrome), [one("x", credential("sa", "a,\"b\nc"))]);
+        let bitwarden = "folder,favorite,type,name,notes,fields,reprompt,login_uri,login_username,login_password,login_totp\n\
+                         ,,login,y,,,0,https://y,u,p,otpauth://x\n";
+        let items = items(ImportFormat::Csv, bitwarden).unwrap();
+        assert_eq!(items[0].value.to_json(), credential("u", "p"));
+        assert_eq!(items[0].left_out, ["login_totp"]);
+        let keepass = "\"Account\",\"Login Name\",\"Password\",\"Web Site\",\"Comments\"\n\"z\",\"u\",\"p\",\"w\",\"\"\n";
+        assert_eq!(read(ImportFormat::Csv, keepass), [one("z", credential("u", "p"))]);
+    }
+
+    #[test]
+    fn cards_identities_and_keys_of_bitwarden_are_tables_and_what_has_no_place_is_told() {
+        let text = r#"{"encrypted":false,"items":[
+            {"type":3,"name":"card","notes":null,"card":{"number":"4111","code":"123","brand":null}},
+            {"type":5,"name":"key","sshKey":{"privateKey":"-----BEGIN\nx","publicKey":"ssh-ed25519 A"}},
+            {"type":1,"name":"l","login":{"username":null,"password":"p","totp":"secret"},"fields":[{"name":"pin","value":"1"}]}]}"#;
+        let table = |members: Value| members;
+        assert_eq!(
+            read(ImportFormat::Bitwarden, text),
+            [
+                one("card", table(serde_json::json!({ "code": "123", "number": "4111" }))),
+                one(
+                    "key",
+                    table(serde_json::json!({ "privateKey": "-----BEGIN\nx", "publicKey": "ssh-ed25519 A" }))
+                ),
+                one("l", "p"),
+            ]
+        );
+        assert_eq!(items(ImportFormat::Bitwarden, text).unwrap()[2].left_out, ["field pin", "totp"]);
+    }
+
+    #[test]
+    fn what_keepass_has_thrown_away_is_not_read_and_encrypted_values_are_refused() {
+        let entry = |title: &str, more: &str| {
+            format!(
+                "<Entry><UUID>e</UUID><String><Key>Title</Key><Value>{title}</Value></String>{more}</Entry>"
+            )
+        };
+        let field = "<String><Key>Password</Key><Value /></String><String><Key>pin</Key><Value><![CDATA[1<2]]></Value></String>";
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"yes\"?>\r\n<KeePassFile><Meta><RecycleBinUUID>bin==</RecycleBinUUID></Meta>\
+             <Root><Group><UUID>root==</UUID>{}<Group><UUID>bin==</UUID>{}</Group>{}</Group></Root></KeePassFile>",
+            entry("kept &#252;&lt;", field),
+            entry("thrown", ""),
+            entry("last", "")
+        );
+        let items_of = items(ImportFormat::Keepass, &text).unwrap();
+        let names: Vec<_> = items_of.iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["kept \u{fc}<", "last"]);
+        assert_eq!(items_of[0].left_out, ["field pin"]);
+        let sealed = text.replace("<Value />", "<Value Protected=\"True\">AAAA</Value>");
+        assert!(items(ImportFormat::Keepass, &sealed).err().unwrap().contains("encrypted"));
     }
 }

@@ -33,6 +33,7 @@ pub(super) const ROOT: &[TableKey] = &[
     key("pool", Table(POOL), "The workers."),
     key("limits", Table(LIMITS), "What a request may take, and what a caller may ask for."),
     key("cache", Table(CACHE), "How large the cache may become."),
+    key("credentials", Table(CREDENTIALS), "A socket that systemd loads credentials from."),
     key("audit", Table(AUDIT), "Where the audit trail goes."),
     key(
         "registry",
@@ -167,6 +168,18 @@ const LIMITS: &[TableKey] = &[
 const CACHE: &[TableKey] = &[
     key("max_entries", Count(1, 10_000_000), "Values at most.").default("10000"),
     key("max_bytes", Size, "Bytes at most.").default("\"64MiB\""),
+];
+
+const CREDENTIALS: &[TableKey] = &[
+    key("socket", Text, "Where it is; LoadCredential= of the units names it.")
+        .example("\"/run/secretbridge/credentials.sock\"")
+        .required(),
+    key(
+        "units",
+        Named(&Free),
+        "For each unit, by its name: credential = \"vault/key\". The vault has to be exposed.",
+    )
+    .example("{ \"app.service\" = { db = \"local/db\" } }"),
 ];
 
 const AUDIT: &[TableKey] = &[

@@ -36,7 +36,7 @@ fn known_to_reader() -> BTreeMap<String, BTreeSet<String>> {
     let text = format!(
         "{bogus}\n[[listeners]]\n{bogus}\ntls = {{ {bogus} }}\n[auth]\n{bogus}\n[[tokens]]\n{bogus}\n[[peers]]\n{bogus}\n\
          [[certificates]]\n{bogus}\n[pwsh]\n{bogus}\ninit = {{ {bogus} }}\n[pool]\n{bogus}\n[limits]\n{bogus}\n\
-         [cache]\n{bogus}\n[audit]\n{bogus}\n[auto_import]\n{bogus}\n[vaults.a]\n{bogus}\nunlock = {{ {bogus} }}\n\
+         [cache]\n{bogus}\n[credentials]\n{bogus}\n[audit]\n{bogus}\n[auto_import]\n{bogus}\n[vaults.a]\n{bogus}\nunlock = {{ {bogus} }}\n\
          [secrets.a]\n{bogus}\n[[routes]]\n{bogus}\nsecret = 'a'"
     );
     let problems = parse(&text, Path::new("/")).unwrap_err().problems;

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::platform::identity;
-use crate::platform::local::{LocalBindError, LocalPeer};
+use crate::platform::local::{LocalBindError, LocalName, LocalPeer};
 
 /// See [`crate::platform::local::BY_PIPES`].
 pub(in crate::platform) const BY_PIPES: bool = false;
@@ -54,7 +54,9 @@ impl SystemListener {
         Ok(SystemListener { socket: UnixListener::from_std(socket.into())?, _file: file })
     }
 
-    pub(in crate::platform) async fn accept(&self) -> io::Result<(SystemStream, LocalPeer)> {
+    pub(in crate::platform) async fn accept(
+        &self,
+    ) -> io::Result<(SystemStream, LocalPeer, Option<LocalName>)> {
         let (stream, _) = self.socket.accept().await?;
         let who = stream.peer_cred().ok();
         let peer = LocalPeer {
@@ -62,7 +64,8 @@ impl SystemListener {
             gid: who.as_ref().map(|who| who.gid()),
             pid: who.and_then(|who| who.pid()),
         };
-        Ok((stream, peer))
+        let name = super::super::system::name_of_peer(&stream);
+        Ok((stream, peer, name))
     }
 }
 

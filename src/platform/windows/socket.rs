@@ -15,7 +15,7 @@ use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
 use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
 use super::access::{Descriptor, access};
-use crate::platform::local::{LocalBindError, LocalPeer};
+use crate::platform::local::{LocalBindError, LocalName, LocalPeer};
 use crate::platform::{FileKind, FileOwner};
 
 /// See [`crate::platform::local::BY_PIPES`].
@@ -54,12 +54,14 @@ impl SystemListener {
         Ok(SystemListener { name: path.to_owned(), next: Mutex::new(first) })
     }
 
-    pub(in crate::platform) async fn accept(&self) -> io::Result<(SystemStream, LocalPeer)> {
+    pub(in crate::platform) async fn accept(
+        &self,
+    ) -> io::Result<(SystemStream, LocalPeer, Option<LocalName>)> {
         let mut next = self.next.lock().await;
         next.connect().await?;
         let connected = std::mem::replace(&mut *next, instance(&self.name, false)?);
         let peer = peer(&connected);
-        Ok((SystemStream::Server(connected), peer))
+        Ok((SystemStream::Server(connected), peer, None))
     }
 }
 

@@ -64,6 +64,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
         version: Version::HTTP_11,
         peer: Peer::Unix { uid: None, gid: None, pid: None },
         certificate: None,
+        holder: None,
         listener: 0,
         received: Instant::now(),
         deadline: Instant::now(),

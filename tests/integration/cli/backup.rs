@@ -145,3 +145,35 @@ fn a_running_server_is_saved_and_filled_too() {
     assert_eq!(line.ok(&["restore", "all.age", PASS[0], PASS[1]], b""), "restored\tteam/a\n");
     assert_eq!(line.ok(&["get", "team/a"], b""), "one\n");
 }
+
+#[test]
+fn a_restore_that_was_killed_is_completed_by_the_same_command() {
+    use std::io::BufRead as _;
+    let (folder, line) = filled();
+    let all: serde_json::Map<String, Value> =
+        (0..150).map(|number| (format!("k{number:03}"), json!(format!("of {number}")))).collect();
+    line.ok(&["import", "-", "a", "--format", "json"], Value::Object(all).to_string().as_bytes());
+    let before = self::all(&line);
+    line.ok(&["backup", "all.age", PASS[0], PASS[1]], b"");
+    let sealed = std::fs::read(folder.path().join("all.age")).unwrap();
+    for name in ["a", "b"] {
+        std::fs::remove_dir_all(folder.path().join(name)).unwrap();
+    }
+    assert_eq!(line.ok(&["list", "a"], b""), "");
+    let mut command = line.command(&["restore", "all.age", PASS[0], PASS[1]]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    // Killed as soon as it has told of some, with most of the way before it.
+    let told: Vec<String> = told.by_ref().take(3).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert!(!status.success(), "it had ended before it was killed: {status}");
+    assert!(told.iter().all(|line| line.starts_with("restored\t")), "{told:?}");
+    let rest = line.ok(&["restore", "all.age", PASS[0], PASS[1]], b"");
+    let count = |word: &str| rest.lines().filter(|line| line.starts_with(word)).count();
+    assert!(count("same\t") >= 3, "{rest}");
+    assert_eq!(count("same\t") + count("restored\t"), before.len());
+    assert_eq!(self::all(&line), before, "values, types and metadata");
+    assert_eq!(std::fs::read(folder.path().join("all.age")).unwrap(), sealed);
+}

@@ -156,3 +156,186 @@ fn exports_are_read_back_by_those_they_are_for() {
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("H<<SECRETBRIDGE_END\nit's"));
     line.fails(66, &["export", "nowhere"], b"");
 }
+
+/// Values that shells and formats trip over.
+const AWKWARD: [&str; 7] = [
+    "it's \"$HOME\" `id` $(id) \\ %PATH% !x",
+    "line one\nline two\n\nlast ",
+    "\u{fc}\u{df} \u{2602} \u{1f511} \u{2018}smart\u{2019} \u{201c}quotes\u{201d}",
+    "\ttab, comma; # hash = equals",
+    " - 'leading space",
+    "${x} #{y} {{z}} @{q}",
+    "x\r\ny",
+];
+
+#[test]
+fn every_export_is_read_back_whole_by_the_shell_it_is_for() {
+    let (server, line) = with_secrets();
+    for (index, value) in AWKWARD.iter().enumerate() {
+        line.ok(&["set", &format!("local/awk-{index}"), "--file", "-"], value.as_bytes());
+        assert_eq!(line.ok(&["get", &format!("local/awk-{index}"), "--no-newline"], b""), *value);
+    }
+    let of = |format: &str| line.ok(&["export", "local/awk-*", "--format", format], b"");
+    // JSON.
+    let json: Value = serde_json::from_str(&of("json")).unwrap();
+    // POSIX shells.
+    let show: String = (0..AWKWARD.len()).map(|index| format!("printf '%s\\0' \"$AWK_{index}\"; ")).collect();
+    for shell in ["bash", "sh"] {
+        let script = format!("{}\n{show}", of("shell"));
+        let output = Command::new(shell).args(["-c", &script]).output().unwrap();
+        let read: Vec<String> = text(&output.stdout).split_terminator('\0').map(str::to_owned).collect();
+        assert_eq!(read, AWKWARD, "{shell}: {}", text(&output.stderr));
+    }
+    // A .env file, by our own reader.
+    line.ok(&["import", "-", "local", "--format", "env", "--overwrite"], of("env").as_bytes());
+    for (index, value) in AWKWARD.iter().enumerate() {
+        assert_eq!(json[format!("AWK_{index}")], *value);
+        assert_eq!(line.ok(&["get", &format!("local/AWK_{index}"), "--no-newline"], b""), *value);
+    }
+    // GitHub's file of variables.
+    let file = server.folder().join("github");
+    std::fs::write(&file, "").unwrap();
+    let runner = Line::beside(&server).env("GITHUB_ENV", file.display().to_string());
+    runner.ok(&["export", "local/awk-*", "--format", "github"], b"");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let read = github_variables(&written);
+    for (index, value) in AWKWARD.iter().enumerate() {
+        assert_eq!(read[&format!("AWK_{index}")], *value, "{written}");
+    }
+    // PowerShell, as the help says that it is done: by a pipeline, whose lines end as the system's do.
+    let pwsh = crate::need_pwsh!();
+    let exported = of("powershell");
+    assert!(exported.is_ascii(), "no code page of a console changes it: {exported}");
+    let file = server.folder().join("export.ps1.txt");
+    std::fs::write(&file, exported.replace('\n', "\r\n")).unwrap();
+    let script = format!(
+        "Get-Content -LiteralPath '{}' | Out-String | Invoke-Expression
+        0..{} | ForEach-Object {{ [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes((Get-Item \"env:AWK_$_\").Value)) }}",
+        file.display(),
+        AWKWARD.len() - 1
+    );
+    use base64::Engine as _;
+    let told = pwsh.output_of(&script, server.home());
+    let decoded = |line: &str| {
+        String::from_utf8(base64::engine::general_purpose::STANDARD.decode(line.trim()).unwrap()).unwrap()
+    };
+    assert_eq!(told.lines().map(decoded).collect::<Vec<_>>(), AWKWARD);
+}
+
+/// As the runner reads it: NAME<<END, lines, END.
+fn github_variables(text: &str) -> std::collections::BTreeMap<String, String> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut rest = text;
+    while let Some((head, after)) = rest.split_once('\n') {
+        let (name, end) = head.split_once("<<").expect("a name and its end");
+        let mark = format!("\n{end}\n");
+        let (value, more) = after.split_once(&mark).expect("the end");
+        found.insert(name.to_owned(), value.to_owned());
+        rest = more;
+    }
+    found
+}
+
+#[test]
+fn every_format_takes_awkward_values_and_gives_them_back() {
+    let (server, line) = with_secrets();
+    let folder = server.folder();
+    for (index, value) in AWKWARD.iter().enumerate() {
+        line.ok(&["set", "local/awk", "--file", "-"], value.as_bytes());
+        std::fs::write(
+            folder.join("t.toml"),
+            "a = \"secretbridge://local/awk\"\nb = secretbridge://local/awk\n",
+        )
+        .unwrap();
+        let toml: toml::Table = line.ok(&["inject", "t.toml"], b"").parse().unwrap();
+        assert_eq!((toml["a"].as_str(), toml["b"].as_str()), (Some(*value), Some(*value)), "{index}");
+        std::fs::write(
+            folder.join("t.json"),
+            "{\"a\": \"secretbridge://local/awk\", \"b\": secretbridge://local/awk}",
+        )
+        .unwrap();
+        let json: Value = serde_json::from_str(&line.ok(&["inject", "t.json"], b"")).unwrap();
+        assert_eq!((json["a"].as_str(), json["b"].as_str()), (Some(*value), Some(*value)), "{index}");
+        // JSON's strings are YAML's too.
+        let yaml = line.ok(&["inject", "-", "--format", "yaml"], b"a: secretbridge://local/awk\n");
+        let scalar = yaml.strip_prefix("a: ").unwrap().trim_end();
+        assert_eq!(serde_json::from_str::<String>(scalar).unwrap(), *value, "{index}: {yaml}");
+        let env = line.ok(&["inject", "-", "--format", "env"], b"A=secretbridge://local/awk\n");
+        line.ok(&["import", "-", "local", "--format", "env", "--overwrite"], env.as_bytes());
+        assert_eq!(line.ok(&["get", "local/A", "--no-newline"], b""), *value, "{index}: {env}");
+        let plain = line.ok(&["inject", "-"], b"<{{ secret('local/awk') }}>");
+        assert_eq!(plain, format!("<{value}>"));
+    }
+}
+
+#[test]
+fn a_file_that_is_filled_in_place_is_never_seen_by_halves_and_a_link_stays_one() {
+    let (server, line) = with_secrets();
+    let folder = server.folder();
+    let template = "A=secretbridge://local/db\n".repeat(2000);
+    let filled = template.replace("secretbridge://local/db", "hunter2-canary");
+    std::fs::write(folder.join("real.env"), &template).unwrap();
+    std::fs::set_permissions(folder.join("real.env"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("real.env", folder.join("link.env")).unwrap();
+    let mut process = Process::start(line.command(&["inject", "link.env", "--in-place"]));
+    loop {
+        let seen = std::fs::read_to_string(folder.join("link.env")).unwrap();
+        assert!(seen == template || seen == filled, "a half of {} bytes", seen.len());
+        if let Some(status) = process.exited() {
+            assert!(status.success());
+            break;
+        }
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("real.env")).unwrap(), filled);
+    assert!(folder.join("link.env").is_symlink());
+    let mode = std::fs::metadata(folder.join("real.env")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn a_program_that_does_not_end_at_a_change_is_killed_and_its_files_go() {
+    let (server, line) = with_secrets();
+    // It says what it has heard, and stays.
+    let script = "trap 'echo asked' TERM; echo \"started $(cat \"$SECRETBRIDGE_FILES/x\")\"; while :; do sleep 0.05; done";
+    let args = [
+        "exec",
+        "--watch",
+        "--interval",
+        "200ms",
+        "--grace",
+        "3s",
+        "--file",
+        "x=local/db",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let mut process = Process::start(line.command(&args));
+    wait_until("it runs", SOON, || process.stdout.text().contains("started hunter2-canary"));
+    line.ok(&["set", "local/db"], b"two");
+    wait_until("it runs again", SOON, || process.stdout.text().contains("started two"));
+    assert!(process.stdout.text().contains("asked"), "TERM came before KILL");
+    let holds = |what: &str| {
+        files_below(&server.folder().join("run"))
+            .iter()
+            .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text == what))
+            .count()
+    };
+    assert_eq!((holds("hunter2-canary"), holds("two")), (0, 1), "the old file is gone, the new one is there");
+    // The program is killed from outside: its code says so, and the file is gone.
+    let child = *process.children().first().expect("the program");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(child as i32).unwrap(), Signal::KILL)
+        .unwrap();
+    assert_eq!(process.wait_exit(SOON).code(), Some(137));
+    assert_eq!(holds("two"), 0);
+}
+
+#[test]
+fn a_secret_that_is_written_in_pieces_is_masked() {
+    let (_server, line) = with_secrets();
+    // A write for each character, so that none of the reads has the whole of it.
+    let script = "printf hunt; sleep 0.1; printf er2-; sleep 0.1; printf 'canary|'; printf hunter2";
+    let output = line.run(&["exec", "--mask", "-e", "DB=local/db", "--", "sh", "-c", script], b"");
+    assert_eq!(text(&output.stdout), "********|hunter2");
+}

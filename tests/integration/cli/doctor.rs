@@ -175,3 +175,39 @@ fn a_server_that_runs_is_asked_how_its_vaults_are() {
             .contains("secretbridge unlock team")
     );
 }
+
+#[test]
+fn a_local_vault_that_is_half_there_leads_to_its_cure_in_doctor_and_in_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line::alone(folder.path());
+    let toml = "[vaults.v]\nlocal = true\nfolder = \"v\"\nexpose = true\n";
+    std::fs::write(folder.path().join("secretbridge.toml"), toml).unwrap();
+    let vault = folder.path().join("v");
+    let deep = |line: &Line| line.run(&["check", "--deep"], b"");
+    // Neither of the two makes the vault.
+    one(&findings(&line, 0, &[]), "ok", "made at the first use");
+    assert!(deep(&line).status.success());
+    assert!(!vault.exists());
+    line.ok(&["set", "v/a"], b"one");
+    one(&findings(&line, 0, &[]), "ok", "'v': reached, 1 secrets");
+    // A first use that was cut off is completed, and doctor says so.
+    let [key, file, mark] = ["key.txt", "vault.age", "vault.mark"].map(|name| vault.join(name));
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&mark).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    one(&findings(&line, 0, &[]), "ok", "the next one completes");
+    line.ok(&["list", "v"], b"");
+    // What was lost is told with what to do, in both.
+    for (gone, cure) in [(&key, "restore the key file from a backup"), (&file, "restore it from a backup")] {
+        std::fs::write(&file, &kept).unwrap();
+        let aside = folder.path().join("aside");
+        std::fs::rename(gone, &aside).unwrap();
+        let all = findings(&line, 1, &[]);
+        let wrong = one(&all, "problem", gone.file_name().unwrap().to_str().unwrap());
+        assert!(wrong["mend"].as_str().unwrap().contains(cure), "{wrong}");
+        let output = deep(&line);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(cure), "{}", text(&output.stderr));
+        std::fs::rename(aside, gone).unwrap();
+    }
+}

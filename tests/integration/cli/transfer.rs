@@ -95,3 +95,18 @@ fn a_copy_that_was_killed_is_completed_by_the_same_command() {
     assert_eq!(listed.as_array().unwrap().len(), names.len());
     assert_eq!(line.ok(&["get", "b/k149"], b""), "of k149\n");
 }
+
+#[test]
+fn an_import_tells_every_twin_at_once_and_what_it_leaves_out() {
+    let (_folder, line) = two_vaults();
+    let twins = br#"{"items":[{"name":"a","login":{"password":"canary"}},{"name":"A","notes":"x"},{"name":"b","notes":"x"},{"name":"B","notes":"y"}]}"#;
+    let told = line.fails(64, &["import", "-", "a", "--format", "bitwarden"], twins);
+    assert!(told.contains("'a', 'b'") && !told.contains("canary"), "{told}");
+    let nameless = br#"{"items":[{"name":" ","notes":"x"}]}"#;
+    assert!(line.fails(64, &["import", "-", "a", "--format", "bitwarden"], nameless).contains("entry 1"));
+    let with_totp = br#"{"items":[{"name":"l","login":{"username":"u","password":"p","totp":"canary"}}]}"#;
+    let output = line.run(&["import", "-", "a", "--format", "bitwarden"], with_totp);
+    assert!(output.status.success());
+    let told = text(&output.stderr);
+    assert!(told.contains("'l'") && told.contains("totp") && !told.contains("canary"), "{told}");
+}
