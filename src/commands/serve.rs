@@ -119,10 +119,10 @@ async fn serve_plan(
     server.in_force();
     let callers = &in_force.plan.callers;
     say.line(access::refused_at_the_door(&own, &callers.hosts, &callers.origins));
-    // Only now, because a reader of this line may call at once.
     if let Some(credentials) = &in_force.plan.credentials {
         say.line(format_args!("credentials of systemd's units: {}", credentials.socket.display()));
     }
+    // Only now, because a reader of this line may call at once.
     say.addresses(&addresses, rule.is_open(), token.as_deref(), arguments.config.is_none());
     let metrics = server.metrics().clone();
     let reload =

@@ -221,10 +221,7 @@ fn keepass(text: &str) -> Result<Vec<ImportItem>, String> {
                 let is_protected =
                     |name: &str, value: &str| name == "Protected" && value.eq_ignore_ascii_case("true");
                 let attributes = start.attributes().flatten();
-                if attributes
-                    .into_iter()
-                    .any(|one| is_protected(&one.key.0.to_string(), &one.value.to_string()))
-                {
+                if attributes.into_iter().any(|one| is_protected(one.key.0, one.value.as_ref())) {
                     return Err(
                         "its values are encrypted; export it as KeePass XML (2.x), unencrypted".to_owned()
                     );
