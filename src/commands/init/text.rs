@@ -88,7 +88,7 @@ fn vault_text(vault: &VaultWish) -> String {
         }
         Some(module) => {
             let _ = writeln!(out, "module = {}", toml_string(module));
-            said.extend(["module", "local", "folder"]);
+            said.extend(["module", "local", "folder", "key"]);
             if module == SECRET_STORE {
                 // They cannot be turned off there.
                 said.extend(["keep_metadata", "verify"]);

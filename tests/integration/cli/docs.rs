@@ -96,10 +96,10 @@ fn the_first_steps_of_the_readme_and_the_quick_start_do_what_they_say() {
 #[test]
 fn the_powershell_of_the_pages_runs() {
     let pwsh = crate::need_pwsh!();
-    let server = server();
-    Line::beside(&server).ok(&["module", "install"], b"");
     let mut seen = 0;
     for page in ["quick-start.md", "cli.md"] {
+        let server = server();
+        Line::beside(&server).ok(&["module", "install"], b"");
         for (_, block) in blocks(&document(page), "powershell") {
             seen += 1;
             let block = block.replace("http://127.0.0.1:8085", &format!("http://{}", server.address));
