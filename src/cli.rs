@@ -22,7 +22,7 @@ pub use secrets::{
 pub use serve::{AccessArgs, PlanFormat, RunArgs, ServeArgs};
 pub use service::{InstallArgs, ServiceArgs, ServiceStatusArgs, UninstallArgs, Which};
 pub use setup::{CompletionsArgs, ManArgs, ModuleArgs, ModulePlace, ModuleVerb};
-pub use transfer::{CopyArgs, ImportArgs, ImportFormat, Putting};
+pub use transfer::{CopyArgs, ImportArgs, ImportFormat, PutArgs};
 pub use upkeep::{AuditCommand, CheckArgs, PrepareArgs, TokenArgs};
 
 use crate::exit::Exit;

@@ -186,7 +186,7 @@ impl fmt::Debug for LocalVault {
 
 /// How the folder of a vault looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum VaultFolder {
     /// There is no vault; the first use makes one.
     Nothing,
     /// A first use was cut off; the next one completes it.
@@ -196,15 +196,15 @@ pub enum Found {
 }
 
 /// Looks at a vault's folder and changes nothing. An error says which file is missing, and what to do.
-pub fn look(folder: &Path, key: Option<&Path>) -> Result<Found, LocalError> {
+pub fn look(folder: &Path, key: Option<&Path>) -> Result<VaultFolder, LocalError> {
     let paths = Paths::of(folder, key);
     match (exists(&paths.key)?, exists(&paths.vault)?, exists(&paths.mark)?) {
-        (true, true, _) => Ok(Found::Whole),
+        (true, true, _) => Ok(VaultFolder::Whole),
         (false, true, _) => Err(LocalError::MissingKey { key: paths.key, vault: paths.vault }),
         (_, false, true) => Err(LocalError::Vanished { path: paths.vault, mark: paths.mark }),
         // A key elsewhere was not made by a first use.
-        (true, false, false) if key.is_none() => Ok(Found::Begun),
-        (_, false, false) => Ok(Found::Nothing),
+        (true, false, false) if key.is_none() => Ok(VaultFolder::Begun),
+        (_, false, false) => Ok(VaultFolder::Nothing),
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Plan {
     /// Size of the cache.
     pub(crate) cache: CacheLimits,
     /// The socket that systemd loads credentials from.
-    pub(crate) credentials: Option<credentials::Credentials>,
+    pub(crate) credentials: Option<credentials::UnitCredentials>,
     /// Where the audit trail goes.
     pub(crate) audit: crate::audit::AuditSettings,
     /// Whether to look up the vaults that the user registered.

@@ -34,7 +34,7 @@ use crate::audit::{self, AuditError, Destination, Trail};
 use crate::bridge::Bridge;
 use crate::http::{BindError, BoundAddress, Certificates, Door, Drained, Service};
 use crate::metrics::Metrics;
-use crate::plan::credentials::Credentials;
+use crate::plan::credentials::UnitCredentials;
 use crate::plan::{Limits, Listener};
 use crate::platform::{self, ServiceNotice};
 use crate::registry::user::UserRegistry;
@@ -118,7 +118,7 @@ impl Server {
     /// Binds the socket that systemd loads credentials from, if there is to be one.
     pub fn open_credentials(
         &mut self,
-        credentials: Option<&Credentials>,
+        credentials: Option<&UnitCredentials>,
         service: Arc<dyn Service>,
         limits: &Limits,
     ) -> Result<(), BindError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::secrets::Connect;
-use super::transfer::Putting;
+use super::transfer::PutArgs;
 
 /// Arguments of `backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -74,7 +74,7 @@ pub struct RestoreArgs {
     pub passphrase_file: Option<PathBuf>,
     /// How secrets are put.
     #[command(flatten)]
-    pub putting: Putting,
+    pub putting: PutArgs,
     /// Where the secrets are.
     #[command(flatten)]
     pub connect: Connect,

@@ -27,7 +27,7 @@ pub struct CopyArgs {
     pub to: String,
     /// How secrets are put.
     #[command(flatten)]
-    pub putting: Putting,
+    pub putting: PutArgs,
     /// Where the secrets are.
     #[command(flatten)]
     pub connect: Connect,
@@ -35,7 +35,7 @@ pub struct CopyArgs {
 
 /// How `copy` and `restore` put secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
-pub struct Putting {
+pub struct PutArgs {
     /// Tell what would be done, and write nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -14,7 +14,7 @@ use super::{output, setup};
 use crate::cli::{ModuleArgs, ModulePlace, ModuleVerb};
 use crate::exit::Exit;
 use crate::platform;
-use crate::platform::shells::{self, Scope};
+use crate::platform::shells::{self, InstallScope};
 use crate::reach::Failure;
 
 /// The module's name, and that of its folder.
@@ -44,7 +44,7 @@ const MODULE: [(&str, &str); 4] = [
 ];
 
 /// What was done to something.
-struct Done {
+struct ModuleChange {
     /// `installed`, `updated`, `unchanged` or `removed`.
     did: &'static str,
     what: String,
@@ -57,11 +57,11 @@ pub(super) fn module(arguments: &ModuleArgs) -> CommandOutcome {
         ModuleVerb::Uninstall { place } => (place, uninstall(place)?),
     };
     if place.json {
-        let told = |one: &Done| json!({ "did": one.did, "what": one.what, "path": one.path });
+        let told = |one: &ModuleChange| json!({ "did": one.did, "what": one.what, "path": one.path });
         output::json(&json!({ "done": done.iter().map(told).collect::<Vec<_>>() }))?;
         return Ok(Exit::Ok);
     }
-    let line = |one: &Done| format!("{}\t{}\t{}\n", one.did, one.what, one.path.display());
+    let line = |one: &ModuleChange| format!("{}\t{}\t{}\n", one.did, one.what, one.path.display());
     output::print(done.iter().map(line).collect::<String>().as_bytes())?;
     if done.is_empty() {
         let _ = writeln!(io::stderr(), "nothing is installed there");
@@ -71,8 +71,8 @@ pub(super) fn module(arguments: &ModuleArgs) -> CommandOutcome {
 
 // === places ===
 
-fn scope(place: &ModulePlace) -> Scope {
-    if place.system { Scope::System } else { Scope::User }
+fn scope(place: &ModulePlace) -> InstallScope {
+    if place.system { InstallScope::System } else { InstallScope::User }
 }
 
 /// The folder of modules.
@@ -93,7 +93,7 @@ fn profile_of(place: &ModulePlace) -> Option<PathBuf> {
 
 // === install ===
 
-fn install(place: &ModulePlace, no_completions: bool) -> Result<Vec<Done>, Failure> {
+fn install(place: &ModulePlace, no_completions: bool) -> Result<Vec<ModuleChange>, Failure> {
     let folder = modules(place)?.join(NAME).join(VERSION);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     let script = folder.join(COMPLETION);
@@ -104,21 +104,22 @@ fn install(place: &ModulePlace, no_completions: bool) -> Result<Vec<Done>, Failu
     if !no_completions {
         changes.push(write(place, &script, &setup::script(Shell::PowerShell))?);
     }
-    let mut done = vec![Done { did: worst(&changes), what: "module".to_owned(), path: folder.clone() }];
+    let mut done =
+        vec![ModuleChange { did: worst(&changes), what: "module".to_owned(), path: folder.clone() }];
     if no_completions {
         return Ok(done);
     }
     for (shell, path) in completions(place) {
         let Ok(name) = shell.parse::<Shell>() else { continue };
         let did = write(place, &path, &setup::script(name))?;
-        done.push(Done { did, what: format!("completions for {shell}"), path });
+        done.push(ModuleChange { did, what: format!("completions for {shell}"), path });
     }
     if let Some(path) = profile_of(place) {
         let did = match read(&path)? {
             None => write(place, &path, profile::with("", &script).as_bytes())?,
             Some(text) => write(place, &path, profile::with(&text, &script).as_bytes())?,
         };
-        done.push(Done { did, what: "profile for completions in PowerShell".to_owned(), path });
+        done.push(ModuleChange { did, what: "profile for completions in PowerShell".to_owned(), path });
     }
     hints(place, &script);
     Ok(done)
@@ -152,7 +153,7 @@ fn hints(place: &ModulePlace, script: &Path) {
 
 // === uninstall ===
 
-fn uninstall(place: &ModulePlace) -> Result<Vec<Done>, Failure> {
+fn uninstall(place: &ModulePlace) -> Result<Vec<ModuleChange>, Failure> {
     let mut done = Vec::new();
     let modules = modules(place)?.join(NAME);
     // Of every version: an update of this program leaves the module of the one before.
@@ -160,14 +161,16 @@ fn uninstall(place: &ModulePlace) -> Result<Vec<Done>, Failure> {
         let folder = entry.path();
         if fs::read_to_string(folder.join("SecretBridge.psd1")).is_ok_and(|text| text.contains(GUID)) {
             fs::remove_dir_all(&folder).map_err(|error| cannot(place, "remove", &folder, &error))?;
-            done.push(Done { did: "removed", what: "module".to_owned(), path: folder });
+            done.push(ModuleChange { did: "removed", what: "module".to_owned(), path: folder });
         }
     }
     // Only where nothing else is in it.
     let _ = fs::remove_dir(&modules);
     for (shell, path) in completions(place) {
         match fs::remove_file(&path) {
-            Ok(()) => done.push(Done { did: "removed", what: format!("completions for {shell}"), path }),
+            Ok(()) => {
+                done.push(ModuleChange { did: "removed", what: format!("completions for {shell}"), path })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(cannot(place, "remove", &path, &error)),
         }
@@ -181,7 +184,7 @@ fn uninstall(place: &ModulePlace) -> Result<Vec<Done>, Failure> {
                 true => fs::remove_file(&path).map_err(|error| cannot(place, "remove", &path, &error))?,
                 false => drop(write(place, &path, without.as_bytes())?),
             }
-            done.push(Done { did: "removed", what: "lines of the profile".to_owned(), path });
+            done.push(ModuleChange { did: "removed", what: "lines of the profile".to_owned(), path });
         }
     }
     Ok(done)

@@ -13,7 +13,7 @@ use crate::secret::{SecretType, SecretValue, fold};
 /// How secrets are put.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
-    pub(super) wanted: cli::Putting,
+    pub(super) wanted: cli::PutArgs,
     /// What is said of one that was written, and of one that would be.
     pub(super) words: [&'static str; 2],
 }
@@ -56,7 +56,7 @@ impl Putting<'_> {
         metadata: &Metadata,
         there: Option<&SecretInfo>,
     ) -> Result<&'static str, Failure> {
-        let Way { wanted: cli::Putting { dry_run, overwrite, no_metadata }, words: [written, would] } =
+        let Way { wanted: cli::PutArgs { dry_run, overwrite, no_metadata }, words: [written, would] } =
             self.way;
         if let Some(there) = there {
             let same = is_same(&self.reach.get(target).await?.value, &value);

@@ -6,9 +6,9 @@ use super::names::path;
 use super::problem::quoted;
 use super::reader::Node;
 use super::vaults::KnownVaults;
-use crate::plan::credentials::{Credential, Credentials};
+use crate::plan::credentials::{UnitCredential, UnitCredentials};
 
-pub(super) fn credentials(node: &Node<'_>, base: &Path, known: &KnownVaults) -> Option<Credentials> {
+pub(super) fn credentials(node: &Node<'_>, base: &Path, known: &KnownVaults) -> Option<UnitCredentials> {
     node.table(|table| {
         let socket = table.need("socket", |node| path(node, base));
         let mut given = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn credentials(node: &Node<'_>, base: &Path, known: &KnownVaults) -> 
                 node.refuse_key("is no unit", Some("write its name with its kind, such as app.service"));
             }
             for (id, node) in node.members().unwrap_or_default() {
-                given.extend(secret(&node, known).map(|(vault, key)| Credential {
+                given.extend(secret(&node, known).map(|(vault, key)| UnitCredential {
                     unit: unit.to_owned(),
                     id: id.to_owned(),
                     vault,
@@ -26,7 +26,7 @@ pub(super) fn credentials(node: &Node<'_>, base: &Path, known: &KnownVaults) -> 
                 }));
             }
         }
-        Some(Credentials { socket: socket?, given })
+        Some(UnitCredentials { socket: socket?, given })
     })?
 }
 

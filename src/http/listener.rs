@@ -16,7 +16,7 @@ use super::tls::{self, TlsError};
 use crate::access::Peer;
 use crate::audit::Trail;
 use crate::metrics::Metrics;
-use crate::plan::credentials::Credentials;
+use crate::plan::credentials::UnitCredentials;
 use crate::plan::{Bind, Listener, Tls};
 use crate::platform;
 use crate::platform::local::{self, LocalBindError, LocalListener, LocalName};
@@ -40,7 +40,7 @@ pub(super) struct Listening {
     pub(super) tls: Option<Arc<Secured>>,
     pub(super) address: BoundAddress,
     /// It speaks no HTTP, and answers what systemd asks for.
-    pub(super) credentials: Option<Arc<Credentials>>,
+    pub(super) credentials: Option<Arc<UnitCredentials>>,
 }
 
 /// A listening socket.
@@ -135,7 +135,7 @@ impl Door {
     }
 
     /// Binds the socket that systemd loads credentials from.
-    pub fn add_credentials(&mut self, credentials: &Credentials) -> Result<(), BindError> {
+    pub fn add_credentials(&mut self, credentials: &UnitCredentials) -> Result<(), BindError> {
         let bind = Bind::Unix(credentials.socket.clone());
         let listener = Listener { bind, tls: None, name: None };
         self.entries.push(Listening::bind(&listener, std::slice::from_ref(&listener))?);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Finding;
 use crate::bridge::{Bridge, Options};
 use crate::error::BridgeError;
-use crate::local::{self, Found, LocalError, LocalVault};
+use crate::local::{self, LocalError, LocalVault, VaultFolder};
 use crate::plan::{AutoImport, Plan, Registry, SECRET_STORE, Vault, VaultKind};
 use crate::platform;
 
@@ -55,14 +55,14 @@ fn has_store() -> bool {
 
 async fn local(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
     match local::look(&folder, key.as_deref()) {
-        Ok(Found::Nothing) => {
+        Ok(VaultFolder::Nothing) => {
             return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
         }
-        Ok(Found::Begun) => {
+        Ok(VaultFolder::Begun) => {
             let message = format!("'{name}': its first use was cut off; the next one completes its files");
             return Finding::ok(AREA, message);
         }
-        Ok(Found::Whole) => {}
+        Ok(VaultFolder::Whole) => {}
         Err(error) => return refused(name, &error),
     }
     let listed = tokio::task::spawn_blocking(move || {

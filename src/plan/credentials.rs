@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 /// A socket that answers `LoadCredential=` of systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub struct UnitCredentials {
     /// Where it listens.
     pub socket: PathBuf,
     /// Which unit gets which secret. What is not listed is refused.
-    pub given: Vec<Credential>,
+    pub given: Vec<UnitCredential>,
 }
 
 /// A secret for one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
+pub struct UnitCredential {
     /// The unit, such as `app.service`; `app@.service` stands for every instance of a template.
     pub unit: String,
     /// The credential's name in the unit.
@@ -24,9 +24,9 @@ pub struct Credential {
     pub key: String,
 }
 
-impl Credentials {
+impl UnitCredentials {
     /// What a unit gets under this name: what is listed for it, else what is listed for its template.
-    pub fn find(&self, unit: &str, id: &str) -> Option<&Credential> {
+    pub fn find(&self, unit: &str, id: &str) -> Option<&UnitCredential> {
         let listed = |unit: &str| self.given.iter().find(|given| given.unit == unit && given.id == id);
         listed(unit).or_else(|| listed(&template(unit)?))
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_unit_gets_what_is_listed_for_it_or_for_its_template() {
-        let give = |unit: &str, id: &str, key: &str| Credential {
+        let give = |unit: &str, id: &str, key: &str| UnitCredential {
             unit: unit.into(),
             id: id.into(),
             vault: "v".into(),
@@ -53,7 +53,7 @@ mod tests {
         };
         let given =
             vec![give("a.service", "x", "1"), give("t@.service", "x", "2"), give("t@b.service", "x", "3")];
-        let credentials = Credentials { socket: "/s".into(), given };
+        let credentials = UnitCredentials { socket: "/s".into(), given };
         let key = |unit: &str, id: &str| credentials.find(unit, id).map(|given| given.key.as_str());
         assert_eq!(key("a.service", "x"), Some("1"));
         assert_eq!((key("t@a.b.service", "x"), key("t@b.service", "x")), (Some("2"), Some("3")));

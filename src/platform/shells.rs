@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Whom something is installed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum InstallScope {
     /// This user.
     User,
     /// All users of the machine.
@@ -12,10 +12,10 @@ pub enum Scope {
 }
 
 /// Where PowerShell 7 looks for modules. Nothing where no home is known.
-pub fn modules(scope: Scope) -> Option<PathBuf> {
+pub fn modules(scope: InstallScope) -> Option<PathBuf> {
     match scope {
-        Scope::User => places::user_powershell().map(|folder| folder.join("Modules")),
-        Scope::System => places::system_modules(),
+        InstallScope::User => places::user_powershell().map(|folder| folder.join("Modules")),
+        InstallScope::System => places::system_modules(),
     }
 }
 
@@ -26,7 +26,7 @@ pub fn profile() -> Option<PathBuf> {
 
 /// The file of completions for a command in bash, zsh and fish, each by the shell's name. Empty where the
 /// system has no such shells, or no home is known.
-pub fn completions(command: &str, scope: Scope) -> Vec<(&'static str, PathBuf)> {
+pub fn completions(command: &str, scope: InstallScope) -> Vec<(&'static str, PathBuf)> {
     places::completions(command, scope)
 }
 
@@ -34,7 +34,7 @@ pub fn completions(command: &str, scope: Scope) -> Vec<(&'static str, PathBuf)> 
 mod places {
     use std::path::{Path, PathBuf};
 
-    use super::Scope;
+    use super::InstallScope;
     use crate::platform::{home, variable};
 
     /// PowerShell follows the XDG rules on macOS too.
@@ -56,15 +56,15 @@ mod places {
         of_user("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("powershell"))
     }
 
-    pub(super) fn completions(command: &str, scope: Scope) -> Vec<(&'static str, PathBuf)> {
+    pub(super) fn completions(command: &str, scope: InstallScope) -> Vec<(&'static str, PathBuf)> {
         let share = Path::new("/usr/local/share");
         let places = match scope {
-            Scope::System => [
+            InstallScope::System => [
                 Some(share.join("bash-completion/completions")),
                 Some(share.join("zsh/site-functions")),
                 Some(share.join("fish/vendor_completions.d")),
             ],
-            Scope::User => [
+            InstallScope::User => [
                 of_user("XDG_DATA_HOME", ".local/share").map(|data| data.join("bash-completion/completions")),
                 // zsh has no folder for a user's own; this is the one that most people name in their .zshrc.
                 home().filter(|home| home.is_absolute()).map(|home| home.join(".zfunc")),
@@ -87,7 +87,7 @@ mod places {
 mod places {
     use std::path::PathBuf;
 
-    use super::Scope;
+    use super::InstallScope;
     use crate::platform::{system, variable};
 
     pub(super) fn user_powershell() -> Option<PathBuf> {
@@ -103,7 +103,7 @@ mod places {
         user_powershell()
     }
 
-    pub(super) fn completions(_command: &str, _scope: Scope) -> Vec<(&'static str, PathBuf)> {
+    pub(super) fn completions(_command: &str, _scope: InstallScope) -> Vec<(&'static str, PathBuf)> {
         Vec::new()
     }
 }

@@ -213,7 +213,7 @@ fn bitwarden_item(entry: &Value) -> ImportItem {
 /// Entries of `KeePassFile`, but neither those of an entry's history nor those in the recycle bin.
 fn keepass(text: &str) -> Result<Vec<ImportItem>, String> {
     let mut reader = Reader::from_str(text);
-    let mut database = Database::default();
+    let mut database = KeepassFile::default();
     let broken = |at: u64| format!("byte {at}: not XML");
     loop {
         match reader.read_event().map_err(|_| broken(reader.error_position()))? {
@@ -250,7 +250,7 @@ fn keepass(text: &str) -> Result<Vec<ImportItem>, String> {
 
 /// What was read of a KeePass file so far.
 #[derive(Default)]
-struct Database {
+struct KeepassFile {
     /// The elements that are open.
     path: Vec<String>,
     /// The text of the last one.
@@ -264,7 +264,7 @@ struct Database {
     items: Vec<ImportItem>,
 }
 
-impl Database {
+impl KeepassFile {
     fn begin(&mut self, element: String) {
         if element == "Group" {
             self.groups.push(String::new());

@@ -1,10 +1,10 @@
 //! The section `[credentials]`.
 
 use super::{TomlWriter, path, string};
-use crate::plan::credentials::Credentials;
+use crate::plan::credentials::UnitCredentials;
 
 impl TomlWriter {
-    pub(super) fn credentials(&mut self, credentials: Option<&Credentials>) {
+    pub(super) fn credentials(&mut self, credentials: Option<&UnitCredentials>) {
         let Some(credentials) = credentials else { return };
         self.section("[credentials]");
         self.line("socket", path(&credentials.socket));

@@ -25,7 +25,7 @@ use crate::access::{AccessRefusal, GrantRule, Holder};
 use crate::http::message::{Head, Reply, Request};
 use crate::http::problem::{DoorFault, Problem};
 use crate::http::stream::Duplex;
-use crate::plan::credentials::{Credential, Credentials};
+use crate::plan::credentials::{UnitCredential, UnitCredentials};
 use crate::platform::local::LocalName;
 
 /// The longest credential that systemd takes, in bytes.
@@ -33,32 +33,32 @@ const LONGEST: usize = 1024 * 1024;
 
 /// What was asked for: the unit and the credential's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
+struct AskedCredential {
     unit: String,
     id: String,
 }
 
-impl Wanted {
+impl AskedCredential {
     /// From the address that a client has bound itself to: some letters, `/unit/`, the unit, a slash and the name.
-    fn of(address: &[u8]) -> Option<Wanted> {
+    fn of(address: &[u8]) -> Option<AskedCredential> {
         let address = std::str::from_utf8(address).ok()?;
         let (_, rest) = address.split_once("/unit/")?;
         let (unit, id) = rest.split_once('/')?;
         let is_name = |text: &str| !text.is_empty() && !text.contains(['/', '\0']);
-        (is_name(unit) && is_name(id)).then(|| Wanted { unit: unit.to_owned(), id: id.to_owned() })
+        (is_name(unit) && is_name(id)).then(|| AskedCredential { unit: unit.to_owned(), id: id.to_owned() })
     }
 }
 
 /// Answers one connection.
 pub(super) async fn serve(
     shared: &Arc<SharedServer>,
-    credentials: &Credentials,
+    credentials: &UnitCredentials,
     mut link: ConnectionLink,
     mut stream: Box<dyn Duplex>,
     from: Option<LocalName>,
 ) {
     let peer = link.peer;
-    let wanted = from.as_deref().and_then(Wanted::of);
+    let wanted = from.as_deref().and_then(AskedCredential::of);
     let given = wanted.as_ref().and_then(|wanted| credentials.find(&wanted.unit, &wanted.id));
     link.holder = wanted.as_ref().and_then(|wanted| holder(given?, &wanted.unit));
     let is_given = link.holder.is_some();
@@ -100,7 +100,7 @@ async fn read(shared: &SharedServer, head: &Arc<Head>, is_given: bool) -> Reply 
 }
 
 /// The unit as a caller, who may read this one secret.
-fn holder(given: &Credential, unit: &str) -> Option<Holder> {
+fn holder(given: &UnitCredential, unit: &str) -> Option<Holder> {
     let rule: GrantRule = format!("read {}/{}", given.vault, given.key).parse().ok()?;
     Some(Holder::new(unit, vec![rule]))
 }
@@ -136,9 +136,9 @@ async fn refuse(to: &mut (impl AsyncWrite + Unpin), why: String) -> std::io::Res
     to.shutdown().await
 }
 
-fn nothing_for(wanted: Option<&Wanted>) -> String {
+fn nothing_for(wanted: Option<&AskedCredential>) -> String {
     match wanted {
-        Some(Wanted { unit, id }) => {
+        Some(AskedCredential { unit, id }) => {
             format!("[credentials.units.\"{unit}\"] of the configuration gives it no '{id}'")
         }
         None => {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_address_tells_unit_and_credential() {
-        let wanted = |address: &[u8]| Wanted::of(address).map(|wanted| (wanted.unit, wanted.id));
+        let wanted = |address: &[u8]| AskedCredential::of(address).map(|wanted| (wanted.unit, wanted.id));
         let some = |unit: &str, id: &str| Some((unit.to_owned(), id.to_owned()));
         assert_eq!(wanted(b"adf9d86b6eda275e/unit/foobar.service/credx"), some("foobar.service", "credx"));
         assert_eq!(
