@@ -152,7 +152,7 @@ impl Pool {
         while self.add_slot(workers) {}
     }
 
-    /// Starts a worker that is none of the pool's, and sets nothing up in it.
+    /// Starts a worker that does not belong to the pool, and sets nothing up in it.
     pub async fn launch_bare(&self, until: Instant) -> Result<Worker, LaunchError> {
         let number = self.shared.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         Worker::start(&*self.shared.launcher, number, until).await
@@ -197,7 +197,7 @@ impl Pool {
         all
     }
 
-    /// Takes no more tasks, waits until those taken are done, has one worker say `farewell`, and ends all, by
+    /// Takes no more tasks, waits until those taken are done, has one worker do `farewell` (the last calls to vaults), and ends all, by
     /// `until`. Half of the time, three seconds at most, is kept for the last two: what is not done by then is
     /// killed. So are workers that have not ended at the end, or in three seconds.
     pub async fn stop(

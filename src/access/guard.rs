@@ -107,7 +107,7 @@ fn opens(listed: &str, host: &str, name: &str) -> bool {
     }
 }
 
-/// The name of an authority, without port, brackets and a last dot. Nothing where it is none.
+/// The name of an authority, without port, brackets and a last dot. Nothing where it is not an authority.
 fn name_of(host: &str) -> Option<&str> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -199,7 +199,7 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !hidden
 }
 
-/// Number, link and the text that the link is of, from a line. `None` where it is none of ours.
+/// Number, link and the text that the link is of, from a line. `None` where it is not a line of a trail.
 pub(super) fn read(line: &str) -> Option<(u64, ChainLink, Option<String>)> {
     #[derive(serde::Deserialize)]
     struct ReadLine<'a> {

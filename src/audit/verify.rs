@@ -72,7 +72,7 @@ impl Check {
         (self.seq, self.link) = (seq, Some(link));
     }
 
-    /// A line that is none is right only where the next says that a crash cut it off.
+    /// A line that is not whole is right only if the next line says that a crash cut it off.
     fn excuse(&mut self, next: Option<&str>) {
         let Some((path, number)) = self.open.take() else { return };
         if next.is_some_and(|next| next.contains(",\"after_torn_line\":true,")) {

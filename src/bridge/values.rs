@@ -1,6 +1,6 @@
 //! The one way to a value: from the cache, or from its vault by one load for all who wait.
 //!
-//! Who has the worker makes the load ([`Loads`]): the pool's queue, for whoever has none, or a script in its own
+//! A load is made by what has a worker ([`Loads`]): the pool's queue, for callers without one, or a script in its own
 //! worker. All else is the same for both: what is kept, who may wait for whose load, what is served stale.
 
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(crate) enum Loading {
     UnderWay(watch::Receiver<Option<LoadResult>>),
 }
 
-/// For whoever has no worker: each load is a task of its own, so that a caller who hangs up does not end it for the
+/// For callers without a worker: each load is a task of its own, so that a caller who hangs up does not end it for the
 /// others.
 struct Queue<'a>(&'a Values);
 

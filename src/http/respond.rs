@@ -49,7 +49,7 @@ pub fn body(status: StatusCode, media: &'static str, content: Vec<u8>) -> Reply 
 pub fn json(status: StatusCode, content: &impl Serialize) -> Reply {
     match serde_json::to_vec(content) {
         Ok(text) => body(status, JSON, text),
-        // Only a map with keys that are no strings fails, and there is none.
+        // Only a map whose keys are not strings fails, and no answer has one.
         Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }

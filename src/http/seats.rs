@@ -72,7 +72,7 @@ impl Seats {
         Arc::new(Seats { taken, max, max_of_peer, freed: Notify::new(), counts })
     }
 
-    /// Takes a seat. One that waits without a request is asked to leave where there is none; its place is
+    /// Takes a seat. If none is free, a connection that waits without a request is asked to close; its place is
     /// free at once.
     pub(super) fn take(self: &Arc<Seats>, peer: &Peer) -> Result<HeldSeat, NoSeat> {
         let who = Who::of(peer);

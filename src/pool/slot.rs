@@ -330,7 +330,7 @@ async fn launch(shared: Arc<PoolShared>, crew: Crew) -> Result<Worker, LaunchErr
     Ok(worker)
 }
 
-/// The successor once it is up; pends where there is none. `None` if it did not come up.
+/// The successor once it is up; waits for ever where there is none. `None` if it did not come up.
 async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>) -> Option<Worker> {
     match launch {
         Some(handle) => handle.await.ok().and_then(Result::ok),

@@ -113,7 +113,7 @@ public static class PlainJson
         return whole ? BigInteger.Parse(element.GetRawText(), CultureInfo.InvariantCulture) : element.GetDouble();
     }
 
-    /// <summary>Writes a plain object. What is none goes as its text.</summary>
+    /// <summary>Writes a plain object. A value of another type goes as its text.</summary>
     public static void Write(Utf8JsonWriter writer, object? value)
     {
         switch (Bare(value))

@@ -17,7 +17,7 @@ use crate::http::{Admitted, BoxFuture, Head, Problem, Reply, Request, Service};
 /// How long the old bridge may take to finish before what is left of it is killed.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-/// How long the old bridge has beside that for its goodbye.
+/// How long the old bridge has after that to unregister its vaults and end its workers.
 const LAST: Duration = Duration::from_secs(3);
 
 /// The service in force and the bridge behind it.

@@ -15,10 +15,10 @@ use crate::protocol::Fault;
 /// The status with which an HTTP service asks its clients to come later.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// Longest time for which a vault that says "later" is left alone.
+/// Longest time for which a vault is not called after it answered "later" (it throttles).
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Longest time for which it is left alone where it does not say how long.
+/// Longest time for which it is not called where it does not say how long.
 const LONGEST_GUESS: Duration = Duration::from_secs(60);
 
 /// How a vault is, by its last call.
@@ -35,7 +35,7 @@ pub enum VaultState {
     Locked,
     /// Its password was refused several times; the next try waits.
     LockedOut,
-    /// It asked to be left alone for a while.
+    /// It throttles: it asked its callers to wait.
     Throttled,
     /// It did not answer within the deadline.
     Hung,
@@ -176,7 +176,7 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// Refuses a call while the vault wants to be left alone.
+    /// Refuses a call while the vault throttles.
     pub fn admit(&self, vault: &str, now: Instant) -> Result<(), BridgeError> {
         match self.left_alone(now) {
             Some(retry_after) => Err(BridgeError::Throttled { vault: vault.to_owned(), retry_after }),
@@ -184,7 +184,7 @@ impl Condition {
         }
     }
 
-    /// For how long the vault wants to be left alone, if it does.
+    /// How long the vault asked its callers to wait, if it did.
     pub fn left_alone(&self, now: Instant) -> Option<Duration> {
         let until = self.calls().throttled.filter(|until| *until > now)?;
         Some(until.saturating_duration_since(now))
@@ -277,7 +277,7 @@ fn is_disk_full(fault: &Fault) -> bool {
     fault.disk_full || fault.more.iter().any(is_disk_full)
 }
 
-/// For how long it is left alone: as it says, else longer each time.
+/// How long it is not called: as long as it says, else longer each time.
 fn wait(fault: &Fault, failures: u32) -> Duration {
     let said = |fault: &Fault| fault.retry_after.filter(|seconds| *seconds > 0);
     match said(fault).or_else(|| fault.more.iter().find_map(said)) {

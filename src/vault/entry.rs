@@ -95,7 +95,7 @@ impl Entry {
     }
 
     /// Takes in what a call that began at this moment came to, for the vault's state and for what is counted; what was
-    /// refused because the vault wants to be left alone was no call.
+    /// refused because the vault throttles was no call.
     pub fn noted<T>(
         &self,
         action: &'static str,

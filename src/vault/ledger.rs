@@ -56,7 +56,7 @@ pub struct Mark(u64);
 
 impl Ledger {
     /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is
-    /// that of the writes, and a write whose caller has hung up is noted too.
+    /// that of the writes, and a write whose caller has gone is noted too.
     ///
     /// `after` is the whole value that is there now, with its metadata.
     pub fn note(&self, entry: &Entry, verb: &Verb, after: Option<(Arc<SecretValue>, Option<Metadata>)>) {

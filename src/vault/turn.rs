@@ -51,7 +51,7 @@ pub enum Trouble {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The service behind the vault wants to be left alone.
+    /// The service behind the vault throttles.
     Throttled {
         /// When to come again.
         retry_after: Duration,

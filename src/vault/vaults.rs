@@ -121,7 +121,7 @@ impl Vaults {
         deadline: Instant,
         mut error: BridgeError,
     ) -> Result<Outcome, BridgeError> {
-        // What the dead one left is put right before this is read.
+        // What the broken worker left is put right before this is read.
         let mut done = self.shows(entry, verb, deadline).await;
         if done == Some(false) && entry.backend.ends_with_its_worker() {
             match self.in_worker(entry, verb, deadline).await {

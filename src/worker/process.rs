@@ -88,7 +88,7 @@ impl PwshLauncher {
     }
 }
 
-/// pwsh about to run a script of ours: its own process group, no telemetry, pipes on all three descriptors.
+/// A pwsh that is to run one of our scripts: its own process group, no telemetry, pipes on all three descriptors.
 pub(crate) fn command(program: &Path, script: &Path, environment: &Environment) -> Command {
     let mut command = Command::new(program);
     command

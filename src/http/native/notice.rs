@@ -98,7 +98,7 @@ pub fn allowed(head: &Head, mut reply: Reply) -> Reply {
     reply
 }
 
-/// Reads a body; `None` where it is none of the three. Events of other kinds say nothing.
+/// Reads a body; `None` where it has none of the three forms. Events of other kinds are ignored.
 pub fn read(body: &[u8]) -> Option<ChangeNotice> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let events = match value {
