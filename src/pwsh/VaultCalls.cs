@@ -176,12 +176,18 @@ public static class VaultCalls
         {
             return null;
         }
-        switch (PlainJson.Bare(output[0]))
+        object? found = PlainJson.Bare(output[0]);
+        // `Write-Output -NoEnumerate` gives a list of what it is given by position, which SecretManagement takes apart.
+        if (found is List<object> { Count: 1 } one)
+        {
+            found = PlainJson.Bare(one[0]);
+        }
+        switch (found)
         {
             case SecureString secure:
                 return SecureText.Reveal(secure);
             case string or byte[] or PSCredential:
-                return PlainJson.Bare(output[0]);
+                return found;
             case Hashtable table:
                 // Not the table itself, which the extension may keep.
                 Hashtable plain = Values.NewTable();

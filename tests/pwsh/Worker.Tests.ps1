@@ -207,6 +207,25 @@ foreach ($bytes in @([byte[]]@(), [byte[]]@(7), [byte[]](0..255), [byte[]]::new(
     }
 }
 
+Test-That 'what the extension''s own function gives is taken without Get-Secret, also in the list that Write-Output puts around it' {
+    function Get-Given { param($Name, $VaultName, $AdditionalParameters) $null = $VaultName, $AdditionalParameters; Write-Output $script:Given[$Name] -NoEnumerate }
+    function Get-Wrapped { param($Name, $VaultName, $AdditionalParameters) $null = $VaultName, $AdditionalParameters; , [System.Collections.Generic.List[object]]@(, $script:Given[$Name]) }
+    $script:Given = @{ text = 'v'; bytes = [byte[]](1, 2); secure = (New-Secure 'v') }
+    foreach ($function in 'Get-Given', 'Get-Wrapped') {
+        [SecretBridge.Vaults]::Known['own'] = [SecretBridge.KnownVault]@{ Module = 'Own'; Functions = @{ 'Get-Secret' = Get-Command $function } }
+        try {
+            $found = foreach ($name in 'text', 'bytes', 'secure') {
+                $fields = [System.Collections.Specialized.OrderedDictionary]::new()
+                $fields['vault'] = 'own'
+                $fields['name'] = $name
+                $value = [SecretBridge.VaultCalls]::Operations['get'].Invoke($fields, [System.Collections.Generic.List[string]]::new())['value']
+                "$($value['t']) $($value['v'])"
+            }
+            Assert-Equal ($found -join ', ') 'string v, bytes AQI=, string v'
+        }
+        finally { [SecretBridge.Vaults]::Forget('own') }
+    }
+}
 Test-That 'bytes that a pipeline took apart are a byte array again' {
     Assert-Equal 'AQL/' ([SecretBridge.Values]::Tag([object[]]@([byte]1, [byte]2, [byte]255)))['v']
     Assert-Equal 'Bw==' ([SecretBridge.Values]::Tag([byte]7))['v']
