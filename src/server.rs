@@ -173,7 +173,7 @@ impl Server {
     pub async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
-            () = stopped(&mut self.signals) => None,
+            () = stopped(&mut self.signals, None) => None,
         }
     }
 
@@ -204,7 +204,7 @@ impl Server {
                     tracing::warn!(connections, "the drain limit passed with requests under way");
                 }
             }
-            () = stopped(&mut self.signals) => {
+            () = stopped(&mut self.signals, Some(bridge)) => {
                 tracing::warn!("stopped at once by a second signal");
                 // But not in the middle of a call: a write that is cut off may leave a store half written.
                 bridge.stop(end.saturating_duration_since(Instant::now()).min(LAST_CALLS)).await;
@@ -230,11 +230,21 @@ impl Drop for Server {
 
 /// Logs how everything is; no value is in it.
 pub fn dump(bridge: Option<&Bridge>) {
-    let health = bridge.map(Bridge::health).unwrap_or_default();
+    let Some(health) = bridge.map(Bridge::health) else {
+        tracing::info!(target: "secretbridge::state", "the state, as SIGUSR1 asked: the server starts, or reads its plan anew");
+        return;
+    };
     let state = serde_json::to_string(&health).unwrap_or_default();
     tracing::info!(target: "secretbridge::state", %state, "the state, as SIGUSR1 asked");
 }
 
-async fn stopped(signals: &mut ServerSignals) {
-    while signals.next().await != Wish::Stop {}
+/// Waits for the signal to stop. Meanwhile there is nothing to reload, and the state is told where that is asked for.
+async fn stopped(signals: &mut ServerSignals, bridge: Option<&Bridge>) {
+    loop {
+        match signals.next().await {
+            Wish::Stop => return,
+            Wish::Dump => dump(bridge),
+            Wish::Reload => {}
+        }
+    }
 }

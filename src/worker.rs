@@ -68,7 +68,7 @@ pub enum LaunchError {
     #[error("pwsh did not start: {0}")]
     Spawn(String),
     /// It started and failed before it said hello.
-    #[error("pwsh started and failed: {0} (hint: what it wrote before is in the log)")]
+    #[error("pwsh started and failed: {0} (hint: {hint})", hint = hint(.0))]
     Broken(#[from] Broken),
     /// It ended before it said hello.
     #[error("pwsh ended when it had just been started ({how}){}", circumstances.as_deref().map(|it| format!("; {it}")).unwrap_or_default())]
@@ -79,7 +79,7 @@ pub enum LaunchError {
         circumstances: Option<String>,
     },
     /// It broke in a step of its set-up.
-    #[error("{what}: {broken} (hint: what the worker wrote before is in the log)")]
+    #[error("{what}: {broken} (hint: {hint})", hint = hint(.broken))]
     BrokenIn {
         /// Which step.
         what: String,
@@ -106,6 +106,16 @@ pub enum LaunchError {
         /// What PowerShell said.
         fault: Box<Fault>,
     },
+}
+
+/// Where to look when a worker broke while it started.
+fn hint(broken: &Broken) -> &'static str {
+    match broken {
+        Broken::TimedOut => {
+            "a start may take start_limit in [pool], 60 s unless it says otherwise; what the worker wrote is in the log"
+        }
+        _ => "what the worker wrote before is in the log",
+    }
 }
 
 /// Why a call gave nothing.

@@ -26,6 +26,7 @@ mod registry;
 mod reliability;
 mod renewal;
 mod script;
+mod states;
 mod status_page;
 mod stores;
 mod supervision;

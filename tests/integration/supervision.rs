@@ -197,7 +197,10 @@ fn a_step_of_the_start_that_hangs_is_named() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = stderr.lines().last().unwrap_or_default();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(last.contains("the init script: it did not answer in time"), "{stderr}");
+    assert!(
+        last.contains("the init script: it did not answer in time") && last.contains("start_limit"),
+        "{stderr}"
+    );
     wait_until("no worker is left", SOON, || !stand_in.workers().iter().any(|pid| alive(*pid)));
 }
 

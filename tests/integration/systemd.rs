@@ -81,6 +81,21 @@ fn a_state_is_logged_when_it_is_asked_for_and_the_server_goes_on() {
     assert_eq!(server.get("/health").status, 200);
 }
 
+#[test]
+fn a_state_that_is_asked_for_while_the_server_starts_is_told_and_the_start_goes_on() {
+    let wait = serde_json::json!({ "op": "register", "do": { "wait_for_file": { "path": "go" } } });
+    let stand_in = StandIn::with(&serde_json::json!({ "rules": [wait] }));
+    let plan = "listen = \"127.0.0.1:0\"\nauth.open = true\npool = { min = 1, max = 1 }\n\
+        [vaults.v]\nmodule = \"Some.Vault\"\nexpose = true\n";
+    let (mut process, _folder) = Builder::new().stand_in(&stand_in).config(plan).launch();
+    wait_until("a worker starts", SOON, || stand_in.calls("register") > 0);
+    process.signal(Signal::USR1);
+    wait_until("it is told", SOON, || process.stderr.text().contains("as SIGUSR1 asked: the server starts"));
+    assert!(process.exited().is_none());
+    stand_in.release("go");
+    wait_until("it serves", SOON, || process.stderr.text().contains("listening on "));
+}
+
 /// As systemd does it: the socket is number 3, and the variables name the process.
 fn activated(socket: TcpListener, folder: &Path, address: &str) -> Process {
     let give = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
