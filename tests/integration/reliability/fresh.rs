@@ -144,9 +144,10 @@ fn no_read_is_older_than_an_acknowledged_write_plus_its_bound() {
         let mut turn = 0;
         while Instant::now() < end && wrong.lock().unwrap().is_empty() {
             thread::sleep(Duration::from_millis(700));
-            // Some time of each cycle the vault fails, longer than a value is kept.
-            failing.store(turn % 6 >= 3, Ordering::Release);
-            let workers = server.pids_of_workers();
+            // In turns: workers are killed, all is well, the vault fails for longer than a value is kept.
+            let (killing, fails) = (turn % 9 < 3, turn % 9 >= 6);
+            failing.store(fails, Ordering::Release);
+            let workers = if killing { server.pids_of_workers() } else { Vec::new() };
             if let Some(pid) =
                 workers.get(turn % workers.len().max(1)).and_then(|pid| Pid::from_raw(*pid as i32))
             {
