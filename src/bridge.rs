@@ -20,7 +20,6 @@ use crate::pool::{Pool, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder, compiled};
 use crate::secret::SecretValue;
-use crate::store::Authentication;
 use crate::trusted;
 use crate::vault::condition;
 pub use crate::vault::condition::VaultState;
@@ -404,10 +403,10 @@ async fn start_pool(
     let set_up = WorkerSetUp { table: table.clone(), init: plan.init.clone(), first: workers.first };
     let pool = Pool::start(workers.launcher, Arc::new(set_up), plan.pool.clone());
     let mut started = wait_for(&pool, plan.pool.min, progress).await;
-    for store in table.stores() {
-        if started.is_ok() && store.authentication() == Authentication::None {
+    for backend in table.stores() {
+        if started.is_ok() && backend.has_one_worker() {
             // No other worker may serve it.
-            pool.add_own_worker(store.id.clone());
+            pool.add_own_worker(backend.store().id.clone());
             started = pool.ready().await;
         }
     }
@@ -431,6 +430,7 @@ fn plain(entry: &Entry, value: Arc<SecretValue>) -> Result<Arc<SecretValue>, Bri
 
 fn vault_health(entry: &Entry) -> VaultHealth {
     let lockout = entry.store.lockout(Instant::now());
+    let damage = entry.backend.damage();
     let mut condition = entry.condition.shown();
     if lockout.is_some() {
         condition.state = condition::VaultState::LockedOut;
@@ -440,8 +440,8 @@ fn vault_health(entry: &Entry) -> VaultHealth {
         condition,
         closed: entry.is_closed(),
         reason: lockout.map(|lockout| lockout.reason),
-        foreign_changes: entry.store.foreign_changes(),
-        vanished: entry.store.vanished(),
+        foreign_changes: damage.changes,
+        vanished: damage.vanished,
         calls: entry.calls.clone(),
     }
 }

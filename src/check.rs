@@ -6,7 +6,7 @@
 
 use crate::plan::{Extension, Plan, PlanError, Twin, Vault, same_names};
 use crate::secret::fold;
-use crate::vault::backend;
+use crate::vault::backend::kinds;
 
 /// Refuses a plan whose vaults or mounts do not go together.
 pub fn check(plan: &Plan) -> Result<(), PlanError> {
@@ -67,7 +67,7 @@ pub fn same_registrations(vaults: &[&Vault]) -> Vec<Twin> {
 /// password; with what differs. Vaults that the user registered are never configured, and left out.
 pub fn different_stores(vaults: &[&Vault]) -> Vec<(Twin, &'static str)> {
     let is_configured =
-        |extension: &Extension| !extension.imported && backend::of_module(extension).settings().is_some();
+        |extension: &Extension| !extension.imported && kinds::settings_of(extension).is_some();
     let stores: Vec<_> = extensions(vaults).filter(|(_, extension)| is_configured(extension)).collect();
     let Some(((first, one), rest)) = stores.split_first() else { return Vec::new() };
     let differs = |other: &Extension| {

@@ -47,7 +47,6 @@ mod testing;
 mod tls;
 pub mod value;
 
-pub use crate::access::Peer;
 pub use gate::{Gate, Site};
 pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door};
 pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};

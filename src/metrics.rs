@@ -363,8 +363,8 @@ impl MetricsText {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Peer;
     use crate::audit::{AuditSettings, Destination};
-    use crate::http::Peer;
     use tokio::time::Instant;
 
     fn record(route: &str, method: &str, status: u16, micros: u64) -> Record {

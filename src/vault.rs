@@ -13,7 +13,7 @@
 //! ```
 //!
 //! - The act makes the worker ready ([`set_up`]), reads what a write may destroy, begins, writes, and settles: it
-//!   notes the write in the [`ledger`], has the cache drop the key, and only then tells the caller.
+//!   has the [`backend`] note the write, has the cache drop the key, and only then tells the caller.
 //! - What a write finds and makes is a `change`; what it left half done when it broke, `restore` puts right.
 //! - The [`backend`] is the kind of the vault. It alone knows how a call is made and when its answer is believed.
 //! - The [`turn::Turn`] is what all kinds share in a worker: unlocking, the lock-out, what the worker has seen.
@@ -23,7 +23,7 @@
 //! - Either the write begins, or its caller gives up, whichever comes first ([`Began`]): a caller who was told that
 //!   nothing is written can rely on it.
 //! - A write that is cut off leaves the old value or the new one. Where an overwrite is two steps the old value is put
-//!   back by a fresh worker before anybody else has the lane. Where that fails it is owed: the ledger keeps it, reads of
+//!   back by a fresh worker before anybody else has the lane. Where that fails it is owed: the backend keeps it, reads of
 //!   the key say so, and it is tried again every second.
 //! - A worker that broke inside a write is gone before the lane is free.
 //!
@@ -36,11 +36,13 @@ mod began;
 mod change;
 pub mod condition;
 mod entry;
+mod facts;
+mod init;
 pub mod lane;
-pub mod ledger;
 mod restore;
 pub mod rules;
 pub mod set_up;
+mod store;
 mod table;
 mod task;
 pub mod turn;
@@ -48,7 +50,9 @@ mod vaults;
 mod verb;
 
 pub use began::Began;
-pub use entry::{Entry, Hooks, Means};
+pub use entry::{Entry, Means};
+pub use facts::Hooks;
+pub use init::run_init;
 pub use table::VaultTable;
 pub use vaults::Vaults;
 pub use verb::{Outcome, Verb};

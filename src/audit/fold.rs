@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::record::Record;
-use crate::http::Peer;
+use crate::access::Peer;
 
 /// Lines that are alike, before the rest of the window is counted.
 const FIRST: u64 = 10;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use hyper::Method;
 use tokio::time::Instant;
 
-use crate::access::Caller;
-use crate::http::Peer;
+use crate::access::{Caller, Peer};
 
 /// What a request came to.
 #[derive(Debug, Clone)]

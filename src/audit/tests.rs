@@ -6,8 +6,7 @@ use serde_json::Value;
 use hyper::Method;
 
 use super::*;
-use crate::access::Caller;
-use crate::http::Peer;
+use crate::access::{Caller, Peer};
 
 const PEER: Peer =
     Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 5000));

@@ -73,8 +73,8 @@ impl Bridge {
 
     /// Forgets every cached value.
     pub fn clear_cache(&self) {
-        for store in self.vaults().stores() {
-            self.vaults().changes().forgotten(&store.id);
+        for backend in self.vaults().stores() {
+            self.vaults().changes().forgotten(&backend.store().id);
         }
     }
 

@@ -7,9 +7,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::values::Values;
-use crate::vault::backend::secret_store::watch::Watch;
+use crate::error::BridgeError;
+use crate::pool::lanes::Lane;
+use crate::pool::{Pool, TaskPermit};
+use crate::store::StoreId;
+use crate::vault::backend::AllVaults;
 use crate::vault::condition::VaultState;
-use crate::vault::{Vaults, Verb};
+use crate::vault::{Outcome, Vaults, Verb};
+use crate::worker::BoxFuture;
 
 /// How often the files of stores are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,10 +36,44 @@ pub(super) async fn watch_stores(values: Values, deadline: Duration, stopping: C
         probe_idle(vaults, deadline);
         let Some(pool) = vaults.pool() else { continue };
         knock_at_locked(vaults, deadline).await;
-        let watch = Watch { vaults, pool, stopping: &stopping };
-        for store in vaults.stores() {
-            watch.look_at(&store).await;
+        let all = Watched { vaults, pool, stopping: &stopping };
+        for backend in vaults.stores() {
+            backend.watch(&all).await;
         }
+    }
+}
+
+/// What the watch of a store may ask of the others.
+struct Watched<'a> {
+    vaults: &'a Vaults,
+    pool: &'a Pool,
+    stopping: &'a CancellationToken,
+}
+
+impl AllVaults for Watched<'_> {
+    fn perform<'a>(&'a self, vault: &'a str, verb: Verb) -> BoxFuture<'a, Result<Outcome, BridgeError>> {
+        Box::pin(async move {
+            let entry = self.vaults.get(vault)?;
+            self.vaults.perform(&entry, verb, Instant::now() + self.vaults.limits().deadline).await
+        })
+    }
+
+    fn over(&self, store: &StoreId) -> Option<String> {
+        let over = self.vaults.all().into_iter().find(|entry| entry.store.id == *store);
+        over.map(|entry| entry.plan.name.clone())
+    }
+
+    fn lane(&self, lane: Lane) -> BoxFuture<'_, Option<TaskPermit>> {
+        Box::pin(async move {
+            tokio::select! {
+                permit = self.pool.lane(lane) => Some(permit),
+                () = self.stopping.cancelled() => None,
+            }
+        })
+    }
+
+    fn changed_by_others(&self, store: &StoreId) {
+        self.vaults.changes().changed_by_others(store);
     }
 }
 

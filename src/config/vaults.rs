@@ -17,7 +17,7 @@ use crate::plan::{
 use crate::plan::{Twin, same_names};
 use crate::protocol::Parameters;
 use crate::secret::fold;
-use crate::vault::backend;
+use crate::vault::backend::kinds;
 
 /// `Set-SecretStoreConfiguration`'s own names, which are all that SecretStore knows.
 const EXTENSION_KEYS: [&str; 11] = [
@@ -150,7 +150,7 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         probe_every,
         imported: false,
     };
-    if let Some(settings) = backend::of_module(&extension).settings() {
+    if let Some(settings) = kinds::settings_of(&extension) {
         for (_, node) in
             [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false))
         {

@@ -20,7 +20,7 @@ use crate::plan::{
     Plan, PoolLimits, Projection, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
-use crate::vault::backend;
+use crate::vault::backend::kinds;
 
 /// What stands for the value of a parameter that is not shown: `<fill in: NAME>`. A check refuses it.
 pub(super) const PLACEHOLDER: &str = "<fill in: ";
@@ -398,7 +398,7 @@ fn init_script(script: &InitScript) -> String {
 
 fn parameters(extension: &Extension, redact: bool) -> String {
     // The parameters of SecretStore are settings and no secrets. Those of other modules may be secrets.
-    let settings = backend::of_module(extension).settings();
+    let settings = kinds::settings_of(extension);
     let is_setting = |name: &str| {
         settings.is_some_and(|settings| settings.names.iter().any(|known| fold(known) == fold(name)))
     };

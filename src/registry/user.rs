@@ -24,7 +24,7 @@ use crate::platform;
 use crate::protocol::{Empty, Op, Parameters, Register, RegisterReply, VaultName};
 use crate::pwsh::{self, Folder, compiled};
 use crate::secret::fold;
-use crate::vault::backend;
+use crate::vault::backend::kinds;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, Worker};
 
@@ -88,7 +88,7 @@ impl WantedVault {
             return None;
         }
         // SecretStore's are its configuration, and no business of the registry.
-        let is_configuration = backend::of_module(extension).settings().is_some();
+        let is_configuration = kinds::settings_of(extension).is_some();
         let parameters = if is_configuration { Parameters::default() } else { extension.parameters.clone() };
         Some(WantedVault {
             vault: extension.registered.clone(),

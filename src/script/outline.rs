@@ -18,7 +18,8 @@ use super::route::ScriptRoute;
 use crate::config::to_toml;
 use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
 use crate::secret::fold;
-use crate::vault::{Entry, backend};
+use crate::vault::Entry;
+use crate::vault::backend::kinds;
 
 /// What a script declares.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ fn is_imported(vault: &Vault) -> bool {
 fn in_file(mut vault: Vault) -> Vault {
     if let VaultKind::Extension(extension) = &mut vault.kind {
         extension.imported = false;
-        if let Some(settings) = backend::of_module(extension).settings() {
+        if let Some(settings) = kinds::settings_of(extension) {
             (settings.without_defaults)(extension);
         }
     }

@@ -22,7 +22,7 @@ use crate::protocol::{Fault, ScriptPosition};
 use crate::pwsh::{self, Folder, compiled};
 use crate::registry::user::UserRegistry;
 use crate::trusted;
-use crate::vault::set_up::run_init;
+use crate::vault::run_init;
 use crate::worker::process::{Environment, PwshLauncher};
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
 

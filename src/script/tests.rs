@@ -18,7 +18,8 @@ use super::run::{Declared, RunError, RunOptions, declare_with};
 use super::serve::ScriptSite;
 use super::*;
 use crate::access::Caller;
-use crate::http::{Admitted, Head, Peer, Reply, Request, Site};
+use crate::access::Peer;
+use crate::http::{Admitted, Head, Reply, Request, Site};
 use crate::worker::fake::{FakeLauncher, Reaction, ok};
 
 mod declaring;

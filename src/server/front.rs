@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
     use crate::access::Caller;
+    use crate::access::Peer;
     use crate::bridge::Options;
-    use crate::http::Peer;
     use crate::plan::Plan;
 
     /// Answers with its status, when it may.

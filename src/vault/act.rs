@@ -8,16 +8,16 @@ use tokio::time::Instant;
 use super::began::Began;
 use super::change::{Change, Present};
 use super::entry::Entry;
-use super::ledger::Ledger;
 use super::restore::{Ending, Restore};
 use super::set_up::ready;
 use super::turn::{Trouble, Turn, is_not_found};
 use super::verb::{Outcome, Repair, Verb};
 use crate::cache::Changes;
 use crate::error::BridgeError;
+use crate::mount::merge;
 use crate::pool::{Task, TaskPermit};
 use crate::protocol::{GetReply, Metadata};
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, Text};
 use crate::worker::Worker;
 
 /// One verb on one vault. Whoever runs it holds the store's lane.
@@ -34,8 +34,6 @@ pub struct Act {
     pub began: Began,
     /// Told of the key, whatever a write came to.
     pub changes: Changes,
-    /// Where writes are noted that were done.
-    pub ledger: Arc<Ledger>,
 }
 
 /// What an act came to, and what it may have destroyed.
@@ -46,31 +44,49 @@ pub struct Done {
     change: Option<Change>,
 }
 
-/// What a set writes.
-struct New<'a> {
-    value: &'a Arc<SecretValue>,
-    metadata: Option<&'a Metadata>,
-    member: Option<&'a str>,
+/// A write that is about to begin.
+struct PlannedWrite<'a> {
+    key: &'a str,
+    before: Present,
+    step: WriteStep<'a>,
+    change: Change,
+}
+
+/// What is called to write.
+enum WriteStep<'a> {
+    /// This value, and with it this metadata, or what is there.
+    Set(Arc<SecretValue>, Option<&'a Metadata>),
+    /// This metadata, and the value as it is.
+    SetInfo(SecretValue, &'a Metadata),
+    Remove,
+}
+
+impl Done {
+    /// Nothing has been begun to be written.
+    fn without_change(outcome: Result<Outcome, Trouble>) -> Done {
+        Done { outcome, change: None }
+    }
 }
 
 impl Act {
     /// Does it. The worker may be broken after.
     pub async fn run(&self, worker: &mut Worker) -> Done {
-        let mut change = None;
-        let outcome = self.prepared(worker, &mut change).await;
-        if let Err(Trouble::Fault(fault) | Trouble::Unknown(fault)) = &outcome {
+        let done = match self.prepare(worker).await {
+            Ok(()) => self.perform(worker).await,
+            Err(trouble) => Done::without_change(Err(trouble)),
+        };
+        if let Err(Trouble::Fault(fault) | Trouble::Unknown(fault)) = &done.outcome {
             self.entry.condition.heed(fault, Instant::now());
         }
-        Done { outcome, change }
+        done
     }
 
-    async fn prepared(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
+    async fn prepare(&self, worker: &mut Worker) -> Result<(), Trouble> {
         // Since the task was let in, the vault may have asked its callers to wait.
         if let Some(retry_after) = self.entry.condition.left_alone(Instant::now()) {
             return Err(Trouble::Throttled { retry_after });
         }
-        ready(worker, &self.entry, self.deadline).await?;
-        self.perform(worker, change).await
+        Ok(ready(worker, &self.entry, self.deadline).await?)
     }
 
     /// The recovery task to park with the lane, after this worker broke inside a write.
@@ -83,8 +99,8 @@ impl Act {
             return None;
         }
         let key = self.verb.key()?.to_owned();
-        let (entry, changes, ledger) = (self.entry.clone(), self.changes.clone(), self.ledger.clone());
-        Some(Box::new(Restore { entry, key, change, changes, ledger, tries: 0 }))
+        let (entry, changes) = (self.entry.clone(), self.changes.clone());
+        Some(Box::new(Restore { entry, key, change, changes, tries: 0 }))
     }
 
     /// Notes a write that was done and tells of the key that may have changed: the outcome in the caller's terms, and
@@ -98,7 +114,7 @@ impl Act {
         let rest = self.rest(worker, &done);
         let wrote = self.began.is_writing();
         let outcome = self.note(done);
-        (outcome, Ending { store: self.entry.store.clone(), permit, rest, wrote })
+        (outcome, Ending { entry: self.entry.clone(), permit, rest, wrote })
     }
 
     fn note(&self, done: Done) -> Result<Outcome, BridgeError> {
@@ -107,13 +123,12 @@ impl Act {
             let began = done.change.is_some();
             let after = done.change.and_then(|change| change.after);
             if done.outcome.is_ok() {
-                self.entry.store.note_repaired(key);
-                self.ledger.note(&self.entry, &self.verb, after);
+                self.entry.backend.done(&self.entry, &self.verb, after);
             } else if began
                 && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
             {
                 // Possibly removed as asked; do not report it vanished.
-                self.ledger.forget(&self.entry, key);
+                self.entry.backend.may_be_removed(key);
             }
             self.changes.wrote(&self.entry.store.id, key);
         }
@@ -124,128 +139,135 @@ impl Act {
         done.outcome.map_err(|trouble| trouble.into_error(&self.entry, key, writing))
     }
 
-    async fn perform(&self, worker: &mut Worker, change: &mut Option<Change>) -> Result<Outcome, Trouble> {
-        let mut turn = Turn { worker, entry: &self.entry, until: self.deadline, grace: self.grace };
-        let done = |()| Outcome::Done;
-        match &self.verb {
+    async fn perform(&self, worker: &mut Worker) -> Done {
+        let mut turn = Turn { worker, vault: &self.entry, until: self.deadline, grace: self.grace };
+        let outcome = match &self.verb {
+            Verb::Set { .. }
+            | Verb::SetInfo { .. }
+            | Verb::Remove { .. }
+            | Verb::Repair(Repair::PutBack { .. }) => return self.write(&mut turn).await,
             Verb::Get { key, detail } => self.get(&mut turn, key, *detail).await.map(Outcome::Value),
             Verb::List => self.entry.backend.list(&mut turn).await.map(Outcome::List),
-            Verb::Probe => turn.probe().await.map(done),
-            Verb::Unlock => turn.unlock().await.map(|_| Outcome::Done),
+            Verb::Probe => self.entry.backend.probe(&mut turn).await.map(|()| Outcome::Done),
+            Verb::Unlock => self.unlock(&mut turn, self.entry.password()).await,
             Verb::UnlockWith { password } => {
                 // The lock-out was for an earlier password.
                 self.entry.store.forget_lockout();
-                turn.unlock_with(Some(password.clone())).await.map(|_| Outcome::Done)
+                self.unlock(&mut turn, Some(password.clone())).await
             }
-            Verb::Set { key, value, metadata, member } => {
-                let new = New { value, metadata: metadata.as_ref(), member: member.as_deref() };
-                self.set(&mut turn, key, new, change).await.map(done)
-            }
-            Verb::SetInfo { key, metadata } => {
-                self.set_info(&mut turn, key, metadata, change).await.map(done)
-            }
-            Verb::Remove { key } => self.remove(&mut turn, key, change).await.map(done),
-            Verb::Repair(repair) => self.repair(&mut turn, repair, change).await.map(done),
-        }
+            Verb::Repair(Repair::Settle { key }) => self.settle_debt(&mut turn, key).await,
+        };
+        Done::without_change(outcome)
+    }
+
+    async fn unlock(&self, turn: &mut Turn<'_>, password: Option<Text>) -> Result<Outcome, Trouble> {
+        self.entry.backend.unlock(turn, password).await.map(|_| Outcome::Done)
+    }
+
+    async fn settle_debt(&self, turn: &mut Turn<'_>, key: &str) -> Result<Outcome, Trouble> {
+        // A client may have written the key anew, or removed it.
+        let Some(change) = self.entry.backend.owes(key) else { return Ok(Outcome::Done) };
+        self.begin()?;
+        self.entry.backend.recover(turn, key, &change).await.map(|_| Outcome::Done)
     }
 
     async fn get(&self, turn: &mut Turn<'_>, key: &str, detail: bool) -> Result<GetReply, Trouble> {
-        let got = turn.get(key, detail).await;
+        let got = self.entry.backend.get(turn, key, detail).await;
         let now = match &got {
             Ok(reply) => Some(&reply.value),
             Err(Trouble::Fault(fault)) if is_not_found(fault) => None,
             Err(_) => return got,
         };
         // It is not there, or not whole, because we could not put it right yet.
-        if self.ledger.owes(&self.entry, key).is_some_and(|change| !change.is_whole(now)) {
+        if self.entry.backend.owes(key).is_some_and(|change| !change.is_whole(now)) {
             return Err(Trouble::Owed);
         }
         got
     }
 
-    async fn set(
-        &self,
-        turn: &mut Turn<'_>,
-        key: &str,
-        new: New<'_>,
-        change: &mut Option<Change>,
-    ) -> Result<(), Trouble> {
-        let before = turn.before_write(key).await?;
-        if new.member.is_some() && self.ledger.owes(&self.entry, key).is_some() {
+    async fn write(&self, turn: &mut Turn<'_>) -> Done {
+        let PlannedWrite { key, before, step, change } = match self.plan_write(turn).await {
+            Ok(Some(write)) => write,
+            Ok(None) => return Done::without_change(Ok(Outcome::Done)),
+            Err(trouble) => return Done::without_change(Err(trouble)),
+        };
+        let backend = &self.entry.backend;
+        let outcome = match self.begin() {
+            Err(trouble) => Err(trouble),
+            Ok(()) => {
+                let written = match &step {
+                    WriteStep::Set(value, metadata) => {
+                        backend.set(turn, key, value, *metadata, &before).await
+                    }
+                    WriteStep::SetInfo(value, metadata) => {
+                        backend.set_info(turn, key, value, metadata, &before).await
+                    }
+                    WriteStep::Remove => backend.remove(turn, key, &before).await,
+                };
+                self.mend(turn, key, &change, &written).await;
+                written
+            }
+        };
+        Done { outcome: outcome.map(|()| Outcome::Done), change: Some(change) }
+    }
+
+    /// What is to be written, by what is there now; nothing where it is so already.
+    async fn plan_write(&self, turn: &mut Turn<'_>) -> Result<Option<PlannedWrite<'_>>, Trouble> {
+        let Some(key) = self.verb.key() else { return Ok(None) };
+        let before = self.entry.backend.before_write(turn, key).await?;
+        let is_owed = self.entry.backend.owes(key).is_some();
+        let (step, after) = match &self.verb {
             // The other members are still to be put back, so they cannot be merged.
-            return Err(Trouble::Owed);
-        }
-        let value = match new.member {
-            Some(member) => Arc::new(turn.merged(key, member, new.value, &before).await?),
-            None => new.value.clone(),
-        };
-        let known = new.metadata.cloned().or(before.metadata().cloned());
-        let change = change.insert(Change::new(&before, Some((value.clone(), known))));
-        self.begin()?;
-        let set = turn.set(key, &value, new.metadata, &before).await;
-        self.mend(turn, key, change, set).await
-    }
-
-    /// The value is written again as it is.
-    async fn set_info(
-        &self,
-        turn: &mut Turn<'_>,
-        key: &str,
-        metadata: &Metadata,
-        change: &mut Option<Change>,
-    ) -> Result<(), Trouble> {
-        let before = turn.before_write(key).await?;
-        let value = match before.reply() {
-            Some(now) => now.value.clone(),
-            None => turn.get(key, true).await?.value,
-        };
-        let after = Some((Arc::new(value.clone()), Some(metadata.clone())));
-        let change = change.insert(Change::new(&before, after));
-        self.begin()?;
-        let set = turn.set_info(key, &value, metadata, &before).await;
-        self.mend(turn, key, change, set).await
-    }
-
-    async fn remove(
-        &self,
-        turn: &mut Turn<'_>,
-        key: &str,
-        change: &mut Option<Change>,
-    ) -> Result<(), Trouble> {
-        let before = turn.before_write(key).await?;
-        if matches!(before, Present::Missing) && self.ledger.owes(&self.entry, key).is_some() {
+            Verb::Set { member: Some(_), .. } if is_owed => return Err(Trouble::Owed),
+            Verb::Set { value, metadata, member, .. } => {
+                let value = match member {
+                    Some(member) => Arc::new(self.merged(turn, key, member, value, &before).await?),
+                    None => value.clone(),
+                };
+                let known = metadata.clone().or(before.metadata().cloned());
+                (WriteStep::Set(value.clone(), metadata.as_ref()), Some((value, known)))
+            }
+            Verb::SetInfo { metadata, .. } => {
+                // The value is written again as it is.
+                let value = match before.reply() {
+                    Some(now) => now.value.clone(),
+                    None => self.entry.backend.get(turn, key, true).await?.value,
+                };
+                let after = (Arc::new(value.clone()), Some(metadata.clone()));
+                (WriteStep::SetInfo(value, metadata), Some(after))
+            }
             // The key was still to be put back. Removing it means that it no longer is.
-            return Ok(());
-        }
-        let change = change.insert(Change::new(&before, None));
-        self.begin()?;
-        let removed = turn.remove(key, &before).await;
-        self.mend(turn, key, change, removed).await
+            Verb::Remove { .. } if is_owed && matches!(before, Present::Missing) => return Ok(None),
+            Verb::Remove { .. } => (WriteStep::Remove, None),
+            Verb::Repair(Repair::PutBack { value, metadata, .. }) if !before.is_there() => {
+                let after = (value.clone(), metadata.clone());
+                (WriteStep::Set(value.clone(), metadata.as_ref()), Some(after))
+            }
+            _ => return Ok(None),
+        };
+        let change = Change::new(&before, after);
+        Ok(Some(PlannedWrite { key, before, step, change }))
     }
 
-    async fn repair(
+    /// The whole value that an update of one member makes, from the value now.
+    async fn merged(
         &self,
         turn: &mut Turn<'_>,
-        repair: &Repair,
-        change: &mut Option<Change>,
-    ) -> Result<(), Trouble> {
-        match repair {
-            Repair::PutBack { key, value, metadata } => {
-                let before = turn.before_write(key).await?;
-                if before.is_there() {
-                    return Ok(());
-                }
-                let change = change.insert(Change::new(&before, Some((value.clone(), metadata.clone()))));
-                self.begin()?;
-                let set = turn.set(key, value, metadata.as_ref(), &before).await;
-                self.mend(turn, key, change, set).await
-            }
-            Repair::Settle { key } => {
-                // A client may have written the key anew, or removed it.
-                let Some(change) = self.ledger.owes(&self.entry, key) else { return Ok(()) };
-                self.begin()?;
-                self.entry.backend.recover(turn, key, &change).await.map(drop)
-            }
+        key: &str,
+        member: &str,
+        value: &SecretValue,
+        before: &Present,
+    ) -> Result<SecretValue, Trouble> {
+        let made = |now: Option<&SecretValue>| merge(now, member, value.clone());
+        match before {
+            Present::There(before) => return Ok(made(Some(&before.value))),
+            Present::Missing => return Ok(made(None)),
+            Present::Unknown | Present::Unread(_) => {}
+        }
+        match self.entry.backend.get(turn, key, false).await {
+            Ok(now) => Ok(made(Some(&now.value))),
+            Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(made(None)),
+            Err(trouble) => Err(trouble),
         }
     }
 
@@ -255,30 +277,27 @@ impl Act {
     }
 
     /// An error of a write may have come between its steps: the old value is put back.
-    async fn mend(
-        &self,
-        turn: &mut Turn<'_>,
-        key: &str,
-        change: &Change,
-        set: Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let may_be_half_done = self.entry.backend.overwrites_in_steps() && change.may_be_half_done();
-        if may_be_half_done && matches!(set, Err(Trouble::Fault(_))) {
-            match self.entry.backend.recover(turn, key, change).await {
-                Ok(true) => {
-                    tracing::warn!(vault = %self.entry.plan.name, key, "a write failed half-way; the old value is back")
-                }
-                Ok(false) => {}
-                // The next worker looks at what is left.
-                Err(Trouble::Broken(_)) => {}
-                Err(trouble) => {
-                    let error = trouble.into_error(&self.entry, Some(key), false);
-                    tracing::error!(vault = %self.entry.plan.name, key, "a write failed half-way and the old value could not be put back yet: {error}");
-                    self.ledger.owe(&self.entry, key, change);
-                }
+    async fn mend(&self, turn: &mut Turn<'_>, key: &str, change: &Change, written: &Result<(), Trouble>) {
+        let backend = &self.entry.backend;
+        let may_be_half_done = backend.overwrites_in_steps() && change.may_be_half_done();
+        if !may_be_half_done || !matches!(written, Err(Trouble::Fault(_))) {
+            return;
+        }
+        let vault = self.entry.plan.name.as_str();
+        match backend.recover(turn, key, change).await {
+            Ok(true) => tracing::warn!(vault, key, "a write failed half-way; the old value is back"),
+            // Where the worker broke, the next worker looks at what is left.
+            Ok(false) | Err(Trouble::Broken(_)) => {}
+            Err(trouble) => {
+                let error = trouble.into_error(&self.entry, Some(key), false);
+                tracing::error!(
+                    vault,
+                    key,
+                    "a write failed half-way and the old value could not be put back yet: {error}"
+                );
+                backend.owe(&self.entry, key, change);
             }
         }
-        set
     }
 }
 
@@ -286,7 +305,8 @@ impl Act {
 mod tests {
     use super::super::change::Before;
     use super::*;
-    use crate::store::{Discipline, Store};
+    use crate::store::Discipline;
+    use crate::vault::store::Store;
 
     #[test]
     fn debug_of_a_verb_its_outcome_and_its_change_shows_no_value() {
@@ -299,9 +319,9 @@ mod tests {
             Verb::Repair(Repair::PutBack { key, value, metadata: None }),
             Verb::UnlockWith { password: canary.into() },
         ];
-        let store = Store::with_files("s", Discipline::Readers, vec!["/nowhere".into()]);
+        let store = Store::in_files("s", Discipline::Readers, vec!["/nowhere".into()]);
         store.learn(&canary.into());
         let shown = format!("{verbs:?} {change:?} {:?} {store:?}", Outcome::Value(reply));
-        assert!(!shown.contains(canary) && shown.contains("password: Some"), "{shown}");
+        assert!(!shown.contains(canary) && shown.contains("password: Mutex { data: Some("), "{shown}");
     }
 }

@@ -1,76 +1,46 @@
 //! The kinds of vaults: where their calls go, who may be in them together, and what their answers are worth.
 //!
-//! A kind is one implementation of [`Backend`] in a folder of its own. To add one: write it, and name it in
-//! [`of`] or, where it is an extension module, in [`MODULES`]. Nothing else in the program asks what kind a vault is.
+//! A kind is one implementation of [`Backend`] in a folder of its own; each store has one of its own, which keeps what is
+//! known of it. To add a kind: write it, and name it in [`kinds::open`] or, where it is an extension module, in the table
+//! of [`kinds`]. Nothing else in the program asks what kind a vault is.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::{Extension, Vault, VaultKind};
-use crate::pool::lanes::LaneMode;
-use crate::protocol::{GetReply, Metadata, SecretInfo};
-use crate::secret::SecretValue;
-use crate::store::{Discipline, Store};
+use super::change::{Before, Change};
+use super::facts::VaultFacts;
+use super::store::Store;
+use super::turn::{Trouble, Turn};
+use super::verb::{Outcome, Verb};
+use crate::error::BridgeError;
+use crate::pool::TaskPermit;
+use crate::pool::lanes::{Lane, LaneMode};
+use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
+use crate::secret::{SecretValue, Text};
+use crate::store::StoreId;
 use crate::worker::{BoxFuture, CallError, Worker};
-
-use super::change::Change;
-use super::entry::Entry;
-use super::turn::{Trouble, Turn, UnlockFailure, UnlockRefusal};
-use super::verb::Verb;
 
 mod azure;
 mod custom;
+pub mod kinds;
 pub(super) mod local;
-pub mod module;
-pub mod secret_store;
+mod module;
+pub(crate) mod secret_store;
+pub mod settings;
 
 pub use super::change::{Present, UnreadValue};
 
 /// What a call in a worker gives.
 pub type CallAnswer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
-/// Extension modules with rules of their own, by the bare name of the module. Every other is [`module::ModuleBackend`].
-static MODULES: [(&str, &dyn Backend); 2] =
-    [(secret_store::MODULE, &secret_store::SecretStoreBackend), (azure::MODULE, &azure::AzureBackend)];
-
-/// The kind of a vault.
-pub fn of(vault: &Vault) -> &'static dyn Backend {
-    match &vault.kind {
-        VaultKind::Extension(extension) => of_module(extension),
-        VaultKind::Local { .. } => &local::LocalBackend,
-        VaultKind::Custom(_) => &custom::CustomBackend,
-    }
-}
-
-/// The kind of a vault behind an extension module.
-pub fn of_module(extension: &Extension) -> &'static dyn Backend {
-    let name = extension.module_name();
-    let known = MODULES.iter().find(|(module, _)| module.eq_ignore_ascii_case(name));
-    known.map_or(&module::ModuleBackend, |(_, backend)| *backend)
-}
-
-/// The configuration that a module takes in place of VaultParameters.
-#[derive(Debug)]
-pub struct ModuleSettings {
-    /// The names of the parameters, as the module spells them. Their values are no secrets.
-    pub names: &'static [&'static str],
-    /// Completes what a script says: the rules that Pode has for the module. An error is what the script is told.
-    pub complete: fn(&mut Extension) -> Result<(), String>,
-    /// Takes out what [`ModuleSettings::complete`] puts in.
-    pub without_defaults: fn(&mut Extension),
-}
-
 /// What differs between kinds of vaults. The calls are made in a worker that holds the vault's lane.
-pub trait Backend: Sync {
-    /// The store behind a vault: its identity, who may be in its lane together, and its files.
-    fn store(&self, vault: &Vault) -> Store;
+pub trait Backend: Any + Send + Sync {
+    /// The store: its identity, who may be in its lane together, and its files.
+    fn store(&self) -> &Arc<Store>;
 
     /// Why a vault cannot hold, or would change in silence, what the verb names.
     fn refusal(&self, _verb: &Verb) -> Option<String> {
-        None
-    }
-
-    /// The configuration that its parameters are; `None` where they are VaultParameters.
-    fn settings(&self) -> Option<&'static ModuleSettings> {
         None
     }
 
@@ -94,16 +64,6 @@ pub trait Backend: Sync {
         false
     }
 
-    /// Whether the module reports every failure of a write, and its writes are one step.
-    fn reports_failures(&self) -> bool {
-        false
-    }
-
-    /// Whether the first read of a worker may fail with the module's general error, and the next one not.
-    fn first_read_may_fail(&self) -> bool {
-        false
-    }
-
     /// Whether nothing that a call had begun can still come to pass once its worker is gone.
     fn ends_with_its_worker(&self) -> bool {
         false
@@ -115,14 +75,14 @@ pub trait Backend: Sync {
         None
     }
 
-    /// What a failed unlock means.
-    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> UnlockRefusal {
-        if module::is_own(failure.fault) { UnlockRefusal::Fail } else { UnlockRefusal::LockOut }
+    /// Whether one worker has the store to itself, because no other could have its copy read anew.
+    fn has_one_worker(&self) -> bool {
+        false
     }
 
     /// How its configuration is looked at in a worker that starts, or that a script has just `added` it in: alone where
     /// that may change the store, beside others where it only reads; `None` where nothing is to be configured.
-    fn configures(&self, _entry: &Entry, _added: bool) -> Option<LaneMode> {
+    fn configures(&self, _vault: &VaultFacts, _added: bool) -> Option<LaneMode> {
         None
     }
 
@@ -135,17 +95,27 @@ pub trait Backend: Sync {
     fn registered<'a>(
         &'a self,
         worker: &'a mut Worker,
-        entry: &'a Entry,
+        vault: &'a VaultFacts,
         _until: tokio::time::Instant,
     ) -> BoxFuture<'a, Result<(), CallError>> {
         // Of an earlier vault of this name.
-        worker.seen.remove(&entry.store.id);
+        worker.seen.remove(&vault.store.id);
         Box::pin(async { Ok(()) })
     }
 
     /// Makes a registered vault ready in a worker; `opened` is what [`Backend::configure`] told.
     fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _opened: bool) -> CallAnswer<'a, ()> {
-        Box::pin(turn.unlock_at_start())
+        Box::pin(unlock_at_start(self, turn))
+    }
+
+    /// Unlocks with this password.
+    fn unlock<'a>(&'a self, _turn: &'a mut Turn<'_>, _password: Option<Text>) -> CallAnswer<'a, StoreReply> {
+        Box::pin(async { Err(Trouble::NotInWorker) })
+    }
+
+    /// Asks the module's own test how the vault is. One that is locked is unlocked, as after a call that failed.
+    fn probe<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, ()> {
+        Box::pin(probe(self, turn))
     }
 
     /// Reads a value; with `detail` its exact type and metadata, which may cost another call.
@@ -208,70 +178,119 @@ pub trait Backend: Sync {
     }
 
     /// Puts back what was there before a write that was cut off, if that left neither the old value nor the new
-    /// one. Tells whether it did.
+    /// one: an overwrite may delete first, and a table may be written member by member. Tells whether it did.
     fn recover<'a>(
         &'a self,
         turn: &'a mut Turn<'_>,
         key: &'a str,
         change: &'a Change,
     ) -> CallAnswer<'a, bool> {
-        Box::pin(turn.recover(key, change))
+        Box::pin(recover(self, turn, key, change))
     }
+
+    /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is that of the
+    /// writes, and a write whose caller has hung up is noted too. `after` is what the key holds then.
+    fn done(&self, _vault: &VaultFacts, _verb: &Verb, _after: Option<Content>) {}
+
+    /// Notes a removal of which it is not known what it came to.
+    fn may_be_removed(&self, _key: &str) {}
+
+    /// Notes what a write has left half done and nobody could put right yet; the next write of the key settles it.
+    fn owe(&self, _vault: &VaultFacts, _key: &str, _change: &Change) {}
+
+    /// What is still to be put right at a key, if anything is.
+    fn owes(&self, _key: &str) -> Option<Change> {
+        None
+    }
+
+    /// Nothing is to be undone at this key any more.
+    fn forget_undo(&self, _key: &str) {}
+
+    /// Notes what a worker did to the store after its call was given up, now that it is gone.
+    fn left_by_a_dead_writer(&self) {}
+
+    /// Looks what others have done to the store, and puts right what is still to be. Called about once a second.
+    fn watch<'a>(&'a self, _vaults: &'a dyn AllVaults) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
+    /// Takes over what the backend of the same store in another bridge, which has ended, knows of it; `None` where that
+    /// had no such store.
+    fn take_over(&self, _old: Option<&dyn Backend>) {}
+
+    /// What others have done to the store.
+    fn damage(&self) -> Damage {
+        Damage::default()
+    }
+}
+
+/// What a key holds after a write: the whole value, and its metadata where that was written.
+pub type Content = (Arc<SecretValue>, Option<Metadata>);
+
+/// What other programs have done to a store.
+#[derive(Debug, Clone, Default)]
+pub struct Damage {
+    /// Changes that were seen.
+    pub changes: u64,
+    /// Keys of ours that are gone, and not back.
+    pub vanished: Vec<String>,
+}
+
+/// What a backend that watches its store may ask of all vaults.
+pub trait AllVaults: Sync {
+    /// Does a verb on a vault, within the time of a request.
+    fn perform<'a>(&'a self, vault: &'a str, verb: Verb) -> BoxFuture<'a, Result<Outcome, BridgeError>>;
+
+    /// A vault over a store, if there is one.
+    fn over(&self, store: &StoreId) -> Option<String>;
+
+    /// A lane; `None` where the program stops.
+    fn lane(&self, lane: Lane) -> BoxFuture<'_, Option<TaskPermit>>;
+
+    /// Tells that others have changed a store.
+    fn changed_by_others(&self, store: &StoreId);
+}
+
+async fn unlock_at_start<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
+    if !turn.is_unlocked_at_start() || backend.has_one_worker() {
+        return Ok(());
+    }
+    match backend.unlock(turn, turn.vault.password()).await {
+        Ok(_) | Err(Trouble::OldCopy) => Ok(()),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+async fn probe<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
+    if turn.is_ready().await? {
+        return Ok(());
+    }
+    if turn.vault.may_unlock() && !backend.has_one_worker() {
+        return backend.unlock(turn, turn.vault.password()).await.map(drop);
+    }
+    let reason = "its own test (Test-SecretVault) does not find it ready".to_owned();
+    Err(Trouble::Locked { reason, retry_after: Duration::from_secs(10) })
+}
+
+/// See [`Backend::recover`].
+async fn recover<B: Backend + ?Sized>(
+    backend: &B,
+    turn: &mut Turn<'_>,
+    key: &str,
+    change: &Change,
+) -> Result<bool, Trouble> {
+    let now = backend.look(turn, key).await?;
+    let whole = change.is_whole(now.reply().map(|now| &now.value));
+    match &change.before {
+        _ if whole => backend.forget_undo(key),
+        Before::Value(before) => {
+            backend.set(turn, key, &before.value, Some(&before.metadata), &Present::Missing).await?;
+        }
+        Before::Nothing => backend.remove(turn, key, &now).await?,
+        Before::Unread { .. } => return backend.undo(turn, key),
+    }
+    Ok(!whole)
 }
 
 /// After how long without a call a vault that costs nothing is asked how it is.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
-
-/// The lane of an extension module that has no rules of its own.
-fn discipline(extension: &Extension, by_default: Discipline) -> Discipline {
-    match extension.parallel {
-        Some(true) => Discipline::Parallel,
-        Some(false) => Discipline::Serial,
-        None => by_default,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
-
-    fn extension(name: &str, module: &str) -> Vault {
-        Vault::new(name, VaultKind::Extension(Extension::new(name, module)))
-    }
-
-    fn store(vault: &Vault) -> Store {
-        of(vault).store(vault)
-    }
-
-    #[test]
-    fn two_names_of_secret_store_are_one_store() {
-        let (a, b) = (extension("a", SECRET_STORE), extension("b", "/x/Microsoft.PowerShell.SecretStore"));
-        assert_eq!(store(&a).id, store(&b).id);
-        assert_ne!(store(&extension("a", "My.Vault")).id, store(&extension("b", "My.Vault")).id);
-    }
-
-    #[test]
-    fn azure_vaults_are_parallel_and_known_by_their_real_name() {
-        let mut vaults = [extension("a", AZ_KEY_VAULT), extension("b", AZ_KEY_VAULT)];
-        for (vault, name) in vaults.iter_mut().zip(["Real", "REAL"]) {
-            let VaultKind::Extension(extension) = &mut vault.kind else { unreachable!() };
-            extension.parameters.0.insert("AZKVaultName".into(), name.into());
-        }
-        let stores = vaults.each_ref().map(store);
-        assert_eq!(stores[0].id, stores[1].id);
-        assert_eq!(stores[0].discipline, Discipline::Parallel);
-        assert_eq!(store(&extension("c", "My.Vault")).discipline, Discipline::Serial);
-    }
-
-    /// What is refused for one kind is not for another: a table of kinds cannot be mixed up unnoticed.
-    #[test]
-    fn each_kind_has_its_own_rules() {
-        let kinds = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"].map(|module| of(&extension("v", module)));
-        assert_eq!(kinds.map(|kind| kind.overwrites_in_steps()), [true, false, false]);
-        assert_eq!(kinds.map(|kind| kind.settings().is_some()), [true, false, false]);
-        assert_eq!(kinds.map(|kind| kind.has_secret_parameters()), [false, false, true]);
-        assert_eq!(kinds.map(|kind| kind.reports_failures()), [false, true, false]);
-        assert_eq!(kinds.map(|kind| kind.tells_types()), [true, false, false]);
-    }
-}

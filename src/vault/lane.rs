@@ -1,8 +1,10 @@
 //! Who may be in a store together, and who may serve it.
 
+use super::entry::Entry;
+use super::store::Store;
 use super::verb::Verb;
 use crate::pool::lanes::{Crew, Lane, LaneMode};
-use crate::store::{Authentication, Discipline, Store};
+use crate::store::Discipline;
 
 /// The lane that a verb needs in a store, if any.
 pub fn of(store: &Store, verb: &Verb) -> Option<Lane> {
@@ -15,10 +17,7 @@ pub fn of(store: &Store, verb: &Verb) -> Option<Lane> {
     Some(Lane { store: store.id.clone(), mode })
 }
 
-/// The workers that may serve a store.
-pub fn crew(store: &Store) -> Crew {
-    match store.authentication() {
-        Authentication::None => Crew::Own(store.id.clone()),
-        Authentication::Unknown | Authentication::Password => Crew::Shared,
-    }
+/// The workers that may serve a vault's store.
+pub fn crew(entry: &Entry) -> Crew {
+    if entry.backend.has_one_worker() { Crew::Own(entry.store.id.clone()) } else { Crew::Shared }
 }

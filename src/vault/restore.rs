@@ -9,12 +9,10 @@ use tokio::time::Instant;
 use super::change::Change;
 use super::entry::Entry;
 use super::lane;
-use super::ledger::Ledger;
 use super::set_up::ready;
 use super::turn::{Trouble, Turn};
 use crate::cache::Changes;
 use crate::pool::{Task, TaskPermit, WorkerVerdict};
-use crate::store::Store;
 use crate::worker::{BoxFuture, Worker};
 
 /// How long a fresh worker may take to look whether a value must be restored, and to restore it.
@@ -29,7 +27,7 @@ const DEATH: Duration = Duration::from_secs(5);
 /// The end of an act's use of its lane, after its caller has been told.
 #[must_use = "a lane is free only when what broke in it is gone"]
 pub struct Ending {
-    pub(super) store: Arc<Store>,
+    pub(super) entry: Arc<Entry>,
     pub(super) permit: Option<TaskPermit>,
     /// What goes before whatever else wants the lane.
     pub(super) rest: Option<Box<dyn Task>>,
@@ -43,7 +41,6 @@ pub(super) struct Restore {
     pub(super) key: String,
     pub(super) change: Change,
     pub(super) changes: Changes,
-    pub(super) ledger: Arc<Ledger>,
     pub(super) tries: u32,
 }
 
@@ -55,11 +52,11 @@ impl Ending {
         if worker.broken().is_some() {
             worker.end(Instant::now() + DEATH).await;
             if self.wrote {
-                self.store.left_by_a_dead_writer();
+                self.entry.backend.left_by_a_dead_writer();
             }
         }
         if let Some(rest) = self.rest {
-            permit.park(rest, lane::crew(&self.store));
+            permit.park(rest, lane::crew(&self.entry));
         }
     }
 }
@@ -68,7 +65,7 @@ impl Restore {
     async fn look(&self, worker: &mut Worker) -> Result<bool, Trouble> {
         let until = Instant::now() + RESTORE_LIMIT;
         ready(worker, &self.entry, until).await?;
-        let mut turn = Turn { worker, entry: &self.entry, until, grace: Duration::ZERO };
+        let mut turn = Turn { worker, vault: &self.entry, until, grace: Duration::ZERO };
         self.entry.backend.recover(&mut turn, &self.key, &self.change).await
     }
 }
@@ -99,11 +96,11 @@ impl Task for Restore {
                     }
                     match permit {
                         Some(permit) if self.tries < RESTORE_TRIES => {
-                            let crew = lane::crew(&self.entry.store);
+                            let crew = lane::crew(&self.entry);
                             permit.park(self, crew);
                         }
                         // Tried again now and then.
-                        _ => self.ledger.owe(&self.entry, &self.key, &self.change),
+                        _ => self.entry.backend.owe(&self.entry, &self.key, &self.change),
                     }
                     return WorkerVerdict::Replace;
                 }

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::entry::{Entry, Hooks};
+use super::backend::kinds;
+use super::entry::Entry;
+use super::facts::Hooks;
+use super::init::{named, run_init};
 use super::table::VaultTable;
 use super::turn::{Trouble, Turn};
 use crate::plan::{Extension, InitScript};
 use crate::pool::lanes::{Crew, Lane, LaneMode, Lanes};
 use crate::pool::{SetUp, Task, TaskPermit};
-use crate::protocol::{Empty, Init, Op, Parameters, Register, RegisterReply, VaultName};
-use crate::store::{Authentication, Discipline};
+use crate::protocol::{Empty, Op, Parameters, Register, RegisterReply, VaultName};
+use crate::store::Discipline;
 use crate::worker::{BoxFuture, Broken, CallError, LaunchError, Worker};
 
 /// Replays the plan's set-up into each worker.
@@ -62,9 +65,9 @@ fn belongs(entry: &Entry, crew: &Crew) -> bool {
         Crew::Own(store) => entry.store.id == *store,
         // What the user had registered, and nobody named, is registered when it is used.
         Crew::Shared if entry.plan.extension().is_some_and(|extension| extension.imported) => {
-            entry.plan.exposed && entry.store.authentication() != Authentication::None
+            entry.plan.exposed && !entry.backend.has_one_worker()
         }
-        Crew::Shared => entry.store.authentication() != Authentication::None,
+        Crew::Shared => !entry.backend.has_one_worker(),
     }
 }
 
@@ -107,34 +110,15 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
 /// As [`ready`], where what a script does first has been done.
 pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
     if let Some(extension) = entry.plan.extension() {
-        register(worker, entry, extension, until).await?;
+        register(worker, extension, until).await?;
         entry.backend.registered(worker, entry, until).await?;
     }
     worker.vaults.insert(entry.number);
     Ok(())
 }
 
-/// Runs an init script in a worker.
-pub async fn run_init(worker: &mut Worker, script: &InitScript, until: Instant) -> Result<(), LaunchError> {
-    let (what, init) = match script {
-        InitScript::Text(text) => {
-            ("the init script".to_owned(), Init { script: Some(text.clone()), file: None })
-        }
-        InitScript::File(path) => {
-            let file = path.to_string_lossy().into_owned();
-            (format!("the init script {file}"), Init { script: None, file: Some(file) })
-        }
-    };
-    worker.call::<Empty>(Op::Init(init), until).await.map(drop).map_err(|error| named(what, error))
-}
-
-async fn register(
-    worker: &mut Worker,
-    entry: &Entry,
-    extension: &Extension,
-    until: Instant,
-) -> Result<(), CallError> {
-    let is_configuration = entry.backend.settings().is_some();
+async fn register(worker: &mut Worker, extension: &Extension, until: Instant) -> Result<(), CallError> {
+    let is_configuration = kinds::settings_of(extension).is_some();
     let op = Op::Register(Register {
         vault: extension.registered.clone(),
         module: extension.module.clone(),
@@ -176,8 +160,8 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// Does it: what may write the configuration or create the store alone, the rest beside other workers.
     pub async fn open(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let (entry, backend) = (self.entry, self.entry.backend);
-        let mut turn = Turn { worker, entry, until: self.until, grace: Duration::ZERO };
+        let (entry, backend) = (self.entry, &self.entry.backend);
+        let mut turn = Turn { worker, vault: entry, until: self.until, grace: Duration::ZERO };
         let mut opened = false;
         if let Some(mode) = backend.configures(entry, self.added) {
             let _permit = self.permit(mode).await?;
@@ -218,11 +202,4 @@ fn with_cure(error: CallError, entry: &Entry) -> CallError {
         ));
     }
     CallError::Fault(fault)
-}
-
-fn named(what: impl Into<String>, error: CallError) -> LaunchError {
-    match error {
-        CallError::Broken(broken) => LaunchError::BrokenIn { what: what.into(), broken },
-        CallError::Fault(fault) => LaunchError::SetUp { what: what.into(), fault },
-    }
 }

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::backend;
+use super::backend::{Backend, kinds};
 use super::entry::{Entry, Means};
 use crate::error::BridgeError;
 use crate::plan::{InitScript, PlanError, Vault};
 use crate::secret::fold;
-use crate::store::{Store, StoreId};
+use crate::store::StoreId;
 
 /// The vaults by their friendly names, which are compared without case, and the stores behind them.
 pub struct VaultTable {
     entries: RwLock<HashMap<String, Arc<Entry>>>,
-    stores: Mutex<HashMap<StoreId, Arc<Store>>>,
+    stores: Mutex<HashMap<StoreId, Arc<dyn Backend>>>,
     numbers: AtomicU64,
     login: Arc<[InitScript]>,
 }
@@ -32,13 +32,14 @@ impl VaultTable {
 
     /// Adds a vault, unless its name is taken.
     pub fn add(&self, plan: Vault, means: Means) -> Result<Arc<Entry>, PlanError> {
-        let store = backend::of(&plan).store(&plan);
+        let backend = kinds::open(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = stores.entry(store.id.clone()).or_insert_with(|| Arc::new(store)).clone();
+        // A store that is known already keeps what is known of it.
+        let backend = stores.entry(backend.store().id.clone()).or_insert(backend).clone();
         drop(stores);
         let folded = fold(&plan.name);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let entry = Arc::new(Entry::new(number, plan, store, means, self.login.clone()));
+        let entry = Arc::new(Entry::new(number, plan, backend, means, self.login.clone()));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         match entries.entry(folded) {
             std::collections::hash_map::Entry::Occupied(_) => {
@@ -67,8 +68,8 @@ impl VaultTable {
         all
     }
 
-    /// The stores behind them.
-    pub fn stores(&self) -> Vec<Arc<Store>> {
+    /// What serves the stores behind them.
+    pub fn stores(&self) -> Vec<Arc<dyn Backend>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

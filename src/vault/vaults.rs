@@ -6,11 +6,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::act::Act;
-use super::backend;
+use super::backend::{self, Backend};
 use super::began::Began;
 use super::entry::{Entry, Means};
 use super::lane;
-use super::ledger::Ledger;
 use super::rules;
 use super::table::VaultTable;
 use super::task::VaultTask;
@@ -20,7 +19,6 @@ use crate::error::BridgeError;
 use crate::plan::{Limits, PlanError, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::Crew;
-use crate::store::Store;
 
 /// The vaults of a bridge, with what serves them.
 pub struct Vaults {
@@ -28,7 +26,6 @@ pub struct Vaults {
     /// None where no vault of the plan needs a worker.
     pool: Option<Pool>,
     limits: Limits,
-    ledger: Arc<Ledger>,
     changes: Changes,
 }
 
@@ -36,7 +33,7 @@ impl Vaults {
     /// The vaults of the table. `changes` hears of each key that a write changed or may have changed, before the
     /// write is acknowledged.
     pub fn new(table: Arc<VaultTable>, pool: Option<Pool>, limits: Limits, changes: Changes) -> Vaults {
-        Vaults { table, pool, limits, ledger: Arc::default(), changes }
+        Vaults { table, pool, limits, changes }
     }
 
     /// The pool, where there is one.
@@ -74,8 +71,8 @@ impl Vaults {
         self.table.all()
     }
 
-    /// The stores behind them.
-    pub fn stores(&self) -> Vec<Arc<Store>> {
+    /// What serves the stores behind them.
+    pub fn stores(&self) -> Vec<Arc<dyn Backend>> {
         self.table.stores()
     }
 
@@ -172,24 +169,16 @@ impl Vaults {
     /// started is nobody else's, and what it could not put right is this one's to put right.
     pub fn take_over(&self, old: &Vaults) {
         let theirs = old.stores();
-        for store in self.stores() {
-            store.wrote(store.files_now());
-            if let Some(old) = theirs.iter().find(|old| old.id == store.id) {
-                store.take_from(old);
-            }
+        for backend in self.stores() {
+            let same = theirs.iter().find(|old| old.store().id == backend.store().id);
+            backend.take_over(same.map(|old| &**old));
         }
-        self.ledger.take_from(&old.ledger);
-    }
-
-    /// What was written and acknowledged.
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
     }
 
     /// A verb for a caller that holds a worker, and the verb's lane.
     pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
-        let (grace, changes, ledger) = (self.limits.write_grace, self.changes.clone(), self.ledger.clone());
-        Act { entry: entry.clone(), verb, deadline, grace, began, changes, ledger }
+        let (grace, changes) = (self.limits.write_grace, self.changes.clone());
+        Act { entry: entry.clone(), verb, deadline, grace, began, changes }
     }
 
     async fn in_worker(
@@ -199,7 +188,7 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         let pool = self.workers()?;
-        let crew = lane::crew(&entry.store);
+        let crew = lane::crew(entry);
         if let Crew::Own(store) = &crew {
             pool.add_own_worker(store.clone());
         }

@@ -1,6 +1,7 @@
 //! A reload: a second bridge starts beside the first, which then ends and is taken over from.
 
 use super::*;
+use crate::vault::backend::secret_store::testing::{known, missed};
 
 /// Workers of a second bridge over the same disk: each has a copy of its own there.
 async fn second(disk: &Arc<Disk>) -> Bridge {
@@ -53,12 +54,13 @@ async fn the_file_that_the_old_bridge_tore_the_new_one_puts_back() {
     let disk = Disk::with(&[]);
     let (old, new) = (over(&disk, 1).await, second(&disk).await);
     old.stop(Duration::from_secs(5)).await;
-    let store = old.vaults().get("store").unwrap().store.clone();
+    let theirs = old.vaults().get("store").unwrap();
+    let store = known(&*theirs.backend);
     store.keep();
     std::fs::write(&file, "to").unwrap();
     store.wrote(store.files_now());
     new.take_over(&old);
-    assert!(new.vaults().get("store").unwrap().store.put_back("has failed"));
+    assert!(known(&*new.vaults().get("store").unwrap().backend).put_back("has failed"));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "whole");
 }
 
@@ -70,7 +72,6 @@ async fn what_the_old_bridge_wrote_the_new_one_misses_when_it_is_erased() {
     old.stop(Duration::from_secs(5)).await;
     let new = second(&disk).await;
     new.take_over(&old);
-    let (ledger, store) = (new.vaults().ledger(), "secretstore".into());
-    let missed = ledger.vanished(&store, ledger.mark(), &Default::default());
+    let missed = missed(&*new.vaults().get("store").unwrap().backend);
     assert_eq!(missed.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["k"]);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::protocol::{Metadata, MetadataValue};
+use crate::vault::backend::secret_store::testing::missed;
 
 fn table(members: &[(&str, &str)]) -> SecretValue {
     let member = |(name, text): &(&str, &str)| ((*name).to_owned(), SecretValue::string(*text));
@@ -205,8 +206,7 @@ async fn what_is_written_again_after_a_foreign_writer_has_the_metadata_that_was_
     plan.vaults[0].repair = true;
     let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
     write(&bridge, "k", "new").await.unwrap();
-    let ledger = bridge.vaults().ledger();
-    let missed = ledger.vanished(&"secretstore".into(), ledger.mark(), &Default::default());
+    let missed = missed(&*bridge.vaults().get("store").unwrap().backend);
     let (value, metadata) = missed[0].value.clone().expect("kept for a repair");
     assert_eq!(value.as_text(), Some("new"));
     let kept = Metadata::from([("note".to_owned(), MetadataValue::String("kept".into()))]);

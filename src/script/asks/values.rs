@@ -15,7 +15,6 @@ use crate::script::custom;
 use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
-use crate::store::Authentication;
 use crate::vault::Began;
 use crate::vault::turn::Trouble;
 use crate::vault::{Entry, Outcome, Verb, lane, rules};
@@ -104,7 +103,7 @@ impl Asking {
         entry.condition.admit(&entry.plan.name, Instant::now())?;
         let vaults = self.core.bridge.vaults().clone();
         self.begin(&verb)?;
-        if entry.local.is_some() || entry.store.authentication() == Authentication::None {
+        if entry.local.is_some() || entry.backend.has_one_worker() {
             return vaults.perform(entry, verb, self.deadline).await;
         }
         let pool = vaults.workers()?;

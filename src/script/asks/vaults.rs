@@ -18,9 +18,10 @@ use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet, VaultType, VaultUnlock};
 use crate::script::protocol::shape::{Block, VaultShown};
 use crate::secret::{SecretValue, Text, fold};
+use crate::vault::backend::kinds;
 use crate::vault::set_up::{Opening, join, unregister};
 use crate::vault::turn::Trouble;
-use crate::vault::{Entry, Hooks, Means, Outcome, Verb, backend};
+use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
 use crate::worker::Worker;
 
 /// The module name of the embedded vault.
@@ -234,7 +235,7 @@ fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) 
             extension.unlock_at_start = !add.no_unlock;
             extension.unlock = unlock;
             extension.parameters = parameters;
-            if let Some(settings) = backend::of_module(&extension).settings() {
+            if let Some(settings) = kinds::settings_of(&extension) {
                 (settings.complete)(&mut extension)
                     .map_err(|message| refusal("SecretStoreUnlock", message))?;
             }

@@ -1,13 +1,16 @@
 //! Az.KeyVault: a module like others, but for what is known of it. It is served by any number of workers, reports
 //! every failure, and holds less than PowerShell does.
 
-use super::module::{self, ModuleBackend};
-use super::{Backend, CallAnswer, Present, discipline};
-use crate::plan::{AZ_KEY_VAULT, Vault};
-use crate::protocol::{GetReply, Metadata, SecretInfo};
-use crate::secret::{SecretValue, fold};
-use crate::store::{Discipline, Store};
+use std::sync::Arc;
+
+use super::module::{self, ModuleBackend, ModuleQuirks, discipline};
+use super::{Backend, CallAnswer, Present};
+use crate::plan::{AZ_KEY_VAULT, Extension};
+use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
+use crate::secret::{SecretValue, Text, fold};
+use crate::store::Discipline;
 use crate::vault::rules::like_a_date;
+use crate::vault::store::Store;
 use crate::vault::turn::Turn;
 use crate::vault::verb::Verb;
 
@@ -23,17 +26,33 @@ const MAX_VALUE: usize = 25_000;
 const VAULT_NAME: &str = "AZKVAULTNAME";
 
 /// See the module.
-pub(super) struct AzureBackend;
+pub(super) struct AzureBackend(ModuleBackend);
 
-impl Backend for AzureBackend {
-    fn store(&self, vault: &Vault) -> Store {
-        let Some(extension) = vault.extension() else { return ModuleBackend.store(vault) };
+impl AzureBackend {
+    /// Vaults over one vault of Azure are one store.
+    pub(super) fn new(extension: &Extension) -> AzureBackend {
         let named = extension.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
         let id = match named.and_then(|(_, value)| value.as_str()) {
             Some(name) => format!("azure:{}", fold(name)),
             None => module::id(extension),
         };
-        Store::new(id, discipline(extension, Discipline::Parallel))
+        let quirks = ModuleQuirks {
+            reports_failures: true,
+            // After a change of subscription.
+            first_read_may_fail: true,
+        };
+        let store = Store::new(id, discipline(extension, Discipline::Parallel));
+        AzureBackend(ModuleBackend::over(store, quirks))
+    }
+}
+
+impl Backend for AzureBackend {
+    fn store(&self) -> &Arc<Store> {
+        self.0.store()
+    }
+
+    fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply> {
+        self.0.unlock(turn, password)
     }
 
     fn refusal(&self, verb: &Verb) -> Option<String> {
@@ -48,25 +67,16 @@ impl Backend for AzureBackend {
         false
     }
 
-    /// After a change of subscription.
-    fn first_read_may_fail(&self) -> bool {
-        true
-    }
-
-    fn reports_failures(&self) -> bool {
-        true
-    }
-
     fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
-        ModuleBackend.get(turn, key, detail)
+        self.0.get(turn, key, detail)
     }
 
     fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
-        ModuleBackend.list(turn)
+        self.0.list(turn)
     }
 
     fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
-        ModuleBackend.before_write(turn, key)
+        self.0.before_write(turn, key)
     }
 
     fn set<'a>(
@@ -77,11 +87,11 @@ impl Backend for AzureBackend {
         metadata: Option<&'a Metadata>,
         before: &'a Present,
     ) -> CallAnswer<'a, ()> {
-        ModuleBackend.set(turn, key, value, metadata, before)
+        self.0.set(turn, key, value, metadata, before)
     }
 
     fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
-        ModuleBackend.remove(turn, key, before)
+        self.0.remove(turn, key, before)
     }
 }
 

@@ -10,16 +10,23 @@ use crate::local::{LocalError, LocalVault};
 use crate::plan::Vault;
 use crate::protocol::GetReply;
 use crate::secret::fold;
-use crate::store::{Discipline, Store};
+use crate::store::Discipline;
 use crate::vault::entry::Entry;
+use crate::vault::store::Store;
 use crate::vault::verb::{Outcome, Verb};
 
 /// See the module.
-pub(super) struct LocalBackend;
+pub(super) struct LocalBackend(Arc<Store>);
+
+impl LocalBackend {
+    pub(super) fn new(vault: &Vault) -> LocalBackend {
+        LocalBackend(Arc::new(Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)))
+    }
+}
 
 impl Backend for LocalBackend {
-    fn store(&self, vault: &Vault) -> Store {
-        Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)
+    fn store(&self) -> &Arc<Store> {
+        &self.0
     }
 
     fn probes(&self) -> Option<Duration> {

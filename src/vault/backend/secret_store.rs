@@ -2,69 +2,87 @@
 //!
 //! A worker reads its file again when it unlocks, and only then. So before a read its copy is refreshed if it is
 //! older than our own last write or than the files; before a write always, where somebody else writes too. An answer
-//! that came while the files changed is asked again ([`judge`]); after a write that failed, so is any error, once
-//! what was there before is back. The caller holds the store's lane.
+//! that came while the files changed is asked again ([`session`], [`judge`]); after a write that failed, so is any
+//! error, once what was there before is back. The caller holds the store's lane.
 
+use std::any::Any;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Backend, CallAnswer, ModuleSettings, PROBE_EVERY, Present};
-use crate::plan::{SECRET_STORE, Vault};
+use super::{AllVaults, Backend, CallAnswer, Content, Damage, PROBE_EVERY, Present, recover};
+use crate::plan::SECRET_STORE;
 #[cfg(not(test))]
 use crate::platform;
 use crate::pool::lanes::LaneMode;
-use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Metadata, Op, SecretInfo};
-use crate::secret::{SecretValue, fold};
-use crate::store::{Discipline, Fingerprint, Store};
+use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
+use crate::secret::{SecretValue, Text};
+use crate::store::Discipline;
 use crate::vault::change::Change;
-use crate::vault::entry::Entry;
-use crate::vault::turn::{Trouble, Turn, UnlockFailure, UnlockRefusal, is_not_found, is_refused_unlock};
+use crate::vault::facts::VaultFacts;
+use crate::vault::store::Store;
+use crate::vault::turn::{Trouble, Turn};
 use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
-use judge::{Complaint, Judgement, Observation};
+use ledger::Ledger;
+use session::StoreTurn;
+pub(super) use settings::SETTINGS;
+use state::{Authentication, KnownStore};
+use watch::Watch;
 
 mod judge;
+mod kept;
+mod ledger;
 mod limits;
+mod session;
 mod set_up;
 mod settings;
-pub mod watch;
+mod shape;
+mod state;
+#[cfg(test)]
+pub mod testing;
+mod watch;
 mod write;
 
 pub(super) const MODULE: &str = SECRET_STORE;
 
-/// How often a doubtful answer is asked again while the files go on changing.
-const DOUBTS: u32 = 8;
-
-/// The wait before it is asked again: about the time of one write.
-const MID_WRITE: Duration = Duration::from_millis(30);
-
-/// Why what was there before a write is put back.
-const TORN: &str = "that failed has left the store unreadable";
-
 /// See the module.
-pub(super) struct SecretStoreBackend;
+pub(crate) struct SecretStoreBackend {
+    store: KnownStore,
+    ledger: Ledger,
+}
+
+impl SecretStoreBackend {
+    /// All vaults of this module are one store of the user's.
+    pub(super) fn of_user() -> SecretStoreBackend {
+        let folder = folder();
+        let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
+        let store = Store::in_files("secretstore", Discipline::Readers, files);
+        SecretStoreBackend::over(KnownStore::new(Arc::new(store)))
+    }
+
+    fn over(store: KnownStore) -> SecretStoreBackend {
+        SecretStoreBackend { store, ledger: Ledger::default() }
+    }
+
+    fn at<'a, 'w>(&'a self, turn: &'a mut Turn<'w>) -> StoreTurn<'a, 'w> {
+        StoreTurn { turn, store: &self.store }
+    }
+}
 
 impl Backend for SecretStoreBackend {
     fn probes(&self) -> Option<Duration> {
         Some(PROBE_EVERY)
     }
 
-    /// All vaults of this module are one store of the user's.
-    fn store(&self, _vault: &Vault) -> Store {
-        let folder = folder();
-        let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
-        Store::with_files("secretstore", Discipline::Readers, files)
+    fn store(&self) -> &Arc<Store> {
+        self.store.base()
     }
 
     fn refusal(&self, verb: &Verb) -> Option<String> {
         limits::refusal(verb)
-    }
-
-    fn settings(&self) -> Option<&'static ModuleSettings> {
-        Some(&settings::SETTINGS)
     }
 
     fn has_secret_parameters(&self) -> bool {
@@ -88,49 +106,50 @@ impl Backend for SecretStoreBackend {
         true
     }
 
-    fn unlock_failed(&self, failure: &UnlockFailure<'_>) -> UnlockRefusal {
-        judge::unlock(is_refused_unlock(failure.fault), failure.doubts, failure.moving)
+    /// Without a password nothing has a worker read its file anew.
+    fn has_one_worker(&self) -> bool {
+        self.store.authentication() == Authentication::None
     }
 
-    fn configures(&self, entry: &Entry, added: bool) -> Option<LaneMode> {
-        set_up::mode(entry, added)
+    fn configures(&self, vault: &VaultFacts, added: bool) -> Option<LaneMode> {
+        set_up::mode(&self.store, vault, added)
     }
 
     fn configure<'a>(&'a self, turn: &'a mut Turn<'_>, added: bool) -> CallAnswer<'a, bool> {
-        Box::pin(turn.configure(added))
+        Box::pin(async move { self.at(turn).configure(added).await })
     }
 
     fn registered<'a>(
         &'a self,
         worker: &'a mut Worker,
-        entry: &'a Entry,
+        vault: &'a VaultFacts,
         until: Instant,
     ) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(set_up::registered(worker, entry, until))
+        Box::pin(set_up::registered(&self.store, worker, vault, until))
     }
 
     fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, opened: bool) -> CallAnswer<'a, ()> {
-        Box::pin(set_up::prepare(turn, opened))
+        Box::pin(async move { self.at(turn).prepare(opened).await })
     }
 
     fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
-        Box::pin(turn.read_from_store(key, false, detail))
+        Box::pin(async move { self.at(turn).read_from_store(key, false, detail).await })
+    }
+
+    fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply> {
+        Box::pin(async move { self.at(turn).unlock_with(password).await })
     }
 
     fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
-        Box::pin(async move {
-            let vault = turn.registered();
-            let op = |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh });
-            turn.settled(false, op, |reply: InfoReply| Ok(reply.secrets)).await
-        })
+        Box::pin(async move { self.at(turn).list().await })
     }
 
     fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
-        Box::pin(turn.read_before_write(key))
+        Box::pin(async move { self.at(turn).read_before_write(key).await })
     }
 
     fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
-        Box::pin(turn.look_at(key))
+        Box::pin(async move { self.at(turn).look_at(key).await })
     }
 
     fn recover<'a>(
@@ -140,16 +159,64 @@ impl Backend for SecretStoreBackend {
         change: &'a Change,
     ) -> CallAnswer<'a, bool> {
         Box::pin(async move {
-            if turn.entry.store.is_unchanged(key) {
-                turn.undo_write(key)
+            if self.store.is_unchanged(key) {
+                self.undo(turn, key)
             } else {
-                turn.recover(key, change).await
+                recover(self, turn, key, change).await
             }
         })
     }
 
     fn undo(&self, turn: &Turn<'_>, key: &str) -> Result<bool, Trouble> {
-        turn.undo_write(key)
+        write::undo(&self.store, &turn.vault.plan.name, key)
+    }
+
+    fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<Content>) {
+        if let Some(key) = verb.key() {
+            self.store.note_repaired(key);
+            self.store.forget_undo(key);
+        }
+        self.ledger.note(vault, verb, after);
+    }
+
+    fn may_be_removed(&self, key: &str) {
+        self.ledger.forget(key);
+    }
+
+    fn owe(&self, vault: &VaultFacts, key: &str, change: &Change) {
+        self.store.owe_undo(key);
+        self.ledger.owe(vault, key, change);
+    }
+
+    fn owes(&self, key: &str) -> Option<Change> {
+        self.ledger.owes(key)
+    }
+
+    fn forget_undo(&self, key: &str) {
+        self.store.forget_undo(key);
+    }
+
+    fn left_by_a_dead_writer(&self) {
+        self.store.left_by_a_dead_writer();
+    }
+
+    fn watch<'a>(&'a self, vaults: &'a dyn AllVaults) -> BoxFuture<'a, ()> {
+        Box::pin(async move { Watch { store: &self.store, ledger: &self.ledger, vaults }.look().await })
+    }
+
+    /// What the other wrote since this one started is nobody else's, and what it could not put right is this one's to
+    /// put right.
+    fn take_over(&self, old: Option<&dyn Backend>) {
+        self.store.wrote(self.store.files_now());
+        let old: Option<&dyn Any> = old.map(|old| old as &dyn Any);
+        if let Some(old) = old.and_then(|old| old.downcast_ref::<SecretStoreBackend>()) {
+            self.store.take_from(&old.store);
+            self.ledger.take_from(&old.ledger);
+        }
+    }
+
+    fn damage(&self) -> Damage {
+        Damage { changes: self.store.foreign_changes(), vanished: self.store.vanished() }
     }
 
     fn set<'a>(
@@ -160,7 +227,7 @@ impl Backend for SecretStoreBackend {
         metadata: Option<&'a Metadata>,
         before: &'a Present,
     ) -> CallAnswer<'a, ()> {
-        Box::pin(turn.set_in_store(key, value, metadata, before))
+        Box::pin(async move { self.at(turn).set_in_store(key, value, metadata, before).await })
     }
 
     fn set_info<'a>(
@@ -171,116 +238,11 @@ impl Backend for SecretStoreBackend {
         metadata: &'a Metadata,
         before: &'a Present,
     ) -> CallAnswer<'a, ()> {
-        Box::pin(turn.set_info_in_store(key, value, metadata, before))
+        Box::pin(async move { self.at(turn).set_info_in_store(key, value, metadata, before).await })
     }
 
     fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
-        Box::pin(turn.remove_from_store(key, before))
-    }
-}
-
-impl Turn<'_> {
-    async fn read_from_store(
-        &mut self,
-        key: &str,
-        always_refresh: bool,
-        detail: bool,
-    ) -> Result<GetReply, Trouble> {
-        let (vault, name) = (self.registered(), key.to_owned());
-        let op = |refresh| Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail });
-        self.settled(always_refresh, op, Ok).await
-    }
-
-    /// Metadata and type of one secret, which cost a fraction of its value.
-    async fn info_from_store(&mut self, key: &str, always_refresh: bool) -> Result<SecretInfo, Trouble> {
-        let vault = self.registered();
-        let op = |refresh| Op::Info(Info { vault: vault.clone(), name: Some(key.to_owned()), refresh });
-        let missing = || Box::new(Fault { id: "GetSecretNotFound".into(), ..Fault::default() });
-        let only = |reply: InfoReply| {
-            reply.secrets.into_iter().find(|info| fold(&info.name) == fold(key)).ok_or_else(missing)
-        };
-        self.settled(always_refresh, op, only).await
-    }
-
-    /// Calls until the answer can be believed. `read` takes what is wanted from a reply; its error is judged as one of
-    /// the call.
-    async fn settled<T: DeserializeOwned, R>(
-        &mut self,
-        always_refresh: bool,
-        op: impl Fn(bool) -> Op,
-        read: impl Fn(T) -> Result<R, Box<Fault>>,
-    ) -> Result<R, Trouble> {
-        let store = self.entry.store.clone();
-        // Before our own write makes the files look like ours again.
-        store.foreign_change();
-        let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
-        let (mut doubts, mut unlocked_now) = (0, false);
-        loop {
-            if refresh && !self.has_opened() {
-                // A worker remembers a password only once it has opened the store.
-                self.unlock().await?;
-                (refresh, unlocked_now) = (false, true);
-            }
-            let files = store.files_now();
-            let answer = self.ask::<T>(op(refresh), refresh, unlocked_now, &files).await?;
-            let fault = match answer.and_then(&read) {
-                Ok(found) => return Ok(found),
-                Err(fault) => fault,
-            };
-            // A worker that cannot unlock may say not-found of a file that it cannot read.
-            if store.put_back(TORN) {
-                refresh = self.can_refresh();
-                continue;
-            }
-            doubts += 1;
-            let seen = Observation {
-                fresh: refresh || unlocked_now,
-                can_refresh: self.can_refresh(),
-                moving: store.files_now() != files || store.changed_lately(),
-                doubts,
-            };
-            match judge::read(Complaint::of(&fault), seen) {
-                Judgement::Believe => return Err(Trouble::Fault(fault)),
-                Judgement::LockOut => return Err(self.refused(&fault, files)),
-                Judgement::Again => {}
-                Judgement::Wait => sleep(MID_WRITE).await,
-            }
-            refresh = self.can_refresh() || self.is_old()?;
-        }
-    }
-
-    /// One call; notes what it shows of the worker's copy and of the file.
-    async fn ask<T: DeserializeOwned>(
-        &mut self,
-        op: Op,
-        refresh: bool,
-        unlocked_now: bool,
-        files: &Fingerprint,
-    ) -> Result<Result<T, Box<Fault>>, Trouble> {
-        if refresh {
-            self.heed_lockout()?;
-        }
-        let store = self.entry.store.clone();
-        let (generation, now) = (store.generation(), Instant::now());
-        let outcome = match self.worker.call::<T>(op, self.until).await {
-            Ok(reply) => Ok(reply),
-            Err(CallError::Fault(fault)) => Err(fault),
-            Err(broken) => return Err(broken.into()),
-        };
-        if refresh && outcome.as_ref().err().is_none_or(|fault| is_not_found(fault)) {
-            store.unlocked();
-            self.saw(generation, files.clone(), Some(now));
-        }
-        // What comes from memory says nothing of the file.
-        if outcome.is_ok() && (refresh || unlocked_now || !self.can_refresh()) {
-            store.is_whole();
-        }
-        Ok(outcome)
-    }
-
-    /// Whether this worker has opened the store at all.
-    fn has_opened(&self) -> bool {
-        self.worker.seen.get(&self.entry.store.id).is_some_and(|seen| seen.unlocked.is_some())
+        Box::pin(async move { self.at(turn).remove_from_store(key, before).await })
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::is_own;
+use super::session::{ModuleTurn, is_own};
 use crate::protocol::{Empty, Fault, GetReply, Op};
 use crate::secret::SecretValue;
 use crate::vault::change::Present;
-use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
+use crate::vault::turn::{STILL_THERE, Trouble, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
 /// A vault that acknowledged a write and does not show it is read once more after so long.
@@ -64,20 +64,18 @@ pub fn verdict(
     }
 }
 
-impl Turn<'_> {
+impl ModuleTurn<'_, '_> {
     /// What is there before a write: read where what the write came to will be read too. An error of that read
     /// blocks no write, save where the vault is not ready for any call.
     pub(super) async fn present(&mut self, key: &str) -> Result<Present, Trouble> {
         if !self.is_verified() {
-            if self.is_old()? {
-                self.unlock().await?;
-            }
+            self.renew_old_unlock().await?;
             return Ok(Present::Unknown);
         }
         match self.get(key, false).await {
             Ok(reply) => Ok(Present::There(reply)),
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
-            Err(Trouble::Fault(fault)) if is_locked(&fault) || !self.is_ready().await? => {
+            Err(Trouble::Fault(fault)) if is_locked(&fault) || !self.turn.is_ready().await? => {
                 Err(Trouble::Fault(fault))
             }
             Err(Trouble::Fault(_)) => Ok(Present::Unknown),
@@ -90,18 +88,19 @@ impl Turn<'_> {
     pub(super) async fn write_checked(&mut self, op: Op, write: &Checked<'_>) -> Result<(), Trouble> {
         let mut first = true;
         loop {
-            let fault = match self.worker.call::<Empty>(op.clone(), self.until + self.grace).await {
-                Ok(Empty {}) if !self.is_verified() => return Ok(()),
-                Ok(Empty {}) => None,
-                Err(CallError::Fault(fault)) if is_own(&fault) => return Err(Trouble::Fault(fault)),
-                Err(CallError::Fault(fault)) => Some(fault),
-                Err(broken) => return Err(broken.into()),
-            };
-            let renewals = self.worker.renewals;
+            let fault =
+                match self.turn.worker.call::<Empty>(op.clone(), self.turn.until + self.turn.grace).await {
+                    Ok(Empty {}) if !self.is_verified() => return Ok(()),
+                    Ok(Empty {}) => None,
+                    Err(CallError::Fault(fault)) if is_own(&fault) => return Err(Trouble::Fault(fault)),
+                    Err(CallError::Fault(fault)) => Some(fault),
+                    Err(broken) => return Err(broken.into()),
+                };
+            let renewals = self.turn.worker.renewals;
             let now = self.seen_after(write, fault.is_some()).await?;
-            let believed = !self.is_verified() && self.entry.backend.reports_failures();
+            let believed = !self.is_verified() && self.module.quirks.reports_failures;
             let verdict = verdict(write.before, &now, write.after, fault.is_some(), believed);
-            if verdict == WriteVerdict::Refused && first && self.worker.renewals != renewals {
+            if verdict == WriteVerdict::Refused && first && self.turn.worker.renewals != renewals {
                 first = false;
                 continue;
             }
@@ -115,13 +114,13 @@ impl Turn<'_> {
         if failed || verdict(write.before, &now, write.after, failed, false) != WriteVerdict::Refused {
             return Ok(now);
         }
-        sleep(SECOND_LOOK.min(self.until.saturating_duration_since(Instant::now()))).await;
+        sleep(SECOND_LOOK.min(self.turn.until.saturating_duration_since(Instant::now()))).await;
         self.look(write.key).await
     }
 
     /// What is there; unknown where it cannot be read, or not in time.
     pub async fn look(&mut self, key: &str) -> Result<Present, Trouble> {
-        if Instant::now() >= self.until {
+        if Instant::now() >= self.turn.until {
             return Ok(Present::Unknown);
         }
         match self.get(key, false).await {
@@ -138,7 +137,7 @@ impl Turn<'_> {
         verdict: WriteVerdict,
         fault: Option<Box<Fault>>,
     ) -> Result<(), Trouble> {
-        let (vault, key) = (self.entry.plan.name.as_str(), write.key);
+        let (vault, key) = (self.turn.vault.plan.name.as_str(), write.key);
         let Some(mut fault) = fault else {
             return match verdict {
                 WriteVerdict::Written => Ok(()),
@@ -171,9 +170,9 @@ impl Turn<'_> {
     }
 
     fn is_verified(&self) -> bool {
-        let said = self.entry.plan.extension().and_then(|extension| extension.verify);
+        let said = self.turn.vault.plan.extension().and_then(|extension| extension.verify);
         // A module that is known to report every failure needs no read, which may go over a network.
-        said.unwrap_or(!self.entry.backend.reports_failures())
+        said.unwrap_or(!self.module.quirks.reports_failures)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which errors ask for an unlock or a login.
 
-use super::*;
-use crate::protocol::InnerFault;
+use super::session::needs_login;
+use crate::protocol::{Fault, InnerFault};
 
 fn fault(id: &str, kind: &str, category: &str, inner: &str) -> Fault {
     let inner = vec![InnerFault { kind: inner.into(), message: String::new() }];

@@ -1,8 +1,10 @@
 //! What an answer of SecretStore means: functions of what it says and of what was seen around it.
 
-use super::DOUBTS;
 use crate::protocol::Fault;
-use crate::vault::turn::{UnlockRefusal, is_locked, is_not_found, is_refused_unlock};
+use crate::vault::turn::{is_locked, is_not_found, is_refused_unlock};
+
+/// How often a doubtful answer is asked again while the files go on changing.
+const DOUBTS: u32 = 8;
 
 /// How often a write is done that is acknowledged and not kept while somebody else writes too.
 const BESIDE_ANOTHER: u32 = 2;
@@ -16,6 +18,17 @@ pub(super) struct Complaint {
     pub locked: bool,
     /// The password is refused.
     pub refused: bool,
+}
+
+/// What a failed unlock means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnlockRefusal {
+    /// The password is wrong, which counts for the lock-out.
+    LockOut,
+    /// It proves nothing: it is tried again after a while.
+    Wait,
+    /// It failed for another reason.
+    Fail,
 }
 
 /// What was seen around a call that gave an error.

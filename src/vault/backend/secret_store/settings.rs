@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::super::ModuleSettings;
 use crate::plan::Extension;
 use crate::secret::fold;
+use crate::vault::backend::settings::ModuleSettings;
 
 /// See [`ModuleSettings`].
-pub(super) static SETTINGS: ModuleSettings = ModuleSettings {
+pub(in crate::vault::backend) static SETTINGS: ModuleSettings = ModuleSettings {
     names: &["Authentication", "Interaction", "PasswordTimeout", "Scope"],
     complete,
     without_defaults,

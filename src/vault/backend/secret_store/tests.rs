@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
-use crate::store::Store;
+use crate::protocol::Fault;
+use crate::vault::entry::Entry;
+use crate::vault::turn::is_not_found;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
 /// A store over one file, and what somebody else does to it.
 struct Place {
     _folder: tempfile::TempDir,
     file: PathBuf,
+    backend: Arc<SecretStoreBackend>,
     entry: Entry,
 }
 
@@ -23,14 +26,15 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("storefile");
         std::fs::write(&file, "as we know it").unwrap();
-        let entry = Entry::over(Store::over("s", Discipline::Readers, vec![file.clone()]), "right");
-        assert!(!entry.store.foreign_change());
-        Place { _folder: folder, file, entry }
+        let backend = Arc::new(SecretStoreBackend::over(KnownStore::over(vec![file.clone()])));
+        assert!(!backend.store.foreign_change());
+        let entry = Entry::over(backend.clone(), "right");
+        Place { _folder: folder, file, backend, entry }
     }
 
     fn turn<'a>(&'a self, worker: &'a mut Worker) -> Turn<'a> {
         let until = Instant::now() + Duration::from_secs(10);
-        Turn { worker, entry: &self.entry, until, grace: Duration::ZERO }
+        Turn { worker, vault: &self.entry, until, grace: Duration::ZERO }
     }
 }
 
@@ -66,13 +70,13 @@ async fn a_foreign_write_while_we_read_is_read_too_and_one_just_before_ours_is_n
     })
     .await;
     let mut turn = place.turn(&mut worker);
-    let before = turn.before_write("k").await.unwrap();
-    assert_eq!((asked.load(SeqCst), place.entry.store.foreign_changes()), (2, 1));
-    assert!(place.entry.store.take_uninspected());
+    let before = place.backend.before_write(&mut turn, "k").await.unwrap();
+    assert_eq!((asked.load(SeqCst), place.backend.store.foreign_changes()), (2, 1));
+    assert!(place.backend.store.take_uninspected());
     std::fs::write(&place.file, "theirs, with something of ours erased").unwrap();
-    turn.set("k", &SecretValue::string("v"), None, &before).await.unwrap();
-    assert_eq!(place.entry.store.foreign_changes(), 2);
-    assert!(place.entry.store.take_uninspected());
+    place.backend.set(&mut turn, "k", &SecretValue::string("v"), None, &before).await.unwrap();
+    assert_eq!(place.backend.store.foreign_changes(), 2);
+    assert!(place.backend.store.take_uninspected());
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,25 +100,25 @@ async fn a_write_reads_the_store_again_only_where_it_is_not_as_this_worker_left_
     // The first unlocks before it reads, and looks whether its write was kept, since somebody else may have
     // written shortly before; the others find all as they left it.
     for _ in 0..3 {
-        turn.before_write("k").await.unwrap();
-        turn.set("k", &new, None, &Present::Missing).await.unwrap();
+        place.backend.before_write(&mut turn, "k").await.unwrap();
+        place.backend.set(&mut turn, "k", &new, None, &Present::Missing).await.unwrap();
     }
     // Another worker's write, then somebody else's, after which nothing is relied on for a while.
-    place.entry.store.wrote(place.entry.store.files_now());
-    turn.before_write("k").await.unwrap();
+    place.backend.store.wrote(place.backend.store.files_now());
+    place.backend.before_write(&mut turn, "k").await.unwrap();
     std::fs::write(&place.file, "somebody else's").unwrap();
-    turn.before_write("k").await.unwrap();
-    turn.before_write("k").await.unwrap();
+    place.backend.before_write(&mut turn, "k").await.unwrap();
+    place.backend.before_write(&mut turn, "k").await.unwrap();
     tokio::time::sleep(Duration::from_secs(11)).await;
     turn.until = Instant::now() + Duration::from_secs(10);
-    turn.before_write("k").await.unwrap();
+    place.backend.before_write(&mut turn, "k").await.unwrap();
     assert_eq!(*refreshed.lock().unwrap(), [false, true, false, false, true, true, true, false]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_a_foreign_writer_is_near_every_write_of_ours_is_looked_into() {
     let place = Place::new();
-    let store = &place.entry.store;
+    let store = &place.backend.store;
     store.wrote(store.files_now());
     assert!(!store.take_uninspected());
     std::fs::write(&place.file, "theirs").unwrap();
@@ -138,7 +142,7 @@ async fn between_the_two_steps_of_a_foreign_overwrite_a_secret_is_not_missing() 
         _ => value(call),
     })
     .await;
-    place.turn(&mut worker).get("k", false).await.unwrap();
+    place.backend.get(&mut place.turn(&mut worker), "k", false).await.unwrap();
     assert_eq!(asked.load(SeqCst), 2);
 }
 
@@ -155,7 +159,7 @@ async fn a_store_that_locks_between_the_unlock_and_the_read_is_unlocked_once_mor
             _ => value(call),
         })
         .await;
-        let outcome = place.turn(&mut worker).get("k", false).await;
+        let outcome = place.backend.get(&mut place.turn(&mut worker), "k", false).await;
         assert_eq!((outcome.is_ok(), asked.load(SeqCst)), (opens, 3), "{outcome:?}");
     }
 }
@@ -166,7 +170,7 @@ async fn a_secret_that_is_missing_is_said_to_be_soon() {
     std::fs::write(&place.file, "without k").unwrap();
     let mut worker = worker(|call| Reaction::Say(vec![fault(call, "GetSecretNotFound")])).await;
     let begun = Instant::now();
-    let missing = place.turn(&mut worker).get("k", false).await;
+    let missing = place.backend.get(&mut place.turn(&mut worker), "k", false).await;
     assert!(matches!(missing, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
     assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
 }
@@ -183,7 +187,7 @@ async fn one_refusal_of_a_password_proves_nothing_and_two_do() {
         };
         let until = Instant::now() + Duration::from_secs(5);
         let mut worker = Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap();
-        let outcome = place.turn(&mut worker).unlock().await;
+        let outcome = place.backend.unlock(&mut place.turn(&mut worker), place.entry.password()).await;
         assert_eq!(outcome.is_ok(), opens, "{outcome:?}");
         assert!(opens || matches!(outcome, Err(Trouble::Locked { .. })));
         assert_eq!(asked.load(SeqCst), 2);

@@ -3,11 +3,14 @@
 use tokio::time::{Instant, sleep};
 
 use super::judge::{AfterWrite, Attempt, Complaint};
+use super::kept::{Undone, WIPED};
+use super::session::StoreTurn;
+use super::state::{Authentication, KnownStore};
 use crate::protocol::{Empty, Fault, Metadata, Op, Remove, Set};
 use crate::secret::{SecretType, SecretValue};
-use crate::store::{Authentication, Fingerprint, Undone, WIPED};
+use crate::store::Fingerprint;
 use crate::vault::backend::{Present, UnreadValue};
-use crate::vault::turn::{STILL_THERE, Trouble, Turn, is_locked, is_not_found, not_kept};
+use crate::vault::turn::{STILL_THERE, Trouble, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
 /// How often the store is read again before a write while somebody else goes on changing it.
@@ -37,16 +40,40 @@ impl WantedState<'_> {
     }
 }
 
-impl Turn<'_> {
+/// Puts the store's file of before a write back; tells whether it did.
+pub(super) fn undo(store: &KnownStore, vault: &str, key: &str) -> Result<bool, Trouble> {
+    match store.undo(key) {
+        Undone::Back => Ok(true),
+        Undone::Unchanged => Ok(false),
+        Undone::TooLate => {
+            store.note_vanished(key);
+            tracing::error!(
+                vault,
+                key,
+                "a write was cut off, and its old value cannot be put back: another process has written to the store since"
+            );
+            Ok(false)
+        }
+        Undone::NotNow(error) => Err(Trouble::Fault(Box::new(Fault {
+            id: "UndoFailed".into(),
+            kind: STILL_THERE.into(),
+            category: "WriteError".into(),
+            message: format!("the store's file of before the write cannot be put back: {error}"),
+            ..Fault::default()
+        }))),
+    }
+}
+
+impl StoreTurn<'_, '_> {
     /// What a write must know of what it may destroy: whether it is there, and its metadata. Its value only where the
-    /// store's file of before could not put it back: see [`crate::store::Store::can_undo`].
+    /// store's file of before could not put it back: see [`KnownStore::can_undo`].
     pub(super) async fn read_before_write(&mut self, key: &str) -> Result<Present, Trouble> {
-        if self.entry.store.must_undo_first(key) {
+        if self.store.must_undo_first(key) {
             return Err(Trouble::Owed);
         }
         // Here already, so that nothing of what is read is old when it is written.
         self.let_events_come().await;
-        if !self.entry.store.can_undo() {
+        if !self.store.can_undo() {
             return self.look_at(key).await;
         }
         let info = match self.info_from_store(key, false).await {
@@ -55,7 +82,7 @@ impl Turn<'_> {
             Err(trouble) => return Err(trouble),
         };
         // Somebody else has written while we looked.
-        if self.entry.store.foreign_change() {
+        if self.store.foreign_change() {
             return self.look_at(key).await;
         }
         let table = matches!(info.kind, SecretType::Hashtable | SecretType::Unknown);
@@ -67,13 +94,13 @@ impl Turn<'_> {
         self.let_events_come().await;
         // A copy that is as the files are needs no unlock, which costs more than the write itself; unless
         // somebody else writes too.
-        let mut always_refresh = self.entry.store.is_shared();
+        let mut always_refresh = self.store.is_shared();
         let mut looks = 0;
         let present = loop {
             let present = self.read_from_store(key, always_refresh, true).await;
             looks += 1;
             // Somebody else has written while we read: what they wrote would not be in what we write.
-            if looks == LOOKS || !self.can_refresh() || !self.entry.store.foreign_change() {
+            if looks == LOOKS || !self.can_refresh() || !self.store.foreign_change() {
                 break present;
             }
             always_refresh = true;
@@ -82,27 +109,6 @@ impl Turn<'_> {
             Ok(reply) => Ok(Present::There(reply)),
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
             Err(trouble) => Err(trouble),
-        }
-    }
-
-    /// Puts the store's file of before a write back; tells whether it did.
-    pub(super) fn undo_write(&self, key: &str) -> Result<bool, Trouble> {
-        let (vault, store) = (&self.entry.plan.name, &self.entry.store);
-        match store.undo(key) {
-            Undone::Back => Ok(true),
-            Undone::Unchanged => Ok(false),
-            Undone::TooLate => {
-                store.note_vanished(key);
-                tracing::error!(%vault, key, "a write was cut off, and its old value cannot be put back: another process has written to the store since");
-                Ok(false)
-            }
-            Undone::NotNow(error) => Err(Trouble::Fault(Box::new(Fault {
-                id: "UndoFailed".into(),
-                kind: STILL_THERE.into(),
-                category: "WriteError".into(),
-                message: format!("the store's file of before the write cannot be put back: {error}"),
-                ..Fault::default()
-            }))),
         }
     }
 
@@ -116,7 +122,7 @@ impl Turn<'_> {
     ) -> Result<(), Trouble> {
         let known = metadata.or(before.metadata());
         let op = Op::Set(Set {
-            vault: self.registered(),
+            vault: self.turn.vault.registered(),
             name: key.to_owned(),
             value: value.clone(),
             metadata: known.filter(|metadata| !metadata.is_empty()).cloned(),
@@ -136,7 +142,7 @@ impl Turn<'_> {
         before: &Present,
     ) -> Result<(), Trouble> {
         let op = Op::Set(Set {
-            vault: self.registered(),
+            vault: self.turn.vault.registered(),
             name: key.to_owned(),
             value: value.clone(),
             metadata: Some(metadata.clone()),
@@ -148,7 +154,8 @@ impl Turn<'_> {
     }
 
     pub(super) async fn remove_from_store(&mut self, key: &str, before: &Present) -> Result<(), Trouble> {
-        let op = Op::Remove(Remove { vault: self.registered(), name: key.to_owned(), refresh: false });
+        let op =
+            Op::Remove(Remove { vault: self.turn.vault.registered(), name: key.to_owned(), refresh: false });
         self.write(op, &WantedState { key, before, after: None }).await
     }
 
@@ -167,7 +174,7 @@ impl Turn<'_> {
                 Ok(files) => files,
                 Err(trouble) => return Err(given_up(lost, trouble)),
             };
-            if tries == 1 && wanted.needs_undo() && !self.entry.store.begin_undo(wanted.key) {
+            if tries == 1 && wanted.needs_undo() && !self.store.begin_undo(wanted.key) {
                 // Somebody else never stops writing: the value is to be read first.
                 return Err(Trouble::OldCopy);
             }
@@ -175,7 +182,7 @@ impl Turn<'_> {
             let attempt = self.observe(tries, &call, wanted);
             let last = attempt.is_last();
             let Some(fault) = self.act_on(call, attempt, wanted).await? else {
-                self.entry.store.forget_undo(wanted.key);
+                self.store.forget_undo(wanted.key);
                 return Ok(());
             };
             if last {
@@ -192,7 +199,7 @@ impl Turn<'_> {
     }
 
     fn observe(&self, tries: u32, call: &WriteCall, wanted: &WantedState<'_>) -> Attempt {
-        let store = &self.entry.store;
+        let store = self.store;
         let may_be_wiped = call.reconfigured || (tries == 1 && !call.alone);
         Attempt {
             tries,
@@ -234,7 +241,7 @@ impl Turn<'_> {
             AfterWrite::Done => Ok(None),
             AfterWrite::Failed => Err(Trouble::Fault(fault)),
             AfterWrite::PutBack => {
-                self.entry.store.put_back(WIPED);
+                self.store.put_back(WIPED);
                 Ok(Some(not_kept("it is not there")))
             }
             AfterWrite::Again | AfterWrite::Look => Ok(Some(fault)),
@@ -247,7 +254,7 @@ impl Turn<'_> {
         mut attempt: Attempt,
         wanted: &WantedState<'_>,
     ) -> Result<AfterWrite, Trouble> {
-        let (store, last) = (self.entry.store.clone(), attempt.is_last());
+        let (store, last) = (self.store, attempt.is_last());
         if attempt.error.is_none() && !self.can_refresh() {
             // What is read then comes from memory, and says nothing of the file.
             store.is_whole();
@@ -265,12 +272,12 @@ impl Turn<'_> {
     /// Reads what somebody else has written since we read, and keeps the data that was found readable, so that
     /// it can be put back. Gives the files as they are then.
     async fn prepare_write(&mut self) -> Result<Fingerprint, Trouble> {
-        let store = self.entry.store.clone();
+        let store = self.store;
         for _ in 0..LOOKS {
             self.let_events_come().await;
             store.keep();
             let (foreign, files) = (store.foreign_change(), store.files_now());
-            let seen = self.worker.seen.get(&store.id);
+            let seen = self.turn.seen();
             if !foreign && seen.is_some_and(|seen| seen.files == files) {
                 return Ok(files);
             }
@@ -287,23 +294,23 @@ impl Turn<'_> {
 
     /// Waits until every worker has heard of a change of the configuration by somebody else.
     async fn let_events_come(&mut self) {
-        let store = self.entry.store.clone();
+        let store = self.store;
         // Their change must be looked into, too.
         store.foreign_change();
         let events = store.heard_of_configuration_in();
         if !events.is_zero() {
-            sleep(events.min(self.until.saturating_duration_since(Instant::now()))).await;
+            sleep(events.min(self.turn.until.saturating_duration_since(Instant::now()))).await;
         }
     }
 
     /// One call. The error is a worker that broke.
     async fn write_once(&mut self, op: Op, before: &Fingerprint) -> Result<WriteCall, Trouble> {
-        let store = self.entry.store.clone();
-        let outcome = self.worker.call::<Empty>(op, self.until + self.grace).await;
+        let store = self.store;
+        let outcome = self.turn.worker.call::<Empty>(op, self.turn.until + self.turn.grace).await;
         // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
         // another's write: about five seconds after that SecretStore reads the file beside whatever it is doing
         // and may put what it read over what we have just written. Of its own writes it does not.
-        let writer = self.worker.number();
+        let writer = self.turn.worker.number();
         let again = store.last_writer() == Some(writer);
         let files = store.files_now();
         let generation = store.wrote_secret(files.clone(), outcome.is_ok().then_some(writer));
@@ -315,8 +322,8 @@ impl Turn<'_> {
                 store.is_whole();
             }
             if !reconfigured && (again || !self.can_refresh()) {
-                let unlocked = self.worker.seen.get(&store.id).and_then(|seen| seen.unlocked);
-                self.saw(generation, files, unlocked);
+                let unlocked = self.turn.seen().and_then(|seen| seen.unlocked);
+                self.turn.saw(generation, files, unlocked);
             }
         }
         let outcome = match outcome {
@@ -330,7 +337,7 @@ impl Turn<'_> {
     /// Whether the store has what was just written, or has been written by somebody else since; errors are those
     /// of a read.
     async fn has_kept(&mut self, wanted: &WantedState<'_>) -> Result<bool, Trouble> {
-        let store = self.entry.store.clone();
+        let store = self.store;
         let (left, changes) = (store.files_now(), store.foreign_changes());
         let found = self.read_from_store(wanted.key, true, false).await;
         let has_it = match found {

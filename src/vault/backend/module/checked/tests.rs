@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::{AZ_KEY_VAULT, Extension, Vault, VaultKind};
 use crate::protocol::Metadata;
-use crate::vault::Entry;
+use crate::vault::backend::kinds;
+use crate::vault::backend::module::session::ModuleVault;
+use crate::vault::turn::Turn;
+use crate::vault::{Entry, Means};
 use crate::worker::Worker;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 
@@ -113,16 +116,16 @@ async fn worker(module: &Arc<Mutex<Module>>) -> Worker {
 }
 
 fn entry(module: &str, password: Option<&str>) -> Entry {
-    let mut entry = Entry::bare(Vault::new("v", VaultKind::Extension(Extension::new("v", module))));
-    entry.password = password.map(Into::into);
-    entry
+    let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
+    let means = Means { password: password.map(Into::into), ..Means::default() };
+    Entry::new(0, plan.clone(), kinds::open(&plan), means, Arc::default())
 }
 
 async fn put(entry: &Entry, worker: &mut Worker) -> Result<(), Trouble> {
     let until = Instant::now() + Duration::from_secs(10);
-    let mut turn = Turn { worker, entry, until, grace: Duration::ZERO };
-    let before = turn.before_write("k").await?;
-    turn.set("k", &text("new"), None, &before).await
+    let mut turn = Turn { worker, vault: entry, until, grace: Duration::ZERO };
+    let before = entry.backend.before_write(&mut turn, "k").await?;
+    entry.backend.set(&mut turn, "k", &text("new"), None, &before).await
 }
 
 fn says(outcome: Result<(), Trouble>, entry: &Entry) -> String {
@@ -243,8 +246,10 @@ async fn an_unlock_that_does_not_help_is_not_repeated_at_each_call() {
     let until = Instant::now() + Duration::from_secs(10);
     // Only this key cannot be read: the vault's own test is content.
     module.lock().unwrap().kept = None;
-    let mut turn = Turn { worker: &mut worker, entry: &entry, until, grace: Duration::ZERO };
-    turn.unlock().await.unwrap();
+    let mut turn = Turn { worker: &mut worker, vault: &entry, until, grace: Duration::ZERO };
+    let vault = ModuleVault::default();
+    let mut turn = ModuleTurn { turn: &mut turn, module: &vault };
+    turn.unlock(entry.password()).await.unwrap();
     for _ in 0..20 {
         let op = Op::Remove(crate::protocol::Remove { vault: "v".into(), name: "k".into(), refresh: false });
         module.lock().unwrap().open = true;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::{Discipline, Store};
 use crate::vault::Entry;
+use crate::vault::backend::Backend as _;
+use crate::vault::backend::secret_store::SecretStoreBackend;
 use crate::vault::change::{Before, Change};
+use crate::vault::turn::Turn;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 use crate::worker::{StoreView, Worker};
 
@@ -20,6 +22,7 @@ const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException
 #[derive(Clone)]
 struct Place {
     folder: Arc<tempfile::TempDir>,
+    backend: Arc<SecretStoreBackend>,
     entry: Arc<Entry>,
     /// The kinds of calls so far.
     calls: Arc<Mutex<Vec<String>>>,
@@ -32,10 +35,10 @@ impl Place {
         fs::write(&files[0], "old").unwrap();
         fs::write(&files[1], "900").unwrap();
         fs::write(folder.path().join("storeaux"), "key").unwrap();
-        let store = Store::over("s", Discipline::Readers, files);
-        store.foreign_change();
-        let entry = Arc::new(Entry::over(store, "right"));
-        Place { folder: Arc::new(folder), entry, calls: Arc::default() }
+        let backend = Arc::new(SecretStoreBackend::over(KnownStore::over(files)));
+        backend.store.foreign_change();
+        let entry = Arc::new(Entry::over(backend.clone(), "right"));
+        Place { folder: Arc::new(folder), backend, entry, calls: Arc::default() }
     }
 
     fn data(&self) -> PathBuf {
@@ -97,19 +100,19 @@ impl Place {
 
     async fn write(&self, worker: &mut Worker) -> Result<(), Trouble> {
         let mut turn = self.turn(worker);
-        let before = turn.before_write("k").await?;
-        turn.set("k", &SecretValue::string("new"), None, &before).await
+        let before = self.backend.before_write(&mut turn, "k").await?;
+        self.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await
     }
 
     async fn remove(&self, worker: &mut Worker) -> Result<(), Trouble> {
         let mut turn = self.turn(worker);
-        let before = turn.before_write("k").await?;
-        turn.remove("k", &before).await
+        let before = self.backend.before_write(&mut turn, "k").await?;
+        self.backend.remove(&mut turn, "k", &before).await
     }
 
     fn turn<'a>(&'a self, worker: &'a mut Worker) -> Turn<'a> {
         let until = Instant::now() + Duration::from_secs(10);
-        Turn { worker, entry: &self.entry, until, grace: Duration::ZERO }
+        Turn { worker, vault: &self.entry, until, grace: Duration::ZERO }
     }
 }
 
@@ -144,7 +147,7 @@ async fn a_write_that_is_acknowledged_and_not_kept_is_done_again_or_refused() {
                 // What SecretStore had in memory of before, written instead.
                 fs::write(spoiled.data(), "old").unwrap();
                 // Somebody else is the last writer each time, else a worker's own second write is believed.
-                spoiled.entry.store.wrote(spoiled.entry.store.files_now());
+                spoiled.backend.store.wrote(spoiled.backend.store.files_now());
                 (before < lost).then(|| Reaction::Say(vec![ok(call, &json!({}))]))
             })
             .await;
@@ -171,7 +174,7 @@ async fn beside_a_change_of_the_configuration(wipe: impl Fn(&Place) + Send + Syn
         })
         .await;
     place.write(&mut worker).await.unwrap();
-    assert_eq!(place.entry.store.foreign_changes(), 1, "it is known of");
+    assert_eq!(place.backend.store.foreign_changes(), 1, "it is known of");
     place
 }
 
@@ -198,7 +201,7 @@ async fn a_write_that_fails_for_a_reason_that_lasts_is_tried_twice_and_says_so()
         [("Password", "set"), ("Password", "remove"), ("None", "set"), ("None", "remove")]
     {
         let place = Place::new();
-        let store = &place.entry.store;
+        let store = &place.backend.store;
         store.told(Some(authentication), None);
         let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
         let seen = StoreView { generation: 0, files: store.files_now(), unlocked: None };
@@ -229,12 +232,12 @@ async fn what_somebody_else_writes_before_ours_is_read_first() {
     let place = Place::new();
     let mut worker = place.worker(|_, _| None).await;
     let mut turn = place.turn(&mut worker);
-    let before = turn.before_write("k").await.unwrap();
+    let before = place.backend.before_write(&mut turn, "k").await.unwrap();
     fs::write(place.data(), "theirs").unwrap();
-    turn.set("k", &SecretValue::string("new"), None, &before).await.unwrap();
+    place.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await.unwrap();
     let calls = place.calls.lock().unwrap().clone();
     assert_eq!(calls, ["unlock", "info", "unlock", "set", "get"]);
-    assert_eq!(place.entry.store.foreign_changes(), 1);
+    assert_eq!(place.backend.store.foreign_changes(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,10 +259,10 @@ async fn a_removal_is_not_believed_to_have_found_nothing_where_there_was_somethi
 async fn a_removal_stays_also_where_it_can_only_be_looked_at_in_memory() {
     for authentication in ["Password", "None"] {
         let place = Place::new();
-        place.entry.store.told(Some(authentication), None);
+        place.backend.store.told(Some(authentication), None);
         let mut worker = place.worker(|_, _| None).await;
-        let seen = StoreView { generation: 0, files: place.entry.store.files_now(), unlocked: None };
-        worker.seen.insert(place.entry.store.id.clone(), seen);
+        let seen = StoreView { generation: 0, files: place.backend.store.files_now(), unlocked: None };
+        worker.seen.insert(place.backend.store.id.clone(), seen);
         place.remove(&mut worker).await.unwrap();
         assert_eq!((place.content().as_str(), place.count("remove")), ("", 1), "{authentication}");
     }
@@ -269,7 +272,7 @@ async fn a_removal_stays_also_where_it_can_only_be_looked_at_in_memory() {
 async fn what_is_not_there_is_not_found_at_once() {
     let place = Place::new();
     fs::write(place.data(), "").unwrap();
-    place.entry.store.foreign_change();
+    place.backend.store.foreign_change();
     let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
     let outcome = place.remove(&mut worker).await;
     assert!(matches!(outcome, Err(Trouble::Fault(fault)) if is_not_found(&fault)));
@@ -302,7 +305,7 @@ async fn beside_somebody_else_a_write_reads_the_value_first() {
     let mut worker = place.worker(|_, _| None).await;
     place.write(&mut worker).await.unwrap();
     fs::write(place.data(), "theirs").unwrap();
-    let before = place.turn(&mut worker).before_write("k").await.unwrap();
+    let before = place.backend.before_write(&mut place.turn(&mut worker), "k").await.unwrap();
     assert!(matches!(before, Present::There(reply) if reply.value == SecretValue::string("theirs")));
 }
 
@@ -325,12 +328,12 @@ async fn what_a_write_destroyed_that_had_not_read_it_comes_back_with_the_file() 
             })
             .await;
         let mut turn = place.turn(&mut worker);
-        let before = turn.before_write("k").await.unwrap();
-        let refused = turn.set("k", &SecretValue::string("new"), None, &before).await;
+        let before = place.backend.before_write(&mut turn, "k").await.unwrap();
+        let refused = place.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await;
         assert!(matches!(refused, Err(Trouble::Fault(_))), "{refused:?}");
-        let recovered = place.entry.backend.recover(&mut turn, "k", &change(&before)).await.unwrap();
+        let recovered = place.backend.recover(&mut turn, "k", &change(&before)).await.unwrap();
         assert_eq!((recovered, place.content().as_str()), (is_back, content), "{left:?}");
-        let again = place.turn(&mut worker).before_write("other").await;
+        let again = place.backend.before_write(&mut place.turn(&mut worker), "other").await;
         assert!(!matches!(again, Err(Trouble::Owed)), "it is settled");
     }
 }
@@ -347,12 +350,12 @@ async fn what_somebody_else_has_written_since_is_kept_and_the_loss_is_named() {
         })
         .await;
     let mut turn = place.turn(&mut worker);
-    let before = turn.before_write("k").await.unwrap();
-    turn.set("k", &SecretValue::string("new"), None, &before).await.unwrap_err();
+    let before = place.backend.before_write(&mut turn, "k").await.unwrap();
+    place.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await.unwrap_err();
     fs::write(place.folder.path().join("storefile"), "").unwrap();
     filetime_of_another_write(&place);
-    assert!(!place.entry.backend.recover(&mut turn, "k", &change(&before)).await.unwrap());
-    assert_eq!((place.content().as_str(), place.entry.store.vanished()), ("", vec!["k".to_owned()]));
+    assert!(!place.backend.recover(&mut turn, "k", &change(&before)).await.unwrap());
+    assert_eq!((place.content().as_str(), place.backend.store.vanished()), ("", vec!["k".to_owned()]));
 }
 
 /// The same content by another process.
@@ -375,10 +378,10 @@ async fn nothing_else_is_written_while_a_value_is_still_to_be_put_back() {
         })
         .await;
     place.write(&mut worker).await.unwrap_err();
-    place.entry.store.owe_undo("k");
-    let other = place.turn(&mut worker).before_write("other").await;
+    place.backend.store.owe_undo("k");
+    let other = place.backend.before_write(&mut place.turn(&mut worker), "other").await;
     assert!(matches!(other, Err(Trouble::Owed)), "{other:?}");
     // Its own key may be written anew, which settles it.
     place.write(&mut worker).await.unwrap();
-    assert!(!place.entry.store.must_undo_first("other"));
+    assert!(!place.backend.store.must_undo_first("other"));
 }

@@ -7,12 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::change::Change;
-use super::entry::Entry;
-use super::verb::{Repair, Verb};
 use crate::protocol::Metadata;
 use crate::secret::{SecretValue, fold};
-use crate::store::StoreId;
+use crate::vault::change::Change;
+use crate::vault::facts::VaultFacts;
+use crate::vault::verb::{Repair, Verb};
 
 /// A key that we wrote.
 #[derive(Debug, Clone)]
@@ -27,7 +26,7 @@ pub struct Acknowledged {
     number: u64,
 }
 
-/// Keys written and acknowledged, by store.
+/// Keys written and acknowledged.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<LedgerLines>);
 
@@ -35,9 +34,9 @@ pub struct Ledger(Mutex<LedgerLines>);
 struct LedgerLines {
     /// How many writes were noted.
     noted: u64,
-    stores: HashMap<StoreId, HashMap<String, Acknowledged>>,
+    written: HashMap<String, Acknowledged>,
     /// What a write of ours has destroyed, and nobody could put back yet.
-    owed: HashMap<StoreId, HashMap<String, Debt>>,
+    owed: HashMap<String, Debt>,
 }
 
 /// A key that a failed write of ours has left with neither its old nor its new value.
@@ -59,27 +58,22 @@ impl Ledger {
     /// that of the writes, and a write whose caller has gone is noted too.
     ///
     /// `after` is the whole value that is there now, with its metadata.
-    pub fn note(&self, entry: &Entry, verb: &Verb, after: Option<(Arc<SecretValue>, Option<Metadata>)>) {
-        if !entry.store.has_files() {
-            return;
-        }
-        let mut lines = self.lines();
-        if let (Some(owed), Some(key)) = (lines.owed.get_mut(&entry.store.id), verb.key()) {
-            owed.remove(&fold(key));
-            entry.store.forget_undo(key);
+    pub fn note(&self, vault: &VaultFacts, verb: &Verb, after: Option<(Arc<SecretValue>, Option<Metadata>)>) {
+        let lines = &mut *self.lines();
+        if let Some(key) = verb.key() {
+            lines.owed.remove(&fold(key));
         }
         lines.noted += 1;
-        let number = lines.noted;
-        let written = lines.stores.entry(entry.store.id.clone()).or_default();
+        let (number, written) = (lines.noted, &mut lines.written);
         match verb {
             Verb::Set { key, .. } | Verb::SetInfo { key, .. } => {
-                let value = after.filter(|_| entry.plan.repair);
-                let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
+                let value = after.filter(|_| vault.plan.repair);
+                let line = Acknowledged { vault: vault.plan.name.clone(), key: key.clone(), value, number };
                 written.insert(fold(key), line);
             }
             Verb::Repair(Repair::PutBack { key, value, metadata }) => {
-                let value = entry.plan.repair.then(|| (value.clone(), metadata.clone()));
-                let line = Acknowledged { vault: entry.plan.name.clone(), key: key.clone(), value, number };
+                let value = vault.plan.repair.then(|| (value.clone(), metadata.clone()));
+                let line = Acknowledged { vault: vault.plan.name.clone(), key: key.clone(), value, number };
                 // A newer write may have found the key missing before us; its value counts.
                 written.entry(fold(key)).or_insert(line);
             }
@@ -100,47 +94,38 @@ impl Ledger {
         let theirs = std::mem::take(&mut *other.lines());
         let mut lines = self.lines();
         lines.noted = lines.noted.max(theirs.noted);
-        for (store, keys) in theirs.stores {
-            let ours = lines.stores.entry(store).or_default();
-            for (key, line) in keys {
-                ours.entry(key).or_insert(line);
-            }
+        for (key, line) in theirs.written {
+            lines.written.entry(key).or_insert(line);
         }
-        for (store, keys) in theirs.owed {
-            let ours = lines.owed.entry(store).or_default();
-            for (key, debt) in keys {
-                ours.entry(key).or_insert(debt);
-            }
+        for (key, debt) in theirs.owed {
+            lines.owed.entry(key).or_insert(debt);
         }
     }
 
     /// Forgets a key that was removed, for all that is known.
-    pub fn forget(&self, entry: &Entry, key: &str) {
-        if let Some(lines) = self.lines().stores.get_mut(&entry.store.id) {
-            lines.remove(&fold(key));
-        }
+    pub fn forget(&self, key: &str) {
+        self.lines().written.remove(&fold(key));
     }
 
     /// Notes what a failed write may have destroyed; the next write of the key settles it.
-    pub fn owe(&self, entry: &Entry, key: &str, change: &Change) {
-        entry.store.owe_undo(key);
-        let debt = Debt { vault: entry.plan.name.clone(), key: key.to_owned(), change: change.clone() };
-        self.lines().owed.entry(entry.store.id.clone()).or_default().insert(fold(key), debt);
+    pub fn owe(&self, vault: &VaultFacts, key: &str, change: &Change) {
+        let debt = Debt { vault: vault.plan.name.clone(), key: key.to_owned(), change: change.clone() };
+        self.lines().owed.insert(fold(key), debt);
     }
 
     /// What is still to be put right at a key, if anything is.
-    pub fn owes(&self, entry: &Entry, key: &str) -> Option<Change> {
-        Some(self.lines().owed.get(&entry.store.id)?.get(&fold(key))?.change.clone())
+    pub fn owes(&self, key: &str) -> Option<Change> {
+        Some(self.lines().owed.get(&fold(key))?.change.clone())
     }
 
     /// All that is still to be put right.
-    pub fn owed(&self, store: &StoreId) -> Vec<Debt> {
-        self.lines().owed.get(store).map(|owed| owed.values().cloned().collect()).unwrap_or_default()
+    pub fn owed(&self) -> Vec<Debt> {
+        self.lines().owed.values().cloned().collect()
     }
 
     /// Whether anything was written to the store.
-    pub fn has(&self, store: &StoreId) -> bool {
-        self.lines().stores.get(store).is_some_and(|lines| !lines.is_empty())
+    pub fn has_any(&self) -> bool {
+        !self.lines().written.is_empty()
     }
 
     /// The moment before a store's names are listed.
@@ -150,23 +135,22 @@ impl Ledger {
 
     /// Whether something was written before the mark and is not among `names`, which were listed after it.
     /// What was written later may be missing from the list without any harm.
-    pub fn misses(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> bool {
-        !self.lines().missing(store, mark, names).is_empty()
+    pub fn misses(&self, mark: Mark, names: &HashSet<String>) -> bool {
+        !self.lines().missing(mark, names).is_empty()
     }
 
     /// Takes out, and gives, what is missed so.
-    pub fn vanished(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> Vec<Acknowledged> {
+    pub fn vanished(&self, mark: Mark, names: &HashSet<String>) -> Vec<Acknowledged> {
         let mut all = self.lines();
-        let gone = all.missing(store, mark, names);
-        let Some(lines) = all.stores.get_mut(store) else { return Vec::new() };
-        let mut vanished: Vec<_> = gone.iter().filter_map(|key| lines.remove(key)).collect();
+        let gone = all.missing(mark, names);
+        let mut vanished: Vec<_> = gone.iter().filter_map(|key| all.written.remove(key)).collect();
         vanished.sort_by(|a, b| a.key.cmp(&b.key));
         vanished
     }
 
     /// Takes a line in again that could not be put back yet, unless the key was written anew.
-    pub fn keep(&self, store: &StoreId, line: Acknowledged) {
-        self.lines().stores.entry(store.clone()).or_default().entry(fold(&line.key)).or_insert(line);
+    pub fn keep(&self, line: Acknowledged) {
+        self.lines().written.entry(fold(&line.key)).or_insert(line);
     }
 
     fn lines(&self) -> MutexGuard<'_, LedgerLines> {
@@ -177,11 +161,10 @@ impl Ledger {
 
 impl LedgerLines {
     /// Keys, folded.
-    fn missing(&self, store: &StoreId, mark: Mark, names: &HashSet<String>) -> Vec<String> {
-        let Some(lines) = self.stores.get(store) else { return Vec::new() };
+    fn missing(&self, mark: Mark, names: &HashSet<String>) -> Vec<String> {
         let names: HashSet<String> = names.iter().map(|name| fold(name)).collect();
         let is_gone = |(key, line): &(&String, &Acknowledged)| line.number <= mark.0 && !names.contains(*key);
-        lines.iter().filter(is_gone).map(|(key, _)| key.clone()).collect()
+        self.written.iter().filter(is_gone).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -190,6 +173,7 @@ mod tests {
     use super::*;
     use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
     use crate::vault::change::Before;
+    use crate::vault::entry::Entry;
 
     fn entry() -> Entry {
         let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
@@ -219,7 +203,7 @@ mod tests {
         ledger.note(&entry, &set("later", "1"), after("1"));
         ledger.note(&entry, &set("again", "2"), after("2"));
         ledger.note(&entry, &Verb::Remove { key: "removed".into() }, None);
-        let gone = ledger.vanished(&entry.store.id, mark, &HashSet::from(["THERE".to_owned()]));
+        let gone = ledger.vanished(mark, &HashSet::from(["THERE".to_owned()]));
         assert_eq!(gone.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["erased"]);
     }
 
@@ -233,11 +217,11 @@ mod tests {
         }
         new.note(&entry, &set("both", "new"), after("new"));
         new.take_from(&old);
-        let all = new.vanished(&entry.store.id, new.mark(), &HashSet::new());
+        let all = new.vanished(new.mark(), &HashSet::new());
         let values = all.iter().map(|line| (line.key.as_str(), line.value.clone().map(|(value, _)| value)));
         assert_eq!(values.collect::<Vec<_>>(), [("both", Some(value("new"))), ("old", Some(value("old")))]);
-        assert_eq!((new.owed(&entry.store.id).len(), old.owed(&entry.store.id).len()), (2, 0));
-        assert!(!old.has(&entry.store.id));
+        assert_eq!((new.owed().len(), old.owed().len()), (2, 0));
+        assert!(!old.has_any());
     }
 
     #[test]
@@ -246,7 +230,7 @@ mod tests {
         ledger.note(&entry, &set("k", "new"), after("new"));
         let put_back = Verb::Repair(Repair::PutBack { key: "K".into(), value: value("old"), metadata: None });
         ledger.note(&entry, &put_back, after("old"));
-        let gone = ledger.vanished(&entry.store.id, ledger.mark(), &HashSet::new());
+        let gone = ledger.vanished(ledger.mark(), &HashSet::new());
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));
     }

@@ -1,11 +1,29 @@
-//! The lock-out of a store whose password is refused: tried again less and less often, and at once when
-//! its files have changed.
+//! A store of any kind: what is behind one or more vaults.
+//!
+//! One whose password is refused is locked out: it is tried again less and less often, and at once when its files have
+//! changed.
 
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Fingerprint, Store};
+use crate::secret::Text;
+use crate::store::{Discipline, Fingerprint, StoreId};
+
+/// A store.
+#[derive(Debug)]
+pub struct Store {
+    /// Its identity.
+    pub id: StoreId,
+    /// How it takes calls.
+    pub discipline: Discipline,
+    files: Vec<PathBuf>,
+    lockout: Mutex<Option<Lockout>>,
+    /// What last unlocked it, where it has one password for all of its vaults.
+    password: Mutex<Option<Text>>,
+}
 
 /// Unlocking failed, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +41,46 @@ pub struct Lockout {
 const MAX_LOCKOUT: Duration = Duration::from_secs(60);
 
 impl Store {
+    /// A store of this identity, without files that another process may change.
+    pub fn new(id: impl Into<StoreId>, discipline: Discipline) -> Store {
+        Store::in_files(id, discipline, Vec::new())
+    }
+
+    /// A store in these files, data before configuration. It has one password for all of its vaults.
+    pub fn in_files(id: impl Into<StoreId>, discipline: Discipline, files: Vec<PathBuf>) -> Store {
+        Store { id: id.into(), discipline, files, lockout: Mutex::default(), password: Mutex::default() }
+    }
+
+    /// Its files, data before configuration.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The look of its files now.
+    pub fn files_now(&self) -> Fingerprint {
+        Fingerprint::of(&self.files)
+    }
+
+    /// Notes a password that unlocked it.
+    pub fn learn(&self, password: &Text) {
+        if !self.files.is_empty() {
+            *locked(&self.password) = Some(password.clone());
+        }
+    }
+
+    /// The password that last unlocked it, where all its vaults have the same.
+    pub fn password(&self) -> Option<Text> {
+        locked(&self.password).clone()
+    }
+
     /// The lock-out in force: two failures with the files unchanged between them, and its time not over.
     pub fn lockout(&self, now: Instant) -> Option<Lockout> {
         let files = self.files_now();
-        let mut state = self.state();
-        let lockout = state.lockout.clone()?;
+        let mut present = locked(&self.lockout);
+        let lockout = present.clone()?;
         if lockout.files != files {
             // The file was changed: the password may be right now.
-            state.lockout = None;
+            *present = None;
             return None;
         }
         (lockout.failures >= 2 && now < lockout.until).then_some(lockout)
@@ -38,44 +88,47 @@ impl Store {
 
     /// Notes a failed unlock; `files` are those of before the try.
     pub fn unlock_failed(&self, reason: &str, files: Fingerprint, now: Instant) -> Lockout {
-        let mut state = self.state();
-        let before = state.lockout.take().filter(|lockout| lockout.files == files);
+        let mut present = locked(&self.lockout);
+        let before = present.take().filter(|lockout| lockout.files == files);
         let failures = before.map_or(1, |lockout| lockout.failures.saturating_add(1));
         let wait = Duration::from_secs(1 << failures.saturating_sub(2).min(6)).min(MAX_LOCKOUT);
         let lockout = Lockout { failures, until: now + wait, reason: reason.to_owned(), files };
         if failures == 2 {
             tracing::error!(store = %self.id, reason, "the store does not unlock; trying again less and less often");
         }
-        state.lockout = Some(lockout.clone());
+        *present = Some(lockout.clone());
         lockout
     }
 
     /// A vault came with a password of its own: what an earlier one met says nothing of it.
     pub fn forget_lockout(&self) {
-        self.state().lockout = None;
+        *locked(&self.lockout) = None;
     }
 
-    /// Notes that an unlock worked, which reads the file.
+    /// Notes that an unlock worked.
     pub fn unlocked(&self) {
-        self.is_whole();
-        if self.state().lockout.take().is_some_and(|lockout| lockout.failures >= 2) {
+        if locked(&self.lockout).take().is_some_and(|lockout| lockout.failures >= 2) {
             tracing::info!(store = %self.id, "the store unlocks again");
         }
     }
+}
+
+fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics half-way; a poisoned lock holds whole data.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::store::Discipline;
 
     const FAULT: &str = "SecretStoreUnlockFailed";
 
     #[tokio::test(start_paused = true)]
     async fn two_failures_lock_out_until_the_file_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::over("s", Discipline::Readers, vec![folder.path().join("storefile")]);
+        let store = Store::in_files("s", Discipline::Readers, vec![folder.path().join("storefile")]);
         let now = Instant::now();
         store.unlock_failed(FAULT, store.files_now(), now);
         assert_eq!(store.lockout(now), None, "one failure may be a file in mid-write");
@@ -87,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_back_off_doubles_up_to_a_minute_whatever_the_wall_clock_says() {
-        let store = Store::over("s", Discipline::Readers, Vec::new());
+        let store = Store::in_files("s", Discipline::Readers, Vec::new());
         store.unlock_failed(FAULT, store.files_now(), Instant::now());
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
             let begun = Instant::now();

@@ -6,14 +6,14 @@
 //! put that into the file. Then what was there before comes back.
 //!
 //! The same bytes save a read before a write: a value that a write of ours has destroyed is in the file of before,
-//! and comes back with it ([`Store::undo`]).
+//! and comes back with it ([`KnownStore::undo`]).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Store, StoreState};
+use super::state::{KeptFiles, KnownStore, StoreState, Undo};
 use crate::private_file::{put, stage};
 use crate::secret::{Bytes, fold};
 
@@ -22,18 +22,6 @@ pub const WIPED: &str = "met a change of the store's configuration by another pr
 
 /// The file beside the data, which holds its key.
 const KEY_FILE: &str = "storeaux";
-
-/// Files, and what was in them.
-pub(super) type KeptFiles = Arc<Vec<(PathBuf, Bytes)>>;
-
-/// The files as they were before a write of one key, until that has ended well.
-#[derive(Debug)]
-pub(super) struct Undo {
-    key: String,
-    files: KeptFiles,
-    /// The write left the key half done, and it could not be put back yet.
-    owed: bool,
-}
 
 /// What became of an undo.
 #[derive(Debug)]
@@ -48,10 +36,10 @@ pub enum Undone {
     NotNow(io::Error),
 }
 
-impl Store {
+impl KnownStore {
     /// Keeps the data as it is now, by a writer that has just found it readable.
     pub fn keep(&self) {
-        let Some(data) = self.files.first() else { return };
+        let Some(data) = self.files().first() else { return };
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
         let content = |path: PathBuf| fs::read(&path).ok().map(|content| (path, Bytes::new(content)));
         // The key first: data that does not fit it is found out, and can still be put back.
@@ -63,7 +51,7 @@ impl Store {
     /// Whether the file of the data can put back what a write destroys, so that a writer need not read it first: it is
     /// there, nobody else was seen to write lately, and no earlier write of another key is still to be undone.
     pub fn can_undo(&self) -> bool {
-        let there = self.files.first().is_some_and(|data| data.is_file());
+        let there = self.files().first().is_some_and(|data| data.is_file());
         there && !self.is_shared() && self.state().undo.as_ref().is_none_or(|undo| !undo.owed)
     }
 
@@ -74,7 +62,8 @@ impl Store {
         if let Some(undo) = state.undo.as_ref().filter(|undo| undo.owed) {
             return undo.is_of(key);
         }
-        let has_data = self.files.first().is_some_and(|data| state.kept.iter().any(|(path, _)| path == data));
+        let has_data =
+            self.files().first().is_some_and(|data| state.kept.iter().any(|(path, _)| path == data));
         if has_data {
             state.undo = Some(Undo { key: key.to_owned(), files: state.kept.clone(), owed: false });
         }
@@ -130,13 +119,32 @@ impl Store {
     }
 
     /// Takes over what another bridge's view of the same store has kept.
-    pub fn take_from(&self, old: &Store) {
+    pub fn take_from(&self, old: &KnownStore) {
         let (kept, undo) = {
             let mut old = old.state();
             (std::mem::take(&mut old.kept), old.undo.take())
         };
         let mut state = self.state();
         (state.kept, state.undo) = (kept, undo);
+    }
+
+    /// Notes what a worker did to the files after its call was given up, now that it is gone.
+    pub fn left_by_a_dead_writer(&self) {
+        let files = self.files_now();
+        if self.state().expected.as_ref() != Some(&files) {
+            self.wrote(files);
+            // It may have been somebody else.
+            self.state().uninspected = true;
+        }
+        if self.is_wiped() {
+            self.put_back(WIPED);
+        }
+    }
+
+    /// Notes that an unlock worked, which reads the file.
+    pub fn unlocked(&self) {
+        self.is_whole();
+        self.base().unlocked();
     }
 
     /// The data was read well since: what was kept is not needed any more.
@@ -216,19 +224,18 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Discipline;
 
-    fn store() -> (tempfile::TempDir, PathBuf, Store) {
+    fn store() -> (tempfile::TempDir, PathBuf, KnownStore) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("storefile");
         fs::write(&file, "whole").unwrap();
-        let store = Store::over("s", Discipline::Readers, vec![file.clone()]);
+        let store = KnownStore::over(vec![file.clone()]);
         store.foreign_change();
         (folder, file, store)
     }
 
     /// A write of ours that ends so.
-    fn write(store: &Store, file: &Path, content: &str) {
+    fn write(store: &KnownStore, file: &Path, content: &str) {
         store.keep();
         fs::write(file, content).unwrap();
         store.wrote(store.files_now());
@@ -282,7 +289,7 @@ mod tests {
     fn what_one_view_of_a_store_keeps_another_takes_over_and_puts_back() {
         let (_folder, file, old) = store();
         write(&old, &file, "to");
-        let new = Store::over("s", Discipline::Readers, vec![file.clone()]);
+        let new = KnownStore::over(vec![file.clone()]);
         new.wrote(new.files_now());
         new.take_from(&old);
         assert!(!old.put_back("has failed"), "it is the new one's now");
@@ -297,7 +304,7 @@ mod tests {
     }
 
     /// A write of ours of a key that was not read.
-    fn write_unread(store: &Store, file: &Path, key: &str, content: &str) {
+    fn write_unread(store: &KnownStore, file: &Path, key: &str, content: &str) {
         store.keep();
         assert!(store.can_undo() && store.begin_undo(key));
         fs::write(file, content).unwrap();

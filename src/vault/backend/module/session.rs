@@ -1,0 +1,234 @@
+//! A worker's turn at a vault of an extension module: a call, and what a vault that has locked itself or lost its login
+//! needs before it is asked once more.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::renewal::{Cause, VaultRenewal};
+use crate::protocol::{Fault, Get, GetReply, Op, StoreReply};
+use crate::secret::Text;
+use crate::store::Fingerprint;
+use crate::vault::condition::is_throttled;
+use crate::vault::init::run_init;
+use crate::vault::turn::{Trouble, Turn, is_locked, is_not_found};
+use crate::worker::{CallError, LaunchError};
+
+/// A login is renewed in a worker at most this often.
+const LOGIN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The worker's own refusals: nothing was called.
+const OWN_IDS: [&str; 7] = [
+    "BadCall",
+    "NoRememberedPassword",
+    "ProtocolMismatch",
+    "SecretManagementMissing",
+    "SetSecretMetadataCommandNotSupported",
+    "ValueNotRepresentable",
+    "ValueTypeNotSupported",
+];
+
+/// What is known of a module.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::vault::backend) struct ModuleQuirks {
+    /// It reports every failure of a write, and its writes are one step.
+    pub reports_failures: bool,
+    /// The first read of a worker may fail with the module's general error, and the next one not.
+    pub first_read_may_fail: bool,
+}
+
+/// What is known of a vault of a module.
+#[derive(Debug, Default)]
+pub(super) struct ModuleVault {
+    pub(super) quirks: ModuleQuirks,
+    pub(super) renewal: VaultRenewal,
+}
+
+/// A turn at it.
+pub(super) struct ModuleTurn<'a, 'w> {
+    pub(super) turn: &'a mut Turn<'w>,
+    pub(super) module: &'a ModuleVault,
+}
+
+impl ModuleTurn<'_, '_> {
+    /// Unlocks with this password. One that is refused counts for the lock-out.
+    pub(super) async fn unlock(&mut self, password: Option<Text>) -> Result<StoreReply, Trouble> {
+        self.turn.vault.allow_unlock();
+        self.turn.heed_lockout()?;
+        let now = Instant::now();
+        match self.turn.call_unlock(password).await {
+            Ok(reply) => {
+                self.turn.vault.store.unlocked();
+                self.turn.saw(0, Fingerprint::default(), Some(now));
+                Ok(reply)
+            }
+            Err(CallError::Fault(fault)) if is_own(&fault) => Err(Trouble::Fault(fault)),
+            Err(CallError::Fault(fault)) => {
+                let reason = format!(
+                    "it did not unlock ({}): the password may be wrong, or the vault out of reach",
+                    fault.id
+                );
+                Err(self.turn.refused(reason, Fingerprint::default()))
+            }
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    /// Unlocks with the vault's password where its last unlock in this worker is due to be renewed.
+    pub(super) async fn renew_old_unlock(&mut self) -> Result<(), Trouble> {
+        let unlocked = self.turn.seen().and_then(|seen| seen.unlocked);
+        let (interval, now) = (self.turn.unlock_interval(), Instant::now());
+        let is_old = unlocked.is_none_or(|at| self.module.renewal.unlock_is_old(at, interval, now));
+        if self.turn.vault.may_unlock() && is_old {
+            self.unlock(self.turn.vault.password()).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a value.
+    pub(super) async fn get(&mut self, key: &str, detail: bool) -> Result<GetReply, Trouble> {
+        let (vault, name) = (self.turn.vault.registered(), key.to_owned());
+        let op = Op::Get(Get { vault, name, refresh: false, detail });
+        self.answered(&op, |_| false).await
+    }
+
+    /// Calls, and calls once more where the vault had locked itself or its login was over and could be
+    /// renewed. `doubt` picks answers that look like success and may be none.
+    pub(super) async fn answered<T: DeserializeOwned>(
+        &mut self,
+        op: &Op,
+        doubt: impl Fn(&T) -> bool,
+    ) -> Result<T, Trouble> {
+        self.renew_old_unlock().await?;
+        let (mut renewed, mut again) = (None, self.module.quirks.first_read_may_fail);
+        loop {
+            let outcome = self.turn.worker.call::<T>(op.clone(), self.turn.until).await;
+            let missing =
+                matches!(&outcome, Err(CallError::Fault(fault)) if is_not_found(fault) && !fault.warned);
+            let doubtful = matches!(&outcome, Ok(reply) if doubt(reply));
+            if missing || (outcome.is_ok() && (!doubtful || self.turn.is_ready().await?)) {
+                if let Some(cause) = renewed {
+                    self.module.renewal.renewed(cause, true, Instant::now());
+                }
+                return outcome.map_err(Trouble::from);
+            }
+            let fault = match outcome {
+                Ok(_) => not_ready(),
+                Err(CallError::Fault(fault)) if is_own(&fault) => return Err(Trouble::Fault(fault)),
+                Err(CallError::Fault(fault)) => fault,
+                Err(broken) => return Err(broken.into()),
+            };
+            // A vault that asked its callers to wait is not probed either.
+            if is_throttled(&fault) {
+                return Err(Trouble::Fault(fault));
+            }
+            // The next one does not.
+            if std::mem::take(&mut again) && fault.id == "GetSecretInvalidOperation" {
+                continue;
+            }
+            if let Some(cause) = renewed {
+                self.module.renewal.renewed(cause, false, Instant::now());
+            } else {
+                renewed = self.renew(&fault).await?;
+                if renewed.is_some() {
+                    continue;
+                }
+            }
+            return Err(Trouble::Fault(fault));
+        }
+    }
+
+    /// After a call that failed: unlocks the vault, or logs in again where it has nothing to be unlocked with.
+    /// Tells why, if it was done.
+    async fn renew(&mut self, fault: &Fault) -> Result<Option<Cause>, Trouble> {
+        if !self.turn.vault.may_unlock() && !self.has_login() {
+            return Ok(None);
+        }
+        let cause =
+            if needs_login(fault) || !self.turn.is_ready().await? { Cause::Locked } else { Cause::Suspected };
+        let now = Instant::now();
+        let believed = is_not_found(fault) && cause == Cause::Suspected;
+        if believed || !self.module.renewal.may_renew(cause, now) {
+            return Ok(None);
+        }
+        if !self.turn.vault.may_unlock() {
+            return Ok(self.log_in().await?.then_some(cause));
+        }
+        if cause == Cause::Locked {
+            self.module.renewal.locked_itself(now);
+        }
+        tracing::info!(vault = %self.turn.vault.plan.name, id = %fault.id, "a call failed as if the vault had locked itself; it is unlocked again");
+        self.unlock(self.turn.vault.password()).await?;
+        Ok(Some(cause))
+    }
+
+    fn has_login(&self) -> bool {
+        !self.turn.vault.login.is_empty()
+            || self.turn.vault.hooks.as_ref().is_some_and(|hooks| hooks.has_before())
+    }
+
+    /// Runs again what logged in when the worker started. Tells whether it went well; not soon after the last.
+    async fn log_in(&mut self) -> Result<bool, Trouble> {
+        let (vault, now) = (self.turn.vault, Instant::now());
+        if self.turn.worker.logged_in.is_some_and(|at| now < at + LOGIN_INTERVAL) {
+            return Ok(false);
+        }
+        self.turn.worker.logged_in = Some(now);
+        let name = vault.plan.name.as_str();
+        tracing::warn!(vault = name, "a call failed as if its login were over; the init script runs again");
+        for script in vault.login.iter() {
+            match run_init(self.turn.worker, script, self.turn.until).await {
+                Ok(()) => {}
+                Err(LaunchError::SetUp { what, fault }) => {
+                    tracing::warn!(vault = name, "{what} failed: {fault}");
+                    return Ok(false);
+                }
+                Err(LaunchError::BrokenIn { broken, .. } | LaunchError::Broken(broken)) => {
+                    return Err(Trouble::Broken(broken));
+                }
+                Err(_) => return Ok(false),
+            }
+        }
+        if let Some(hooks) = vault.hooks.as_ref().filter(|hooks| hooks.has_before()) {
+            match hooks.before(self.turn.worker, self.turn.until).await {
+                Ok(()) => {}
+                Err(CallError::Fault(fault)) => {
+                    tracing::warn!(vault = name, "the init block failed: {fault}");
+                    return Ok(false);
+                }
+                Err(broken) => return Err(broken.into()),
+            }
+        }
+        self.turn.worker.renewals += 1;
+        Ok(true)
+    }
+}
+
+/// Whether it is the worker's own refusal, before anything was called.
+pub(super) fn is_own(fault: &Fault) -> bool {
+    OWN_IDS.contains(&fault.id.as_str())
+}
+
+/// Whether an error says, by its kinds and categories, that somebody has to unlock or log in.
+pub fn needs_login(fault: &Fault) -> bool {
+    let says = |text: &str| {
+        ["Authentication", "Unauthorized", "CredentialUnavailable"].iter().any(|word| text.contains(word))
+    };
+    is_locked(fault)
+        || says(&fault.id)
+        || says(&fault.kind)
+        || fault.category == "AuthenticationError"
+        || fault.inner.iter().any(|inner| says(&inner.kind))
+        || fault.more.iter().any(needs_login)
+}
+
+/// An answer that was none.
+fn not_ready() -> Box<Fault> {
+    Box::new(Fault {
+        id: "TestSecretVaultFalse".into(),
+        category: "ResourceUnavailable".into(),
+        message: "the module gave a warning and nothing else, and its own test (Test-SecretVault) does not find the vault ready".into(),
+        ..Fault::default()
+    })
+}
