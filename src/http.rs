@@ -24,6 +24,7 @@ mod body;
 pub mod body_error;
 pub mod bounds;
 mod content;
+mod credential;
 mod crowd;
 pub mod fields;
 pub mod form;

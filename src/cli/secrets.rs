@@ -310,7 +310,7 @@ pub struct CacheArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum CacheVerb {
     /// Forget the values, so that the next read asks the vault.
-    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::EXIT_CODES))]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", super::exit_codes::EXIT_CODES))]
     Clear {
         /// Where the secrets are.
         #[command(flatten)]

@@ -4,8 +4,6 @@
 //! holds, answers say `Connection: close`. After a moment, in which requests on their way still arrive,
 //! *closing*: idle connections are closed. At the drain limit, *cut*: what is left is dropped.
 
-mod credential;
-
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -30,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::body;
 use super::content::Content;
+use super::credential::CredentialAnswer;
 use super::crowd::Crowd;
 use super::listener::{Door, Listening};
 use super::message::{Head, Reply, Request, Service};
@@ -40,6 +39,7 @@ use super::tls;
 use crate::access::{Caller, Certificate, Holder, Peer};
 use crate::audit::{Record, Trail};
 use crate::plan::Limits;
+use crate::plan::credentials::UnitCredentials;
 use crate::platform::local::LocalName;
 
 /// A request's head may be this long, in bytes; hyper answers 431 to a longer one.
@@ -328,7 +328,7 @@ fn start(
             () = evicted(&seat) => tracing::debug!(%peer, "an idle connection made room for another"),
             () = async {
                 match &credentials {
-                    Some(credentials) => credential::serve(&inner, credentials, link, stream, from).await,
+                    Some(credentials) => hand_over(&inner, credentials, link, stream, from).await,
                     None => connection(inner.clone(), link, stream, tls).await,
                 }
             } => {}
@@ -365,6 +365,22 @@ async fn connection(
         Ok(Err(error)) => tracing::debug!(peer = %link.peer, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(peer = %link.peer, "TLS handshake took too long"),
     }
+}
+
+/// Answers systemd, which speaks no HTTP, as the request that it stands for.
+async fn hand_over(
+    shared: &SharedServer,
+    credentials: &UnitCredentials,
+    mut link: ConnectionLink,
+    stream: Box<dyn Duplex>,
+    from: Option<LocalName>,
+) {
+    let answer = CredentialAnswer::to(from.as_deref(), credentials);
+    link.holder = answer.holder.clone();
+    let head = Arc::new(shared.head(answer.parts(), &link));
+    let mut reply = answer.read(shared.service.as_ref(), &head).await;
+    shared.note(&head, link.holder.map(Caller::Peer), &mut reply).await;
+    answer.give(stream, &reply, shared.limits.deadline).await;
 }
 
 async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<dyn Duplex>) {

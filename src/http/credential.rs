@@ -10,6 +10,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -20,13 +21,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::{ConnectionLink, SharedServer};
+use super::message::{Head, Reply, Request, Service};
+use super::problem::{DoorFault, Problem};
+use super::stream::Duplex;
 use crate::access::{AccessRefusal, GrantRule, Holder};
-use crate::http::message::{Head, Reply, Request};
-use crate::http::problem::{DoorFault, Problem};
-use crate::http::stream::Duplex;
 use crate::plan::credentials::{UnitCredential, UnitCredentials};
-use crate::platform::local::LocalName;
 
 /// The longest credential that systemd takes, in bytes.
 const LONGEST: usize = 1024 * 1024;
@@ -49,53 +48,73 @@ impl AskedCredential {
     }
 }
 
-/// Answers one connection.
-pub(super) async fn serve(
-    shared: &Arc<SharedServer>,
-    credentials: &UnitCredentials,
-    mut link: ConnectionLink,
-    mut stream: Box<dyn Duplex>,
-    from: Option<LocalName>,
-) {
-    let peer = link.peer;
-    let wanted = from.as_deref().and_then(AskedCredential::of);
-    let given = wanted.as_ref().and_then(|wanted| credentials.find(&wanted.unit, &wanted.id));
-    link.holder = wanted.as_ref().and_then(|wanted| holder(given?, &wanted.unit));
-    let is_given = link.holder.is_some();
-    let path = match (given, &wanted) {
-        (Some(given), _) => format!("/vaults/{}/secrets/{}", encoded(&given.vault), encoded(&given.key)),
-        (None, Some(wanted)) => format!("/credentials/{}/{}", encoded(&wanted.unit), encoded(&wanted.id)),
-        (None, None) => "/credentials".to_owned(),
-    };
-    let head = Arc::new(shared.head(parts(&path), &link));
-    let read = AssertUnwindSafe(read(shared, &head, is_given)).catch_unwind().await;
-    let mut reply =
-        read.unwrap_or_else(|_| shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked)));
-    let caller = link.holder.clone().map(crate::access::Caller::Peer);
-    shared.note(&head, caller, &mut reply).await;
-    let told = match is_given {
-        true => answer(&mut stream, &reply).boxed(),
-        false => refuse(&mut stream, nothing_for(wanted.as_ref())).boxed(),
-    };
-    // Whoever asks and does not read is not waited for.
-    match timeout(shared.limits.deadline, told).await {
-        Ok(Ok(())) => {}
-        // systemd hangs up as soon as a refusal is too long for it.
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "a credential was not taken to its end"),
-        Err(_) => tracing::debug!(%peer, "a credential was not taken in time"),
-    }
+/// One answer of the socket, before it is given.
+pub(super) struct CredentialAnswer {
+    /// The unit, if there is a secret for it.
+    pub(super) holder: Option<Holder>,
+    /// The path of the request that reads the secret, or that names what was refused.
+    path: String,
+    /// What is said where nothing is given.
+    refusal: String,
 }
 
-/// Reads the secret, unless there is none to be given.
-async fn read(shared: &SharedServer, head: &Arc<Head>, is_given: bool) -> Reply {
-    if !is_given {
-        return shared.service.refuse(head, &AccessRefusal::Forbidden.into());
-    }
-    match shared.service.admit(head).await {
-        Ok(admitted) => {
-            shared.service.answer(Request { head: head.clone(), body: Bytes::new(), admitted }).await
+impl CredentialAnswer {
+    /// What whoever is bound to this address gets.
+    pub(super) fn to(address: Option<&[u8]>, credentials: &UnitCredentials) -> CredentialAnswer {
+        let wanted = address.and_then(AskedCredential::of);
+        let given = wanted.as_ref().and_then(|wanted| credentials.find(&wanted.unit, &wanted.id));
+        let path = match (given, &wanted) {
+            (Some(given), _) => format!("/vaults/{}/secrets/{}", encoded(&given.vault), encoded(&given.key)),
+            (None, Some(wanted)) => format!("/credentials/{}/{}", encoded(&wanted.unit), encoded(&wanted.id)),
+            (None, None) => "/credentials".to_owned(),
+        };
+        CredentialAnswer {
+            holder: wanted.as_ref().and_then(|wanted| holder(given?, &wanted.unit)),
+            path,
+            refusal: nothing_for(wanted.as_ref()),
         }
-        Err(reply) => *reply,
+    }
+
+    /// The head of the request that reads the secret.
+    pub(super) fn parts(&self) -> Parts {
+        let mut parts = hyper::Request::new(()).into_parts().0;
+        parts.method = Method::GET;
+        if let Ok(uri) = self.path.parse() {
+            parts.uri = uri;
+        }
+        parts.headers.insert(ACCEPT, HeaderValue::from_static("application/octet-stream"));
+        parts
+    }
+
+    /// Reads the secret, unless there is none to be given. A panic ends here.
+    pub(super) async fn read(&self, service: &dyn Service, head: &Arc<Head>) -> Reply {
+        if self.holder.is_none() {
+            return service.refuse(head, &AccessRefusal::Forbidden.into());
+        }
+        let read = async {
+            match service.admit(head).await {
+                Ok(admitted) => {
+                    service.answer(Request { head: head.clone(), body: Bytes::new(), admitted }).await
+                }
+                Err(reply) => *reply,
+            }
+        };
+        let done = AssertUnwindSafe(read).catch_unwind().await;
+        done.unwrap_or_else(|_| service.refuse(head, &Problem::Door(DoorFault::Panicked)))
+    }
+
+    /// Gives it. Whoever asks and does not read is not waited for.
+    pub(super) async fn give(self, mut to: Box<dyn Duplex>, reply: &Reply, limit: Duration) {
+        let told = match self.holder {
+            Some(_) => answer(&mut to, reply).boxed(),
+            None => refuse(&mut to, self.refusal).boxed(),
+        };
+        match timeout(limit, told).await {
+            Ok(Ok(())) => {}
+            // systemd hangs up as soon as a refusal is too long for it.
+            Ok(Err(error)) => tracing::debug!(%error, "a credential was not taken to its end"),
+            Err(_) => tracing::debug!("a credential was not taken in time"),
+        }
     }
 }
 
@@ -103,17 +122,6 @@ async fn read(shared: &SharedServer, head: &Arc<Head>, is_given: bool) -> Reply 
 fn holder(given: &UnitCredential, unit: &str) -> Option<Holder> {
     let rule: GrantRule = format!("read {}/{}", given.vault, given.key).parse().ok()?;
     Some(Holder::new(unit, vec![rule]))
-}
-
-/// The head of a request for a path that is encoded already.
-fn parts(path: &str) -> Parts {
-    let mut parts = hyper::Request::new(()).into_parts().0;
-    parts.method = Method::GET;
-    if let Ok(uri) = path.parse() {
-        parts.uri = uri;
-    }
-    parts.headers.insert(ACCEPT, HeaderValue::from_static("application/octet-stream"));
-    parts
 }
 
 fn encoded(text: &str) -> String {
