@@ -13,6 +13,7 @@
 //! | [`shells`] | PowerShell, bash, zsh, fish | the same | PowerShell |
 //! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
@@ -212,6 +213,18 @@ pub fn identity(about: &Metadata) -> Option<(u64, u64)> {
     system::identity(about)
 }
 
+/// The path of a file or folder without links and `..`, as people and programs write it: on Windows without the
+/// `\\?\` that PowerShell and other programs do not take everywhere, unless it is too long for that.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    system::real_path(path)
+}
+
+/// Puts a file in the place of another, also while others read that one. On Windows this may take a moment:
+/// virus scanners hold new files for themselves.
+pub fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    system::replace(from, to)
+}
+
 /// Whether a path still leads to a file that is open. `false` where nothing is there.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match system::is_at(file, path) {
@@ -342,6 +355,12 @@ pub fn runtime_folder() -> PathBuf {
     system::runtime_folder()
 }
 
+/// Makes ready to bind a listening socket: a restart does not wait for connections of the last run to time out,
+/// and no other program can listen on the same address beside us.
+pub fn claim_address(socket: &socket2::Socket) -> io::Result<()> {
+    system::socket::claim_address(socket)
+}
+
 /// A short name of the user that this program runs as, fit for a file name: another user has another.
 pub fn user_tag() -> String {
     system::user_tag()
@@ -368,6 +387,12 @@ fn fingerprint(path: &Path) -> u32 {
 /// Sends a signal to a process, where the system has signals. Does nothing if it is gone.
 pub fn send_signal(pid: u32, number: i32) {
     system::child::send_signal(pid, number);
+}
+
+/// The program that a word of a command line means. On Windows also one that is no `.exe`, such as a script of
+/// the command prompt, by PATH and PATHEXT; elsewhere the system finds it by itself.
+pub fn program(word: &OsStr) -> OsString {
+    system::child::program(word)
 }
 
 /// The exit code that a shell would tell: the program's own, or 128 and the number of the signal that ended it.

@@ -224,11 +224,11 @@ pub(crate) fn stage(folder: &Path, prefix: &str, bytes: &[u8]) -> io::Result<Nam
     Ok(staged)
 }
 
-/// Puts a staged file in the place of another, also while somebody reads that one: on Windows only the
-/// standard library's rename does so.
+/// Puts a staged file in the place of another. Unlike tempfile's own way this does so on Windows also while
+/// somebody reads that one.
 pub(crate) fn put(staged: NamedTempFile, path: &Path) -> io::Result<fs::File> {
     let (file, staged) = staged.into_parts();
-    fs::rename(&staged, path)?;
+    platform::replace(&staged, path)?;
     // It has gone to its place; there is nothing to remove any more.
     let _ = staged.keep();
     Ok(file)

@@ -54,7 +54,7 @@ pub fn check_plan(plan: &Plan) -> Result<(), PrivateFileError> {
 /// A user who may write into the folder may put another file in the place of this one.
 fn check_folder(path: &Path) -> Result<(), PrivateFileError> {
     // Of a link, the folder that holds its target.
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = platform::real_path(path).unwrap_or_else(|_| path.to_owned());
     let folder = folder_of(&real);
     let failed = |source| PrivateFileError::Io { doing: "look at", path: folder.to_owned(), source };
     let access = platform::access_at(folder).map_err(failed)?;

@@ -124,7 +124,7 @@ async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: 
 }
 
 fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Result<RunningProgram, Failure> {
-    let mut command = Command::new(&arguments.command[0]);
+    let mut command = Command::new(platform::program(&arguments.command[0]));
     command.args(&arguments.command[1..]).kill_on_drop(true);
     // The program does not get the variables that say where the secrets are.
     for name in ["SECRETBRIDGE_TOKEN_FILE", "SECRETBRIDGE_ADDR"] {

@@ -283,8 +283,7 @@ fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(!dual)?;
     }
-    // A restart must not wait for connections of the last run to time out.
-    socket.set_reuse_address(true)?;
+    platform::claim_address(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -119,6 +119,14 @@ pub(super) fn identity(about: &Metadata) -> Option<(u64, u64)> {
     Some((about.dev(), about.ino()))
 }
 
+pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
+pub(super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
 pub(super) fn open_as(file: &File, _path: &Path, other: &Path) -> io::Result<()> {
     let other = fs::metadata(other)?;
     // Only the administrator may give a file away; to a group of ours we may give it. A mode for a group is for that

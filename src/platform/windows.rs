@@ -3,7 +3,7 @@
 // The system's own functions are foreign ones. Each call says why it is sound.
 #![allow(unsafe_code)]
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::windows::ffi::OsStrExt as _;
@@ -30,7 +30,9 @@ mod text;
 
 pub(super) use access::{access_at, access_of, create_private_file, create_private_folder, open_as};
 pub use events::Signals;
-pub(super) use files::{free_space, is_at, try_lock, unlock, user_modules};
+pub(super) use files::{
+    free_space, is_at, open_without_waiting, real_path, replace, try_lock, unlock, user_modules,
+};
 pub(super) use group::Group;
 
 pub(super) const MANAGER: super::service::Manager = super::service::Manager::Scm;
@@ -63,10 +65,6 @@ pub(super) fn command_to_protect(path: &Path, kind: FileKind) -> String {
 
 pub(super) fn command_to_own(path: &Path) -> String {
     format!("icacls \"{}\" /setowner \"%USERNAME%\"", path.display())
-}
-
-pub(super) fn open_without_waiting(path: &Path) -> io::Result<File> {
-    File::open(path)
 }
 
 pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {

@@ -18,6 +18,7 @@ use super::session::Session;
 use super::{Core, CoreOptions};
 use crate::bridge::{Bridge, StartError, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
+use crate::platform;
 use crate::protocol::{Fault, ScriptPosition};
 use crate::pwsh::{self, Folder, compiled};
 use crate::registry::user::UserRegistry;
@@ -160,7 +161,7 @@ pub async fn check(options: RunOptions) -> Result<Outline, RunError> {
 /// Runs a script in a worker of its own until it has declared everything.
 pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
     let unreadable = |source| RunError::Script { path: options.script.clone(), source };
-    let script = std::fs::canonicalize(&options.script).map_err(unreadable)?;
+    let script = platform::real_path(&options.script).map_err(unreadable)?;
     if !std::fs::metadata(&script).map_err(unreadable)?.is_file() {
         let what = if script.is_dir() {
             "it is a folder (hint: name the script in it)"

@@ -1,5 +1,6 @@
 //! What a program that runs another one passes on to it.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -46,6 +47,10 @@ impl PassedOn {
             }
         }
     }
+}
+
+pub(in crate::platform) fn program(word: &OsStr) -> OsString {
+    word.to_owned()
 }
 
 pub(in crate::platform) fn send_signal(pid: u32, number: i32) {

@@ -105,6 +105,11 @@ fn look(path: &Path) -> Option<(u64, u64)> {
     identity(&fs::symlink_metadata(path).ok()?)
 }
 
+/// Two programs never listen on one address here; without the option, those that were connected hold it a while.
+pub(in crate::platform) fn claim_address(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
 /// Every user who may enter the folder may connect.
 pub(in crate::platform) fn open_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))

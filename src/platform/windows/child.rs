@@ -1,7 +1,8 @@
 //! What a program that runs another one passes on to it.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 /// Windows has no signal that asks a program to end.
@@ -22,6 +23,10 @@ impl PassedOn {
             let _ = self.0.next().await;
         }
     }
+}
+
+pub(in crate::platform) fn program(word: &OsStr) -> OsString {
+    which::which(word).map_or_else(|_| word.to_owned(), PathBuf::into_os_string)
 }
 
 pub(in crate::platform) fn send_signal(_pid: u32, _number: i32) {}

@@ -7,8 +7,11 @@ use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::AsRawHandle as _;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, GetDiskFreeSpaceExW, GetFileInformationByHandle,
     LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
@@ -24,6 +27,47 @@ const LOCKED: u32 = 0x7fff_ffff;
 
 /// The longest path, in UTF-16 units, that the system takes in its usual form: folders leave room for a name.
 const LONGEST: usize = 247;
+
+/// How long a file is waited for that somebody holds for himself.
+const HELD: Duration = Duration::from_secs(2);
+
+/// How often it is tried meanwhile.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// A folder opens too, so that whoever wants a file can say that it is none.
+pub(in crate::platform) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
+}
+
+pub(in crate::platform) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    std::fs::canonicalize(path).map(|full| usual(&full).unwrap_or(full))
+}
+
+/// A full path without what is put before long ones, if it is short enough.
+fn usual(full: &Path) -> Option<PathBuf> {
+    let text = full.to_str()?;
+    let plain = match text.strip_prefix(r"\\?\UNC\") {
+        Some(share) => format!(r"\\{share}"),
+        // Others name a disk without a letter.
+        None => text.strip_prefix(r"\\?\").filter(|plain| plain.get(1..3) == Some(r":\"))?.to_owned(),
+    };
+    (plain.encode_utf16().count() < LONGEST).then(|| plain.into())
+}
+
+pub(in crate::platform) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match std::fs::rename(from, to) {
+            Err(error) if is_held(&error) && begun.elapsed() < HELD => std::thread::sleep(AGAIN),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_held(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(|code| code as u32);
+    matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION))
+}
 
 pub(in crate::platform) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     // Without any right it can be opened also while somebody else lets nobody in.
@@ -136,6 +180,16 @@ mod tests {
         let full = format!(r"\\?\C:\{long}");
         assert_eq!(as_text(&full), full);
         assert!(wide_path(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn a_real_path_is_written_as_people_write_it() {
+        let plain = |full: &str| usual(Path::new(full)).map(|path| path.to_str().unwrap().to_owned());
+        assert_eq!(plain(r"\\?\C:\a b\ä"), Some(r"C:\a b\ä".to_owned()));
+        assert_eq!(plain(r"\\?\UNC\server\share"), Some(r"\\server\share".to_owned()));
+        assert_eq!(plain(&format!(r"\\?\C:\{}", "n".repeat(300))), None);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!real_path(folder.path()).unwrap().to_str().unwrap().starts_with(r"\\?\"));
     }
 
     #[test]

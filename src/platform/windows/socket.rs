@@ -1,16 +1,18 @@
 //! Named pipes.
 
 use std::io;
-use std::os::windows::io::AsRawHandle as _;
+use std::os::windows::io::{AsRawHandle as _, AsRawSocket as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 use tokio::sync::Mutex;
 use windows_sys::Win32::Foundation::ERROR_PIPE_BUSY;
+use windows_sys::Win32::Networking::WinSock::{SO_EXCLUSIVEADDRUSE, SOL_SOCKET, setsockopt};
 use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
 use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
@@ -133,6 +135,23 @@ impl AsyncWrite for SystemStream {
             SystemStream::Client(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
     }
+}
+
+/// `SO_REUSEADDR` lets any program listen on an address that is in use here, and take its callers away. Connections
+/// that have ended hold no address.
+pub(in crate::platform) fn claim_address(socket: &Socket) -> io::Result<()> {
+    let on = 1_i32;
+    // SAFETY: the socket is open, and the number is ours and as long as said.
+    let failed = unsafe {
+        setsockopt(
+            socket.as_raw_socket() as usize,
+            SOL_SOCKET,
+            SO_EXCLUSIVEADDRUSE,
+            (&raw const on).cast(),
+            size_of_val(&on) as i32,
+        )
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A pipe stays its user's own: its callers have no numbers that a rule could name.

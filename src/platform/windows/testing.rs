@@ -44,9 +44,11 @@ pub(in crate::platform) fn give_away(_path: &Path) -> Option<String> {
 
 pub(in crate::platform) fn link(target: &Path, link: &Path) -> io::Result<()> {
     match target.is_dir() {
-        true => std::os::windows::fs::symlink_dir(target, link),
-        false => std::os::windows::fs::symlink_file(target, link),
+        true => std::os::windows::fs::symlink_dir(target, link)?,
+        false => std::os::windows::fs::symlink_file(target, link)?,
     }
+    // Wine makes none and does not say so.
+    std::fs::symlink_metadata(link).map(drop)
 }
 
 pub(in crate::platform) fn was_killed(status: ExitStatus) -> bool {
