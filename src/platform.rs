@@ -58,6 +58,7 @@ pub enum SystemEvent {
     /// Read the configuration again: SIGHUP; a service's `paramchange`.
     Reload,
     /// Log the state: SIGUSR1.
+    #[cfg_attr(windows, allow(dead_code, reason = "Windows has no such signal"))]
     Dump,
 }
 

@@ -42,6 +42,7 @@ pub struct LocalPeer {
 pub enum LocalBindError {
     /// The folder of the socket is missing.
     #[error("the folder does not exist")]
+    #[cfg_attr(windows, allow(dead_code, reason = "a pipe is in no folder"))]
     NoFolder,
     /// Something else has the path of the socket.
     #[error("something that is not a socket is there")]

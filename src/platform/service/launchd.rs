@@ -39,11 +39,13 @@ pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<ServiceStep> {
 }
 
 /// What asks for the state of a service.
+#[cfg_attr(windows, allow(dead_code, reason = "for others; its tests run everywhere"))]
 pub fn question(name: &str, user: bool) -> Vec<String> {
     words(&["print", &format!("{}/{name}", domain(user))])
 }
 
 /// What the answer says; `None` where launchd knows no such service.
+#[cfg_attr(windows, allow(dead_code, reason = "for others; its tests run everywhere"))]
 pub fn answer(text: Option<&str>) -> Status {
     let Some(text) = text else { return Status { state: ServiceCondition::Absent, details: Vec::new() } };
     let value = |name: &str| {

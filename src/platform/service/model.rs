@@ -9,6 +9,7 @@ pub enum Manager {
     /// Windows' service control manager.
     Scm,
     /// systemd.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "made on Linux"))]
     Systemd,
     /// macOS' launchd.
     #[cfg_attr(not(target_os = "macos"), allow(dead_code, reason = "made on macOS"))]
