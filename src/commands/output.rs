@@ -49,7 +49,7 @@ pub(super) fn private_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
 /// Writes a file whole or not at all, for those who may use `like`. Where that is not there, the file has these
 /// permissions, or is for its owner alone. A link at the path stays a link.
 pub(super) fn replace(path: &Path, like: &Path, new: Option<Permissions>, content: &[u8]) -> io::Result<()> {
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = platform::real_path(path).unwrap_or_else(|_| path.to_owned());
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = stage(folder, ".secretbridge-", content)?;
     match (platform::open_as(file.as_file(), file.path(), like), new) {
