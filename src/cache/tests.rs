@@ -183,6 +183,27 @@ async fn what_is_over_is_dropped_at_the_tick() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_after_the_tick_still_drops_what_the_tick_has_kept() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    cache.finish(begin(&cache, "k"), value("v"), &for_a(MINUTE), now);
+    cache.expire(now + MINUTE / 2);
+    cache.touched(&store(), "k");
+    assert_eq!(fresh(&cache, "k", now + MINUTE / 2), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_begun_before_a_change_of_its_store_is_not_kept_and_one_of_another_store_is() {
+    let (cache, now, other) = (Cache::default(), Instant::now(), StoreId::from("other"));
+    let ours = begin(&cache, "k");
+    let Lookup::Miss(theirs) = cache.find(wanted(&other, "k", Join::Any), now) else { panic!("a cold key") };
+    cache.touched_all(&store());
+    cache.finish(ours, value("old"), &for_a(MINUTE), now);
+    cache.finish(theirs, value("v"), &for_a(MINUTE), now);
+    assert_eq!(fresh(&cache, "k", now), None);
+    assert!(matches!(cache.find(wanted(&other, "k", Join::Any), now), Lookup::Fresh(_)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_value_may_be_served_beyond_its_time_where_the_vault_fails() {
     let (cache, now, store) = (Cache::default(), Instant::now(), store());
     let keep = Keep { max_stale: MINUTE, ..for_a(MINUTE) };
@@ -195,6 +216,21 @@ async fn a_value_may_be_served_beyond_its_time_where_the_vault_fails() {
     assert!(stale.freshness.is_stale() && stale.freshness.left() < 0);
     assert_eq!(fresh(&cache, "k", later), None, "the next one asks the vault again");
     assert!(cache.stale(wanted(&store, "k", Join::Any), now + MINUTE * 2).is_none(), "within its bound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_without_the_exact_type_is_not_served_to_who_wants_it() {
+    let (cache, now, store) = (Cache::default(), Instant::now(), store());
+    let keep = Keep { max_stale: MINUTE * 60, ..for_a(MINUTE) };
+    let exact = WantedValue { detail: true, ..wanted(&store, "k", Join::Any) };
+    cache.finish(begin(&cache, "k"), value("rough"), &keep, now);
+    let later = now + MINUTE * 2;
+    assert!(cache.stale(exact, later).is_none());
+    let Lookup::Miss(own) = cache.find(exact, later) else { panic!("its time is over") };
+    cache.finish(own, value("exact"), &keep, later);
+    let later = later + MINUTE * 2;
+    assert_eq!(cache.stale(exact, later).unwrap().value.as_text(), Some("exact"));
+    assert!(cache.stale(wanted(&store, "k", Join::Any), later).is_some(), "which will do for all");
 }
 
 #[tokio::test(start_paused = true)]

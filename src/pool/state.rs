@@ -199,4 +199,14 @@ mod tests {
         };
         assert_eq!(until, now + MAX_BACKOFF_BESIDE_OTHERS);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_is_cut_short_only_where_other_workers_get_work_done() {
+        let now = Instant::now();
+        let waits = |until| SlotState::BackingOff { attempt: 3, until };
+        let long = waits(now + MAX_BACKOFF_BESIDE_OTHERS * 2);
+        assert_eq!(long.sooner(false, now), long);
+        assert_eq!(long.sooner(true, now), waits(now + MAX_BACKOFF_BESIDE_OTHERS));
+        assert_eq!((SlotState::new().word(), SlotState::Busy.word()), ("starting", "busy"));
+    }
 }
