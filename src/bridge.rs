@@ -18,7 +18,7 @@ use crate::mount::{Mounts, project};
 use crate::plan::{Plan, Projection};
 use crate::pool::{Pool, WorkerStatus};
 use crate::protocol::{Metadata, SecretInfo};
-use crate::pwsh::{self, Folder, compiled};
+use crate::pwsh::{self, Folder};
 use crate::secret::SecretValue;
 use crate::trusted;
 use crate::vault::condition;
@@ -26,11 +26,11 @@ pub use crate::vault::condition::VaultState;
 use crate::vault::set_up::WorkerSetUp;
 use crate::vault::{Entry, Hooks, Means, Outcome, VaultTable, Vaults, Verb};
 use crate::worker::Launcher;
-use crate::worker::process::{Environment, PwshLauncher};
+use crate::worker::process::Environment;
 
 mod manage;
 mod renew;
-mod start;
+pub(crate) mod start;
 mod stop;
 mod values;
 mod watch;
@@ -136,22 +136,21 @@ impl Bridge {
         options: &Options,
         progress: impl FnMut(usize, usize),
     ) -> Result<Bridge, StartError> {
+        let user = start::worker_user(&plan.pwsh, plan.registry)?;
         let found = import(&mut plan)?;
         check_vaults(&plan)?;
         if !plan.needs_pwsh() {
             return Bridge::assemble(plan, found, None, progress).await;
         }
         start::look_for_init(&plan)?;
-        trusted::check_plan(&plan).map_err(StartError::Untrusted)?;
+        trusted::check_plan(&plan, user.as_ref()).map_err(StartError::Untrusted)?;
         let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
-        let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
-        let environment = Environment {
+        let environment = |_: &Folder| Environment {
             removed: plan.secret_variables(),
             module_path: plan.pwsh.module_path.clone(),
             ..Environment::default()
         };
-        compiled::provide(&program, &folder, &environment).await?;
-        let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
+        let (folder, launcher) = start::launcher(program, user, environment).await?;
         Bridge::assemble(
             plan,
             found,

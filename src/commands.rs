@@ -39,6 +39,7 @@ use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::http::route::RouteError;
 use crate::http::{BindError, BindErrorKind, TlsError};
+use crate::local::LocalError;
 use crate::private_file::PrivateFileError;
 use crate::pwsh::compiled::CompileError;
 use crate::script::run::RunError;
@@ -152,9 +153,13 @@ fn of_start(error: &StartError) -> Exit {
     match error {
         StartError::Untrusted(_)
         | StartError::Init { .. }
+        | StartError::User { .. }
         | StartError::Password { .. }
         | StartError::NoSuchVault { .. }
         | StartError::Plan(_) => Exit::Usage,
+        StartError::Local { source: LocalError::Private(error), .. } if !error.is_of_the_system() => {
+            Exit::Usage
+        }
         StartError::Pwsh(_) | StartError::Compile(CompileError::TooOld(_)) => Exit::NoPwsh,
         StartError::Workers(error) => of_launch(error),
         _ => Exit::Failure,

@@ -86,6 +86,10 @@ pub struct Pwsh {
     pub path: Option<PathBuf>,
     /// Folders put before PSModulePath.
     pub module_path: Vec<PathBuf>,
+    /// The other user that workers run as, and whose vaults are served then.
+    pub user: Option<String>,
+    /// That user's home, in place of the one in the system's database of users.
+    pub home: Option<PathBuf>,
 }
 
 /// Whether to look up the vaults that the user registered.

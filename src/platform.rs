@@ -11,6 +11,7 @@
 //! | [`Signals`] | signals | signals | console events, service control |
 //! | [`service`] | systemd | launchd | service control manager, Event Log |
 //! | [`shells`] | PowerShell, bash, zsh, fish | the same | PowerShell |
+//! | [`OtherUser`] | `setuid`, capabilities | none | none |
 //! | [`home`], [`data_folder`] | `HOME`, XDG | `HOME`, `~/Library` | `USERPROFILE`, `LOCALAPPDATA` |
 
 use std::ffi::{OsStr, OsString};
@@ -41,12 +42,17 @@ use macos as system;
 #[cfg(windows)]
 use windows as system;
 
+#[cfg(not(target_os = "linux"))]
+mod no_other_user;
+
 pub mod local;
+mod other_user;
 pub mod service;
 pub mod shells;
 #[cfg(test)]
 pub mod testing;
 
+pub use other_user::{OtherUser, read_of_vaults, serve_vaults_of, vaults_of, with_files_of_vaults};
 pub use system::Signals;
 pub use system::child::{PassedOn, TERMINATE};
 
@@ -362,6 +368,11 @@ pub fn claim_address(socket: &socket2::Socket) -> io::Result<()> {
     system::socket::claim_address(socket)
 }
 
+/// As [`runtime_folder`], for files that another user may come to.
+pub fn runtime_folder_for_others() -> PathBuf {
+    system::runtime_folder_for_others()
+}
+
 /// A short name of the user that this program runs as, fit for a file name: another user has another.
 pub fn user_tag() -> String {
     system::user_tag()
@@ -372,11 +383,34 @@ pub fn machine_name() -> Option<String> {
     system::machine_name()
 }
 
-/// The socket that a server of this user listens on beside its other addresses (on Windows a pipe), in a
-/// folder that no other user can enter. Servers that keep their data in other places have other sockets.
-/// Nothing where no home is known or the path would be too long.
+/// The folder where servers of this user leave what the command line finds them by: one of this name in
+/// [`runtime_folder`], or, where somebody else has made that first, the data folder.
+pub fn own_folder() -> PathBuf {
+    let usual = runtime_folder().join(format!("secretbridge-{}", user_tag()));
+    let is_free = std::fs::symlink_metadata(&usual).is_err();
+    match data_folder().filter(|_| !is_free && !is_own(&usual)) {
+        Some(data) => data.join("secretbridge"),
+        None => usual,
+    }
+}
+
+/// Whether it is a folder of this user's that nobody else may change; not a link to one.
+pub fn is_own(folder: &Path) -> bool {
+    let own = |access: FileAccess| access.owner == FileOwner::Us && !access.others_write;
+    std::fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) && access_at(folder).is_ok_and(own)
+}
+
+/// The socket that a server of this user listens on beside its other addresses (on Windows a pipe), in
+/// [`own_folder`]. Servers that keep their data in other places have other sockets. Nothing where no home is
+/// known or the path would be too long.
 pub fn own_socket() -> Option<PathBuf> {
     system::own_socket()
+}
+
+/// As [`own_socket`], for a caller: nothing where no server of this user can have made it, because whoever could
+/// listen in its place would be told what the caller sends.
+pub fn own_socket_to_call() -> Option<PathBuf> {
+    own_socket().filter(|_| is_own(&own_folder()))
 }
 
 /// A short number for a path, FNV-1a, which stays the same from build to build.
@@ -467,12 +501,12 @@ pub fn cache_folder() -> Option<PathBuf> {
     named.or_else(|| home.map(|home| home.join(system::CACHE_BELOW_HOME)))
 }
 
-/// Where SecretManagement keeps the user's vault registry.
+/// Where SecretManagement keeps the vault registry of the user whose vaults are served.
 pub fn vault_registry() -> PathBuf {
     system::secret_management().join("secretvaultregistry").join("vaultinfo")
 }
 
-/// Where SecretStore keeps its files.
+/// Where SecretStore keeps the files of the user whose vaults are served.
 pub fn secret_store() -> PathBuf {
     system::secret_management().join("localstore")
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::platform::{self, FileAccess, FileOwner};
+use crate::platform::{self, FileAccess, FileOwner, OtherUser};
 
 mod cache;
 pub mod compiled;
@@ -145,13 +145,23 @@ pub fn find(argument: Option<&Path>, plan: Option<&Path>) -> Result<PathBuf, Pws
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Whose workers use it, if they are another user's.
+    user: Option<OtherUser>,
 }
 
 impl Folder {
     /// Makes the folder, and sweeps those of owners that are gone.
     pub fn create() -> io::Result<Folder> {
-        let place = platform::runtime_folder();
-        Folder::create_in(&place).map_err(|error| {
+        Folder::create_for(None)
+    }
+
+    /// As [`Folder::create`], for workers of another user: see [`Folder::let_in`].
+    pub fn create_for(user: Option<&OtherUser>) -> io::Result<Folder> {
+        let place = match user {
+            Some(_) => platform::runtime_folder_for_others(),
+            None => platform::runtime_folder(),
+        };
+        Folder::create_in(&place, user).map_err(|error| {
             let hint = "set XDG_RUNTIME_DIR or TMPDIR, on Windows TEMP, to a folder that can be written";
             io::Error::new(error.kind(), format!("{}: {error} (hint: {hint})", place.display()))
         })
@@ -159,11 +169,11 @@ impl Folder {
 
     /// As [`Folder::create`], with nothing in it.
     pub fn bare() -> io::Result<Folder> {
-        Folder::bare_in(&platform::runtime_folder())
+        Folder::bare_in(&platform::runtime_folder(), None)
     }
 
-    fn bare_in(place: &Path) -> io::Result<Folder> {
-        let base = base_in(place)?;
+    fn bare_in(place: &Path, user: Option<&OtherUser>) -> io::Result<Folder> {
+        let base = base_in(place, user)?;
         sweep(&base);
         let owner = std::process::id();
         let name = format!("{PREFIX}{owner}-{}-", platform::started(owner).unwrap_or(0));
@@ -171,16 +181,26 @@ impl Folder {
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix(&name).make_in(&base, platform::create_private_folder)?;
         let path = made.into_temp_path().keep().map_err(|kept| kept.error)?;
-        Ok(Folder { path })
+        Ok(Folder { path, user: user.cloned() })
     }
 
-    fn create_in(place: &Path) -> io::Result<Folder> {
-        let folder = Folder::bare_in(place)?;
+    fn create_in(place: &Path, user: Option<&OtherUser>) -> io::Result<Folder> {
+        let folder = Folder::bare_in(place, user)?;
         fs::create_dir_all(folder.path.join("Pode"))?;
         for (name, text) in FILES {
             fs::write(folder.path.join(name), text)?;
         }
         Ok(folder)
+    }
+
+    /// Lets the other user whose workers use it read what is in it by now. It stays ours to change.
+    pub fn let_in(&self) -> io::Result<()> {
+        let Some(user) = &self.user else { return Ok(()) };
+        let folders = [self.path.parent().unwrap_or(&self.path), &self.path, &self.path.join("Pode")];
+        folders.into_iter().try_for_each(|folder| user.let_in(folder))?;
+        let assembly = Some(self.assembly()).filter(|assembly| assembly.exists());
+        let files = FILES.iter().map(|(name, _)| self.path.join(name)).chain(assembly);
+        files.into_iter().try_for_each(|file| user.let_in(&file))
     }
 
     /// The script that a worker runs.
@@ -211,7 +231,8 @@ impl Folder {
     /// A fresh folder for a worker's registry.
     pub fn new_registry(&self, number: u64) -> io::Result<PathBuf> {
         let path = self.path.join(format!("registry-{number}"));
-        fs::create_dir(&path)?;
+        platform::create_private_folder(&path)?;
+        self.user.iter().try_for_each(|user| user.give(&path))?;
         Ok(path)
     }
 
@@ -248,24 +269,28 @@ fn owner(name: &str) -> Option<(u32, u64)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn is_ours_alone(path: &Path) -> bool {
+/// Whether it is a folder of ours that nobody else may write to nor, but for a user of our workers, look into.
+fn is_ours_alone(path: &Path, user: Option<&OtherUser>) -> bool {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let closed =
-        |access: FileAccess| access.owner == FileOwner::Us && !access.others_read && !access.others_write;
+    let closed = |access: FileAccess| {
+        access.owner == FileOwner::Us && !access.others_write && (user.is_some() || !access.others_read)
+    };
     is_folder && platform::access_at(path).is_ok_and(closed)
 }
 
 /// The folder of all servers of this user: the one of the usual name, unless that is not ours alone. Somebody
-/// else may have made it first, in a folder that all may write to, and must not keep us from starting.
-fn base_in(folder: &Path) -> io::Result<PathBuf> {
-    let name = format!("secretbridge-{}", platform::user_tag());
+/// else may have made it first, in a folder that all may write to, and must not keep us from starting. Workers
+/// of another user have a folder apart.
+fn base_in(folder: &Path, user: Option<&OtherUser>) -> io::Result<PathBuf> {
+    let of_others = user.map(|user| format!("{}-for-", user.name())).unwrap_or_default();
+    let name = format!("secretbridge-{of_others}{}", platform::user_tag());
     let usual = folder.join(&name);
     match platform::create_private_folder(&usual) {
         Ok(()) => return Ok(usual),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    if is_ours_alone(&usual) {
+    if is_ours_alone(&usual, user) {
         return Ok(usual);
     }
     tracing::warn!("{} is not this user's alone; another folder beside it is used", usual.display());
@@ -275,7 +300,7 @@ fn base_in(folder: &Path) -> io::Result<PathBuf> {
     };
     // One that an earlier start made for the same reason.
     let beside = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
-    if let Some(earlier) = beside.filter(begins_so).find(|path| is_ours_alone(path)) {
+    if let Some(earlier) = beside.filter(begins_so).find(|path| is_ours_alone(path, user)) {
         return Ok(earlier);
     }
     let mut builder = tempfile::Builder::new();
@@ -291,13 +316,13 @@ mod tests {
     #[test]
     fn folders_of_dead_owners_are_swept_and_those_of_the_living_kept() {
         let base = tempfile::tempdir().unwrap();
-        let ours = base_in(base.path()).unwrap();
+        let ours = base_in(base.path(), None).unwrap();
         // No system here gives a process so high an id.
         let dead = ours.join(format!("{PREFIX}{}-1-x", u32::MAX - 1));
         fs::create_dir(&dead).unwrap();
         fs::create_dir(ours.join("of-somebody-else")).unwrap();
-        let first = Folder::create_in(base.path()).unwrap();
-        let second = Folder::create_in(base.path()).unwrap();
+        let first = Folder::create_in(base.path(), None).unwrap();
+        let second = Folder::create_in(base.path(), None).unwrap();
         assert!(!dead.exists());
         assert!(ours.join("of-somebody-else").exists());
         assert!(first.worker_script().exists() && second.worker_script().exists());
@@ -309,7 +334,7 @@ mod tests {
     #[test]
     fn the_folder_is_the_users_alone() {
         let base = tempfile::tempdir().unwrap();
-        let folder = Folder::create_in(base.path()).unwrap();
+        let folder = Folder::create_in(base.path(), None).unwrap();
         for path in [folder.path(), folder.path().parent().unwrap()] {
             assert_eq!(testing::mode(path), 0o700);
         }
@@ -318,7 +343,7 @@ mod tests {
     #[test]
     fn a_folder_that_somebody_made_first_keeps_nobody_from_starting_and_is_left_as_it_is() {
         let base = tempfile::tempdir().unwrap();
-        let usual = base_in(base.path()).unwrap();
+        let usual = base_in(base.path(), None).unwrap();
         let elsewhere = base.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         let attacks: [&dyn Fn(); 3] = [
@@ -338,8 +363,10 @@ mod tests {
         for attack in attacks {
             let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir(&usual));
             attack();
-            let folder = Folder::create_in(base.path()).unwrap();
-            assert!(!folder.path().starts_with(&usual) && is_ours_alone(folder.path().parent().unwrap()));
+            let folder = Folder::create_in(base.path(), None).unwrap();
+            assert!(
+                !folder.path().starts_with(&usual) && is_ours_alone(folder.path().parent().unwrap(), None)
+            );
             assert_eq!(fs::read_dir(&usual).map_or(0, Iterator::count), 0, "nothing was written there");
             places.push(folder.path().parent().unwrap().to_path_buf());
         }

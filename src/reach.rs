@@ -67,7 +67,7 @@ impl Reach {
         if let Some(server) = Reach::server(connect).await? {
             return Ok(Some(server));
         }
-        let Some(socket) = platform::own_socket().filter(|_| connect.url().is_none()) else {
+        let Some(socket) = platform::own_socket_to_call().filter(|_| connect.url().is_none()) else {
             return Ok(None);
         };
         let server = RunningServer::new(ServerAddress::Unix(socket), connect)?;
@@ -175,7 +175,7 @@ impl Reach {
 /// The sockets on which a server of this user may listen. Those of a configuration that was named come
 /// alone, because the server of another one has other vaults.
 fn sockets(connect: &Connect) -> Result<Vec<ServerAddress>, Failure> {
-    let own = || platform::own_socket();
+    let own = || platform::own_socket_to_call();
     let Some(config) = connect.config() else {
         return Ok(own().into_iter().map(ServerAddress::Unix).collect());
     };

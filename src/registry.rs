@@ -51,7 +51,7 @@ struct Registered {
 pub fn look() -> FoundVaults {
     let path = platform::vault_registry();
     let mut found = FoundVaults { path, ..FoundVaults::default() };
-    match std::fs::read(&found.path) {
+    match platform::read_of_vaults(&found.path) {
         Ok(text) => match parse(&text) {
             Ok((vaults, default)) => (found.vaults, found.default) = (vaults, default),
             Err(problem) => found.problem = Some(problem),
@@ -64,7 +64,7 @@ pub fn look() -> FoundVaults {
 
 /// What stands there under each name, as SecretManagement wrote it. None at all where it is missing.
 fn entries(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>, String> {
-    let text = match std::fs::read(path) {
+    let text = match platform::read_of_vaults(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(serde_json::Map::new()),
         Err(error) => return Err(error.to_string()),

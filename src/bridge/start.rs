@@ -8,14 +8,17 @@ use thiserror::Error;
 
 use crate::config;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{Expose, InitScript, Plan, PlanError, SecretSource, Vault, VaultKind};
+use crate::plan::{self, Expose, InitScript, Plan, PlanError, Registry, SecretSource, Vault, VaultKind};
+use crate::platform::{self, OtherUser};
 use crate::pool::{Pool, Progress};
 use crate::private_file::PrivateFileError;
-use crate::pwsh::PwshError;
-use crate::pwsh::compiled::CompileError;
+use crate::pwsh::compiled::{self, CompileError};
+use crate::pwsh::{Folder, PwshError};
 use crate::registry;
 use crate::secret::{Text, fold};
+use crate::trusted;
 use crate::worker::LaunchError;
+use crate::worker::process::{Environment, PwshLauncher};
 
 /// A vault that the user had registered.
 #[derive(Debug, Clone, Serialize)]
@@ -85,6 +88,17 @@ pub enum StartError {
         #[source]
         source: LocalError,
     },
+    /// No worker can run as the user that the plan names.
+    #[error("the workers cannot run as the user {user}: {reason}")]
+    User {
+        /// As named.
+        user: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The process serves the vaults of another user already.
+    #[error("the user that workers run as cannot change while the server runs (hint: restart it)")]
+    AnotherUser,
     /// The private folder could not be made.
     #[error("the private folder for worker files: {0}")]
     Folder(std::io::Error),
@@ -97,6 +111,40 @@ pub enum StartError {
     /// The workers did not come up.
     #[error("the workers did not come up: {0}")]
     Workers(#[from] LaunchError),
+}
+
+/// The other user that workers run as, if the plan names one. From here on this process serves that user's vaults.
+pub(crate) fn worker_user(pwsh: &plan::Pwsh, registry: Registry) -> Result<Option<OtherUser>, StartError> {
+    let find = |name: &String| {
+        if registry == Registry::User {
+            let reason = "vaults cannot be registered for that user too (hint: registry = \"private\", no --register-for-user)";
+            return Err(StartError::User { user: name.clone(), reason: reason.to_owned() });
+        }
+        let found = OtherUser::find(name, pwsh.home.as_deref());
+        found.map_err(|reason| StartError::User { user: name.clone(), reason })
+    };
+    let user = pwsh.user.as_ref().map(find).transpose()?;
+    match platform::serve_vaults_of(user.clone()) {
+        true => Ok(user),
+        false => Err(StartError::AnotherUser),
+    }
+}
+
+/// What launches workers, and the folder that holds what they run. `environment` is asked for what they have there.
+pub(crate) async fn launcher(
+    program: PathBuf,
+    user: Option<OtherUser>,
+    environment: impl FnOnce(&Folder) -> Environment,
+) -> Result<(Arc<Folder>, PwshLauncher), StartError> {
+    trusted::warn_of_module_folders();
+    let folder = Arc::new(Folder::create_for(user.as_ref()).map_err(StartError::Folder)?);
+    let environment = environment(&folder);
+    // The compiler is ours, and so is what it makes.
+    compiled::provide(&program, &folder, &environment).await?;
+    folder.let_in().map_err(StartError::Folder)?;
+    let environment = Environment { user, ..environment };
+    let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
+    Ok((folder, launcher))
 }
 
 /// Adds the user's vaults that the plan exposes, and names all that were found.

@@ -72,6 +72,9 @@ pub struct ServeArgs {
     /// Do not listen on the socket where the command line finds a server of yours.
     #[arg(long)]
     pub no_socket: bool,
+    /// Who the workers run as.
+    #[command(flatten)]
+    pub as_user: WorkerArgs,
     /// Where the audit trail goes.
     #[command(flatten)]
     pub audit: AuditArgs,
@@ -111,6 +114,9 @@ pub struct RunArgs {
     /// Listen on the loopback interface only, whatever the script says.
     #[arg(long)]
     pub loopback: bool,
+    /// Who the workers run as.
+    #[command(flatten)]
+    pub as_user: WorkerArgs,
     /// Where the audit trail goes.
     #[command(flatten)]
     pub audit: AuditArgs,
@@ -161,6 +167,17 @@ pub struct AccessArgs {
     /// Requests from one address at the same time; more are answered 429.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub concurrent_per_address: Option<u32>,
+}
+
+/// Who the workers run as.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct WorkerArgs {
+    /// Run the workers as this user, and serve that user's vaults. On Linux, and only root may.
+    #[arg(long, value_name = "USER", conflicts_with = "register_for_user")]
+    pub worker_user: Option<String>,
+    /// The home of that user, in place of the one that the system knows.
+    #[arg(long, value_name = "DIR", requires = "worker_user")]
+    pub worker_home: Option<PathBuf>,
 }
 
 /// Where the audit trail goes.

@@ -17,7 +17,7 @@ use crate::access::{AccessPolicy, CallCounter, Guard};
 use crate::cli::{Global, PlanFormat, RunArgs};
 use crate::http::{BoundAddress, Certificates, Gate, Native, Site};
 use crate::logging::console::Console;
-use crate::plan::{Bind, Limits, Listener};
+use crate::plan::{Bind, Limits, Listener, Pwsh};
 use crate::platform::{self, ServiceNotice};
 use crate::private_file::read_private;
 use crate::registry::user::{RegistryMeans, UserRegistry};
@@ -340,6 +340,11 @@ fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandEr
         script: arguments.script.clone(),
         parameters,
         pwsh: global.pwsh.clone(),
+        workers: Pwsh {
+            user: arguments.as_user.worker_user.clone(),
+            home: arguments.as_user.worker_home.clone(),
+            ..Pwsh::default()
+        },
         check: arguments.check,
         no_lift: arguments.no_lift,
         loopback: arguments.loopback,

@@ -337,6 +337,7 @@ fn fixed(old: &Plan, new: &Plan) -> Vec<&'static str> {
         ("[[peers]] where there were none, or none where there were some", opens),
         ("[credentials]", old.credentials != new.credentials),
         ("[audit]", old.audit != new.audit),
+        ("pwsh.user", old.pwsh.user != new.pwsh.user || old.pwsh.home != new.pwsh.home),
         ("limits.deadline", a.deadline != b.deadline),
         ("limits.drain", a.drain != b.drain),
         ("limits.max_body", a.max_body != b.max_body),
@@ -401,6 +402,9 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     access::add(&mut plan.callers, &arguments.access);
     if let Some(workers) = arguments.workers {
         (plan.pool.min, plan.pool.max) = (workers.into(), workers.into());
+    }
+    if let Some(user) = &arguments.as_user.worker_user {
+        (plan.pwsh.user, plan.pwsh.home) = (Some(user.clone()), arguments.as_user.worker_home.clone());
     }
     if arguments.register_for_user {
         plan.registry = Registry::User;

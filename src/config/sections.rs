@@ -139,7 +139,13 @@ pub(super) fn pwsh(node: &Node<'_>, base: &Path) -> Option<(Pwsh, Vec<InitScript
         let module_path = folders.iter().filter_map(|node| path(node, base)).collect();
         let scripts = table.get("init").map(|node| node.items_or_one()).unwrap_or_default();
         let init = scripts.iter().filter_map(|node| init_script(node, base)).collect();
-        (Pwsh { path: path_of_pwsh, module_path }, init)
+        let user = table.read("user", Node::name);
+        let home = table.get("home");
+        if let (None, Some(home)) = (&user, &home) {
+            home.refuse_key("has no use without user", None);
+        }
+        let home = home.and_then(|node| path(&node, base));
+        (Pwsh { path: path_of_pwsh, module_path, user, home }, init)
     })
 }
 

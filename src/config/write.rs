@@ -17,7 +17,7 @@ use crate::audit::{self, Destination};
 use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
-    Plan, PoolLimits, Projection, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Plan, PoolLimits, Projection, Pwsh, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
 };
 use crate::secret::fold;
 use crate::vault::backend::kinds;
@@ -168,7 +168,7 @@ impl TomlWriter {
 
     fn pwsh(&mut self, plan: &Plan) {
         let pwsh = &plan.pwsh;
-        if pwsh.path.is_none() && pwsh.module_path.is_empty() && plan.init.is_empty() {
+        if *pwsh == Pwsh::default() && plan.init.is_empty() {
             return;
         }
         self.section("[pwsh]");
@@ -180,6 +180,12 @@ impl TomlWriter {
         }
         if !plan.init.is_empty() {
             self.line("init", list(plan.init.iter().map(init_script)));
+        }
+        if let Some(user) = &pwsh.user {
+            self.line("user", string(user));
+        }
+        if let Some(home) = &pwsh.home {
+            self.line("home", path(home));
         }
     }
 

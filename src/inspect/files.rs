@@ -22,6 +22,8 @@ enum FileRule {
     Private,
     /// Read it.
     Readable,
+    /// Read it, by workers: it may be of the user whose vaults are served.
+    OfWorkers,
 }
 
 /// The configuration, the registry, the store, and every file that the plan names.
@@ -37,7 +39,12 @@ pub fn files(plan: &Plan, place: Option<&ConfigPlace>) -> Vec<Finding> {
     found.push(the_registry());
     let store = platform::secret_store();
     found.push(if store.exists() {
-        at("SecretStore's folder", &store, FileRule::Private, None)
+        at(
+            "SecretStore's folder",
+            &store,
+            if platform::vaults_of().is_some() { FileRule::OfWorkers } else { FileRule::Private },
+            None,
+        )
     } else {
         Finding::ok(AREA, format!("SecretStore's folder: none yet at {}", store.display()))
             .with("path", shown(&store))
@@ -168,14 +175,14 @@ fn others(plan: &Plan) -> Vec<Finding> {
     }
     for script in &plan.init {
         if let InitScript::File(path) = script {
-            found.push(at("an init script", path, FileRule::Readable, needed(path)));
+            found.push(at("an init script", path, FileRule::OfWorkers, needed(path)));
         }
     }
     found.extend(
         plan.pwsh
             .module_path
             .iter()
-            .map(|path| at("a module folder", path, FileRule::Readable, needed(path))),
+            .map(|path| at("a module folder", path, FileRule::OfWorkers, needed(path))),
     );
     if let Destination::File(path) = &plan.audit.to {
         found.push(if path.exists() {
@@ -241,7 +248,9 @@ fn at(what: &str, path: &Path, rule: FileRule, missing: Option<String>) -> Findi
         }
     };
     let head = format!("{what}: {place} ({}, {})", access.owner, access.shown);
-    let finding = if let FileOwner::Other(_) = access.owner {
+    let of_workers =
+        rule == FileRule::OfWorkers && platform::vaults_of().is_some_and(|user| user.owns(&access));
+    let finding = if matches!(access.owner, FileOwner::Other(_)) && !of_workers {
         Finding::problem(AREA, format!("{head}: it is another user's"), platform::command_to_own(path))
     } else if access.others_write && !access.sticky {
         Finding::problem(

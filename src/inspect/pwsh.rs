@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::time::Instant;
 
 use super::Finding;
+use crate::bridge::start;
 use crate::plan::{Extension, Plan, SECRET_STORE, Vault};
 use crate::platform;
 use crate::pwsh::{self, Folder, PwshError};
@@ -169,8 +170,11 @@ fn install(name: &str) -> String {
 
 /// Runs pwsh once: how long its start took, and what it told.
 async fn ask(program: &Path, plan: &Plan, names: &[String]) -> Result<(Duration, Told), String> {
-    let folder = Folder::create().map_err(|error| error.to_string())?;
+    let user = start::worker_user(&plan.pwsh, plan.registry).map_err(|error| error.to_string())?;
+    let folder = Folder::create_for(user.as_ref()).map_err(|error| error.to_string())?;
+    folder.let_in().map_err(|error| error.to_string())?;
     let environment = Environment {
+        user,
         removed: plan.secret_variables(),
         module_path: plan.pwsh.module_path.clone(),
         ..Environment::default()

@@ -22,6 +22,10 @@ use super::{FileAccess, Hardened, ServiceNotice};
 
 mod acl;
 
+mod other_user;
+
+pub(super) use other_user::OtherUser;
+
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
@@ -156,8 +160,12 @@ pub(super) fn started(pid: u32) -> Option<u64> {
 
 pub(super) fn runtime_folder() -> PathBuf {
     let from_session = super::variable("XDG_RUNTIME_DIR").filter(|folder| is_ours(folder));
-    let shared_memory = || Some(PathBuf::from("/dev/shm")).filter(|folder| is_writable(folder));
-    from_session.or_else(shared_memory).unwrap_or_else(std::env::temp_dir)
+    from_session.unwrap_or_else(runtime_folder_for_others)
+}
+
+pub(super) fn runtime_folder_for_others() -> PathBuf {
+    let shared_memory = Some(PathBuf::from("/dev/shm")).filter(|folder| is_writable(folder));
+    shared_memory.unwrap_or_else(std::env::temp_dir)
 }
 
 /// The abstract name that the other end has bound itself to. What accepting tells of it is not the whole.

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::{Hardened, ServiceNotice};
 
+pub(super) use super::no_other_user::OtherUser;
 pub use super::unix::Signals;
 pub(super) use super::unix::*;
 
@@ -116,6 +117,10 @@ fn usage(pid: u32) -> Option<libc::rusage_info_v2> {
     // SAFETY: the structure is of the version that is asked for.
     let code = unsafe { libc::proc_pid_rusage(pid, libc::RUSAGE_INFO_V2, (&raw mut usage).cast()) };
     (code == 0).then_some(usage)
+}
+
+pub(super) fn runtime_folder_for_others() -> PathBuf {
+    std::env::temp_dir()
 }
 
 pub(super) fn runtime_folder() -> PathBuf {

@@ -206,7 +206,7 @@ pub(super) fn own_socket() -> Option<PathBuf> {
         // The folder is the same for every HOME of the user, and each HOME has a server of its own.
         false => format!("server-{:08x}.sock", super::fingerprint(&crate::local::default_folder()?)),
     };
-    let path = folder.join(format!("secretbridge-{}", user_tag())).join(name);
+    let path = super::own_folder().join(name);
     (path.as_os_str().len() < LONGEST_SOCKET).then_some(path)
 }
 
@@ -245,7 +245,7 @@ pub(super) fn names_in_hosts() -> Vec<String> {
 }
 
 pub(super) fn secret_management() -> PathBuf {
-    super::home().unwrap_or_default().join(".secretmanagement")
+    super::other_user::home_of_vaults().unwrap_or_default().join(".secretmanagement")
 }
 
 pub(super) fn most_open_files() -> Option<u64> {

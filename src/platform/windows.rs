@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 
 use super::{ChannelReader, ChannelWriter, FileKind, Hardened, ServiceNotice};
 
+pub(super) use super::no_other_user::OtherUser;
+
 mod access;
 pub(super) mod child;
 mod events;
@@ -171,6 +173,10 @@ pub(super) fn watchdog() -> Option<Duration> {
 
 pub(super) fn inherited_tcp(_address: SocketAddr) -> Option<TcpListener> {
     None
+}
+
+pub(super) fn runtime_folder_for_others() -> PathBuf {
+    std::env::temp_dir()
 }
 
 pub(super) fn runtime_folder() -> PathBuf {

@@ -89,6 +89,12 @@ public static class Platform
     {
         internal static void Open()
         {
+            if (OperatingSystem.IsLinux())
+            {
+                // Other programs of the user can then neither trace the worker nor read its memory. It holds until the
+                // process ends; programs that it starts are as they always are.
+                _ = SetOption(4 /* PR_SET_DUMPABLE */, 0, 0, 0, 0);
+            }
             // F_DUPFD_CLOEXEC has a number of its own on macOS.
             int duplicateAndCloseOnExec = OperatingSystem.IsMacOS() ? 67 : 1030;
             // From 3 up, so that a private one never lands on a standard number.
@@ -115,6 +121,9 @@ public static class Platform
 
         [DllImport("libc", EntryPoint = "fcntl", SetLastError = true)]
         private static extern int Control(int descriptor, int command, nint a, nint b, nint c, nint d, nint e, nint f, nint lowest);
+
+        [DllImport("libc", EntryPoint = "prctl", SetLastError = true)]
+        private static extern int SetOption(int option, nuint value, nuint third, nuint fourth, nuint fifth);
 
         [DllImport("libc", EntryPoint = "dup2", SetLastError = true)]
         private static extern int Replace(int from, int to);

@@ -229,7 +229,7 @@ mod tests {
         async fn asked(out: &[&str], error: &str, code: i32) -> Result<Engine, CompileError> {
             let place = tempfile::tempdir().unwrap();
             let program = testing::program(place.path(), out, error, code);
-            let folder = Folder::create_in(place.path()).unwrap();
+            let folder = Folder::create_in(place.path(), None).unwrap();
             ask(&program, &folder, &Environment::default(), None).await
         }
 

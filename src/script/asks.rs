@@ -154,6 +154,7 @@ impl Asking {
             Ask::SharedSet(changed) => self.shared_set(changed, worker),
             Ask::Lock(lock) => self.lock(lock).await,
             Ask::Unlock(named) => Ok(self.unlock(&named)),
+            Ask::Trust(file) => Self::trust(&file),
             Ask::Logging(logging) => self.logging(&logging),
             Ask::Log(log) => Ok(self.log(&log)),
             Ask::Close(Empty {}) => Ok(self.close()),

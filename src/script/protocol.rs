@@ -117,6 +117,8 @@ asks! {
     "lock" => Lock(ask::LockAsk),
     /// Gives a lock back.
     "unlock" => Unlock(ask::NamedAsk),
+    /// Whether a script file that is about to run is nobody else's to change.
+    "trust" => Trust(ask::Trust),
     /// Turns a log on.
     "logging" => Logging(ask::LoggingAsk),
     /// Writes a line of the log.

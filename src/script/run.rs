@@ -16,15 +16,15 @@ use super::protocol::call::{self, PlanReply, ScriptProblem};
 use super::renewal::renew_unlocks;
 use super::session::Session;
 use super::{Core, CoreOptions};
-use crate::bridge::{Bridge, StartError, wait_for};
+use crate::bridge::{Bridge, StartError, start, wait_for};
 use crate::plan::{self, InitScript, Limits, Plan};
 use crate::platform;
 use crate::protocol::{Fault, ScriptPosition};
-use crate::pwsh::{self, Folder, compiled};
+use crate::pwsh::{self, Folder};
 use crate::registry::user::UserRegistry;
 use crate::trusted;
 use crate::vault::run_init;
-use crate::worker::process::{Environment, PwshLauncher};
+use crate::worker::process::Environment;
 use crate::worker::{CallError, LaunchError, Launcher, Worker};
 
 /// How long a script may take to declare everything. It may sign in to a cloud meanwhile.
@@ -39,6 +39,8 @@ pub struct RunOptions {
     pub parameters: Vec<String>,
     /// `--pwsh`.
     pub pwsh: Option<PathBuf>,
+    /// `--worker-user` and `--worker-home`: who the workers run as.
+    pub workers: plan::Pwsh,
     /// `--check`: nothing is contacted and nothing is served.
     pub check: bool,
     /// `--no-lift`.
@@ -170,13 +172,16 @@ pub async fn declare(options: &RunOptions) -> Result<Declared, RunError> {
         };
         return Err(unreadable(std::io::Error::other(what)));
     }
-    trusted::check(&script).map_err(StartError::Untrusted)?;
+    let registry = if options.for_user { plan::Registry::User } else { plan::Registry::Private };
+    let user = start::worker_user(&options.workers, registry)?;
+    trusted::check_script(&script, user.as_ref()).map_err(StartError::Untrusted)?;
     let program = pwsh::find(options.pwsh.as_deref(), None).map_err(StartError::Pwsh)?;
-    let folder = Arc::new(Folder::create().map_err(StartError::Folder)?);
     // The module that answers to Pode's name is ours, and goes before one that is installed.
-    let environment = Environment { module_path: vec![folder.path().to_owned()], ..Environment::default() };
-    compiled::provide(&program, &folder, &environment).await.map_err(StartError::Compile)?;
-    let launcher = PwshLauncher::new(program, folder.clone(), environment).map_err(StartError::Folder)?;
+    let environment = |folder: &Folder| Environment {
+        module_path: vec![folder.path().to_owned()],
+        ..Environment::default()
+    };
+    let (folder, launcher) = start::launcher(program, user, environment).await?;
     let options = RunOptions { script, ..options.clone() };
     declare_with(&options, Arc::new(launcher), Some(folder)).await
 }

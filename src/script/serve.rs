@@ -106,13 +106,16 @@ impl<'a> Exchange<'a> {
         };
         let Some(path) = decoded(&self.head.path) else { return self.refusal(&Problem::UnknownRoute) };
         let name = Some(endpoint.name.as_str()).filter(|name| !name.is_empty());
+        let verb = GrantVerb::of_method(self.head.method.as_str());
         match self.core.routes.find(self.head.method.as_str(), &path, name) {
+            // Whoever may not have it is not told whether it is there.
+            Match::None | Match::OtherMethods(_) if !grants.route(verb, &path) => {
+                self.refusal(&AccessRefusal::Forbidden.into())
+            }
             Match::None => self.refusal(&Problem::UnknownRoute),
             Match::OtherMethods(methods) => self.refusal(&Problem::Method { allow: methods.join(", ") }),
             // The declared route is what a rule allows. What its block then reads is up to the script.
-            Match::Route(route, _)
-                if !grants.route(GrantVerb::of_method(self.head.method.as_str()), &route.path) =>
-            {
+            Match::Route(route, _) if !grants.route(verb, &route.path) => {
                 self.refusal(&AccessRefusal::Forbidden.into())
             }
             Match::Route(route, names) => {

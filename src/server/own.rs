@@ -51,8 +51,7 @@ fn note(socket: &Path, token_file: Option<&Path>) -> Option<SocketNote> {
 
 /// Where the note about a socket is: beside it, or where it would be if it were a file.
 pub fn note_of(socket: &Path) -> PathBuf {
-    let folder = platform::runtime_folder().join(format!("secretbridge-{}", platform::user_tag()));
-    folder.join(socket.file_name().unwrap_or_default()).with_extension("token-file")
+    platform::own_folder().join(socket.file_name().unwrap_or_default()).with_extension("token-file")
 }
 
 impl Drop for SocketNote {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::obituary::{self, LastWords};
 use super::transport::Transport;
 use super::{BoxFuture, LaunchError, Launcher, Link, Process};
-use crate::platform::{self, Channel, Group};
+use crate::platform::{self, Channel, Group, OtherUser};
 use crate::pwsh::Folder;
 
 /// Longest piece of a worker's stderr that becomes one log line, in bytes.
@@ -58,6 +58,8 @@ pub struct Environment {
     pub module_path: Vec<PathBuf>,
     /// The home whose vault registry it uses, in place of a private one.
     pub registry: Option<PathBuf>,
+    /// Who it runs as, if not the user of the server.
+    pub user: Option<OtherUser>,
 }
 
 struct SpawnRequest {
@@ -86,6 +88,14 @@ impl PwshLauncher {
         })?;
         Ok(PwshLauncher { program, folder, environment, spawner })
     }
+
+    fn described(&self, error: &std::io::Error) -> String {
+        let program = self.program.display();
+        match &self.environment.user {
+            Some(user) => format!("{program}, as the user {}: {error}", user.name()),
+            None => format!("{program}: {error}"),
+        }
+    }
 }
 
 /// A pwsh that is to run one of our scripts: its own process group, no telemetry, pipes on all three descriptors.
@@ -104,6 +114,8 @@ pub(crate) fn command(program: &Path, script: &Path, environment: &Environment) 
         // A killed worker would leave its debugger's pipes and socket in the temporary folder, and
         // through them any program of the user could dump its memory.
         .env("DOTNET_EnableDiagnostics", "0")
+        // Nor is there a file of its memory when it crashes, whatever the server's environment says.
+        .env("DOTNET_DbgEnableMiniDump", "0")
         // PowerShell's own debugger likewise, from 7.6 on; worker.ps1 closes that of older versions.
         .env("POWERSHELL_DIAGNOSTICS_OPTOUT", "1")
         .env("NO_COLOR", "1")
@@ -125,14 +137,16 @@ pub(crate) fn command(program: &Path, script: &Path, environment: &Environment) 
     {
         command.env("HOME", home);
     }
+    if let Some(user) = &environment.user {
+        user.run(&mut command);
+    }
     command
 }
 
 impl Launcher for PwshLauncher {
     fn launch(&self, number: u64) -> BoxFuture<'_, Result<Link, LaunchError>> {
         Box::pin(async move {
-            let failed =
-                |error: std::io::Error| LaunchError::Spawn(format!("{}: {error}", self.program.display()));
+            let failed = |error: std::io::Error| LaunchError::Spawn(self.described(&error));
             let registry = self.folder.new_registry(number).map_err(failed)?;
             let used = self.environment.registry.as_ref().unwrap_or(&registry).to_string_lossy().into_owned();
             let mut command = command(&self.program, &self.folder.worker_script(), &self.environment);

@@ -88,3 +88,47 @@ fn each_link_of_the_documentation_leads_to_a_file_and_a_heading() {
     }
     assert!(seen > 30, "only {seen} links were found: are they still read?");
 }
+
+// === the threat model ===
+
+/// What stands between back-quotes in the last cell of a table's row.
+fn tests_of(row: &str) -> Vec<String> {
+    let cell = row.trim().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether there is a test of this name: `module::name` of `tests/integration` or of `src`, or a file.
+fn exists(name: &str) -> bool {
+    let Some((module, function)) = name.rsplit_once("::") else {
+        return root().join(name).is_file();
+    };
+    let module = module.strip_suffix("::tests").unwrap_or(module).replace("::", "/");
+    let places = ["tests/integration", "src"].map(|place| root().join(place).join(&module));
+    let files = places.iter().flat_map(|place| [place.with_extension("rs"), place.join("tests.rs")]);
+    let declared = format!("fn {function}(");
+    let is_there = |file: PathBuf| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let at = lines.iter().position(|line| line.contains(&declared));
+        // Attributes and comments may stand between.
+        at.is_some_and(|at| lines[at.saturating_sub(4)..at].iter().any(|line| line.contains("test")))
+    };
+    files.into_iter().any(is_there)
+}
+
+#[test]
+fn each_promise_of_the_threat_model_has_a_test_that_is_there() {
+    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, rest) = page.split_once("\n## What is promised\n").expect("the chapter");
+    let (chapter, _) = rest.split_once("\n## ").expect("a chapter after it");
+    let rows: Vec<&str> = chapter.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{}", rows.len());
+    for row in rows {
+        let tests = tests_of(row);
+        assert!(!tests.is_empty(), "a promise without a test: {row}");
+        for test in tests {
+            assert!(exists(&test), "there is no test {test}: {row}");
+        }
+    }
+    assert!(!exists("door::nobody_wrote_this") && !exists("tests/browser/none"));
+}

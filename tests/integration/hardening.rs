@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::need_pwsh;
 use crate::support::process::{Process, children};
 use crate::support::server::Builder;
 use crate::support::stand_in::StandIn;
@@ -65,6 +66,42 @@ fn the_memory_of_the_server_is_closed_to_its_own_user() {
     let process = Process::start(command);
     wait_until("it listens", SOON, || process.stderr.text().contains("listening on"));
     assert_eq!(fs::metadata(format!("/proc/{}/mem", process.pid())).unwrap().uid(), 0);
+}
+
+/// The same of a worker, which has to see to it itself, once it runs.
+#[test]
+fn the_memory_of_a_worker_is_closed_to_its_own_user() {
+    let pwsh = need_pwsh!();
+    let config = "listen = \"127.0.0.1:0\"\nauth.open = true\npool = { min = 1, max = 1 }\n[vaults.store]\nmodule = \"Microsoft.PowerShell.SecretStore\"\nparameters = { Authentication = \"None\" }\nexpose = true\n";
+    let server = Builder::new().pwsh(pwsh).env("DOTNET_DbgEnableMiniDump", "1").config(config).start();
+    let workers = children(server.pid());
+    assert!(!workers.is_empty());
+    for worker in workers {
+        let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment);
+        for off in ["DOTNET_DbgEnableMiniDump=0", "DOTNET_EnableDiagnostics=0"] {
+            assert!(environment.split('\0').any(|variable| variable == off), "{off}");
+        }
+        let limits = fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_ascii_whitespace().nth(4), Some("0"), "{core}");
+        // For root the owner of the files tells nothing; that a program without root's rights is kept out does.
+        assert!(!can_read_memory_without_rights(worker), "its memory can be read");
+        assert!(can_read_memory_without_rights(std::process::id()), "one that is dumpable can");
+    }
+}
+
+/// Whether our user, without any capability, may look into a process.
+fn can_read_memory_without_rights(pid: u32) -> bool {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    // Capabilities are a thread's own.
+    let look = move || {
+        let none = CapabilitySet::empty();
+        let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        set_capabilities(None, none).unwrap();
+        fs::File::open(format!("/proc/{pid}/environ")).is_ok()
+    };
+    std::thread::spawn(look).join().unwrap()
 }
 
 fn give(folder: &Path, user: u32) {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod caching;
+mod callers;
 mod canary;
 mod cli;
 mod credentials;
@@ -20,6 +21,7 @@ mod local;
 mod logs;
 mod messages;
 mod monitoring;
+mod other_user;
 mod prepare;
 mod real;
 mod registry;
@@ -34,3 +36,4 @@ mod support;
 mod systemd;
 mod throttling;
 mod tracing;
+mod trusted;

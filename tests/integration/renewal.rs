@@ -298,12 +298,61 @@ fn a_password_that_was_changed_in_the_store_and_in_its_file_is_in_force_after_a_
     server.signal(Signal::HUP);
     wait_until("the reload is done", SOON * 3, || server.stderr().contains("the reload is done"));
     assert_eq!(read().text(), r#"{"Name":"k","Type":"String","Value":"v"}"#, "{}", server.stderr());
-    // And the old one is not: a file that has it again locks the vault.
+    // And the old one is not: with it in the file no reload unlocks the store, and what answers says so.
     replace(&server.folder().join("password"), "old");
     server.signal(Signal::HUP);
-    wait_until("the old password is refused", SOON * 3, || {
-        read().status == 503 || server.stderr().contains("is refused")
+    wait_until("the old password does not unlock", SOON * 3, || {
+        server.stderr().contains("did not unlock") || server.stderr().contains("the reload is refused")
     });
+    wait_until("nothing is read with the old one", SOON * 3, || {
+        let answer = read();
+        let refused = server.stderr().contains("the reload is refused");
+        // A reload that is refused whole leaves the new one, which still reads, in force.
+        answer.status == 503 || (refused && answer.status == 200)
+    });
+    // With the new one in the file again it is in force again.
+    replace(&server.folder().join("password"), "new");
+    server.signal(Signal::HUP);
+    wait_until("the new password is back", SOON * 3, || {
+        server.stderr().matches("the reload is done").count() >= 2 && read().status == 200
+    });
+}
+
+#[test]
+fn a_signal_to_stop_is_heeded_in_the_middle_of_a_start() {
+    // No worker ever comes up; the port is bound before that.
+    let stand_in = StandIn::with(&json!({ "rules": [{ "op": "start", "do": "hang" }] }));
+    let builder = Builder::new().stand_in(&stand_in).config(&plan(STORE));
+    let (mut process, folder) = builder.launch();
+    wait_until("a worker was started", SOON, || !stand_in.workers().is_empty());
+    process.signal(Signal::TERM);
+    let status = process.wait_exit(SOON);
+    assert!(status.success(), "{status}: {}", process.stderr.text());
+    process.drain();
+    let said = process.stderr.text();
+    assert!(!said.contains("listening on"), "{said}");
+    let left = fs::read_dir(folder.path().join("run")).unwrap().flatten();
+    let left: Vec<_> = left.flat_map(|base| fs::read_dir(base.path()).unwrap().flatten()).collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("run-")), "{left:?}");
+}
+
+#[test]
+fn a_signal_to_stop_is_heeded_while_a_script_declares() {
+    let pwsh = need_pwsh!();
+    let builder = Builder::new().pwsh(pwsh);
+    let reached = builder.folder().join("reached");
+    let script = builder.file(
+        "server.ps1",
+        format!(
+            "[IO.File]::WriteAllText('{}', '')\nwhile ($true) {{ Start-Sleep -Milliseconds 50 }}\n",
+            reached.display()
+        ),
+    );
+    let (mut process, _folder) = builder.arg("run").arg(script).launch();
+    wait_until("the script runs", SOON * 3, || reached.exists());
+    process.signal(Signal::TERM);
+    let status = process.wait_exit(SOON);
+    assert!(status.success(), "{status}: {}", process.stderr.text());
 }
 
 // === connections ===

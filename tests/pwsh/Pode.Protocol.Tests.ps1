@@ -87,7 +87,8 @@ Start-PodeServer -Threads 2 {
 }
 '@
 $null = New-TestScript "Start-PodeServer {`n    Add-PodeTimer -Name t -Interval 5 -ScriptBlock { }`n}" 'problem.ps1'
-$null = New-TestScript 'param([Parameter(Mandatory)] [string] $VaultName) $null = $env:MINE; $null = Get-Content -Path "$PSScriptRoot/token.txt"; Start-PodeServer { }' 'check.ps1'
+$null = New-TestScript 'param([Parameter(Mandatory)] [string] $VaultName) $null = $env:MINE; $null = Get-Content -Path "$PSScriptRoot/token.txt"; $extra = "extra"; . "$PSScriptRoot/$extra.ps1"; Start-PodeServer { }' 'check.ps1'
+$null = New-TestScript '' 'extra.ps1'
 $null = New-TestScript 'function Get-Theirs { }' 'Mine.psm1'
 
 foreach ($call in $calls) {

@@ -118,8 +118,11 @@ fn each_line_that_is_marked_as_a_key_can_be_put_in_force() {
         let mut tried = 0;
         for (at, _) in lines.iter().enumerate().filter(|(_, line)| is_key(line)) {
             let header = lines[..at].iter().rposition(|line| is_header(line)).expect("a header");
-            // Those of a secret, a route and a unit's credentials stand for themselves, all of them together.
-            if ["#[secrets", "#[[", "#[credentials"].iter().any(|start| lines[header].starts_with(start)) {
+            // Those of a secret, a route and a unit's credentials stand for themselves, all of them together. A home is
+            // of the user that is named.
+            if lines[at].starts_with("#home = ")
+                || ["#[secrets", "#[[", "#[credentials"].iter().any(|start| lines[header].starts_with(start))
+            {
                 continue;
             }
             let bare = |(index, line): (usize, &&str)| match index == at || index == header {

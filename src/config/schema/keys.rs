@@ -123,6 +123,10 @@ const PWSH: &[TableKey] = &[
         "Scripts that run in every worker before its vaults are registered: text, or { file = \"…\" }.",
     )
     .example("[\"Connect-AzAccount -Identity -Scope Process\"]"),
+    key("user", Text, "Run workers as this user, and serve that user's vaults; Linux, and only root may.")
+        .example("\"vaults\""),
+    key("home", Text, "That user's home, in place of the one that the system knows.")
+        .example("\"/var/lib/vaults\""),
 ];
 
 const POOL: &[TableKey] = &[

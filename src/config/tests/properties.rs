@@ -187,8 +187,13 @@ fn server() -> impl Strategy<Value = Plan> {
         any_text().prop_map(|text| InitScript::Text(format!("{text};"))),
         absolute().prop_map(InitScript::File),
     ];
-    let pwsh = (prop::option::of(absolute()), prop::collection::vec(absolute(), 0..3))
-        .prop_map(|(path, module_path)| Pwsh { path, module_path });
+    let user = prop::option::of(("[a-z]{1,9}", prop::option::of(absolute())));
+    let pwsh = (prop::option::of(absolute()), prop::collection::vec(absolute(), 0..3), user).prop_map(
+        |(path, module_path, user)| {
+            let (user, home) = user.map_or((None, None), |(user, home)| (Some(user), home));
+            Pwsh { path, module_path, user, home }
+        },
+    );
     let pool = (1usize..9, 0usize..9, 1usize..999, 1u64..9999, time(), (64u64 << 20)..(9 << 40), time())
         .prop_map(|(min, more, queue, max_calls, max_age, max_memory, start_limit)| PoolLimits {
             min,

@@ -84,6 +84,8 @@ function Invoke-ScriptPlan([System.Collections.IDictionary] $Plan) {
     $bridge.Needs = [System.Collections.Generic.SortedSet[string]]::new([StringComparer]::Ordinal)
     $path = [string]$Plan['script']
     $files = @(if ([System.IO.File]::Exists($path)) { Get-ScriptTree $path })
+    # The core has checked these.
+    foreach ($file in $files) { $null = $bridge.Trusted.Add($file.Tree.Extent.File) }
     $problems = @(Find-ScriptFileProblem $files)
     if ($problems.Length) { return [ordered]@{ served = $false; problems = $problems } }
     $variables = if ($bridge.Check) { @(Set-MissingVariable $files) }

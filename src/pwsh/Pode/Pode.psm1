@@ -28,6 +28,7 @@ $script:Bridge = @{
     Functions = [System.Collections.Generic.HashSet[string]]::new([StringComparer]::OrdinalIgnoreCase)
     Warned    = [System.Collections.Generic.HashSet[string]]::new()
     Modules   = $null
+    Trusted   = [System.Collections.Generic.HashSet[string]]::new()
     Checked   = [System.Collections.Generic.HashSet[string]]::new()
 }
 

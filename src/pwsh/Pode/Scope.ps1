@@ -253,6 +253,14 @@ function Add-InvocationEdit($Edits, $Tree) {
 function Read-ScriptFile([string] $Path) {
     $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
     if (-not [System.IO.File]::Exists($full)) { throw (New-CommandError "The script file '$full' does not exist" 'ScriptNotFound' 'ObjectNotFound') }
+    # Of a file whose name only the script knows, the core says whether others may change it.
+    if ($script:Bridge.Trusted.Add($full)) {
+        try { $null = Request-Core ([ordered]@{ do = 'trust'; path = $full }) }
+        catch {
+            $null = $script:Bridge.Trusted.Remove($full)
+            throw
+        }
+    }
     $text = [System.IO.File]::ReadAllText($full)
     $check = $script:Bridge.Mode -eq 'plan' -and $script:Bridge.Checked.Add($full)
     @{ Path = $full; Text = Convert-ScriptText $text $full -Main -Check:$check }

@@ -5,15 +5,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{AskFailure, AskOutcome, Asking, refusal};
+use crate::platform;
 use crate::script::endpoint;
 use crate::script::locks::{LockKey, Refused};
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{
-    self, EndpointAdd, LockAsk, Log, NamedAsk, RouteAdd, RouteName, ServerAsk,
+    self, EndpointAdd, LockAsk, Log, NamedAsk, RouteAdd, RouteName, ServerAsk, Trust,
 };
 use crate::script::route::{ScriptRoute, normal};
 use crate::script::session::Session;
 use crate::secret::fold;
+use crate::trusted;
 
 impl Asking {
     /// Notes something that every worker must have.
@@ -42,6 +44,14 @@ impl Asking {
     pub(super) fn log(&self, log: &Log) -> AskReply {
         self.core.logging.message(log.level, &log.message);
         AskReply::done()
+    }
+
+    /// A script file whose name only its script knows.
+    pub(super) fn trust(file: &Trust) -> AskOutcome {
+        match trusted::check_script(&file.path, platform::vaults_of()) {
+            Ok(()) => Ok(AskReply::done()),
+            Err(error) => Err(refusal("Untrusted", error.to_string())),
+        }
     }
 
     pub(super) fn close(&self) -> AskReply {

@@ -126,6 +126,13 @@ pub struct InfoAsk {
     pub vault: String,
 }
 
+/// Of `trust`.
+#[derive(Deserialize)]
+pub struct Trust {
+    /// The script file.
+    pub path: PathBuf,
+}
+
 // === mounts and secrets ===
 
 /// Of `mount`.

@@ -137,6 +137,7 @@ fn answers() -> Vec<AskReply> {
         AskReply::Shared(given(3, 1, Some("[\"table\",\"hashtable\",\"A\",1]"))),
         AskReply::Shared(given(3, 2, None)), // shared-set, taken
         done(),                              // close
+        done(),                              // trust, of a file that only the script can name
         done(),                              // server, of the check
         done(),                              // variable-add, a stand-in for a parameter
     ]

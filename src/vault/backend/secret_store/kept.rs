@@ -8,12 +8,13 @@
 //! The same bytes save a read before a write: a value that a write of ours has destroyed is in the file of before,
 //! and comes back with it ([`KnownStore::undo`]).
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::state::{KeptFiles, KnownStore, StoreState, Undo};
+use crate::platform::{read_of_vaults, with_files_of_vaults};
 use crate::private_file::{put, stage};
 use crate::secret::{Bytes, fold};
 
@@ -41,7 +42,7 @@ impl KnownStore {
     pub fn keep(&self) {
         let Some(data) = self.files().first() else { return };
         // Encrypted, and some kilobytes. A store that is not there yet has nothing to lose.
-        let content = |path: PathBuf| fs::read(&path).ok().map(|content| (path, Bytes::new(content)));
+        let content = |path: PathBuf| read_of_vaults(&path).ok().map(|content| (path, Bytes::new(content)));
         // The key first: data that does not fit it is found out, and can still be put back.
         let kept: Vec<_> =
             [data.with_file_name(KEY_FILE), data.clone()].into_iter().filter_map(content).collect();
@@ -156,7 +157,7 @@ impl KnownStore {
     pub fn is_wiped(&self) -> bool {
         let state = self.state();
         let key = state.kept.iter().find(|(path, _)| path.ends_with(KEY_FILE));
-        key.is_some_and(|(path, content)| fs::read(path).is_ok_and(|now| now != content.expose()))
+        key.is_some_and(|(path, content)| read_of_vaults(path).is_ok_and(|now| now != content.expose()))
     }
 
     /// Puts back what was kept; tells whether it did. Not where anybody else has changed the files since our
@@ -187,7 +188,7 @@ impl KnownStore {
             return Ok(false);
         }
         for (path, content) in changed {
-            replace(path, content.expose())?;
+            with_files_of_vaults(|| replace(path, content.expose()))?;
         }
         state.kept = KeptFiles::default();
         state.last_writer = None;
@@ -205,7 +206,7 @@ impl Undo {
 
 /// Whether a file has another content now.
 fn is_other((path, content): &(PathBuf, Bytes)) -> bool {
-    fs::read(path).map_or(true, |now| now != content.expose())
+    read_of_vaults(path).map_or(true, |now| now != content.expose())
 }
 
 /// Replaces a file in one step; on a disk that has no room for a second one, in place.
@@ -223,6 +224,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn store() -> (tempfile::TempDir, PathBuf, KnownStore) {
