@@ -91,8 +91,10 @@ impl Descriptor {
     /// Describes from now on what is at a path, its owner too.
     pub(super) fn put(&self, path: &Path) -> io::Result<()> {
         let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+        // Held until after the error is read: whatever is freed in between may take it back.
+        let path = wide_path(path)?;
         // SAFETY: the path has a zero at its end, and the description is whole.
-        let done = unsafe { SetFileSecurityW(wide_path(path)?.as_ptr(), what, self.0) };
+        let done = unsafe { SetFileSecurityW(path.as_ptr(), what, self.0) };
         if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
@@ -111,10 +113,11 @@ pub(in crate::platform) fn create_private_file(path: &Path) -> io::Result<File> 
 /// Makes a file with this description, from its first moment on. One that exists is an error.
 pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<File> {
     let attributes = descriptor.attributes();
+    let path = wide_path(path)?;
     // SAFETY: the path has a zero at its end, and the attributes outlive the call. The handle is ours.
     unsafe {
         let handle = CreateFileW(
-            wide_path(path)?.as_ptr(),
+            path.as_ptr(),
             GENERIC_READ | GENERIC_WRITE,
             FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
             &raw const attributes,
@@ -132,8 +135,9 @@ pub(super) fn create_file(path: &Path, descriptor: &Descriptor) -> io::Result<Fi
 pub(in crate::platform) fn open_as(_file: &File, path: &Path, other: &Path) -> io::Result<()> {
     let other = opened(other)?;
     let whole = described(&other, SE_FILE_OBJECT)?.2;
+    let path = wide_path(path)?;
     // SAFETY: the path has a zero at its end, and the description is whole.
-    let done = unsafe { SetFileSecurityW(wide_path(path)?.as_ptr(), DACL_SECURITY_INFORMATION, whole.0) };
+    let done = unsafe { SetFileSecurityW(path.as_ptr(), DACL_SECURITY_INFORMATION, whole.0) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -143,9 +147,10 @@ pub(in crate::platform) fn create_private_folder(path: &Path) -> io::Result<()> 
 
 /// Makes a folder with this description, from its first moment on. One that exists is an error.
 pub(super) fn create_folder(path: &Path, descriptor: &Descriptor) -> io::Result<()> {
-    // SAFETY: the path has a zero at its end, and the attributes outlive the call.
     let attributes = descriptor.attributes();
-    let done = unsafe { CreateDirectoryW(wide_path(path)?.as_ptr(), &raw const attributes) };
+    let path = wide_path(path)?;
+    // SAFETY: the path has a zero at its end, and the attributes outlive the call.
+    let done = unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
