@@ -190,7 +190,7 @@ pub trait Backend: Any + Send + Sync {
 
     /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is that of the
     /// writes, and a write whose caller has hung up is noted too. `after` is what the key holds then.
-    fn done(&self, _vault: &VaultFacts, _verb: &Verb, _after: Option<Content>) {}
+    fn done(&self, _vault: &VaultFacts, _verb: &Verb, _after: Option<WholeSecret>) {}
 
     /// Notes a removal of which it is not known what it came to.
     fn may_be_removed(&self, _key: &str) {}
@@ -225,7 +225,7 @@ pub trait Backend: Any + Send + Sync {
 }
 
 /// What a key holds after a write: the whole value, and its metadata where that was written.
-pub type Content = (Arc<SecretValue>, Option<Metadata>);
+pub type WholeSecret = (Arc<SecretValue>, Option<Metadata>);
 
 /// What other programs have done to a store.
 #[derive(Debug, Clone, Default)]

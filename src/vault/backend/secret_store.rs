@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AllVaults, Backend, CallAnswer, Content, Damage, PROBE_EVERY, Present, recover};
+use super::{AllVaults, Backend, CallAnswer, Damage, PROBE_EVERY, Present, WholeSecret, recover};
 use crate::plan::SECRET_STORE;
 #[cfg(not(test))]
 use crate::platform;
@@ -171,7 +171,7 @@ impl Backend for SecretStoreBackend {
         write::undo(&self.store, &turn.vault.plan.name, key)
     }
 
-    fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<Content>) {
+    fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<WholeSecret>) {
         if let Some(key) = verb.key() {
             self.store.note_repaired(key);
             self.store.forget_undo(key);
