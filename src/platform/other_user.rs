@@ -1,7 +1,7 @@
 //! Another user of this machine that workers run as, and whose vaults are served then.
 
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use tokio::process::Command;
@@ -89,9 +89,4 @@ pub fn read_of_vaults(path: &Path) -> io::Result<Vec<u8>> {
         file.read_to_end(&mut content)?;
         Ok(content)
     })
-}
-
-/// The home below which the vaults that are served have their files.
-pub(super) fn home_of_vaults() -> Option<PathBuf> {
-    vaults_of().map(|user| user.home().to_owned()).or_else(super::home)
 }

@@ -245,7 +245,8 @@ pub(super) fn names_in_hosts() -> Vec<String> {
 }
 
 pub(super) fn secret_management() -> PathBuf {
-    super::other_user::home_of_vaults().unwrap_or_default().join(".secretmanagement")
+    let of_vaults = super::vaults_of().map(|user| user.home().to_owned());
+    of_vaults.or_else(super::home).unwrap_or_default().join(".secretmanagement")
 }
 
 pub(super) fn most_open_files() -> Option<u64> {
