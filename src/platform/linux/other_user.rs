@@ -147,13 +147,13 @@ impl Drop for Disguise {
 }
 
 /// A line of the system's database of users.
-struct Entry {
+struct PasswordEntry {
     uid: libc::uid_t,
     gid: libc::gid_t,
     home: PathBuf,
 }
 
-fn entry(name: &CStr) -> io::Result<Option<Entry>> {
+fn entry(name: &CStr) -> io::Result<Option<PasswordEntry>> {
     let mut buffer = vec![0; 16 * 1024];
     // SAFETY: a structure of numbers and pointers, for which zeros are values.
     let mut found: libc::passwd = unsafe { std::mem::zeroed() };
@@ -171,7 +171,7 @@ fn entry(name: &CStr) -> io::Result<Option<Entry>> {
     // SAFETY: it was found, so this is a text in the buffer.
     let home = unsafe { CStr::from_ptr(found.pw_dir) };
     let home = OsStr::from_bytes(home.to_bytes()).into();
-    Ok(Some(Entry { uid: found.pw_uid, gid: found.pw_gid, home }))
+    Ok(Some(PasswordEntry { uid: found.pw_uid, gid: found.pw_gid, home }))
 }
 
 /// No user is in more groups.
