@@ -124,6 +124,9 @@ pub(crate) fn worker_user(pwsh: &plan::Pwsh, registry: Registry) -> Result<Optio
         found.map_err(|reason| StartError::User { user: name.clone(), reason })
     };
     let user = pwsh.user.as_ref().map(find).transpose()?;
+    if let Some(user) = &user {
+        tracing::info!("workers run as the user {}, whose home is {}", user.name(), user.home().display());
+    }
     match platform::serve_vaults_of(user.clone()) {
         true => Ok(user),
         false => Err(StartError::AnotherUser),
