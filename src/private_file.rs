@@ -123,6 +123,7 @@ fn hint(doing: &str, path: &Path) -> String {
 
 impl PrivateFileError {
     /// The system did not do it; else somebody has to change a mode, an owner or a place.
+    #[must_use]
     pub fn is_of_the_system(&self) -> bool {
         matches!(self, PrivateFileError::Io { .. })
     }
