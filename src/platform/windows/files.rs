@@ -7,7 +7,7 @@ use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::AsRawHandle as _;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION,
@@ -28,11 +28,12 @@ const LOCKED: u32 = 0x7fff_ffff;
 /// The longest path, in UTF-16 units, that the system takes in its usual form: folders leave room for a name.
 const LONGEST: usize = 247;
 
-/// How long a file is waited for that somebody holds for himself.
-const HELD: Duration = Duration::from_secs(2);
+/// How often a rename is tried again while somebody holds the file for himself: some two seconds, since Windows' clock
+/// makes of a short sleep one of 15 ms.
+const TRIES: u32 = 130;
 
-/// How often it is tried meanwhile.
-const AGAIN: Duration = Duration::from_millis(5);
+/// The time between two tries.
+const AGAIN: Duration = Duration::from_millis(15);
 
 /// A folder opens too, so that whoever wants a file can say that it is none.
 pub(in crate::platform) fn open_without_waiting(path: &Path) -> io::Result<File> {
@@ -55,12 +56,13 @@ fn usual(full: &Path) -> Option<PathBuf> {
 }
 
 pub(in crate::platform) fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    let begun = Instant::now();
+    let mut left = TRIES;
     loop {
         match std::fs::rename(from, to) {
-            Err(error) if is_held(&error) && begun.elapsed() < HELD => std::thread::sleep(AGAIN),
+            Err(error) if is_held(&error) && left > 0 => std::thread::sleep(AGAIN),
             outcome => return outcome,
         }
+        left -= 1;
     }
 }
 
