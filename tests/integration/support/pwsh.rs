@@ -19,11 +19,12 @@ use super::process::Process;
 /// A run of a script takes no longer.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Prints three lines: its version, where it looks for modules, and how many of the two it found.
+/// Prints four lines: its version, where it looks for modules, how many of the two it found, and who wrote SecretStore.
 const PROBE: &str = "\
     $PSVersionTable.PSVersion.ToString(); $env:PSModulePath; \
     @('Microsoft.PowerShell.SecretManagement', 'Microsoft.PowerShell.SecretStore' | \
-        Where-Object { Get-Module -ListAvailable -Name $_ }).Count";
+        Where-Object { Get-Module -ListAvailable -Name $_ }).Count; \
+    (Get-Module -ListAvailable -Name Microsoft.PowerShell.SecretStore | Select-Object -First 1).Author";
 
 /// A pwsh with SecretManagement and SecretStore.
 #[derive(Debug, Clone)]
@@ -34,8 +35,7 @@ pub struct Pwsh {
     pub module_path: OsString,
     /// It has the stand-in of Az.KeyVault, in the gallery of the folder it was found in.
     pub stand_in_azure: bool,
-    /// Its SecretStore is the stand-in, which keeps configuration and secrets in one file; the genuine one is an
-    /// assembly.
+    /// Its SecretStore is the stand-in, which keeps configuration and secrets in one file.
     pub stand_in_store: bool,
 }
 
@@ -180,10 +180,7 @@ fn probe(program: PathBuf, gallery: Option<PathBuf>) -> Option<Pwsh> {
         program,
         version: version.to_owned(),
         stand_in_azure: gallery.is_some(),
-        stand_in_store: gallery.as_ref().is_some_and(|gallery| {
-            let name = "Microsoft.PowerShell.SecretStore";
-            !gallery.join(name).join(format!("{name}.dll")).exists()
-        }),
+        stand_in_store: lines.next() != Some("Microsoft Corporation"),
         module_path: gallery.map_or_else(|| module_path.into(), PathBuf::into_os_string),
     })
 }
