@@ -124,6 +124,22 @@ async fn a_missing_secret_that_many_ask_for_costs_one_call_a_second() {
     assert_eq!(answer(&bridge, Reading::Kept).await.unwrap().0, "v", "a write ends it");
 }
 
+/// Who joins a load of a secret that is not there is told so, as who began it.
+#[tokio::test(start_paused = true)]
+async fn a_missing_secret_is_missing_for_all_who_wait_for_one_call() {
+    let disk = Disk::with(&[]);
+    let (bridge, _) = bridge_with(&disk, Keep { ttl: MINUTE, ..Keep::default() }, Vec::new()).await;
+    let mut readers = JoinSet::new();
+    for _ in 0..20 {
+        let bridge = bridge.clone();
+        readers.spawn(async move { answer(&bridge, Reading::Kept).await });
+    }
+    for outcome in readers.join_all().await {
+        assert!(matches!(outcome, Err(BridgeError::NotFound { .. })), "{outcome:?}");
+    }
+    assert_eq!(disk.gets.load(SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_mount_with_prefetch_is_in_the_cache_before_anybody_asks() {
     let disk = Disk::with(&[("k", "v")]);
