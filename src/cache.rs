@@ -329,9 +329,18 @@ impl Cache {
         self.values.remove_all(store);
     }
 
-    /// The names in a store of which something is kept, in the spelling in which they were asked for.
+    /// The names in a store of which something is kept or is being loaded, in the spelling in which they were asked for.
     pub fn names(&self, store: &StoreId) -> Vec<String> {
-        self.values.spellings(store)
+        let state = self.state();
+        let mut names = self.values.spellings(store);
+        let ours = state.keys.iter().filter(|((of, _), _)| of == store);
+        let loading = ours.filter_map(|(_, key)| key.flight.as_ref()).filter(|flight| flight.is_alive());
+        for flight in loading {
+            if !names.contains(&flight.spelling) {
+                names.push(flight.spelling.clone());
+            }
+        }
+        names
     }
 
     /// Drops values whose time is over, so that plain text does not linger. Called now and then.

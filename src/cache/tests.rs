@@ -64,6 +64,21 @@ async fn a_value_is_served_until_its_time_is_over() {
     assert_eq!(fresh(&cache, "k", now + MINUTE), None);
 }
 
+/// A notice of a change in the middle of a load is for that key too: what the load gives may be older.
+#[tokio::test(start_paused = true)]
+async fn a_name_is_known_while_it_is_loaded_and_while_it_is_kept() {
+    let (cache, now) = (Cache::default(), Instant::now());
+    assert!(cache.names(&store()).is_empty());
+    let given_up = begin(&cache, "gone");
+    let ticket = begin(&cache, "k");
+    drop(given_up);
+    assert_eq!(cache.names(&store()), ["k"]);
+    cache.finish(ticket, value("v"), &for_a(MINUTE), now);
+    assert_eq!(cache.names(&store()), ["k"]);
+    cache.touched(&store(), "k");
+    assert!(cache.names(&store()).is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_values_time_counts_from_when_it_was_asked_for() {
     let (cache, now) = (Cache::default(), Instant::now());

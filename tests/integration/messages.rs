@@ -187,7 +187,7 @@ fn cases() -> Vec<Case> {
             b.file("data/vault.age", "age-encryption.org/v1\n");
             b.config(&config(LOCAL))
         }),
-        case("a local vault whose key others may read", 1, &["key.txt", "chmod"], |b, _| {
+        case("a local vault whose key others may read", 64, &["key.txt", "chmod"], |b, _| {
             let data = b.folder().join("data");
             fs::create_dir(&data).unwrap();
             fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
