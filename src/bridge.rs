@@ -142,8 +142,8 @@ impl Bridge {
         if !plan.needs_pwsh() {
             return Bridge::assemble(plan, found, None, progress).await;
         }
-        start::look_for_init(&plan)?;
         trusted::check_plan(&plan, user.as_ref()).map_err(StartError::Untrusted)?;
+        start::look_for_init(&plan)?;
         let program = pwsh::find(options.pwsh.as_deref(), plan.pwsh.path.as_deref())?;
         let environment = |_: &Folder| Environment {
             removed: plan.secret_variables(),

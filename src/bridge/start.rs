@@ -189,20 +189,16 @@ pub(super) fn import(plan: &mut Plan) -> Result<Vec<FoundVault>, StartError> {
     Ok(found)
 }
 
-/// Whether the init scripts are there, before a worker is started for them.
+/// Whether the init scripts are there, before a worker is started for them. They are opened, so
+/// [`trusted::check_plan`], which refuses a pipe, goes before.
 pub(super) fn look_for_init(plan: &Plan) -> Result<(), StartError> {
     for script in &plan.init {
         let InitScript::File(path) = script else { continue };
         let refused = |source| StartError::Init { path: path.clone(), source };
-        // Looked at before it is opened: a pipe that nobody writes to would never open.
-        let about = std::fs::metadata(path).map_err(refused)?;
+        let about = std::fs::File::open(path).and_then(|file| file.metadata()).map_err(refused)?;
         if about.is_dir() {
             return Err(refused(std::io::Error::other("it is a folder")));
         }
-        if !about.is_file() {
-            return Err(refused(std::io::Error::other("it is not a regular file")));
-        }
-        std::fs::File::open(path).map_err(refused)?;
     }
     Ok(())
 }
