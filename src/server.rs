@@ -182,8 +182,10 @@ impl Server {
         self.signals.next().await
     }
 
-    /// Answers what was accepted and stops the bridge, both within the limit. A second signal ends it sooner.
+    /// Answers what was accepted and stops the bridge, both within the limit, or within what the system leaves of it. A
+    /// second signal ends it sooner.
     pub async fn end(mut self, bridge: &Bridge, limit: Duration) {
+        let limit = self.signals.drain(limit);
         platform::notify(ServiceNotice::Stopping);
         self.stop.send_replace(true);
         let end = Instant::now() + limit;
@@ -207,7 +209,8 @@ impl Server {
             () = stopped(&mut self.signals, Some(bridge)) => {
                 tracing::warn!("stopped at once by a second signal");
                 // But not in the middle of a call: a write that is cut off may leave a store half written.
-                bridge.stop(end.saturating_duration_since(Instant::now()).min(LAST_CALLS)).await;
+                let left = end.saturating_duration_since(Instant::now()).min(LAST_CALLS);
+                bridge.stop(self.signals.drain(left)).await;
             }
         }
         if let Some(registry) = &self.registry {

@@ -26,6 +26,12 @@ impl ServerSignals {
         Ok(ServerSignals { system: platform::Signals::listen()?, stopped: None })
     }
 
+    /// How long a stop may take that would like to take so long: no longer than the system lets the program run, which is
+    /// some seconds where the console of a server on Windows is closed.
+    pub fn drain(&self, wanted: Duration) -> Duration {
+        self.system.limit().map_or(wanted, |limit| limit.min(wanted))
+    }
+
     /// The next one. Cancel safe.
     pub async fn next(&mut self) -> Wish {
         loop {

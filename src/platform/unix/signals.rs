@@ -1,6 +1,7 @@
 //! Signals.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,6 +29,11 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
         })
+    }
+
+    /// How long the system lets the program run after the last stop that it asked for, where it sets a limit.
+    pub fn limit(&self) -> Option<Duration> {
+        None
     }
 
     /// The next one. Cancel safe.
