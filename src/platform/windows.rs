@@ -22,6 +22,7 @@ pub(super) mod child;
 mod events;
 mod files;
 mod group;
+mod names;
 pub(super) mod service;
 mod sid;
 pub(super) mod socket;
@@ -45,27 +46,39 @@ pub(super) const CONFIG: &str = "APPDATA";
 pub(super) const CONFIG_BELOW_HOME: &str = r"AppData\Roaming";
 pub(super) const CACHE_BELOW_HOME: &str = DATA_BELOW_HOME;
 
-pub(super) fn command_to_close(path: &Path, kind: FileKind) -> String {
-    let inherited = match kind {
+/// What rights are passed on to what is in a folder.
+fn passed_on(kind: FileKind) -> &'static str {
+    match kind {
         FileKind::File => "",
         FileKind::Folder => "(OI)(CI)",
-    };
-    format!("icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:{inherited}F\"", path.display())
+    }
 }
 
+// Users stand in the commands by number: `%USERNAME%` means nothing to PowerShell, and the `$` at the end of a service
+// account's name means something else there.
+
+pub(super) fn command_to_close(path: &Path, kind: FileKind) -> String {
+    // A grant takes nothing from others that the file has been given for itself.
+    let others: String =
+        access::others_at(path, true).unwrap_or_default().iter().map(|sid| format!(" \"*{sid}\"")).collect();
+    let removed = if others.is_empty() { others } else { format!(" /remove:g{others}") };
+    let (us, passed_on) = (user_tag(), passed_on(kind));
+    format!("icacls \"{}\" /inheritance:r{removed} /grant:r \"*{us}:{passed_on}F\"", path.display())
+}
+
+/// What others may do becomes reading.
 pub(super) fn command_to_protect(path: &Path, kind: FileKind) -> String {
-    let inherited = match kind {
-        FileKind::File => "",
-        FileKind::Folder => "(OI)(CI)",
-    };
-    let path = path.display();
-    format!(
-        "icacls \"{path}\" /inheritance:r /grant:r \"%USERNAME%:{inherited}F\" \"*S-1-1-0:{inherited}RX\""
-    )
+    let others = access::others_at(path, false).unwrap_or_default();
+    if others.is_empty() {
+        return command_to_close(path, kind);
+    }
+    let passed_on = passed_on(kind);
+    let grants: String = others.iter().map(|sid| format!(" \"*{sid}:{passed_on}RX\"")).collect();
+    format!("icacls \"{}\" /inheritance:d /grant:r{grants}", path.display())
 }
 
 pub(super) fn command_to_own(path: &Path) -> String {
-    format!("icacls \"{}\" /setowner \"%USERNAME%\"", path.display())
+    format!("icacls \"{}\" /setowner \"*{}\"", path.display(), user_tag())
 }
 
 pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
@@ -154,8 +167,22 @@ pub(super) fn harden() -> Hardened {
     };
     // SAFETY: takes a number alone. A crash leaves no dump and asks nobody; workers inherit it.
     unsafe { SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX) };
+    keep_standard_handles();
     // Programs of the same user may open each other's memory here: that is the system's own rule.
     Hardened { unreadable: false, no_core_file: true, locked: false }
+}
+
+/// The streams that whoever started this program has given it are not passed on to workers, which have their own.
+/// A program that is started to share them is given copies all the same.
+fn keep_standard_handles() {
+    use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
+    use windows_sys::Win32::System::Console::{
+        GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+    };
+    for number in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: takes numbers alone. A stream that is not there, or a console of an old kind, is left as it is.
+        unsafe { SetHandleInformation(GetStdHandle(number), HANDLE_FLAG_INHERIT, 0) };
+    }
 }
 
 pub(super) fn forget_variable(name: &str) {
@@ -192,8 +219,9 @@ pub(super) fn own_socket() -> Option<PathBuf> {
     Some(format!(r"\\.\pipe\secretbridge-{}-{home:08x}", user_tag()).into())
 }
 
+/// The whole name: `COMPUTERNAME` has its first 15 letters.
 pub(super) fn machine_name() -> Option<String> {
-    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
+    names::of_machine().or_else(names::from_before_dns)
 }
 
 /// A profile is where the profiles of all users are.
@@ -210,14 +238,14 @@ pub(super) fn system_config_folder() -> PathBuf {
     super::variable("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into())
 }
 
-/// The domain of this machine's user, where there is one.
+/// The domain of this machine, and that of its user. A service is told neither in its environment.
 pub(super) fn domains() -> Vec<String> {
-    std::env::var("USERDNSDOMAIN").into_iter().collect()
+    names::domain_of_machine().into_iter().chain(std::env::var("USERDNSDOMAIN").ok()).collect()
 }
 
 /// Windows asks its name service; the list of hosts is for other machines there.
 pub(super) fn names_in_hosts() -> Vec<String> {
-    Vec::new()
+    names::from_before_dns().into_iter().collect()
 }
 
 pub(super) fn home_from_database() -> Option<PathBuf> {

@@ -19,9 +19,10 @@ use windows_sys::Win32::Security::{
     OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
-    FILE_DELETE_CHILD, FILE_FLAG_BACKUP_SEMANTICS, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
+    CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY,
+    FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL, FILE_DELETE_CHILD, FILE_FLAG_BACKUP_SEMANTICS, FILE_READ_DATA,
+    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC,
+    WRITE_OWNER,
 };
 
 use super::files::wide_path;
@@ -51,14 +52,15 @@ const WRITES: u32 = FILE_WRITE_DATA
 pub(super) struct Descriptor(PSECURITY_DESCRIPTOR);
 
 impl Descriptor {
-    /// For this user alone; nothing is taken over from the folder around it.
+    /// For this user alone; nothing is taken over from the folder around it. The user is the owner too: what an
+    /// administrator makes with all rights would else belong to the group of them, and not be the user's own later.
     pub(super) fn private(kind: FileKind) -> io::Result<Descriptor> {
         let user = Sid::of_user()?.text()?;
         let inherited = match kind {
             FileKind::File => "",
             FileKind::Folder => "OICI",
         };
-        Descriptor::read(&format!("D:P(A;{inherited};GA;;;{user})"))
+        Descriptor::read(&format!("O:{user}D:P(A;{inherited};GA;;;{user})"))
     }
 
     /// As the system writes it: SDDL.
@@ -155,11 +157,34 @@ pub(super) fn create_folder(path: &Path, descriptor: &Descriptor) -> io::Result<
 }
 
 pub(in crate::platform) fn access_of(file: &File) -> io::Result<FileAccess> {
-    access(file, SE_FILE_OBJECT)
+    let (owner, others) = owner_and_others(file, SE_FILE_OBJECT)?;
+    let shown: Vec<String> = others.iter().map(|(sid, mask)| shown(sid, *mask)).collect();
+    let masks: Vec<u32> = others.iter().map(|(_, mask)| *mask).collect();
+    Ok(FileAccess {
+        owner,
+        others_read: masks.iter().any(|mask| mask & READS != 0),
+        others_write: masks.iter().any(|mask| mask & WRITES != 0),
+        sticky: only_adds(&masks) && file.metadata()?.is_dir(),
+        shown: if shown.is_empty() { "nobody else may use it".to_owned() } else { shown.join(", ") },
+    })
 }
 
 pub(in crate::platform) fn access_at(path: &Path) -> io::Result<FileAccess> {
-    access(&opened(path)?, SE_FILE_OBJECT)
+    access_of(&opened(path)?)
+}
+
+/// Who of others may change a file or folder, as [`Sid::text`]; with `readers` also who may read it.
+pub(super) fn others_at(path: &Path, readers: bool) -> io::Result<Vec<String>> {
+    let wanted = if readers { READS | WRITES } else { WRITES };
+    let (_, others) = owner_and_others(&opened(path)?, SE_FILE_OBJECT)?;
+    let mut found = Vec::new();
+    for (sid, _) in others.iter().filter(|(_, mask)| mask & wanted != 0) {
+        let text = sid.text()?;
+        if !found.contains(&text) {
+            found.push(text);
+        }
+    }
+    Ok(found)
 }
 
 /// A file or folder, to look at who may use it.
@@ -190,33 +215,35 @@ fn described(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<(PSI
     Ok((owner, list, Descriptor(whole)))
 }
 
-/// Who may use what a handle stands for. The handle was opened to read that.
-pub(super) fn access(handle: &impl AsRawHandle, kind: SE_OBJECT_TYPE) -> io::Result<FileAccess> {
+/// Whether all that these rights on a folder change is what is added to it: so it is of `C:\` and `C:\ProgramData` for
+/// every user.
+fn only_adds(masks: &[u32]) -> bool {
+    let adds = FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY;
+    masks.iter().any(|mask| mask & adds != 0) && masks.iter().all(|mask| mask & WRITES & !adds == 0)
+}
+
+/// The owner of what a handle stands for, and what each of the others may do who is neither the owner, this user nor
+/// the system. The handle was opened to read that.
+pub(super) fn owner_and_others(
+    handle: &impl AsRawHandle,
+    kind: SE_OBJECT_TYPE,
+) -> io::Result<(FileOwner, Vec<(Sid, u32)>)> {
     let (owner, list, _whole) = described(handle, kind)?;
     // SAFETY: the system gave it just now.
     let owner = unsafe { Sid::copy(owner)? };
     let ours = [Sid::of_user()?, Sid::of_new_files()?];
     // SAFETY: the list is whole, or none.
-    let allowed = unsafe { allowed(list)? };
-    let others: Vec<_> = allowed
-        .into_iter()
-        .filter(|(sid, mask)| {
-            mask & (READS | WRITES) != 0
-                && !(ours.contains(sid) || *sid == owner || sid.is_system() || sid.is_owner())
-        })
-        .collect();
-    let shown: Vec<String> = others.iter().map(|(sid, mask)| shown(sid, *mask)).collect();
-    Ok(FileAccess {
-        others_read: others.iter().any(|(_, mask)| mask & READS != 0),
-        others_write: others.iter().any(|(_, mask)| mask & WRITES != 0),
-        sticky: false,
-        shown: if shown.is_empty() { "nobody else may use it".to_owned() } else { shown.join(", ") },
-        owner: match owner {
-            owner if ours.contains(&owner) => FileOwner::Us,
-            owner if owner.is_system() => FileOwner::System,
-            owner => FileOwner::Other(owner.name()),
-        },
-    })
+    let mut others = unsafe { allowed(list)? };
+    others.retain(|(sid, mask)| {
+        mask & (READS | WRITES) != 0
+            && !(ours.contains(sid) || *sid == owner || sid.is_system() || sid.is_owner())
+    });
+    let owner = match owner {
+        owner if ours.contains(&owner) => FileOwner::Us,
+        owner if owner.is_system() => FileOwner::System,
+        owner => FileOwner::Other(owner.name()),
+    };
+    Ok((owner, others))
 }
 
 fn shown(sid: &Sid, mask: u32) -> String {
@@ -262,5 +289,44 @@ fn succeeded(code: u32) -> io::Result<()> {
     match code {
         ERROR_SUCCESS => Ok(()),
         code => Err(io::Error::from_raw_os_error(code as i32)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::testing::set_mode;
+    use crate::platform::{command_to_close, command_to_own, command_to_protect};
+
+    #[test]
+    fn a_folder_that_others_may_add_to_is_sticky_and_one_whose_files_they_may_remove_is_not() {
+        // What Windows itself gives: users on C:\, on C:\ProgramData, on a folder that is made in C:\.
+        let (root, shared, made) = (0x4, 0x116, 0x0013_01bf);
+        assert!(only_adds(&[root]) && only_adds(&[shared, 0x0012_00a9]));
+        assert!(!only_adds(&[made]) && !only_adds(&[shared, DELETE]) && !only_adds(&[shared, WRITE_DAC]));
+        assert!(!only_adds(&[0x0012_00a9]) && !only_adds(&[]));
+    }
+
+    #[test]
+    fn commands_mean_the_same_in_powershell_and_in_the_command_prompt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        set_mode(&file, 0o666);
+        let us = Sid::of_user().unwrap().text().unwrap();
+        let (close, protect) =
+            (command_to_close(&file, FileKind::File), command_to_protect(&file, FileKind::File));
+        for command in [&close, &protect, &command_to_own(&file)] {
+            // Neither shell's variables.
+            assert!(!command.contains(['%', '$', '\'']), "{command}");
+            assert!(command.starts_with(&format!("icacls \"{}\" /", file.display())), "{command}");
+        }
+        assert!(
+            close.contains(&format!("\"*{us}:F\"")) && close.contains("/remove:g \"*S-1-1-0\""),
+            "{close}"
+        );
+        assert!(protect.ends_with("/inheritance:d /grant:r \"*S-1-1-0:RX\""), "{protect}");
+        let open = command_to_protect(folder.path(), FileKind::Folder);
+        assert!(!open.contains("S-1-1-0"), "nobody is let in: {open}");
     }
 }

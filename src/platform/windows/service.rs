@@ -27,9 +27,6 @@ pub(in crate::platform) use event_log::report;
 pub(super) use running::{controls, told};
 pub(in crate::platform) use running::{is_service, run_as};
 
-/// The account that is named to the manager by not being named.
-const SYSTEM: &str = "LocalSystem";
-
 /// How long a stop may take: longer than the longest drain that is usual.
 const STOP: Duration = Duration::from_secs(90);
 
@@ -98,7 +95,6 @@ fn state(status: &ServiceStatus) -> ServiceCondition {
 
 /// Registers it, or changes one of that name.
 fn register(wanted: &Registration) -> io::Result<()> {
-    let account = (wanted.account != SYSTEM).then(|| OsString::from(&wanted.account));
     let info = ServiceInfo {
         name: OsString::from(&wanted.name),
         display_name: OsString::from(&wanted.name),
@@ -108,7 +104,8 @@ fn register(wanted: &Registration) -> io::Result<()> {
         executable_path: PathBuf::from(&wanted.program),
         launch_arguments: wanted.arguments.iter().map(OsString::from).collect(),
         dependencies: Vec::new(),
-        account_name: account,
+        // LocalSystem by its name too: without one, a service that is there keeps the account that it has.
+        account_name: Some(OsString::from(&wanted.account)),
         account_password: None,
     };
     // A restart after a failure is a start that is asked for here already.

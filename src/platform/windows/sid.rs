@@ -47,11 +47,13 @@ impl Sid {
         }
         let mut sid = vec![0_u64; 9];
         let (mut size, mut domain, mut length, mut kind) = ((sid.len() * 8) as u32, [0_u16; 257], 257, 0);
+        // Held until after the error is read: whatever is freed in between may take it back.
+        let wide = super::text::wide(name);
         // SAFETY: the name has a zero at its end, and the buffers are as long as said: a sid has at most 68 bytes.
         unsafe {
             let found = LookupAccountNameW(
                 ptr::null(),
-                super::text::wide(name).as_ptr(),
+                wide.as_ptr(),
                 sid.as_mut_ptr().cast(),
                 &raw mut size,
                 domain.as_mut_ptr(),

@@ -16,7 +16,7 @@ use windows_sys::Win32::Networking::WinSock::{SO_EXCLUSIVEADDRUSE, SOL_SOCKET, s
 use windows_sys::Win32::Security::Authorization::SE_KERNEL_OBJECT;
 use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 
-use super::access::{Descriptor, access};
+use super::access::{Descriptor, owner_and_others};
 use crate::platform::local::{LocalBindError, LocalName, LocalPeer};
 use crate::platform::{FileKind, FileOwner};
 
@@ -96,7 +96,7 @@ pub(in crate::platform) async fn connect(path: &Path) -> io::Result<SystemStream
         }
     };
     // Anybody may make a pipe of any name: a caller must not tell its secrets to a stranger's.
-    match access(&pipe, SE_KERNEL_OBJECT)?.owner {
+    match owner_and_others(&pipe, SE_KERNEL_OBJECT)?.0 {
         FileOwner::Other(who) => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!("the pipe {} is another user's ({who})", path.display()),
