@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::platform::local::KIND;
+
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP address.
     Tcp(SocketAddr),
-    /// A process on a Unix socket.
+    /// A process on a Unix socket, or on a named pipe of Windows.
     Unix {
         /// Its user, as the kernel says.
         uid: Option<u32>,
@@ -33,7 +35,7 @@ impl Peer {
                 }
             },
             Peer::Unix { uid: Some(uid), .. } => format!("uid {uid}"),
-            Peer::Unix { uid: None, .. } => "unix".to_owned(),
+            Peer::Unix { uid: None, .. } => KIND.to_owned(),
         }
     }
 }
@@ -43,7 +45,7 @@ impl fmt::Display for Peer {
         match self {
             Peer::Tcp(address) => address.fmt(f),
             Peer::Unix { uid, pid, .. } => {
-                f.write_str("unix")?;
+                f.write_str(KIND)?;
                 uid.map_or(Ok(()), |uid| write!(f, " uid={uid}"))?;
                 pid.map_or(Ok(()), |pid| write!(f, " pid={pid}"))
             }

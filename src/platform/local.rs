@@ -17,6 +17,9 @@ const LONGEST_PIPE: usize = 200;
 /// Local connections are named pipes here, not sockets.
 pub const BY_PIPES: bool = system::socket::BY_PIPES;
 
+/// What the way of such a connection is called.
+pub const KIND: &str = if BY_PIPES { "pipe" } else { "unix" };
+
 /// A listener that only programs of this machine and this user can reach. Its file goes with it.
 pub struct LocalListener(system::socket::SystemListener);
 
