@@ -51,9 +51,16 @@ fn what_differs_between_systems_stands_in_this_module_alone() {
         "target_os",
         "target_family",
         "target_env",
+        "target_vendor",
+        "target_abi",
         "consts::OS",
         "consts::FAMILY",
+        "consts::EXE_",
+        "consts::DLL_",
         "std::os::",
+        "os::fd::",
+        "os::unix",
+        "os::windows",
         "signal::unix",
         "signal::windows",
         "net::windows",
@@ -71,8 +78,9 @@ fn what_differs_between_systems_stands_in_this_module_alone() {
     for path in sources(&root) {
         let name = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
         let text = std::fs::read_to_string(&path).unwrap();
-        let is_mark = |line: &str| asks_for_a_system(line) || marks.iter().any(|mark| line.contains(mark));
-        let found = text.lines().enumerate().filter(|(_, line)| is_mark(line));
+        let asking = lines_that_ask(&text);
+        let is_mark = |line: &str| marks.iter().any(|mark| line.contains(mark));
+        let found = text.lines().enumerate().filter(|(at, line)| asking.contains(at) || is_mark(line));
         match name == "platform.rs" || name.starts_with("platform/") {
             true => here += found.count(),
             false => {
@@ -84,27 +92,61 @@ fn what_differs_between_systems_stands_in_this_module_alone() {
     assert!(wrong.is_empty(), "these lines belong into src/platform:\n{}", wrong.join("\n"));
 }
 
-/// A condition on the system, on one line or as a line of its own: `cfg(any(unix, …))`, `cfg_attr(windows, …)`.
-fn asks_for_a_system(line: &str) -> bool {
-    let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    let names_one = ["unix", "windows"].iter().any(|name| words.contains(name));
-    let of_condition = words.iter().any(|word| ["cfg", "cfg_attr", "cfg_select"].contains(word));
-    names_one && (of_condition || ["unix,", "windows,", "unix", "windows"].contains(&line.trim()))
+/// The lines where a condition begins that names a system, over however many lines it goes: `cfg(any(unix, …))`,
+/// `cfg!(windows)`, `cfg_attr(not(unix), …)`, `cfg_select! { windows => … }`.
+fn lines_that_ask(text: &str) -> Vec<usize> {
+    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("cfg") {
+        if text[..at].ends_with(is_of_word) {
+            continue;
+        }
+        let name: String = text[at..].chars().take_while(|c| is_of_word(*c)).collect();
+        let rest = text[at + name.len()..].trim_start_matches(['!', ' ']);
+        if !["cfg", "cfg_attr", "cfg_select"].contains(&name.as_str()) || !rest.starts_with(['(', '{']) {
+            continue;
+        }
+        let mut depth = 0;
+        let end = rest.find(|c| {
+            match c {
+                '(' | '{' => depth += 1,
+                ')' | '}' => depth -= 1,
+                _ => {}
+            }
+            // What follows the condition of a `cfg_attr` is not of it.
+            depth == 0 || (c == ',' && depth == 1 && name == "cfg_attr")
+        });
+        let condition = &rest[..end.unwrap_or(rest.len())];
+        let words: Vec<&str> = condition.split(|c| !is_of_word(c)).collect();
+        if words.contains(&"unix") || words.contains(&"windows") {
+            found.push(text[..at].matches('\n').count());
+        }
+    }
+    found
 }
 
 #[test]
 fn a_question_for_the_system_is_known_in_every_form() {
-    for line in [
+    for text in [
         "#[cfg(unix)]",
         "#[cfg(any(test, windows))]",
         "if cfg!(not(unix)) {",
         "#[cfg_attr(windows, ignore)]",
-        "    windows,",
+        "#[cfg(all(\n    not(\n        unix\n    ),\n    test\n))]",
+        "cfg_select! {\n    test => {}\n    windows => {}\n}",
+        "#[cfg_attr(all(test, not(feature = \"x\"), unix), ignore)]",
     ] {
-        assert!(asks_for_a_system(line), "{line}");
+        assert_eq!(lines_that_ask(&format!("x();\n{text}\nlet unix = 3;")), [1], "{text}");
     }
-    for line in ["Bind::Unix(path)", "let windows = 3;", "// a unix socket", "#[cfg(test)]"] {
-        assert!(!asks_for_a_system(line), "{line}");
+    for text in [
+        "Bind::Unix(path)",
+        "let windows = 3;",
+        "// a unix socket",
+        "#[cfg(test)]\nfn unix() {}",
+        "recfg(unix)",
+        "#[cfg_attr(test, doc = \"unix\")]",
+    ] {
+        assert!(lines_that_ask(text).is_empty(), "{text}");
     }
 }
 
@@ -115,29 +157,38 @@ fn what_differs_between_systems_stands_in_one_file_of_the_worker() {
         "$iswindows",
         "$islinux",
         "$ismacos",
-        "isosplatform",
         "osplatform",
-        "operatingsystem.is",
-        "[operatingsystem]",
+        "operatingsystem.",
+        "operatingsystem]",
+        "runtimeinformation]::is",
+        "runtimeinformation.is",
+        "osdescription",
         "environment]::osversion",
         "environment.osversion",
         "platformid",
         "psversiontable.platform",
         "psversiontable.os",
+        "psversiontable['",
+        "win32_operatingsystem",
+        "env:os",
+        "env:localappdata",
+        "env:userprofile",
+        "\"userprofile\"",
         "dllimport",
         "libraryimport",
         "unixfilemode",
         "libc",
         "kernel32",
-        "/dev/",
+        "/dev/null",
+        "/dev/fd",
+        "/dev/std",
         "/proc/",
         "localapplicationdata",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();
     let mut here = 0;
-    for path in ["src/pwsh", "src/script", "scripts/module"].map(|folder| files(&root.join(folder))).concat()
-    {
+    for path in ["src", "scripts"].map(|folder| files(&root.join(folder))).concat() {
         let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
         if !["cs", "ps1", "psm1"].iter().any(|kind| path.extension().is_some_and(|found| found == *kind)) {
             continue;

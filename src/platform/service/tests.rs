@@ -242,6 +242,45 @@ fn a_job_of_launchd_is_the_packages_own_with_this_command() {
     assert!(text.contains("<key>UserName</key>\n    <string>_vaults</string>"), "{text}");
 }
 
+/// Jobs as Python reads them, which knows Apple's files of this kind; nothing where there is no Python.
+fn read_by_python(text: &str) -> Option<serde_json::Value> {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let script = "import json, plistlib, sys; print(json.dumps(plistlib.loads(sys.stdin.buffer.read())))";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("SKIPPED: there is no python3 to read a job of launchd");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "it is no property list: {text}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn a_job_of_launchd_is_read_by_others_as_it_is_meant() {
+    let mut wanted = wanted("bridge", &["serve", "--expose-vault", "R&D <x>", "--note", " ]]> \"é\" ", ""]);
+    wanted.account = Some("_vaults".to_owned());
+    let steps = install(Manager::Launchd, &wanted).unwrap();
+    let Some(job) = read_by_python(file(&steps).1) else { return };
+    let mut words = vec![wanted.program];
+    words.extend(wanted.arguments);
+    let expected = serde_json::json!({
+        "Label": "bridge",
+        "ProgramArguments": words,
+        "UserName": "_vaults",
+        "StandardErrorPath": "/Library/Logs/bridge.log",
+        "RunAtLoad": true,
+        "KeepAlive": { "SuccessfulExit": false },
+        "ExitTimeOut": 60,
+        "ProcessType": "Background",
+        "Umask": 0o077,
+    });
+    assert_eq!(job, expected);
+}
+
 #[test]
 fn what_a_manager_says_is_understood() {
     let unit = |load: &str, active: &str| {
