@@ -2,15 +2,16 @@
 
     verify.py OUT [--any-program]
 
-Programs are of the system and processor that their archive names, static on Linux and signed for macOS; with
-`--any-program` that is not looked at. Sums, versions and addresses in the manifests are those of the archives;
-in the OCI image each part is what its digest says.
+Programs are of the system and processor that their archive names, static on Linux and signed for macOS, and need
+nothing that the system has not; with `--any-program` that is not looked at. launchd's job is a property list. Sums,
+versions and addresses in the manifests are those of the archives; in the OCI image each part is what its digest says.
 """
 
 import gzip
 import hashlib
 import io
 import json
+import plistlib
 import re
 import struct
 import subprocess
@@ -44,20 +45,26 @@ def pe(data, machine):
     at = struct.unpack_from("<I", data, 60)[0]
     right(data[:2] == b"MZ" and data[at:at + 4] == b"PE\0\0", "no program for Windows")
     right(struct.unpack_from("<H", data, at + 4)[0] == machine, "the program is for another processor")
+    brought = re.search(rb"lib(gcc|winpthread|stdc)[\w.+-]*\.dll", data, re.IGNORECASE)
+    right(not brought, f"the program needs {brought and brought[0].decode()}, which Windows has not")
 
 
 def mach(data, processor):
     """macOS on ARM starts no program without a signature; one without an identity is enough."""
     magic, found, _, _, count = struct.unpack_from("<5I", data)
     right(magic == 0xFEEDFACF and found == processor, "no program for macOS on this processor")
-    at = 32
+    at, signed = 32, None
     for _ in range(count):
         command, size = struct.unpack_from("<II", data, at)
-        if command == 0x1D:  # LC_CODE_SIGNATURE
-            offset = struct.unpack_from("<I", data, at + 8)[0]
-            return signature(data, offset)
+        place = struct.unpack_from("<I", data, at + 8)[0]
+        if command == 0x0C:  # LC_LOAD_DYLIB
+            library = data[at + place:at + size].split(b"\0")[0].decode()
+            right(library.startswith(("/usr/lib/", "/System/Library/")), f"the program needs {library}, which macOS has not")
+        elif command == 0x1D:  # LC_CODE_SIGNATURE
+            signed = place
         at += size
-    right(False, "the program is not signed")
+    right(signed is not None, "the program is not signed")
+    signature(data, signed)
 
 
 def signature(data, offset):
@@ -99,6 +106,14 @@ def archive(path):
     return {name.split("/", 1)[1]: data for name, data in entries.items()}
 
 
+def job(data):
+    """launchd starts it with the machine or its user, and again after an error."""
+    read = plistlib.loads(data)
+    right(read["Label"] == "secretbridge" and read["ProgramArguments"][1:] == ["serve"], "launchd: another job")
+    right(read["RunAtLoad"] is True and read["KeepAlive"] == {"SuccessfulExit": False}, "launchd: it is not started")
+    right(read["Umask"] == 0o077, "launchd: its files are open to others")
+
+
 def archives(out, any_program):
     found = {}
     for path in sorted([*out.glob("*.zip"), *out.glob("*.tar.gz")]):
@@ -108,6 +123,8 @@ def archives(out, any_program):
         right(DOCUMENTS <= held.keys() and program in held, f"{path.name}: incomplete: {sorted(held)}")
         if not any_program:
             PROGRAMS[target](held[program])
+        if "darwin" in target:
+            job(held["launchd/secretbridge.plist"])
         found[target] = (version, path)
         print(f"{path.name}: {len(held)} files, {path.stat().st_size / 1e6:.1f} MB")
     right(found, "there is no archive")
