@@ -87,6 +87,10 @@ if ($env:SECRETBRIDGE_SOCKET) {
     Register-SecretVault -Name near -ModuleName $manifest -VaultParameters $parameters
     Assert-That ((Get-Secret -Vault near -Name secure -AsPlainText) -ceq 'hidden') 'over the socket'
     Assert-That (Test-SecretVault -Name near) 'the vault answers over the socket'
+    $piped = @{ Socket = "pipe:$env:SECRETBRIDGE_SOCKET"; TokenFile = $env:SECRETBRIDGE_TOKEN_FILE; Vault = 'local' }
+    # .NET takes a Unix socket for a pipe whose name is a path: the way of Windows, as far as it can be gone here.
+    Register-SecretVault -Name pipe -ModuleName $manifest -VaultParameters $piped
+    Assert-That ((Get-Secret -Vault pipe -Name secure -AsPlainText) -ceq 'hidden') 'over a pipe'
 }
 
 # The module's own command.
@@ -109,6 +113,18 @@ $null = Test-ModuleManifest -Path $extension
 $needed = 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Set-SecretInfo', 'Test-SecretVault', 'Unlock-SecretVault'
 $inner = Import-Module $extension -PassThru -Force
 Assert-That (-not (Compare-Object $needed @($inner.ExportedFunctions.Keys))) 'what SecretManagement calls, and nothing else'
+# What was registered wrongly is told with the vault and what to write.
+$wrongly = @(
+    @{ Parameters = @{}; Says = '*''far'' names no server*Uri = *' }
+    @{ Parameters = @{ Uri = '127.0.0.1:8085' }; Says = '*''far''*no address*http://*' }
+    @{ Parameters = @{ Uri = $env:SECRETBRIDGE_ADDR; TokenFile = '/nowhere/token' }; Says = '*''far''*TokenFile cannot be read*' }
+    @{ Parameters = @{ Uri = 'http://127.0.0.1:1' }; Says = '*''far'' cannot reach*http://127.0.0.1:1*' }
+)
+foreach ($wrong in $wrongly) {
+    $given = $wrong.Parameters
+    $told = Get-Failure { & $inner.ExportedFunctions['Get-Secret'] -Name x -VaultName far -AdditionalParameters $given }
+    Assert-That ("$told" -like $wrong.Says) "what is registered wrongly is told: $told"
+}
 foreach ($command in @($inner.ExportedFunctions.Values) + @(Get-Command Register-SecretBridgeVault)) {
     $help = $command.ScriptBlock.Ast.GetHelpContent()
     Assert-That ($null -ne $help -and $help.Synopsis -and $help.Examples.Count -gt 0) "help on $($command.Name)"

@@ -16,7 +16,7 @@ The name to register the vault under.
 Where the server is: http://127.0.0.1:8085 or https://host:8443.
 
 .PARAMETER Socket
-The server's Unix socket, in place of Uri.
+The server's Unix socket in place of Uri; on Windows its named pipe, pipe:NAME.
 
 .PARAMETER TokenFile
 The file with the server's bearer token. The file is read at each call, so that a rotated token is used at once.
@@ -61,7 +61,8 @@ function Register-SecretBridgeVault {
         $parameters.Uri = $Uri.OriginalString
     }
     else {
-        $parameters.Socket = $PSCmdlet.GetUnresolvedProviderPathFromPSPath($Socket)
+        $isPath = $Socket -notmatch '^(unix|pipe):'
+        $parameters.Socket = $isPath ? $PSCmdlet.GetUnresolvedProviderPathFromPSPath($Socket) : $Socket
     }
     if ($TokenFile) {
         $parameters.TokenFile = $PSCmdlet.GetUnresolvedProviderPathFromPSPath($TokenFile)

@@ -24,10 +24,13 @@ function Get-BridgeClient {
     if (-not $socket -and -not $uri) {
         throw [System.ArgumentException]::new("The vault '$VaultName' names no server. Register it with -VaultParameters @{ Uri = 'http://127.0.0.1:8085'; TokenFile = '...' }.")
     }
+    if (-not $socket -and $uri -notmatch '^https?://') {
+        throw [System.ArgumentException]::new("The vault '$VaultName': its Uri '$uri' is no address. Write it as http://127.0.0.1:8085 or https://host:8443.")
+    }
     if ($socket -clike 'unix:*') {
         $socket = $socket.Substring(5)
     }
-    $place = if ($socket) { "unix:$socket" } else { $uri }
+    $place = $socket ? $socket : $uri
     if ($script:Clients.ContainsKey($place)) {
         return $script:Clients[$place]
     }
@@ -46,14 +49,22 @@ function Get-BridgeClient {
     $client
 }
 
+function Get-BridgePlace {
+    [OutputType([string])]
+    param([hashtable] $Parameters)
+
+    [string] ($Parameters['Socket'] ? $Parameters['Socket'] : $Parameters['Uri'])
+}
+
 function New-SocketCallback {
-    param([string] $Path)
+    param([string] $Place)
 
     if (-not ('SecretBridge.SocketDoor' -as [type])) {
         Add-Type -TypeDefinition @'
 #nullable enable
 using System;
 using System.IO;
+using System.IO.Pipes;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Threading;
@@ -61,23 +72,43 @@ using System.Threading.Tasks;
 
 namespace SecretBridge
 {
-    /// <summary>Leads every connection of a client to one Unix socket.</summary>
+    /// <summary>Leads every connection of a client to one Unix socket, or to one named pipe.</summary>
     public sealed class SocketDoor
     {
-        private readonly string path;
+        private const string Pipe = "pipe:";
 
-        /// <summary>A door to the socket at this path.</summary>
-        public SocketDoor(string path) => this.path = path;
+        private readonly string place;
+
+        /// <summary>A door to the socket at this path, or to the pipe of <c>pipe:NAME</c>.</summary>
+        public SocketDoor(string place) => this.place = place;
 
         /// <summary>What a handler calls for each connection.</summary>
-        public Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> Callback => ConnectAsync;
+        public Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> Callback =>
+            place.StartsWith(Pipe, StringComparison.Ordinal) ? ConnectToPipeAsync : ConnectAsync;
+
+        // Anybody may make a pipe of any name: a stranger's is not told a token.
+        private async ValueTask<Stream> ConnectToPipeAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
+        {
+            const PipeOptions Options = PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly;
+            var pipe = new NamedPipeClientStream(".", place[Pipe.Length..], PipeDirection.InOut, Options);
+            try
+            {
+                await pipe.ConnectAsync(cancel).ConfigureAwait(false);
+                return pipe;
+            }
+            catch
+            {
+                await pipe.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
 
         private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
         {
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             try
             {
-                await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel).ConfigureAwait(false);
+                await socket.ConnectAsync(new UnixDomainSocketEndPoint(place), cancel).ConfigureAwait(false);
                 return new NetworkStream(socket, ownsSocket: true);
             }
             catch
@@ -90,7 +121,24 @@ namespace SecretBridge
 }
 '@
     }
-    [SecretBridge.SocketDoor]::new($Path).Callback
+    [SecretBridge.SocketDoor]::new($Place).Callback
+}
+
+function Get-BridgeToken {
+    <#
+    .SYNOPSIS
+    The token in a file, read each time, so that a rotated token is used at once.
+    #>
+    [OutputType([string])]
+    param([string] $VaultName, [string] $Path)
+
+    $file = $Path -match '^~[\\/]' ? (Join-Path $HOME $Path.Substring(2)) : $Path
+    try {
+        [System.IO.File]::ReadAllText($file).Trim()
+    }
+    catch {
+        throw [System.InvalidOperationException]::new("The vault '$VaultName': its TokenFile cannot be read. $($_.Exception.GetBaseException().Message) Register the vault again with the right file, or with one that you may read.", $_.Exception)
+    }
 }
 
 function Invoke-Bridge {
@@ -114,8 +162,7 @@ function Invoke-Bridge {
         $request.Headers.Accept.ParseAdd('application/json')
         $tokenFile = [string] $Parameters['TokenFile']
         if ($tokenFile) {
-            # Read each time, so that a rotated token is used at once.
-            $token = [System.IO.File]::ReadAllText($tokenFile).Trim()
+            $token = Get-BridgeToken $VaultName $tokenFile
             $request.Headers.Authorization = [System.Net.Http.Headers.AuthenticationHeaderValue]::new('Bearer', $token)
         }
         if ($null -ne $Body) {
@@ -135,7 +182,10 @@ function Invoke-Bridge {
         }
     }
     catch [HttpRequestException] {
-        throw [System.InvalidOperationException]::new("The vault '$VaultName' cannot reach its secretbridge server at $($client.BaseAddress): $($_.Exception.Message)", $_.Exception)
+        throw [System.InvalidOperationException]::new("The vault '$VaultName' cannot reach its secretbridge server at $(Get-BridgePlace $Parameters): $($_.Exception.Message)", $_.Exception)
+    }
+    catch [System.OperationCanceledException] {
+        throw [System.TimeoutException]::new("The vault '$VaultName': its secretbridge server at $(Get-BridgePlace $Parameters) did not answer within $($client.Timeout.TotalSeconds) seconds. Whether a write was done is not known.", $_.Exception)
     }
     finally {
         $request.Dispose()
@@ -154,7 +204,8 @@ function Resolve-Refusal {
     if ($MayBeMissing -and $code -eq 'secret_not_found') {
         return
     }
-    $message = "The vault '$VaultName': $($fault['message']) ($($fault['hint']))"
+    $hint = [string] $fault['hint']
+    $message = "The vault '$VaultName': $($fault['message'])$($hint ? " ($hint)" : '')"
     if ($code -eq 'locked') {
         throw [Microsoft.PowerShell.SecretManagement.PasswordRequiredException]::new($message)
     }
@@ -190,8 +241,6 @@ function ConvertTo-BridgeValue {
     elseif ($value -is [pscredential]) {
         $credential = [JsonObject]::new()
         $credential['UserName'] = $value.UserName
-        $credential['Password'] = $value.GetNetworkCredential().Password
-        # UserName of a network credential has lost the domain; the password is whole.
         $credential['Password'] = [System.Net.NetworkCredential]::new('', $value.Password).Password
         $node['Type'] = 'PSCredential'
         $node['Value'] = $credential
@@ -218,7 +267,6 @@ function ConvertTo-BridgeValue {
 }
 
 function ConvertTo-BridgeSecureString {
-    [Diagnostics.CodeAnalysis.SuppressMessageAttribute('PSAvoidUsingConvertToSecureStringWithPlainText', '', Justification = 'The text comes over the wire.')]
     [OutputType([securestring])]
     param([string] $Text)
 
