@@ -178,6 +178,11 @@ pub fn readable_by_others() -> Option<std::fs::Permissions> {
     system::readable_by_others()
 }
 
+/// Lets others look into a folder: mode 0755. Where a folder is open by that of the folder above it (Windows), nothing is done.
+pub fn open_folder_to_others(folder: &Path) -> io::Result<()> {
+    system::open_folder_to_others(folder)
+}
+
 /// Who may use an open file or folder.
 pub fn access_of(file: &File) -> io::Result<FileAccess> {
     system::access_of(file)
@@ -268,6 +273,37 @@ impl Group {
     /// Kills all of it at once. Does nothing if it is gone.
     pub fn kill(&self) {
         self.0.kill();
+    }
+}
+
+/// A program with all that it starts, which is asked to end, and killed, as one. It outlives this program.
+pub struct Job(system::job::Job);
+
+/// Starts a program as a [`Job`]. Where this program has the terminal, the job gets it until the [`Job`] is dropped.
+/// Needs a tokio runtime around it.
+pub fn spawn_job(command: &mut Command) -> io::Result<(Child, Job)> {
+    system::job::Job::spawn(command).map(|(child, job)| (child, Job(job)))
+}
+
+impl Job {
+    /// Sends a signal to all of it; on Windows Ctrl-Break. Does nothing if it is gone.
+    pub fn signal(&self, number: i32) {
+        self.0.signal(number);
+    }
+
+    /// Kills all of it at once. Does nothing if it is gone.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
+
+    /// Whether nobody of it is left. Only to be asked when the program itself has been waited for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Stops and goes on with the job, as Ctrl-Z and a shell's `fg` ask. Never ends.
+    pub async fn mind_terminal(&mut self) {
+        self.0.mind_terminal().await
     }
 }
 
@@ -430,8 +466,9 @@ pub fn program(word: &OsStr) -> OsString {
     system::child::program(word)
 }
 
-/// The exit code that a shell would tell: the program's own, or 128 and the number of the signal that ended it.
-pub fn exit_code(status: std::process::ExitStatus) -> u8 {
+/// The exit code that a shell would tell: the program's own, or 128 and the number of the signal that ended it. On
+/// Windows it may be any number of 32 bits.
+pub fn exit_code(status: std::process::ExitStatus) -> i32 {
     system::child::exit_code(status)
 }
 

@@ -199,10 +199,18 @@ fn write(place: &ModulePlace, path: &Path, content: &[u8]) -> Result<&'static st
         return Ok("unchanged");
     }
     let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(|error| cannot(place, "make", folder, &error))?;
+    make_folder(place, folder).map_err(|error| cannot(place, "make", folder, &error))?;
     output::replace(path, path, platform::readable_by_others(), content)
         .map_err(|error| cannot(place, "write", path, &error))?;
     Ok(if there.is_some() { "updated" } else { "installed" })
+}
+
+/// Makes a folder and those above it. What is for all users is open to them, whatever the umask says.
+fn make_folder(place: &ModulePlace, folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(folder)?;
+    let ours = missing.into_iter().filter(|folder| place.system && !folder.as_os_str().is_empty());
+    ours.into_iter().try_for_each(platform::open_folder_to_others)
 }
 
 /// The text of a profile, if there is one.

@@ -18,6 +18,7 @@ use super::{Account, FileAccess, FileKind, FileOwner};
 
 mod channel;
 pub(super) mod child;
+pub(super) mod job;
 pub(super) mod service;
 mod signals;
 pub(super) mod socket;
@@ -58,6 +59,10 @@ pub(super) fn home_from_database() -> Option<PathBuf> {
 
 pub(super) fn readable_by_others() -> Option<fs::Permissions> {
     Some(fs::Permissions::from_mode(0o644))
+}
+
+pub(super) fn open_folder_to_others(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
 }
 
 pub(super) fn access_of(file: &File) -> io::Result<FileAccess> {

@@ -22,6 +22,7 @@ pub(super) mod child;
 mod events;
 mod files;
 mod group;
+pub(super) mod job;
 mod names;
 pub(super) mod service;
 mod sid;
@@ -232,6 +233,10 @@ pub(super) fn account(name: &str) -> Option<super::Account> {
 
 pub(super) fn readable_by_others() -> Option<std::fs::Permissions> {
     None
+}
+
+pub(super) fn open_folder_to_others(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 pub(super) fn system_config_folder() -> PathBuf {

@@ -69,6 +69,43 @@ fn an_install_is_done_once_and_an_uninstall_leaves_what_was_there() {
     assert!(again.status.success() && self::text(&again.stderr).contains("nothing is installed there"));
 }
 
+/// In a /usr/local of its own, which only an administrator can make here.
+#[test]
+fn an_install_for_all_users_can_be_read_by_all_and_done_by_an_administrator_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line::alone(folder.path());
+    let mounts =
+        Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none", "/usr/local"]).output();
+    if !mounts.is_ok_and(|output| output.status.success()) {
+        eprintln!("NOT RUN (nothing can be mounted here): module install --system");
+        return;
+    }
+    // A program where everybody can run it, and an administrator whose new files are closed.
+    let script = "set -e; mount -t tmpfs -o mode=755 none /usr/local; mkdir -m 755 /usr/local/bin; install -m 755 \"$PROGRAM\" /usr/local/bin/sb
+        umask 077; as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; }
+        sb=/usr/local/bin/sb
+        as_nobody $sb module install --system && exit 9 || echo \"nobody ended with $?\"
+        $sb module install --system
+        as_nobody find /usr/local/share -type f -exec head -c1 {} + > /dev/null
+        as_nobody cat /usr/local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.psd1 > /dev/null
+        as_nobody cat /usr/local/share/zsh/site-functions/_secretbridge > /dev/null
+        as_nobody $sb module uninstall --system && exit 9 || echo \"nobody ended with $?\"
+        $sb module uninstall --system; find /usr/local/share -type f";
+    let command = line.env("PROGRAM", PROGRAM).command(&[]);
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", script]).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    let (told, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{told}\n{said}");
+    assert_eq!(told.matches("nobody ended with 1").count(), 2, "{told}");
+    let count = |did: &str| told.lines().filter(|line| line.starts_with(did)).count();
+    assert_eq!((count("installed\t"), count("removed\t")), (4, 4), "{told}");
+    assert!(!told.lines().any(|line| line.starts_with('/')), "nothing is left: {told}");
+    assert_eq!(said.matches("run it as an administrator, or leave --system out").count(), 2, "{said}");
+    assert!(said.contains("$PROFILE.AllUsersAllHosts"), "{said}");
+}
+
 #[test]
 fn a_folder_that_is_named_gets_the_module_alone() {
     let folder = tempfile::tempdir().unwrap();
