@@ -26,18 +26,21 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+pub use files::{TrailReader, is_damage, oldest_first, open};
+pub use line::is_plain;
+pub use read::TrailLine;
 pub use record::{AuditName, AuditedAccess, Counts, Record};
 pub use settings::{AuditSettings, Destination};
 pub use sink::SinkError;
-#[cfg(test)]
-use verify::verify;
+pub use verify::{TrailVerdict, verify};
 
 use writer::WriterMessage;
 
 mod chain;
-pub mod command;
+mod files;
 mod fold;
 mod line;
+mod read;
 mod record;
 mod settings;
 mod sink;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use audit::{AuditCommand, Moment, ShowArgs, VerifyArgs};
 pub use backup::{BackupArgs, RestoreArgs};
 pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
 pub use doctor::DoctorArgs;
@@ -23,13 +24,14 @@ pub use serve::{AccessArgs, PlanFormat, RunArgs, ServeArgs};
 pub use service::{InstallArgs, ServiceArgs, ServiceStatusArgs, UninstallArgs, Which};
 pub use setup::{CompletionsArgs, ManArgs, ModuleArgs, ModulePlace, ModuleVerb};
 pub use transfer::{CopyArgs, ImportArgs, ImportFormat, PutArgs};
-pub use upkeep::{AuditCommand, CheckArgs, PrepareArgs, TokenArgs};
+pub use upkeep::{CheckArgs, PrepareArgs, TokenArgs};
 
 use crate::exit::Exit;
 use crate::logging;
 pub use crate::logging::LogFormat;
 use exit_codes::EXIT_CODES;
 
+mod audit;
 mod backup;
 mod child;
 mod doctor;
@@ -42,6 +44,16 @@ mod setup;
 mod transfer;
 mod upkeep;
 
+const FIRST_STEPS: &str = "\
+EXAMPLES:
+  secretbridge serve                                      a local vault, on http://127.0.0.1:8085
+  echo 'correct horse' | secretbridge set local/db        in another shell: it finds the server by itself
+  secretbridge get local/db
+  secretbridge exec --env DB_PASSWORD=local/db -- ./app   a program with the secret in its environment
+  secretbridge serve --expose-vault Team                  a vault that you registered in PowerShell
+  secretbridge run server.ps1                             a script written for Pode
+  secretbridge doctor                                     what is wrong here, and what mends it";
+
 /// What a server logs without a word.
 const LOG: &str = "info";
 
@@ -51,7 +63,8 @@ const QUIET_LOG: &str = "warn";
 /// Keeps PowerShell's SecretManagement vaults open behind a fast and safe front.
 #[derive(Debug, Parser)]
 #[command(name = "secretbridge", version, long_version = setup::LONG_VERSION, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_long_help = EXIT_CODES)]
+#[command(after_help = "`secretbridge COMMAND --help` tells more, with examples.")]
+#[command(after_long_help = format!("{FIRST_STEPS}\n\n{EXIT_CODES}"))]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
@@ -108,7 +121,7 @@ pub enum Command {
     Prepare(PrepareArgs),
     /// Serve a PowerShell script written for Pode's Secrets feature.
     Run(RunArgs),
-    /// Check the audit trail.
+    /// Read the audit trail: who got at which secret; and check that nobody changed it.
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Read a secret.

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod backup;
 pub mod check;
 mod copy;

@@ -1,7 +1,5 @@
 //! How the program ends, as the shell sees it.
 
-use std::process::ExitCode;
-
 /// The exit code, and what it means. `EXIT CODES` in the help lists the same.
 ///
 /// The numbers are those of `sysexits.h` where it has one that fits.
@@ -24,8 +22,8 @@ pub enum Exit {
     Locked,
     /// The server or the vault does not allow it (`EX_NOPERM`).
     Refused,
-    /// The code of the program that `exec` ran, or of the service that this program was.
-    Child(u8),
+    /// The code of the program that `exec` ran, or of the service that this program was. On Windows it may be any number.
+    Child(i32),
 }
 
 impl Exit {
@@ -43,7 +41,7 @@ impl Exit {
 
     /// The number.
     #[must_use]
-    pub const fn code(self) -> u8 {
+    pub const fn code(self) -> i32 {
         match self {
             Exit::Ok => 0,
             Exit::Failure => 1,
@@ -55,11 +53,5 @@ impl Exit {
             Exit::Refused => 77,
             Exit::Child(code) => code,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.code())
     }
 }

@@ -131,8 +131,9 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> exit::Exi
         }
     };
     let Some(name) = cli.global.as_service.clone() else { return dispatch(&cli, hardened) };
-    match platform::service::run(&name, Box::new(move || dispatch(&cli, hardened).code())) {
-        Ok(code) => exit::Exit::Child(code),
+    let work = move || u8::try_from(dispatch(&cli, hardened).code()).unwrap_or(1);
+    match platform::service::run(&name, Box::new(work)) {
+        Ok(code) => exit::Exit::Child(code.into()),
         Err(error) => fail(&error, exit::Exit::Failure),
     }
 }
@@ -152,7 +153,6 @@ fn dispatch(cli: &cli::Cli, hardened: platform::Hardened) -> exit::Exit {
     };
     match &cli.command {
         cli::Command::Check(arguments) => in_runtime(commands::check::check(global, arguments)),
-        cli::Command::Audit(cli::AuditCommand::Verify(arguments)) => audit::command::verify(&arguments.files),
         cli::Command::Serve(arguments) => {
             in_runtime(async { ended(commands::serve::serve(global, arguments).await) })
         }

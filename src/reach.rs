@@ -10,6 +10,7 @@
 use crate::cli::{Connect, Global};
 use crate::client::ServerAddress;
 use crate::config;
+use crate::exit::Exit;
 use crate::plan::Bind;
 use crate::platform;
 use crate::protocol::{Metadata, SecretInfo};
@@ -25,6 +26,7 @@ mod error;
 pub(crate) mod name;
 mod own;
 mod server;
+mod similar;
 mod terms;
 
 /// A way to secrets.
@@ -57,7 +59,7 @@ impl Reach {
             } else {
                 format!("nobody listens on {}", looked.join(", "))
             };
-            Failure::new(crate::exit::Exit::Unreachable, format!("no server of yours runs: {place}"))
+            Failure::new(Exit::Unreachable, format!("no server of yours runs: {place}"))
                 .hint("start one with `secretbridge serve`, or name it with --url or SECRETBRIDGE_ADDR")
         })
     }
@@ -95,9 +97,13 @@ impl Reach {
 
     /// Reads a secret, and of it the members that its name names.
     pub async fn get(&self, name: &SecretName) -> Result<Secret, Failure> {
-        let mut secret = match self {
-            Reach::Server(server) => server.get(name).await?,
-            Reach::Own(own) => own.get(name).await?,
+        let read = match self {
+            Reach::Server(server) => server.get(name).await,
+            Reach::Own(own) => own.get(name).await,
+        };
+        let mut secret = match read {
+            Err(failure) => return Err(self.with_similar(failure, name).await),
+            Ok(secret) => secret,
         };
         for member in &name.members {
             secret.value = member_of(&secret.value, member).ok_or_else(|| no_member(name, member))?;
@@ -133,10 +139,36 @@ impl Reach {
 
     /// Removes a secret.
     pub async fn remove(&self, name: &SecretName) -> Result<(), Failure> {
-        match self {
+        let removed = match self {
             Reach::Server(server) => server.remove(name).await,
             Reach::Own(own) => own.remove(name).await,
+        };
+        match removed {
+            Err(failure) => Err(self.with_similar(failure, name).await),
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// A failure with the name that was perhaps meant, where nothing has the one that was asked for. Names come only from
+    /// what the caller may list.
+    pub async fn with_similar(&self, failure: Failure, name: &SecretName) -> Failure {
+        let SecretPlace::Key { vault, key } = &name.place else { return failure };
+        if failure.exit != Exit::NotFound {
+            return failure;
+        }
+        let hint = |meant: String| failure.clone().hint(format!("did you mean '{meant}'?"));
+        match self.list(vault).await {
+            Ok(secrets) => {
+                let keys = secrets.iter().map(|secret| secret.name.as_str());
+                similar::most_similar(key, keys).map(|key| hint(format!("{vault}/{key}")))
+            }
+            Err(_) => {
+                let vaults = self.vaults().await.unwrap_or_default();
+                let names = vaults.iter().map(|vault| vault.name.as_str());
+                similar::most_similar(vault, names).map(|vault| hint(format!("{vault}/{key}")))
+            }
+        }
+        .unwrap_or_else(|| failure.clone())
     }
 
     /// Names, types and metadata of a vault's secrets.
@@ -202,6 +234,6 @@ fn member_of(value: &SecretValue, member: &str) -> Option<SecretValue> {
 
 fn no_member(name: &SecretName, member: &str) -> Failure {
     let whole = SecretName { members: Vec::new(), ..name.clone() };
-    Failure::new(crate::exit::Exit::NotFound, format!("the secret {whole} has no member '{member}'"))
+    Failure::new(Exit::NotFound, format!("the secret {whole} has no member '{member}'"))
         .hint("a table has the members it was written with; a credential has UserName and Password")
 }

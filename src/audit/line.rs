@@ -193,7 +193,7 @@ fn text(line: &mut String, name: &str, value: &str) {
 }
 
 /// Neither a control character, nor one that ends a line or turns the direction for some viewer.
-fn is_plain(c: char) -> bool {
+pub fn is_plain(c: char) -> bool {
     let hidden = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}');
     !c.is_control() && !hidden

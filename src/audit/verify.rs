@@ -1,11 +1,10 @@
 //! Checks a trail's chain: every line's link, over files in the order in which they were written.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, ChainLink};
-use super::line;
+use super::{files, line};
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,15 +34,14 @@ struct Check {
 }
 
 /// Reads files as one trail. The first thing that is wrong in each file is told; reading goes on behind it.
-pub fn verify(files: &[PathBuf]) -> io::Result<TrailVerdict> {
+pub fn verify(trail: &[PathBuf]) -> io::Result<TrailVerdict> {
     let mut check = Check::default();
-    for path in files {
-        let mut reader = BufReader::new(File::open(path)?);
-        let (mut number, mut bytes) = (0, Vec::new());
-        while reader.read_until(b'\n', &mut bytes)? > 0 {
+    for path in trail {
+        let mut reader = files::open(path)?;
+        let mut number = 0;
+        while let Some(bytes) = reader.next(false)? {
             number += 1;
-            check.line(path, number, &bytes);
-            bytes.clear();
+            check.line(path, number, bytes);
         }
     }
     if let Some((path, number)) = check.open.take() {

@@ -16,9 +16,9 @@ EXAMPLES:
   secretbridge backup team.age team 'mine/db-*' --recipient age1…
   secretbridge backup all.age --passphrase-file passphrase
 
-The archive is an age file (https://age-encryption.org); what is in it are lines of JSON, one for each secret with its
-vault, name, type, value and metadata. It appears whole, with mode 0600, or not at all: a vault that cannot be read
-leaves none. Keep the passphrase or the identity away from it.
+The archive is an age file (https://age-encryption.org); what is in it are lines of JSON, one for each \
+secret with its vault, name, type, value and metadata. It appears whole, with mode 0600, or not at all: a \
+vault that cannot be read leaves none. Keep the passphrase or the identity away from it.
 
 {}", super::exit_codes::EXIT_CODES))]
 pub struct BackupArgs {
@@ -50,10 +50,10 @@ EXAMPLES:
   secretbridge restore all.age 'team/db-*' --identity key.txt
   secretbridge restore team.age --to elsewhere --overwrite
 
-The archive is read to its end before anything is written: one that is torn or changed is refused. Each secret is read
-back after it was written, its type and metadata too. What is there already and the same is left alone, so that a
-restore that was cut off is completed by the same command. Each line tells what was done: restored, same, or differs
-(and was left alone, for want of --overwrite).
+The archive is read to its end before anything is written: one that is torn or changed is refused. Each \
+secret is read back after it was written, its type and metadata too. What is there already and the same is \
+left alone, so that a restore that was cut off is completed by the same command. Each line tells what was \
+done: restored, same, or differs (and was left alone, for want of --overwrite).
 
 {}", super::exit_codes::EXIT_CODES))]
 pub struct RestoreArgs {

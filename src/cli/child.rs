@@ -17,11 +17,17 @@ EXAMPLES:
       The file is a link into a private folder in memory; both are gone when the program has ended.
   secretbridge exec --env TOKEN=team/token --watch --mask -- ./worker
       Restarts the program when the secret changes, and hides the secret in what it prints.
+  secretbridge exec --env-file .env -- npm start
+      The file may be in a repository: it says DB_PASSWORD=secretbridge://team/db and PORT=8080.
+  secretbridge exec --from 'team/web-*' -- ./server
   secretbridge run -- make test
       `run --` means `exec`.
 
-A variable of the environment that is a reference, as in DB=secretbridge://team/db, is filled too.
-Signals are passed on. The exit code is the program's own; 128 and its number where a signal ended it.";
+A variable of the environment that is a reference, as in DB=secretbridge://team/db, is filled too. Where a \
+variable is named twice, --env goes before --env-file, that before --from, and that before the environment. \
+Signals are passed on. With --watch they go to the program and to all that it has started, and a restart \
+ends all of that. The exit code is the program's own; 128 and the signal's number where a signal ended it, \
+127 where there is no such program, 126 where it cannot be run.";
 
 /// Arguments of `exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -30,6 +36,14 @@ pub struct ExecArgs {
     /// Give the program a secret in this variable. May be repeated.
     #[arg(long, short, value_name = "NAME=SECRET", value_parser = binding)]
     pub env: Vec<Binding>,
+    /// Give the program the variables of this .env file. A value that is a reference is replaced by its secret, any other
+    /// stays as it is. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Give the program all secrets of this vault, or those that are like the pattern, in variables named after their
+    /// keys: db-password is DB_PASSWORD. May be repeated.
+    #[arg(long, value_name = "VAULT[/PATTERN]")]
+    pub from: Vec<String>,
     /// Give the program a secret in this file. A name without a folder is a file in the folder that the variable
     /// SECRETBRIDGE_FILES names. May be repeated.
     #[arg(long, short, value_name = "PATH=SECRET", value_parser = binding)]
@@ -71,8 +85,8 @@ EXAMPLES:
   secretbridge inject .env --in-place
   echo 'password = \"secretbridge://team/db\"' | secretbridge inject - --format toml
 
-A reference (secretbridge://vault/key#/member) is replaced by the secret, quoted as the format asks.
-A template may also say {{{{ secret(\"vault/key\") }}}} and whatever else minijinja knows.
+A reference (secretbridge://vault/key#/member) is replaced by the secret, quoted as the format asks. A \
+template may also say {{{{ secret(\"vault/key\") }}}} and whatever else minijinja knows.
 
 {}", super::exit_codes::EXIT_CODES))]
 pub struct InjectArgs {
@@ -166,9 +180,11 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// `run -- cmd` and `run --env … -- cmd` mean `exec`: no script comes before the two dashes.
 pub(super) fn run_means_exec(arguments: &mut [OsString]) {
-    const WITH_VALUE: [&str; 17] = [
+    const WITH_VALUE: [&str; 20] = [
         "--env",
         "-e",
+        "--env-file",
+        "--from",
         "--file",
         "-f",
         "--interval",
@@ -182,6 +198,7 @@ pub(super) fn run_means_exec(arguments: &mut [OsString]) {
         "--timeout",
         "--log",
         "--log-format",
+        "--log-file",
         "--pwsh",
         "--format",
     ];

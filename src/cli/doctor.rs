@@ -7,8 +7,8 @@ use super::secrets::Connect;
 /// Arguments of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("\
-Nothing is changed: a vault is reached by listing it, a store is not configured, a file that is missing is not made.
-Each line is ok, a warning or a problem; below a warning or a problem stands what mends it.
+Nothing is changed: a vault is reached by listing it, a store is not configured, a file that is missing is \
+not made. Each line is ok, a warning or a problem; below a warning or a problem stands what mends it.
 
 EXAMPLES:
   secretbridge doctor

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 /// Arguments of `init`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
 #[command(after_long_help = format!("\
-On a terminal a few questions are asked, unless an option says what the vault is. What is written passes
-`secretbridge check`. Beside it goes secretbridge.schema.json, which the first line of the file names, so that an
-editor that knows TOML completes and checks keys.
+On a terminal a few questions are asked, unless an option says what the vault is. What is written passes \
+`secretbridge check`. Beside it goes secretbridge.schema.json, which the first line of the file names, so \
+that an editor that knows TOML completes and checks keys.
 
 EXAMPLES:
   secretbridge init

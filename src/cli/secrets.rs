@@ -21,7 +21,7 @@ const GET_AFTER: &str = "\
 EXAMPLES:
   secretbridge get team/db-password
   secretbridge get secretbridge://team/login#/password
-  secretbridge get team/login --property password --no-newline | pbcopy
+  secretbridge get team/login --property password --no-newline | pbcopy      (Windows: clip)
   secretbridge get team/certificate --output certificate.pfx
 
 The text of a secret is printed, bytes as they are, tables and credentials as JSON.";

@@ -92,9 +92,10 @@ pub struct ModulePlace {
 }
 
 const INSTALL_AFTER: &str = "\
-The module goes where PowerShell 7 looks for modules. Completions go to the folders of bash, zsh and fish; those of
-PowerShell are a file of the module, which three marked lines in your profile ($PROFILE.CurrentUserAllHosts) read.
-A second run changes only what is not as it should be. Each line tells what was done: installed, updated or unchanged.
+The module goes where PowerShell 7 looks for modules. Completions go to the folders of bash, zsh and fish; \
+those of PowerShell are a file of the module, which three marked lines in your profile \
+($PROFILE.CurrentUserAllHosts) read. A second run changes only what is not as it should be. Each line tells \
+what was done: installed, updated or unchanged.
 
 EXAMPLES:
   secretbridge module install

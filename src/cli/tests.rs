@@ -90,10 +90,33 @@ fn a_wrong_line_ends_with_64_and_help_with_0() {
 
 #[test]
 fn the_long_help_of_each_command_has_examples_and_exit_codes() {
-    for command in ["serve", "check", "run"] {
-        let help = cli(&format!("{command} --help")).unwrap_err().to_string();
+    let mut all = vec![Cli::command()];
+    let mut seen = 0;
+    while let Some(mut command) = all.pop() {
+        if command.has_subcommands() {
+            all.extend(command.get_subcommands().cloned());
+            continue;
+        }
+        let help = command.render_long_help().to_string();
         for part in ["EXAMPLES:", "EXIT CODES:"] {
-            assert!(help.contains(part), "{command}: {part}");
+            assert!(help.contains(part), "{}: {part}", command.get_name());
+        }
+        seen += 1;
+    }
+    assert!(seen > 30, "only {seen} commands were found");
+}
+
+/// Terminals are as wide as they are: the help is wrapped when it is shown.
+#[test]
+fn no_paragraph_of_the_help_is_broken_by_hand() {
+    let mut all = vec![Cli::command()];
+    while let Some(command) = all.pop() {
+        all.extend(command.get_subcommands().cloned());
+        let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+        let lines: Vec<&str> = help.lines().collect();
+        let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+        for pair in lines.windows(2) {
+            assert!(!(is_text(pair[0]) && is_text(pair[1])), "{}: {}", command.get_name(), pair[0]);
         }
     }
 }

@@ -56,9 +56,9 @@ EXAMPLES:
   secretbridge import bitwarden.json local --format bitwarden --dry-run
   secretbridge import keepass.xml local --format keepass
 
-A .env file and a JSON object give a string for each name, a nested object a hashtable. A CSV file has a heading
-with `name` and `value`, or with `name`, `username` and `password`. Logins of Bitwarden and KeePass become
-credentials, with what else they hold as metadata.
+A .env file and a JSON object give a string for each name, a nested object a hashtable. A CSV file has a \
+heading with `name` and `value`, or with `name`, `username` and `password`. Logins of Bitwarden and KeePass \
+become credentials, with what else they hold as metadata.
 
 {}", super::exit_codes::EXIT_CODES))]
 pub struct ImportArgs {

@@ -1,4 +1,4 @@
-//! Arguments of the small commands around a server: `check`, `prepare`, `token`, `audit`.
+//! Arguments of the small commands around a server: `check`, `prepare`, `token`.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ EXAMPLES:
 ";
 
 const PREPARE_AFTER: &str = "\
-A part of each worker is C#, compiled by your own pwsh. The first start does it by itself, in
-about a second, and keeps it for the next ones in your cache folder: $XDG_CACHE_HOME/secretbridge
-or ~/.cache/secretbridge (Windows: %LOCALAPPDATA%\\secretbridge). After an update of pwsh or of
-this program it is compiled once more.
+A part of each worker is C#, compiled by your own pwsh. The first start does it by itself, in about a \
+second, and keeps it for the next ones in your cache folder: $XDG_CACHE_HOME/secretbridge or \
+~/.cache/secretbridge (Windows: %LOCALAPPDATA%\\secretbridge). After an update of pwsh or of this program it \
+is compiled once more.
 
 EXAMPLES:
   secretbridge prepare
@@ -53,34 +53,33 @@ pub struct PrepareArgs {
     pub json: bool,
 }
 
+const TOKEN_NEW_AFTER: &str = "\
+EXAMPLES:
+  secretbridge token new --file web.token
+      The token goes to the program that calls, the hash to [[tokens]] of the server's configuration.
+  secretbridge token new
+      Prints both. Do not do that where somebody keeps what a terminal shows.";
+
+const TOKEN_HASH_AFTER: &str = "\
+EXAMPLES:
+  secretbridge token hash web.token
+  secretbridge token hash < web.token";
+
 /// What `token` does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum TokenArgs {
     /// Make a token of 32 random bytes, and print it with its hash.
+    #[command(after_long_help = format!("{TOKEN_NEW_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
     New {
         /// Write the token to this new file (mode 0600), and print its hash alone.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// Print the hash of a token, for `hash` in [[tokens]]. Without a file it is read from standard input.
+    #[command(after_long_help = format!("{TOKEN_HASH_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
     Hash {
         /// The file with the token.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-}
-
-/// What to do with an audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum AuditCommand {
-    /// Check the chain of an audit trail and tell what was changed, put in or taken out.
-    Verify(VerifyArgs),
-}
-
-/// Arguments of `audit verify`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct VerifyArgs {
-    /// The trail's files, in the order in which they were written.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
 }

@@ -1,9 +1,8 @@
 //! `exec`: a program with secrets in its environment or in files that go with it.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ffi::OsString;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -12,23 +11,27 @@ use zeroize::Zeroizing;
 
 use super::outcome::CommandOutcome;
 use super::output;
-use crate::cli::{Binding, ExecArgs, Global};
+use crate::cli::{ExecArgs, Global};
 use crate::exit::Exit;
-use crate::platform::{self, PassedOn};
-use crate::reach::{Failure, Reach, SecretName, WantedVaults};
+use crate::platform::{self, Job, PassedOn};
+use crate::reach::{Failure, Reach};
 use crate::secret::SecretValue;
+use bindings::{Bindings, BoundValues};
 use files::SecretFiles;
 use mask::Mask;
 
+mod bindings;
 mod files;
 mod mask;
 
-/// The values by name, as they were read together.
-type NamedValues = BTreeMap<String, SecretValue>;
+/// How often it is looked whether all that a program has started is gone.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A program that runs, and what copies its output.
 struct RunningProgram {
     child: Child,
+    /// With --watch: the program with all that it starts.
+    job: Option<Job>,
     copies: Vec<JoinHandle<()>>,
     /// Removed after it.
     _files: SecretFiles,
@@ -37,15 +40,14 @@ struct RunningProgram {
 /// Why waiting for the program ended.
 enum WaitEnd {
     Ended(std::process::ExitStatus),
-    Changed(NamedValues),
+    Changed(BoundValues),
 }
 
 pub(super) async fn exec(arguments: &ExecArgs, global: &Global) -> CommandOutcome {
     // From here on a signal is passed on, and does not end us before the files are gone.
     let mut signals = PassedOn::listen().map_err(|error| Failure::failed(format!("signals: {error}")))?;
     let bindings = Bindings::of(arguments)?;
-    let wanted = WantedVaults::Names(bindings.names());
-    let reach = Reach::find(&arguments.connect, global, &wanted).await?;
+    let reach = Reach::find(&arguments.connect, global, &bindings.wanted()).await?;
     let done = go_on(arguments, &bindings, &reach, &mut signals).await;
     reach.close().await;
     done
@@ -59,7 +61,7 @@ async fn go_on(
 ) -> CommandOutcome {
     let mut values = bindings.read(reach).await?;
     loop {
-        let mut running = start(arguments, bindings, &values)?;
+        let mut running = start(arguments, &values)?;
         let event = {
             let watch = async {
                 match arguments.watch {
@@ -74,11 +76,12 @@ async fn go_on(
                         break WaitEnd::Ended(ended.map_err(|error| Failure::failed(format!("the program: {error}")))?);
                     }
                     new = &mut watch => break WaitEnd::Changed(new),
-                    signal = signals.next() => {
-                        if let Some(pid) = running.child.id() {
-                            platform::send_signal(pid, signal);
-                        }
-                    }
+                    signal = signals.next(running.job.is_some()) => match (&running.job, running.child.id()) {
+                        (Some(job), _) => job.signal(signal),
+                        (None, Some(pid)) => platform::send_signal(pid, signal),
+                        (None, None) => {}
+                    },
+                    () = mind_terminal(&mut running.job) => {}
                 }
             }
         };
@@ -86,31 +89,45 @@ async fn go_on(
             WaitEnd::Ended(status) => {
                 for copy in running.copies.drain(..) {
                     // A grandchild may hold the pipe open; what the program itself wrote is there already.
-                    let _ = timeout(std::time::Duration::from_secs(1), copy).await;
+                    let _ = timeout(Duration::from_secs(1), copy).await;
                 }
                 return Ok(Exit::Child(platform::exit_code(status)));
             }
             WaitEnd::Changed(new) => {
                 tracing::warn!("a secret has changed; the program is started again");
-                end(&mut running, arguments).await;
+                end(&mut running, arguments.grace).await;
                 values = new;
             }
         }
     }
 }
 
-/// Asks the program to end, and kills it if it does not.
-async fn end(running: &mut RunningProgram, arguments: &ExecArgs) {
-    if let Some(pid) = running.child.id() {
-        platform::send_signal(pid, platform::TERMINATE);
+/// Stops and goes on with the program, where a terminal asks for it. Never ends.
+async fn mind_terminal(job: &mut Option<Job>) {
+    match job {
+        Some(job) => job.mind_terminal().await,
+        None => std::future::pending().await,
     }
-    if timeout(arguments.grace, running.child.wait()).await.is_err() {
-        let _ = running.child.kill().await;
+}
+
+/// Asks the program and all that it has started to end, and kills what does not.
+async fn end(running: &mut RunningProgram, grace: Duration) {
+    let RunningProgram { child, job: Some(job), .. } = running else { return };
+    job.signal(platform::TERMINATE);
+    let all_end = async {
+        let _ = child.wait().await;
+        while !job.is_empty() {
+            sleep(LOOK).await;
+        }
+    };
+    if timeout(grace, all_end).await.is_err() {
+        job.kill();
+        let _ = child.wait().await;
     }
 }
 
 /// Looks until the secrets have changed and have stayed the same for one more look.
-async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: &NamedValues) -> NamedValues {
+async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: &BoundValues) -> BoundValues {
     let mut last = None;
     loop {
         sleep(arguments.interval).await;
@@ -123,19 +140,17 @@ async fn changed(arguments: &ExecArgs, bindings: &Bindings, reach: &Reach, old: 
     }
 }
 
-fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Result<RunningProgram, Failure> {
+fn start(arguments: &ExecArgs, values: &BoundValues) -> Result<RunningProgram, Failure> {
     let mut command = Command::new(platform::program(&arguments.command[0]));
     command.args(&arguments.command[1..]).kill_on_drop(true);
     // The program does not get the variables that say where the secrets are.
     for name in ["SECRETBRIDGE_TOKEN_FILE", "SECRETBRIDGE_ADDR"] {
         command.env_remove(name);
     }
-    for (variable, name) in &bindings.variables {
-        command.env(variable, environment(variable, &values[&name.to_string()])?);
+    for (variable, value) in &values.variables {
+        command.env(variable, environment(variable, value)?);
     }
-    let files = SecretFiles::create(
-        bindings.files.iter().map(|file| (file.place.as_str(), &values[&file.name.to_string()])),
-    )?;
+    let files = SecretFiles::create(values.files.iter().map(|(place, value)| (place.as_str(), value)))?;
     if let Some(folder) = files.folder() {
         command.env("SECRETBRIDGE_FILES", folder);
     }
@@ -143,13 +158,17 @@ fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Res
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let program = arguments.command[0].to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|error| {
+    let spawned = match arguments.watch {
+        true => platform::spawn_job(&mut command).map(|(child, job)| (child, Some(job))),
+        false => command.spawn().map(|child| (child, None)),
+    };
+    let (mut child, job) = spawned.map_err(|error| {
         let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
         Failure::new(Exit::Child(code), format!("cannot run {program}: {error}"))
     })?;
     let mut copies = Vec::new();
     if arguments.mask {
-        let mask = Mask::of(values.values());
+        let mask = Mask::of(values.secrets.iter());
         if let Some(out) = child.stdout.take() {
             copies.push(tokio::spawn(mask::copy(out, tokio::io::stdout(), mask.clone())));
         }
@@ -157,7 +176,7 @@ fn start(arguments: &ExecArgs, bindings: &Bindings, values: &NamedValues) -> Res
             copies.push(tokio::spawn(mask::copy(out, tokio::io::stderr(), mask)));
         }
     }
-    Ok(RunningProgram { child, copies, _files: files })
+    Ok(RunningProgram { child, job, copies, _files: files })
 }
 
 /// A value as an environment holds it.
@@ -177,43 +196,4 @@ fn environment(variable: &str, value: &SecretValue) -> Result<OsString, Failure>
     }
     // Text and JSON are UTF-8, base64 is ASCII.
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
-}
-
-/// What goes where.
-struct Bindings {
-    variables: Vec<(String, SecretName)>,
-    files: Vec<Binding>,
-}
-
-impl Bindings {
-    /// Those of the arguments, and the variables of our own environment that are references.
-    fn of(arguments: &ExecArgs) -> Result<Bindings, Failure> {
-        let mut variables = Vec::new();
-        for (variable, text) in std::env::vars_os() {
-            let (Some(variable), Some(text)) = (variable.to_str(), text.to_str()) else { continue };
-            if SecretName::is_reference(text) && !arguments.env.iter().any(|said| said.place == variable) {
-                let name = text
-                    .parse()
-                    .map_err(|error| Failure::usage(format!("the variable {variable}: {error}")))?;
-                variables.push((variable.to_owned(), name));
-            }
-        }
-        variables.extend(arguments.env.iter().map(|said| (said.place.clone(), said.name.clone())));
-        Ok(Bindings { variables, files: arguments.file.clone() })
-    }
-
-    fn names(&self) -> Vec<SecretName> {
-        let of_files = self.files.iter().map(|file| file.name.clone());
-        self.variables.iter().map(|(_, name)| name.clone()).chain(of_files).collect()
-    }
-
-    async fn read(&self, reach: &Reach) -> Result<NamedValues, Failure> {
-        let mut values = NamedValues::new();
-        for name in self.names() {
-            if let Entry::Vacant(place) = values.entry(name.to_string()) {
-                place.insert(reach.get(&name).await?.value);
-            }
-        }
-        Ok(values)
-    }
 }

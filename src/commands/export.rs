@@ -40,14 +40,20 @@ fn wanted(what: &[String]) -> Result<WantedVaults, Failure> {
     for one in what {
         let name = match one.contains('=') {
             true => binding(one).map_err(|error| Failure::usage(format!("'{one}': {error}")))?.name,
-            false => SecretName::key(one.split('/').next().unwrap_or(one), "*"),
+            false => SecretName::key(vault_of(one), "*"),
         };
         names.push(name);
     }
     Ok(WantedVaults::Names(names))
 }
 
-async fn bindings(what: &str, reach: &Reach) -> Result<Vec<Binding>, Failure> {
+/// The vault of a vault and a pattern.
+pub(super) fn vault_of(what: &str) -> &str {
+    what.split('/').next().unwrap_or(what)
+}
+
+/// A variable and its secret, or those of a vault's keys that are like a pattern.
+pub(super) async fn bindings(what: &str, reach: &Reach) -> Result<Vec<Binding>, Failure> {
     if what.contains('=') {
         return binding(what)
             .map(|one| vec![one])

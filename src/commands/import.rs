@@ -9,7 +9,7 @@ use super::output;
 use crate::cli::{Global, ImportArgs, ImportFormat};
 use crate::exit::Exit;
 use crate::reach::{Failure, Reach, SecretName, WantedVaults};
-use crate::secret::fold;
+use crate::secret::{SecretValue, fold};
 use read::ImportItem;
 use zeroize::Zeroizing;
 
@@ -89,7 +89,15 @@ fn twins(items: &[ImportItem]) -> Vec<String> {
     twins
 }
 
-fn text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
+/// Names and texts of a .env file, in its order.
+pub(super) fn variables(text: &str) -> Result<Vec<(String, Zeroizing<String>)>, String> {
+    let text_of = |value: &SecretValue| value.to_json().as_str().unwrap_or_default().to_owned();
+    let items = read::items(ImportFormat::Env, text)?;
+    Ok(items.into_iter().map(|item| (item.name, Zeroizing::new(text_of(&item.value)))).collect())
+}
+
+/// The text of a file, or of standard input for `-`.
+pub(super) fn text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new(Vec::new());
     let read = match path == Path::new("-") {
         true => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),

@@ -8,7 +8,7 @@ use crate::cli::{Global, InfoArgs, ListArgs, VaultsArgs};
 use crate::exit::Exit;
 use crate::http::value;
 use crate::protocol::SecretInfo;
-use crate::reach::{Failure, Reach, WantedVaults};
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::fold;
 
 pub(super) async fn list(arguments: &ListArgs, global: &Global) -> CommandOutcome {
@@ -60,10 +60,15 @@ pub(super) async fn info(arguments: &InfoArgs, global: &Global) -> CommandOutcom
         let (vault, key) = reach.resolve(name).await?;
         let secrets = reach.list(&vault).await?;
         let found = secrets.into_iter().find(|secret| fold(&secret.name) == fold(&key));
-        found.map(|secret| (vault.clone(), secret)).ok_or_else(|| {
-            Failure::new(Exit::NotFound, format!("the vault '{vault}' has no secret named '{key}'"))
-                .hint("check the spelling of the name; case does not count")
-        })
+        match found {
+            Some(secret) => Ok((vault, secret)),
+            None => {
+                let failure =
+                    Failure::new(Exit::NotFound, format!("the vault '{vault}' has no secret named '{key}'"))
+                        .hint("check the spelling of the name; case does not count");
+                Err(reach.with_similar(failure, &SecretName::key(vault, key)).await)
+            }
+        }
     };
     let (vault, secret) = with_reach(&arguments.connect, global, wanted, look).await?;
     if arguments.json {

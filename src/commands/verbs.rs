@@ -5,8 +5,8 @@
 
 use super::outcome::CommandOutcome;
 use super::{
-    admin, backup, copy, doctor, exec, export, get, import, init, inject, list, module, rm, service, set,
-    setup, status,
+    admin, audit, backup, copy, doctor, exec, export, get, import, init, inject, list, module, rm, service,
+    set, setup, status,
 };
 use crate::cli::{CacheVerb, Command, Global};
 use crate::reach::Failure;
@@ -37,6 +37,7 @@ pub fn run(command: &Command, global: &Global) -> CommandOutcome {
             Command::Completions(arguments) => setup::completions(arguments),
             Command::Man(arguments) => setup::man(arguments),
             Command::Module(arguments) => module::module(arguments),
+            Command::Audit(arguments) => audit::audit(arguments),
             Command::Service(arguments) => service::service(arguments, global),
             Command::Cache(arguments) => match &arguments.verb {
                 CacheVerb::Clear { connect } => admin::clear_cache(connect).await,
@@ -45,8 +46,7 @@ pub fn run(command: &Command, global: &Global) -> CommandOutcome {
             | Command::Check(_)
             | Command::Token(_)
             | Command::Run(_)
-            | Command::Prepare(_)
-            | Command::Audit(_) => Err(Failure::failed("this command is run elsewhere")),
+            | Command::Prepare(_) => Err(Failure::failed("this command is run elsewhere")),
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

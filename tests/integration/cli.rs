@@ -1,6 +1,6 @@
 //! The command line's verbs, against a running server and without one.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -19,6 +19,7 @@ mod serverless;
 mod service;
 mod setup;
 mod terminal;
+mod trail;
 mod transfer;
 mod verbs;
 
@@ -96,6 +97,20 @@ impl Line {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout), "", "{args:?}");
         text(&output.stderr)
+    }
+
+    /// Kills it as soon as it has printed so many lines, with most of the way before it. Returns these lines.
+    #[track_caller]
+    pub fn killed_after(&self, lines: usize, args: &[&str]) -> Vec<String> {
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the program starts");
+        let mut printed = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let told = printed.by_ref().take(lines).map(|line| line.expect("text")).collect();
+        child.kill().expect("it runs");
+        let status = child.wait().expect("it ends");
+        assert!(!status.success(), "it had ended before it was killed: {status}");
+        told
     }
 }
 

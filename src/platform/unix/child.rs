@@ -30,9 +30,9 @@ impl PassedOn {
         kinds.into_iter().map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(PassedOn)
     }
 
-    /// The next one. What the keyboard of a terminal sends reaches the child by itself, because it is of the
-    /// same process group, and is not told.
-    pub async fn next(&mut self) -> i32 {
+    /// The next one. What the keyboard of a terminal sends reaches a child of the same process group by itself, and is
+    /// not told.
+    pub async fn next(&mut self, has_group: bool) -> i32 {
         loop {
             let waits = self.0.iter_mut().map(|(kind, signal)| {
                 Box::pin(async move {
@@ -42,7 +42,7 @@ impl PassedOn {
             });
             let (kind, ..) = futures_util::future::select_all(waits).await;
             let by_keyboard = kind == SignalKind::interrupt() || kind == SignalKind::quit();
-            if !(by_keyboard && rustix::termios::isatty(rustix::stdio::stdin())) {
+            if has_group || !(by_keyboard && rustix::termios::isatty(rustix::stdio::stdin())) {
                 return kind.as_raw_value();
             }
         }
@@ -63,9 +63,8 @@ pub(in crate::platform) fn send_signal(pid: u32, number: i32) {
     let _ = kill_process(pid, signal);
 }
 
-pub(in crate::platform) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|number| 128 + number)).unwrap_or(1);
-    u8::try_from(code).unwrap_or(1)
+pub(in crate::platform) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|number| 128 + number)).unwrap_or(1)
 }
 
 pub(in crate::platform) fn link_file(file: &Path, place: &Path) -> io::Result<()> {

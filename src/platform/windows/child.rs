@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// Windows has no signal that asks a program to end.
+/// Windows has no numbers of signals: a group is asked with Ctrl-Break, whatever the number.
 pub const TERMINATE: i32 = 0;
 
-/// Console events reach the child by themselves; we only must outlive it.
+/// Console events reach a child without a group of its own by themselves; we only must outlive it.
 pub struct PassedOn(super::Signals);
 
 impl PassedOn {
@@ -17,10 +17,13 @@ impl PassedOn {
         super::Signals::listen().map(PassedOn)
     }
 
-    /// Never comes: there is nothing to pass on.
-    pub async fn next(&mut self) -> i32 {
+    /// The next one, of those that do not reach the child by themselves.
+    pub async fn next(&mut self, has_group: bool) -> i32 {
         loop {
             let _ = self.0.next().await;
+            if has_group {
+                return TERMINATE;
+            }
         }
     }
 }
@@ -31,10 +34,8 @@ pub(in crate::platform) fn program(word: &OsStr) -> OsString {
 
 pub(in crate::platform) fn send_signal(_pid: u32, _number: i32) {}
 
-pub(in crate::platform) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().unwrap_or(1);
-    // The lowest byte of an exit code may be zero although the code is not.
-    if code == 0 { 0 } else { u8::try_from(code).unwrap_or(1) }
+pub(in crate::platform) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or(1)
 }
 
 pub(in crate::platform) fn link_file(file: &Path, place: &Path) -> io::Result<()> {

@@ -1,5 +1,4 @@
-//! A program with all that it starts: a job object that ends with its last handle, so also when this
-//! program crashes.
+//! A program with all that it starts: a job object.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle, RawHandle};
@@ -12,8 +11,10 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
 };
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION,
-    JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JobObjectExtendedLimitInformation, SetInformationJobObject, TerminateJobObject,
+    JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectBasicAccountingInformation,
+    JobObjectExtendedLimitInformation, QueryInformationJobObject, SetInformationJobObject,
+    TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_SUSPENDED, OpenThread, ResumeThread,
@@ -27,13 +28,19 @@ pub(in crate::platform) struct Group(OwnedHandle);
 
 impl Group {
     pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
-        // Suspended, so that it starts nothing before it is in the job. A console of its own that nobody
-        // sees: Ctrl-C is for the server, which then ends its workers in order.
-        command.creation_flags(CREATE_SUSPENDED | CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
-        let group = Group::new()?;
+        let group = Group::new(true)?;
+        // A console of its own that nobody sees: Ctrl-C is for the server, which then ends its workers in order.
+        let child = group.start(command, CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW)?;
+        Ok((child, group))
+    }
+
+    /// Starts a program in it.
+    pub(super) fn start(&self, command: &mut Command, flags: u32) -> io::Result<Child> {
+        // Suspended, so that it starts nothing before it is in the job.
+        command.creation_flags(CREATE_SUSPENDED | flags);
         let mut child = command.spawn()?;
         let begun = match (child.raw_handle(), child.id()) {
-            (Some(handle), Some(id)) => group.take(handle).and_then(|()| resume(id)),
+            (Some(handle), Some(id)) => self.take(handle).and_then(|()| resume(id)),
             _ => Err(io::Error::other("it ended before it began")),
         };
         if let Err(error) = begun {
@@ -41,10 +48,11 @@ impl Group {
             let _ = child.start_kill();
             return Err(error);
         }
-        Ok((child, group))
+        Ok(child)
     }
 
-    fn new() -> io::Result<Group> {
+    /// A job without programs. It may end with its last handle, so also when this program crashes.
+    pub(super) fn new(ends_with_us: bool) -> io::Result<Group> {
         // SAFETY: no name and no attributes; the handle is ours.
         let job = unsafe {
             let handle = CreateJobObjectW(ptr::null(), ptr::null());
@@ -53,6 +61,9 @@ impl Group {
             }
             OwnedHandle::from_raw_handle(handle)
         };
+        if !ends_with_us {
+            return Ok(Group(job));
+        }
         let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
         // No window may ask what to do about a crash.
         limits.BasicLimitInformation.LimitFlags =
@@ -67,6 +78,22 @@ impl Group {
             )
         };
         if done == 0 { Err(io::Error::last_os_error()) } else { Ok(Group(job)) }
+    }
+
+    /// Whether no program of it runs.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut counts = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
+        // SAFETY: the handle is open, and the structure is of the kind and size said.
+        let done = unsafe {
+            QueryInformationJobObject(
+                self.0.as_raw_handle(),
+                JobObjectBasicAccountingInformation,
+                (&raw mut counts).cast(),
+                size_of_val(&counts) as u32,
+                ptr::null_mut(),
+            )
+        };
+        done == 0 || counts.ActiveProcesses == 0
     }
 
     fn take(&self, process: RawHandle) -> io::Result<()> {

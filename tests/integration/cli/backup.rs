@@ -148,7 +148,6 @@ fn a_running_server_is_saved_and_filled_too() {
 
 #[test]
 fn a_restore_that_was_killed_is_completed_by_the_same_command() {
-    use std::io::BufRead as _;
     let (folder, line) = filled();
     let all: serde_json::Map<String, Value> =
         (0..150).map(|number| (format!("k{number:03}"), json!(format!("of {number}")))).collect();
@@ -160,15 +159,7 @@ fn a_restore_that_was_killed_is_completed_by_the_same_command() {
         std::fs::remove_dir_all(folder.path().join(name)).unwrap();
     }
     assert_eq!(line.ok(&["list", "a"], b""), "");
-    let mut command = line.command(&["restore", "all.age", PASS[0], PASS[1]]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut told = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    // Killed as soon as it has told of some, with most of the way before it.
-    let told: Vec<String> = told.by_ref().take(3).map(Result::unwrap).collect();
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(!status.success(), "it had ended before it was killed: {status}");
+    let told = line.killed_after(3, &["restore", "all.age", PASS[0], PASS[1]]);
     assert!(told.iter().all(|line| line.starts_with("restored\t")), "{told:?}");
     let rest = line.ok(&["restore", "all.age", PASS[0], PASS[1]], b"");
     let count = |word: &str| rest.lines().filter(|line| line.starts_with(word)).count();

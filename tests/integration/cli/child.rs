@@ -40,8 +40,36 @@ fn a_program_gets_secrets_in_its_environment_and_its_exit_code_is_kept() {
     );
     let of_reference = Line::beside(&_server).env("DB", "secretbridge://local/db");
     assert_eq!(of_reference.ok(&["run", "--", "sh", "-c", "printf %s \"$DB\""], b""), "hunter2-canary");
+    let file = _server.folder().join("app.env");
+    std::fs::write(
+        &file,
+        "# for the program\nexport U=secretbridge://local/login#/user\nPORT='80 80'\nDB=plain\n",
+    )
+    .unwrap();
+    let from_file = [
+        "exec",
+        "--env-file",
+        "app.env",
+        "-e",
+        "DB=local/db",
+        "--",
+        "sh",
+        "-c",
+        "printf '%s|%s|%s' \"$DB\" \"$U\" \"$PORT\"",
+    ];
+    assert_eq!(line.ok(&from_file, b""), "hunter2-canary|sa|80 80");
+    let from_vault = ["exec", "--from", "local/d*", "--", "sh", "-c", "printf '%s|%s' \"$DB\" \"$LOGIN\""];
+    assert_eq!(line.ok(&from_vault, b""), "hunter2-canary|");
+    std::fs::write(&file, "A=secretbridge://local/\n").unwrap();
+    assert!(line.fails(64, &["exec", "--env-file", "app.env", "--", "true"], b"").contains("app.env: A"));
     assert_eq!(line.run(&["exec", "--", "sh", "-c", "exit 7"], b"").status.code(), Some(7));
     assert_eq!(line.run(&["exec", "--", "sh", "-c", "kill -9 $$"], b"").status.code(), Some(137));
+    assert_eq!(line.run(&["exec", "--", "sh", "-c", "kill -TERM $$"], b"").status.code(), Some(143));
+    // What the system keeps of a code: its lowest byte.
+    assert_eq!(
+        line.run(&["exec", "--", "python3", "-c", "import os; os._exit(300)"], b"").status.code(),
+        Some(44)
+    );
     assert_eq!(line.run(&["exec", "--", "/nowhere/program"], b"").status.code(), Some(127));
     line.fails(66, &["exec", "--env", "DB=local/nope", "--", "true"], b"");
     assert_eq!(line.ok(&["exec", "--", "cat"], b"through"), "through");
@@ -329,6 +357,57 @@ fn a_program_that_does_not_end_at_a_change_is_killed_and_its_files_go() {
         .unwrap();
     assert_eq!(process.wait_exit(SOON).code(), Some(137));
     assert_eq!(holds("two"), 0);
+}
+
+/// Whether a process is there and runs.
+fn is_running(pid: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim().starts_with('Z'))
+}
+
+/// What a line says after this word, of each line that begins with it.
+fn said(process: &Process, word: &str) -> Vec<String> {
+    let text = process.stdout.text();
+    text.lines().filter_map(|line| line.strip_prefix(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_restart_ends_all_that_the_program_has_started() {
+    let (_server, line) = with_secrets();
+    // A shell that waits for two children: one that ends when asked, and one that hears nothing.
+    let script = "sleep 1000 & echo \"soft $!\"; sh -c 'trap \"\" TERM; echo \"hard $$\"; while :; do sleep 0.05; done' & \
+                  echo \"started $DB\"; wait";
+    let args = [
+        "exec",
+        "--watch",
+        "--interval",
+        "200ms",
+        "--grace",
+        "1s",
+        "-e",
+        "DB=local/db",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let mut process = Process::start(line.command(&args));
+    wait_until("it runs", SOON, || {
+        said(&process, "started ").len() == 1 && said(&process, "hard ").len() == 1
+    });
+    line.ok(&["set", "local/db"], b"two");
+    wait_until("it runs again", SOON, || {
+        said(&process, "hard ").len() == 2 && said(&process, "started ").len() == 2
+    });
+    let (soft, hard) = (said(&process, "soft "), said(&process, "hard "));
+    assert!(!is_running(&soft[0]) && !is_running(&hard[0]), "the first ones are gone");
+    assert!(is_running(&soft[1]) && is_running(&hard[1]), "the second ones run");
+    // A signal to us is one to all of them.
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait_exit(SOON).code(), Some(143));
+    wait_until("its child heard it too", SOON, || !is_running(&soft[1]));
+    let left = hard[1].parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(left, Signal::KILL).unwrap();
 }
 
 #[test]

@@ -91,6 +91,10 @@ fn the_first_steps_of_the_readme_and_the_quick_start_do_what_they_say() {
         }
     }
     assert_eq!(seen, 2, "a page's first steps are gone");
+    let page = document("quick-start.md");
+    let by_command = blocks(&page, "sh").into_iter().find(|(_, block)| block.contains("| secretbridge set"));
+    let told = run_beside(&server, &by_command.expect("the same with the command line").1);
+    assert!(told.contains("correct horse\n") && told.contains("local/db"), "{told}");
 }
 
 #[test]

@@ -22,8 +22,13 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a command line there. `setsid` makes the terminal its controlling one, which hidden prompts open.
+    /// Runs a command line there.
     fn run(line: &Line, args: &[&str]) -> Terminal {
+        Terminal::run_program(line, PROGRAM, args)
+    }
+
+    /// Runs any program there. `setsid` makes the terminal its controlling one, which hidden prompts open.
+    fn run_program(line: &Line, program: &str, args: &[&str]) -> Terminal {
         let outside = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&outside).unwrap();
         unlockpt(&outside).unwrap();
@@ -36,7 +41,7 @@ impl Terminal {
             .unwrap();
         let wanted = line.command(args);
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(wanted.get_program()).args(wanted.get_args()).env_clear();
+        command.arg("--ctty").arg(program).args(wanted.get_args()).env_clear();
         command.current_dir(wanted.get_current_dir().unwrap());
         command.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(inside.try_clone().unwrap()).stdout(inside.try_clone().unwrap());
@@ -144,4 +149,56 @@ fn a_passphrase_is_asked_for_twice_and_a_list_is_a_table_on_a_terminal() {
     let mut terminal = Terminal::run(&line, &["list"]);
     assert!(terminal.ends().success());
     terminal.wait_for("NAME");
+}
+
+#[test]
+fn a_program_that_is_watched_has_the_terminal_and_ctrl_c_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line::alone(folder.path());
+    line.ok(&["set", "local/db"], b"one");
+    // A program that is not in the foreground is stopped when it reads, or when it sets how the terminal is.
+    let script = "stty -echo; stty echo; echo \"ready $DB\"; read word; echo \"read $word\"; trap 'echo heard; exit 7' INT; \
+                  echo waiting; while :; do sleep 0.05; done";
+    let args = ["exec", "--watch", "--interval", "200ms", "-e", "DB=local/db", "--", "sh", "-c", script];
+    let mut terminal = Terminal::run(&line, &args);
+    terminal.answer("ready one", "typed");
+    terminal.wait_for("read typed");
+    // The new one has it as well.
+    line.ok(&["set", "local/db"], b"two");
+    terminal.answer("ready two", "again");
+    terminal.wait_for("read again");
+    wait_until("both wait", SOON, || terminal.shown().matches("waiting").count() == 2);
+    terminal.keyboard.write_all(b"\x03").unwrap();
+    assert_eq!(terminal.ends().code(), Some(7), "{}", terminal.shown());
+    terminal.wait_for("heard");
+}
+
+#[test]
+fn a_program_that_is_watched_is_stopped_by_a_shell_and_goes_on_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line::alone(folder.path());
+    line.ok(&["set", "local/db"], b"one");
+    std::fs::write(
+        folder.path().join("inner.sh"),
+        "echo \"ready $DB\"; while read word; do echo \"read $word\"; done",
+    )
+    .unwrap();
+    // bash is the shell with jobs; what it runs in the foreground is stopped by Ctrl-Z, and `fg` continues it.
+    std::fs::write(
+        folder.path().join("outer.sh"),
+        "set -m; \"$PROGRAM\" exec --watch --interval 200ms -e DB=local/db -- sh inner.sh; echo \"stopped $?\"; fg; echo \"ended $?\"",
+    )
+    .unwrap();
+    let line = line.env("PROGRAM", PROGRAM);
+    let mut terminal = Terminal::run_program(&line, "bash", &["outer.sh"]);
+    terminal.answer("ready one", "first");
+    terminal.wait_for("read first");
+    terminal.keyboard.write_all(b"\x1a").unwrap();
+    terminal.wait_for("stopped 1");
+    terminal.keyboard.write_all(b"second\n").unwrap();
+    terminal.wait_for("read second");
+    // The end of what is typed.
+    terminal.keyboard.write_all(b"\x04").unwrap();
+    terminal.wait_for("ended 0");
+    assert!(terminal.ends().success(), "{}", terminal.shown());
 }

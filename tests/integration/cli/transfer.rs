@@ -71,21 +71,12 @@ fn an_import_writes_all_of_a_file_or_nothing() {
 
 #[test]
 fn a_copy_that_was_killed_is_completed_by_the_same_command() {
-    use std::io::BufRead as _;
     let (_folder, line) = two_vaults();
     let names: Vec<String> = (0..150).map(|number| format!("k{number:03}")).collect();
     let all: serde_json::Map<String, Value> =
         names.iter().map(|name| (name.clone(), json!(format!("of {name}")))).collect();
     line.ok(&["import", "-", "a", "--format", "json"], Value::Object(all).to_string().as_bytes());
-    let mut command = line.command(&["copy", "a", "b"]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut told = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    // Killed as soon as it has told of some, with most of the way before it.
-    let told: Vec<String> = told.by_ref().take(3).map(Result::unwrap).collect();
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(!status.success(), "it had ended before it was killed: {status}");
+    let told = line.killed_after(3, &["copy", "a", "b"]);
     assert!(told.iter().all(|line| line.starts_with("copied\tb/")), "{told:?}");
     let rest = line.ok(&["copy", "a", "b"], b"");
     let count = |word: &str| rest.lines().filter(|line| line.starts_with(word)).count();

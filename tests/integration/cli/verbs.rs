@@ -184,3 +184,58 @@ fn a_read_costs_little_more_than_the_start_of_the_program() {
     let (start, read) = (starts[20], reads[20]);
     assert!(read < start * 10 + std::time::Duration::from_millis(10), "a read {read:?}, a start {start:?}");
 }
+
+#[test]
+fn a_name_that_nothing_has_is_told_with_the_one_that_was_meant() {
+    let server = server();
+    let line = Line::beside(&server);
+    line.ok(&["set", "local/db-password"], b"x");
+    for verb in ["get", "info", "rm"] {
+        let told = line.fails(66, &[verb, "local/db-pasword"], b"");
+        assert!(told.contains("did you mean 'local/db-password'?"), "{verb}: {told}");
+    }
+    let told = line.fails(66, &["get", "locl/db-password"], b"");
+    assert!(told.contains("did you mean 'local/db-password'?"), "{told}");
+    let told = line.fails(66, &["get", "local/certificate"], b"");
+    assert!(!told.contains("did you mean"), "{told}");
+    // Without a server too.
+    let folder = tempfile::tempdir().unwrap();
+    let alone = Line::alone(folder.path());
+    alone.ok(&["set", "local/api-token"], b"x");
+    assert!(alone.fails(66, &["get", "local/apitoken"], b"").contains("did you mean 'local/api-token'?"));
+}
+
+/// Seconds of the processor that a shell's children took, by its command `times`.
+fn seconds_of_children(line: &Line, script: &str) -> f64 {
+    let wanted = line.command(&[]);
+    let mut shell = Command::new("bash");
+    shell.args(["-e", "-c", &format!("{script}; times"), "bash", PROGRAM]).env_clear();
+    shell.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.current_dir(wanted.get_current_dir().unwrap()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    let of_children = told.lines().last().expect("two lines of times");
+    let seconds = |part: &str| {
+        let (minutes, seconds) = part.trim_end_matches('s').split_once('m').expect("0m0.1s");
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    };
+    of_children.split_whitespace().map(seconds).sum()
+}
+
+/// No clock on the wall, which measures what else the machine does: the work of a read beside that of a bare start, and
+/// what the server was asked. docs/performance.md has the seconds of a release.
+#[test]
+fn a_hundred_reads_are_a_hundred_requests_and_little_more_work_than_a_hundred_starts() {
+    let server = server();
+    let line = Line::beside(&server);
+    line.ok(&["set", "local/db"], b"one");
+    let written = || server.stderr().contains("\"action\":\"write\"");
+    crate::support::wait_until("the write has its line", crate::support::SOON, written);
+    let before = server.stderr().matches("\"event\":").count();
+    let reads = seconds_of_children(&line, "for n in {1..100}; do \"$1\" get local/db > /dev/null; done");
+    let starts = seconds_of_children(&line, "for n in {1..100}; do \"$1\" --version > /dev/null; done");
+    assert!(reads < 10.0 * starts, "{reads} s of the processor for 100 reads, {starts} s for 100 starts");
+    let of_reads = || server.stderr().matches("\"event\":").count() - before;
+    crate::support::wait_until("each read has its line", crate::support::SOON, || of_reads() >= 100);
+    assert_eq!(of_reads(), 100, "one request for each read");
+}

@@ -1,0 +1,139 @@
+//! Which secret goes where: what the arguments, files of variables and the environment name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::cli::{Binding, ExecArgs};
+use crate::commands::export;
+use crate::commands::import;
+use crate::reach::{Failure, Reach, SecretName, WantedVaults};
+use crate::secret::SecretValue;
+
+/// What goes where.
+pub(super) struct Bindings {
+    /// The variables of our own environment that are references.
+    inherited: BTreeMap<String, Variable>,
+    /// Vaults, and perhaps patterns, whose secrets are variables by the names of their keys.
+    from: Vec<String>,
+    variables: BTreeMap<String, Variable>,
+    files: Vec<Binding>,
+}
+
+/// What a variable is to hold.
+enum Variable {
+    Secret(SecretName),
+    /// What a file of variables says, where it is no reference.
+    Plain(Zeroizing<String>),
+}
+
+/// The values, as they were read together.
+#[derive(PartialEq)]
+pub(super) struct BoundValues {
+    pub(super) variables: BTreeMap<String, SecretValue>,
+    /// In the order of the arguments.
+    pub(super) files: Vec<(String, SecretValue)>,
+    /// The values that are secrets, which --mask hides.
+    pub(super) secrets: Vec<SecretValue>,
+}
+
+impl Bindings {
+    /// What names a variable last counts: our own environment, then --from, then files, then --env.
+    pub(super) fn of(arguments: &ExecArgs) -> Result<Bindings, Failure> {
+        let mut variables = BTreeMap::new();
+        for file in &arguments.env_file {
+            variables.extend(of_file(file)?);
+        }
+        let said = arguments.env.iter();
+        variables.extend(said.map(|said| (said.place.clone(), Variable::Secret(said.name.clone()))));
+        let mut inherited = BTreeMap::new();
+        for (variable, text) in std::env::vars_os() {
+            let (Some(variable), Some(text)) = (variable.to_str(), text.to_str()) else { continue };
+            if SecretName::is_reference(text) && !variables.contains_key(variable) {
+                let name = parsed(text, || format!("the variable {variable}"))?;
+                inherited.insert(variable.to_owned(), Variable::Secret(name));
+            }
+        }
+        Ok(Bindings { inherited, from: arguments.from.clone(), variables, files: arguments.file.clone() })
+    }
+
+    /// The vaults that are needed.
+    pub(super) fn wanted(&self) -> WantedVaults {
+        let of_patterns = self.from.iter().map(|from| SecretName::key(export::vault_of(from), "*"));
+        let of_variables =
+            self.inherited.values().chain(self.variables.values()).filter_map(|variable| match variable {
+                Variable::Secret(name) => Some(name.clone()),
+                Variable::Plain(_) => None,
+            });
+        let of_files = self.files.iter().map(|file| file.name.clone());
+        WantedVaults::Names(of_patterns.chain(of_variables).chain(of_files).collect())
+    }
+
+    /// Reads all of them, each once.
+    pub(super) async fn read(&self, reach: &Reach) -> Result<BoundValues, Failure> {
+        let mut known = KnownValues::new();
+        let mut variables = BTreeMap::new();
+        for (variable, what) in &self.inherited {
+            variables.insert(variable.clone(), what.read(&mut known, reach).await?);
+        }
+        for from in &self.from {
+            for Binding { place, name } in export::bindings(from, reach).await? {
+                variables.insert(place, read_once(&mut known, reach, &name).await?);
+            }
+        }
+        for (variable, what) in &self.variables {
+            variables.insert(variable.clone(), what.read(&mut known, reach).await?);
+        }
+        let mut files = Vec::new();
+        for file in &self.files {
+            files.push((file.place.clone(), read_once(&mut known, reach, &file.name).await?));
+        }
+        Ok(BoundValues { variables, files, secrets: known.into_values().collect() })
+    }
+}
+
+impl Variable {
+    async fn read(&self, known: &mut KnownValues, reach: &Reach) -> Result<SecretValue, Failure> {
+        match self {
+            Variable::Secret(name) => read_once(known, reach, name).await,
+            Variable::Plain(text) => Ok(SecretValue::string(text.as_str())),
+        }
+    }
+}
+
+/// What was read already, by the secret's name.
+type KnownValues = BTreeMap<String, SecretValue>;
+
+async fn read_once(
+    known: &mut KnownValues,
+    reach: &Reach,
+    name: &SecretName,
+) -> Result<SecretValue, Failure> {
+    let shown = name.to_string();
+    if let Some(value) = known.get(&shown) {
+        return Ok(value.clone());
+    }
+    let value = reach.get(name).await?.value;
+    known.insert(shown, value.clone());
+    Ok(value)
+}
+
+/// The variables of a .env file.
+fn of_file(path: &Path) -> Result<Vec<(String, Variable)>, Failure> {
+    let text = import::text_of(path)?;
+    let items =
+        import::variables(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let read = |(name, text): (String, Zeroizing<String>)| {
+        let variable = match SecretName::is_reference(&text) {
+            true => Variable::Secret(parsed(&text, || format!("{}: {name}", path.display()))?),
+            false => Variable::Plain(text),
+        };
+        Ok((name, variable))
+    };
+    items.into_iter().map(read).collect()
+}
+
+fn parsed(reference: &str, place: impl Fn() -> String) -> Result<SecretName, Failure> {
+    reference.parse().map_err(|error| Failure::usage(format!("{}: {error}", place())))
+}
