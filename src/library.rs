@@ -52,7 +52,7 @@ impl Builder {
     /// A local vault: an encrypted file and its key in this folder, made if they are not there. It needs no
     /// PowerShell.
     pub fn local_vault(self, name: impl Into<String>, folder: impl Into<PathBuf>) -> Builder {
-        self.vault(Vault::new(name, VaultKind::Local { folder: Some(folder.into()), key: None }))
+        self.vault(Vault::new(name, VaultKind::local(Some(folder.into()), None)))
     }
 
     /// A vault of any kind.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::plan::{Extension, PlanError, Vault, VaultKind, same_names};
+use crate::plan::{Extension, PlanError, Vault, same_names};
 use crate::platform;
 use crate::protocol::Parameters;
 
@@ -107,7 +107,7 @@ pub fn imported(name: String, module: String, path: Option<String>, parameters: 
     let mut extension = Extension::new(name.clone(), module);
     extension.parameters = parameters;
     extension.imported = true;
-    Vault::new(name, VaultKind::Extension(extension))
+    Vault::new(name, extension)
 }
 
 #[cfg(test)]

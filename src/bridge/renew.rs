@@ -1,14 +1,12 @@
 //! Values that are read before anybody asks: mounts at the start, and secrets that were changed elsewhere.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::Bridge;
 use crate::error::BridgeError;
 use crate::plan::Mount;
 use crate::secret::fold;
-use crate::vault::Entry;
+use crate::vault::backend::kinds;
 
 impl Bridge {
     /// Begins to read the mounts that the plan wants in the cache before anybody asks. One that fails is named in the log.
@@ -59,13 +57,8 @@ impl Bridge {
     /// The friendly names of the vaults over this vault of Azure.
     #[must_use]
     pub fn over_azure(&self, name: &str) -> Vec<String> {
-        let is_it = |entry: &Arc<Entry>| {
-            let extension = entry.plan.extension()?;
-            let said =
-                extension.parameters.0.iter().find(|(key, _)| key.eq_ignore_ascii_case("AZKVaultName"))?;
-            Some(said.1.as_str()?.eq_ignore_ascii_case(name))
-        };
         let all = self.vaults().all();
-        all.iter().filter(|entry| is_it(entry) == Some(true)).map(|entry| entry.plan.name.clone()).collect()
+        let are_it = all.iter().filter(|entry| kinds::of(&entry.plan).is_called(&entry.plan, name));
+        are_it.map(|entry| entry.plan.name.clone()).collect()
     }
 }

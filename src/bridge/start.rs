@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::config;
 use crate::local::{LocalError, LocalVault};
-use crate::plan::{self, Expose, InitScript, Plan, PlanError, Registry, SecretSource, Vault, VaultKind};
+use crate::plan::{self, Expose, InitScript, Plan, PlanError, Registry, SecretSource, Vault};
 use crate::platform::{self, OtherUser};
 use crate::pool::{Pool, Progress};
 use crate::private_file::PrivateFileError;
@@ -17,6 +17,8 @@ use crate::pwsh::{Folder, PwshError};
 use crate::registry;
 use crate::secret::{Text, fold};
 use crate::trusted;
+use crate::vault::backend::kind::VaultFiles;
+use crate::vault::backend::kinds;
 use crate::worker::LaunchError;
 use crate::worker::process::{Environment, PwshLauncher};
 
@@ -211,9 +213,8 @@ pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
 }
 
 pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
-    let VaultKind::Local { folder, key } = &vault.kind else { return Ok(None) };
-    let folder = folder.clone().or_else(crate::local::default_folder).unwrap_or_default();
-    let opened = LocalVault::open_with_key(&folder, key.as_deref());
+    let Some(VaultFiles { folder, key, .. }) = kinds::files_of(vault) else { return Ok(None) };
+    let opened = LocalVault::open_with_key(&folder.unwrap_or_default(), key.as_deref());
     opened
         .map(|local| Some(Arc::new(local)))
         .map_err(|source| StartError::Local { vault: vault.name.clone(), source })

@@ -419,7 +419,7 @@ fn plan_without_file(arguments: &ServeArgs) -> Result<Plan, CommandError> {
         Some(folder) => folder.clone(),
         None => local::default_folder().ok_or(CommandError::NoHome)?,
     };
-    let mut vault = Vault::new(LOCAL_VAULT, VaultKind::Local { folder: Some(folder), key: None });
+    let mut vault = Vault::new(LOCAL_VAULT, VaultKind::local(Some(folder), None));
     vault.exposed = true;
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }

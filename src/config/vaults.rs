@@ -12,14 +12,14 @@ use super::template::to_json;
 use super::write::PLACEHOLDER;
 use crate::check::{different_stores, same_registrations};
 use crate::plan::{
-    AutoImport, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
+    AutoImport, Extension, Keep, Mount, Projection, SecretSource, Twin, Vault, VaultKind, same_names,
 };
-use crate::plan::{Twin, same_names};
 use crate::protocol::Parameters;
 use crate::secret::fold;
 use crate::vault::backend::kinds;
+use crate::vault::backend::settings::ModuleSettings;
 
-/// `Set-SecretStoreConfiguration`'s own names, which are all that SecretStore knows.
+/// Keys that only a vault of a module has.
 const EXTENSION_KEYS: [&str; 11] = [
     "module",
     "vault_name",
@@ -97,10 +97,10 @@ fn vault(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) -> Opt
         let folder = table.read("folder", |node| path(node, base));
         table.exclude(&EXTENSION_KEYS, "is only for a vault of a module, not a local one", None);
         let key = table.read("key", |node| secret_file(node, base));
-        VaultKind::Local { folder, key }
+        VaultKind::local(folder, key)
     } else {
         table.exclude(&["folder", "key"], "is only for a local vault", Some("local = true makes it one"));
-        VaultKind::Extension(extension(name, node, table, base)?)
+        extension(name, node, table, base)?.into()
     };
     let repair = repair.unwrap_or(false);
     Some(Vault { name: name.to_owned(), kind, keep, read_only, exposed, repair })
@@ -132,8 +132,8 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
     let unlock_interval = needs_unlock(table, "unlock_interval", &unlock_node, Node::duration);
     let unlock_at_start = needs_unlock(table, "unlock_at_start", &unlock_node, Node::flag);
     let parallel = table.read("parallel", Node::flag);
-    let ways = ["keep_metadata", "verify"].map(|key| table.get(key));
-    let [keep_metadata, verify] = ways.each_ref().map(|node| node.as_ref().and_then(Node::flag));
+    let ways = ["keep_metadata", "verify"].map(|key| (key, table.get(key)));
+    let [keep_metadata, verify] = ways.each_ref().map(|(_, node)| node.as_ref().and_then(Node::flag));
     let (probe, probe_every) = table.get("probe").as_ref().map_or((true, None), probe);
     let module = module(table, base);
     let extension = Extension {
@@ -151,14 +151,8 @@ fn extension(name: &str, node: &Node<'_>, table: &mut Table<'_>, base: &Path) ->
         imported: false,
     };
     if let Some(settings) = kinds::settings_of(&extension) {
-        for (_, node) in
-            [keep_metadata, verify].into_iter().zip(&ways).filter(|(flag, _)| *flag == Some(false))
-        {
-            let Some(node) = node else { continue };
-            node.refuse_key("cannot be turned off for SecretStore: it would lose what is kept there", None);
-        }
-        let (given, names) = (parameters_node.as_ref(), settings.names);
-        check_store(node, &extension, given, names, unlock_node.is_some());
+        refuse_off(&ways, settings);
+        check_settings(node, &extension, parameters_node.as_ref(), settings, unlock_node.is_some());
     }
     Some(extension)
 }
@@ -239,28 +233,40 @@ fn refuse_placeholder(node: &Node<'_>) {
     }
 }
 
-// === SecretStore ===
+// === modules whose parameters are their configuration ===
 
-fn check_store(
+/// Refuses `false` at those of these keys that are on for the module whatever a file says.
+fn refuse_off(flags: &[(&str, Option<Node<'_>>)], settings: &ModuleSettings) {
+    for (_, node) in flags.iter().filter(|(key, _)| settings.always_on.contains(key)) {
+        let Some(node) = node.as_ref().filter(|node| node.value().as_bool() == Some(false)) else { continue };
+        let title = settings.title;
+        node.refuse_key(format!("cannot be turned off for {title}: it would lose what is kept there"), None);
+    }
+}
+
+fn check_settings(
     node: &Node<'_>,
-    store: &Extension,
+    extension: &Extension,
     parameters: Option<&Node<'_>>,
-    names: &[&'static str],
+    settings: &ModuleSettings,
     has_unlock: bool,
 ) {
+    let (title, names, password) = (settings.title, settings.names.iter().copied(), settings.password);
+    let (fixed, value, why) = settings.fixed;
     for (name, member) in parameters.and_then(Node::members).unwrap_or_default() {
-        if nearest(name, names.iter().copied().chain(["Password"])) == Some("Password") {
+        if nearest(name, names.clone().chain([password])) == Some(password) {
             member.refuse_key("a password does not belong in this file", Some(UNLOCK_HINT));
-        } else if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            let hint = suggest(name, "SecretStore knows", names.iter().copied());
-            member.refuse_key("is no parameter of SecretStore", hint.as_deref());
-        } else if name.eq_ignore_ascii_case("Interaction") && !says(&store.parameters, name, "None") {
-            member.refuse("must be \"None\": a server has nobody to ask", None);
+        } else if !names.clone().any(|known| known.eq_ignore_ascii_case(name)) {
+            let hint = suggest(name, &format!("{title} knows"), names.clone());
+            member.refuse_key(format!("is no parameter of {title}"), hint.as_deref());
+        } else if name.eq_ignore_ascii_case(fixed) && !says(&extension.parameters, name, value) {
+            member.refuse(format!("must be {value:?}: {why}"), None);
         }
     }
-    if !has_unlock && node.is_whole() && !says(&store.parameters, "Authentication", "None") {
-        let hint = format!("{UNLOCK_HINT}, or parameters = {{ Authentication = \"None\" }}");
-        node.refuse_key("SecretStore needs a password to unlock it", Some(&hint));
+    let (parameter, none) = settings.no_password;
+    if !has_unlock && node.is_whole() && !says(&extension.parameters, parameter, none) {
+        let hint = format!("{UNLOCK_HINT}, or parameters = {{ {parameter} = {none:?} }}");
+        node.refuse_key(format!("{title} needs a password to unlock it"), Some(&hint));
     }
 }
 
@@ -269,14 +275,12 @@ fn says(parameters: &Parameters, name: &str, value: &str) -> bool {
     matches!(found, Some((_, Value::String(text))) if text.eq_ignore_ascii_case(value))
 }
 
-/// Every vault of SecretStore is the same store of the user's, with one password and one configuration.
+/// All vaults of such a module are the same store of the user's, with one password and one configuration.
 fn refuse_different_stores(nodes: &[Node<'_>], vaults: &[&Vault]) {
     for (Twin { first, again }, differs) in different_stores(vaults) {
+        let module = kinds::of(vaults[again]).module().unwrap_or_default();
         nodes[again].refuse_key(
-            format!(
-                "{differs} differ from those on line {}, but {SECRET_STORE} is one store",
-                nodes[first].line()
-            ),
+            format!("{differs} differ from those on line {}, but {module} is one store", nodes[first].line()),
             Some("write the same in both, or mount from one vault"),
         );
     }

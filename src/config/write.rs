@@ -17,7 +17,7 @@ use crate::audit::{self, Destination};
 use crate::plan::callers::{Callers, KeptToken};
 use crate::plan::{
     Access, Action, AutoImport, CacheLimits, Expose, Extension, InitScript, Keep, Limits, Listener, Mount,
-    Plan, PoolLimits, Projection, Pwsh, Registry, Route, SecretSource, Template, Tls, Vault, VaultKind,
+    Plan, PoolLimits, Projection, Pwsh, Registry, Route, SecretSource, Template, Tls, Vault,
 };
 use crate::secret::fold;
 use crate::vault::backend::kinds;
@@ -290,26 +290,22 @@ impl TomlWriter {
 
     fn vault(&mut self, vault: &Vault, redact: bool) {
         let header = format!("[vaults.{}]", key(&vault.name));
-        match &vault.kind {
-            VaultKind::Extension(extension) if extension.imported => return,
-            VaultKind::Custom(_) => {
-                self.section(&format!("# {header} is made of script blocks, which a file cannot hold"));
-                return;
+        if vault.extension().is_some_and(|extension| extension.imported) {
+            return;
+        }
+        if vault.custom().is_some() {
+            self.section(&format!("# {header} is made of script blocks, which a file cannot hold"));
+            return;
+        }
+        self.section(&header);
+        if let Some((folder, key)) = vault.local() {
+            self.line("local", true);
+            for (name, file) in [("folder", folder), ("key", key)] {
+                file.into_iter().for_each(|file| self.line(name, path(file)));
             }
-            VaultKind::Local { folder, key } => {
-                self.section(&header);
-                self.line("local", true);
-                if let Some(folder) = folder {
-                    self.line("folder", path(folder));
-                }
-                if let Some(key) = key {
-                    self.line("key", path(key));
-                }
-            }
-            VaultKind::Extension(extension) => {
-                self.section(&header);
-                self.extension(&vault.name, extension, redact);
-            }
+        }
+        if let Some(extension) = vault.extension() {
+            self.extension(&vault.name, extension, redact);
         }
         self.keep(&vault.keep);
         self.unless("read_only", vault.read_only, false, |flag| flag.to_string());
@@ -403,7 +399,7 @@ fn init_script(script: &InitScript) -> String {
 }
 
 fn parameters(extension: &Extension, redact: bool) -> String {
-    // The parameters of SecretStore are settings and no secrets. Those of other modules may be secrets.
+    // Parameters that are a module's configuration are no secrets. Those of other modules may be.
     let settings = kinds::settings_of(extension);
     let is_setting = |name: &str| {
         settings.is_some_and(|settings| settings.names.iter().any(|known| fold(known) == fold(name)))

@@ -8,9 +8,11 @@ use super::Finding;
 use crate::audit::Destination;
 use crate::config::ConfigPlace;
 use crate::plan::callers::KeptToken;
-use crate::plan::{Access, InitScript, Plan, SecretSource, Tls, VaultKind};
+use crate::plan::{Access, InitScript, Plan, SecretSource, Tls};
 use crate::platform::{self, FileKind, FileOwner};
 use crate::private_file::place_of;
+use crate::vault::backend::kind::VaultFiles;
+use crate::vault::backend::kinds;
 use crate::{local, registry};
 
 const AREA: &str = "files";
@@ -37,23 +39,22 @@ pub fn files(plan: &Plan, place: Option<&ConfigPlace>) -> Vec<Finding> {
             .with("looked_at", crate::config::looked_at()),
     });
     found.push(the_registry());
-    let store = platform::secret_store();
-    found.push(if store.exists() {
-        at(
-            "SecretStore's folder",
-            &store,
-            if platform::vaults_of().is_some() { FileRule::OfWorkers } else { FileRule::Private },
-            None,
-        )
-    } else {
-        Finding::ok(AREA, format!("SecretStore's folder: none yet at {}", store.display()))
-            .with("path", shown(&store))
-    });
+    found.extend(kinds::folders_of_user().map(|(title, folder)| of_module(title, &folder)));
     found.extend(data(plan));
     found.extend(tokens(plan));
     found.extend(passwords(plan));
     found.extend(others(plan));
     found
+}
+
+/// The folder that a module keeps the user's vaults in.
+fn of_module(title: &str, folder: &Path) -> Finding {
+    if !folder.exists() {
+        let message = format!("{title}'s folder: none yet at {}", folder.display());
+        return Finding::ok(AREA, message).with("path", shown(folder));
+    }
+    let rule = if platform::vaults_of().is_some() { FileRule::OfWorkers } else { FileRule::Private };
+    at(&format!("{title}'s folder"), folder, rule, None)
 }
 
 fn the_registry() -> Finding {
@@ -77,33 +78,23 @@ fn the_registry() -> Finding {
 }
 
 fn data(plan: &Plan) -> Vec<Finding> {
-    let folders = plan.vaults.iter().filter_map(|vault| match &vault.kind {
-        VaultKind::Local { folder, key } => {
-            Some((vault, folder.clone().or_else(local::default_folder)?, key))
-        }
-        _ => None,
-    });
     let mut found = Vec::new();
-    for (vault, folder, key) in folders {
+    for vault in &plan.vaults {
+        let Some(VaultFiles { folder: Some(folder), key, names }) = kinds::files_of(vault) else { continue };
+        let which = format!("the {} '{}'", kinds::of(vault).title(), vault.name);
         if let Some(key) = key {
-            let what = format!("the key of the local vault '{}'", vault.name);
-            found.push(at(&what, key, FileRule::Private, None));
+            found.push(at(&format!("the key of {which}"), &key, FileRule::Private, None));
         }
-        let what = format!("the folder of the local vault '{}'", vault.name);
+        let what = format!("the folder of {which}");
         if !folder.exists() {
             found.push(Finding::ok(AREA, format!("{what}: made at the first start ({})", folder.display())));
             continue;
         }
         found.push(at(&what, &folder, FileRule::Readable, None));
-        for name in local::FILES {
+        for name in names {
             let file = folder.join(name);
             if file.exists() {
-                found.push(at(
-                    &format!("{name} of the local vault '{}'", vault.name),
-                    &file,
-                    FileRule::Private,
-                    None,
-                ));
+                found.push(at(&format!("{name} of {which}"), &file, FileRule::Private, None));
             }
         }
     }
@@ -306,10 +297,10 @@ pub(super) fn needed(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
             found.push(("a vault's password", path.clone()));
         }
         // The default folder is a different one for each user.
-        if let VaultKind::Local { folder: Some(folder), .. } = &vault.kind
-            && Some(folder) != local::default_folder().as_ref()
+        if let Some(folder) = kinds::files_of(vault).and_then(|files| files.folder)
+            && Some(&folder) != local::default_folder().as_ref()
         {
-            found.push(("the folder of a local vault", folder.clone()));
+            found.push(("the folder of a local vault", folder));
         }
         if let Some(module) =
             vault.extension().map(|extension| Path::new(&extension.module)).filter(|path| path.is_absolute())

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Finding;
 use crate::audit::Destination;
 use crate::config::ConfigPlace;
-use crate::plan::{Bind, Plan, VaultKind};
-use crate::{local, platform};
+use crate::plan::{Bind, Plan};
+use crate::platform;
+use crate::vault::backend::kinds;
 
 /// Less room than this, and a write may fail.
 const LITTLE: u64 = 100 << 20;
@@ -43,19 +44,17 @@ fn judge_clock(now: SystemTime, newest: Option<SystemTime>) -> Finding {
 
 /// Whether there is room where something is written.
 pub fn disks(plan: &Plan) -> Vec<Finding> {
-    let mut folders: Vec<(&str, PathBuf)> = vec![("worker files", platform::runtime_folder())];
-    let local = plan.vaults.iter().filter_map(|vault| match &vault.kind {
-        VaultKind::Local { folder, .. } => folder.clone().or_else(local::default_folder),
-        _ => None,
-    });
-    folders.extend(local.map(|folder| ("a local vault", folder)));
+    let mut folders = vec![("worker files".to_owned(), platform::runtime_folder())];
+    let own = |vault| Some((kinds::of(vault).title().to_owned(), kinds::files_of(vault)?.folder?));
+    let own = plan.vaults.iter().filter_map(own);
+    folders.extend(own.map(|(title, folder)| (format!("a {title}"), folder)));
     if let Destination::File(path) = &plan.audit.to {
-        folders.push(("the audit trail", path.clone()));
+        folders.push(("the audit trail".to_owned(), path.clone()));
     }
     if plan.needs_pwsh() {
-        folders.push(("SecretStore", platform::secret_store()));
+        folders.extend(kinds::folders_of_user().map(|(title, folder)| (title.to_owned(), folder)));
     }
-    folders.into_iter().filter_map(|(what, folder)| disk(what, &folder)).collect()
+    folders.into_iter().filter_map(|(what, folder)| disk(&what, &folder)).collect()
 }
 
 fn disk(what: &str, folder: &Path) -> Option<Finding> {

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::Finding;
 use crate::bridge::start;
-use crate::plan::{Extension, Plan, SECRET_STORE, Vault};
+use crate::plan::{Extension, Plan, Vault};
 use crate::platform;
 use crate::pwsh::{self, Folder, PwshError};
+use crate::vault::backend::kinds;
 use crate::worker::is_recent;
 use crate::worker::process::{Environment, command};
 
@@ -101,7 +102,8 @@ fn missing(error: &PwshError, needed: bool) -> Finding {
 
 /// The modules to ask for, each once.
 fn names(extensions: &[&Extension]) -> Vec<String> {
-    let mut names = vec![SECRET_MANAGEMENT.to_owned(), SECRET_STORE.to_owned()];
+    let mut names = vec![SECRET_MANAGEMENT.to_owned()];
+    names.extend(kinds::usual_modules().map(str::to_owned));
     for module in extensions.iter().map(|extension| &extension.module) {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(module)) && !module.contains('|') {
             names.push(module.clone());
@@ -147,7 +149,7 @@ fn engine(program: &Path, told: &Told, took: Duration) -> Finding {
 
 fn module(name: &str, found: &[InstalledModule], needed: bool) -> Finding {
     let versions: Vec<&InstalledModule> = found.iter().filter(|module| module.asked == name).collect();
-    let is_optional = name == SECRET_STORE || !needed;
+    let is_optional = kinds::usual_modules().any(|usual| name == usual) || !needed;
     let finding = match versions.as_slice() {
         [] if is_optional => Finding::ok("modules", format!("{name}: not installed, and no vault needs it")),
         [] => Finding::problem("modules", format!("{name}: not installed"), install(name)),

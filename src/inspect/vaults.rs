@@ -10,8 +10,9 @@ use super::Finding;
 use crate::bridge::{Bridge, Options};
 use crate::error::BridgeError;
 use crate::local::{self, LocalError, LocalVault, VaultFolder};
-use crate::plan::{AutoImport, Plan, Registry, SECRET_STORE, Vault, VaultKind};
-use crate::platform;
+use crate::plan::{AutoImport, Plan, Registry, Vault};
+use crate::vault::backend::kind::{VaultFiles, VaultWay};
+use crate::vault::backend::kinds;
 
 const AREA: &str = "vaults";
 
@@ -21,19 +22,14 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Reaches one vault.
 pub async fn reach(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
     let name = &vault.name;
-    let finding = match &vault.kind {
-        VaultKind::Local { folder, key } => match folder.clone().or_else(local::default_folder) {
-            Some(folder) => local(name, folder, key.clone()).await,
-            None => Finding::problem(AREA, format!("'{name}': no home folder is known"), "set HOME"),
-        },
-        VaultKind::Custom(_) => Finding::ok(AREA, format!("'{name}' is a script's own")),
-        VaultKind::Extension(extension)
-            if extension.module_name().eq_ignore_ascii_case(SECRET_STORE) && !has_store() =>
-        {
-            Finding::ok(AREA, format!("'{name}': there is no SecretStore yet; the first start makes it"))
+    let finding = match kinds::of(vault).way(vault) {
+        VaultWay::Files(VaultFiles { folder: Some(folder), key, .. }) => in_files(name, folder, key).await,
+        VaultWay::Files(_) => {
+            Finding::problem(AREA, format!("'{name}': no home folder is known"), "set HOME")
         }
-        VaultKind::Extension(_) => {
-            let work = of_module(plan, vault, pwsh, limit);
+        VaultWay::None(why) => Finding::ok(AREA, why),
+        VaultWay::Worker => {
+            let work = by_worker(plan, vault, pwsh, limit);
             match tokio::time::timeout(limit * 2, work).await {
                 Ok(finding) => finding,
                 Err(_) => Finding::problem(
@@ -47,13 +43,7 @@ pub async fn reach(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Dur
     finding.with("vault", name.as_str())
 }
 
-/// Whether there is a SecretStore: asking the module would make one.
-fn has_store() -> bool {
-    let folder = platform::secret_store();
-    ["storeconfig", "storefile"].iter().any(|file| folder.join(file).exists())
-}
-
-async fn local(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
+async fn in_files(name: &str, folder: PathBuf, key: Option<PathBuf>) -> Finding {
     match local::look(&folder, key.as_deref()) {
         Ok(VaultFolder::Nothing) => {
             return Finding::ok(AREA, format!("'{name}': empty; its files are made at the first use"));
@@ -85,10 +75,10 @@ fn refused(name: &str, error: &LocalError) -> Finding {
 }
 
 /// Opens the vault as one that somebody else has configured, and lists it.
-async fn of_module(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
+async fn by_worker(plan: &Plan, vault: &Vault, pwsh: Option<PathBuf>, limit: Duration) -> Finding {
     let name = vault.name.clone();
     let mut vault = vault.clone();
-    if let VaultKind::Extension(extension) = &mut vault.kind {
+    if let Some(extension) = vault.extension_mut() {
         // A vault of the user's registry is not configured. Its parameters are still given to its module.
         extension.imported = true;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::protocol::Parameters;
@@ -187,16 +187,45 @@ impl Default for CacheLimits {
     }
 }
 
+impl VaultKind {
+    /// The embedded vault in this folder, with its key there or in a file of its own.
+    #[must_use]
+    pub fn local(folder: Option<PathBuf>, key: Option<PathBuf>) -> VaultKind {
+        VaultKind::Local { folder, key }
+    }
+}
+
+impl From<Extension> for VaultKind {
+    fn from(extension: Extension) -> VaultKind {
+        VaultKind::Extension(extension)
+    }
+}
+
+impl From<Custom> for VaultKind {
+    fn from(custom: Custom) -> VaultKind {
+        VaultKind::Custom(custom)
+    }
+}
+
 impl Vault {
     /// A vault with the defaults of one that a plan names.
-    pub fn new(name: impl Into<String>, kind: VaultKind) -> Vault {
+    pub fn new(name: impl Into<String>, kind: impl Into<VaultKind>) -> Vault {
         Vault {
             name: name.into(),
-            kind,
+            kind: kind.into(),
             keep: Keep::default(),
             read_only: false,
             exposed: false,
             repair: false,
+        }
+    }
+
+    /// The folder and the key of an embedded vault, as the plan names them, if it is one.
+    #[must_use]
+    pub fn local(&self) -> Option<(Option<&Path>, Option<&Path>)> {
+        match &self.kind {
+            VaultKind::Local { folder, key } => Some((folder.as_deref(), key.as_deref())),
+            _ => None,
         }
     }
 
@@ -209,6 +238,15 @@ impl Vault {
         }
     }
 
+    /// The same, to be changed.
+    #[must_use]
+    pub fn extension_mut(&mut self) -> Option<&mut Extension> {
+        match &mut self.kind {
+            VaultKind::Extension(extension) => Some(extension),
+            _ => None,
+        }
+    }
+
     /// The script blocks that it is made of, if it is.
     #[must_use]
     pub fn custom(&self) -> Option<&Custom> {
@@ -216,6 +254,19 @@ impl Vault {
             VaultKind::Custom(custom) => Some(custom),
             _ => None,
         }
+    }
+
+    /// The name that its module knows it by; that of the plan, where it has no module.
+    #[must_use]
+    pub fn registered(&self) -> &str {
+        self.extension().map_or(&self.name, |extension| &extension.registered)
+    }
+
+    /// The time after which it is unlocked again; zero where the plan names none.
+    #[must_use]
+    pub fn unlock_interval(&self) -> Duration {
+        let extension = self.extension().map(|extension| extension.unlock_interval);
+        extension.or_else(|| Some(self.custom()?.unlock_interval)).unwrap_or_default()
     }
 
     /// Where its password comes from, if it has one.

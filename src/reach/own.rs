@@ -149,7 +149,7 @@ pub fn plan(connect: &Connect) -> Result<Plan, Failure> {
     let folder = folder.ok_or_else(|| {
         Failure::failed("no home folder is known").hint("set HOME, or name a folder with --local-vault")
     })?;
-    let vault = Vault::new(LOCAL_VAULT, VaultKind::Local { folder: Some(folder), key: None });
+    let vault = Vault::new(LOCAL_VAULT, VaultKind::local(Some(folder), None));
     Ok(Plan { vaults: vec![vault], ..Plan::default() })
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::custom;
@@ -16,7 +16,7 @@ use super::protocol::ask::Lift;
 use super::protocol::call::Needs;
 use super::route::ScriptRoute;
 use crate::config::to_toml;
-use crate::plan::{self, Access, Action, Plan, Projection, Vault, VaultKind};
+use crate::plan::{self, Access, Action, Plan, Projection, Vault};
 use crate::secret::fold;
 use crate::vault::Entry;
 use crate::vault::backend::kinds;
@@ -114,7 +114,7 @@ impl Outline {
             let _ = writeln!(out, "endpoint   {}{name}", endpoint.url());
         }
         for vault in &self.vaults {
-            let _ = writeln!(out, "vault      {}: {}", vault.name, kind(vault));
+            let _ = writeln!(out, "vault      {}: {}", vault.name, kinds::of(vault).line(vault));
         }
         for mount in &self.mounts {
             let shown = match &mount.projection {
@@ -203,14 +203,13 @@ fn is_imported(vault: &Vault) -> bool {
     vault.extension().is_some_and(|extension| extension.imported)
 }
 
-/// As a file registers it. Without the configuration that every SecretStore of a script has, since a file has
-/// it by default; and one that is imported is the file's own, since a mount needs it.
+/// As a file registers it. Without what every such vault of a script has, since a file has it by default; and one that
+/// is imported is the file's own, since a mount needs it.
 fn in_file(mut vault: Vault) -> Vault {
-    if let VaultKind::Extension(extension) = &mut vault.kind {
+    let kind = kinds::of(&vault);
+    if let Some(extension) = vault.extension_mut() {
         extension.imported = false;
-        if let Some(settings) = kinds::settings_of(extension) {
-            (settings.without_defaults)(extension);
-        }
+        kind.for_file(extension);
     }
     vault
 }
@@ -220,38 +219,12 @@ fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn kind(vault: &Vault) -> String {
-    match &vault.kind {
-        VaultKind::Local { .. } => "the embedded vault".into(),
-        VaultKind::Custom(_) => "script blocks".into(),
-        VaultKind::Extension(extension) => {
-            let own = if extension.imported { ", registered by the user" } else { "" };
-            format!("{} as {}{own}", extension.module, extension.registered)
-        }
-    }
-}
-
 /// A vault with the names of its parameters.
 fn shown(vault: &Vault) -> Value {
-    let ttl = vault.keep.ttl.as_secs();
-    match &vault.kind {
-        VaultKind::Local { folder, .. } => {
-            json!({ "name": vault.name, "type": "local", "folder": folder, "cache_ttl_seconds": ttl })
-        }
-        VaultKind::Custom(custom) => {
-            let (blocks, parameters): (Vec<&String>, Vec<&String>) =
-                (custom.blocks.keys().collect(), custom.parameters.0.keys().collect());
-            json!({ "name": vault.name, "type": "custom", "blocks": blocks, "parameters": parameters, "unlocks": custom.unlock.is_some(), "cache_ttl_seconds": ttl })
-        }
-        VaultKind::Extension(extension) => {
-            let parameters: Vec<&String> = extension.parameters.0.keys().collect();
-            json!({
-                "name": vault.name, "type": "secretmanagement", "module": extension.module, "vault_name": extension.registered,
-                "imported": extension.imported, "parameters": parameters, "unlocks": extension.unlock.is_some(), "unlock_at_start": extension.unlock_at_start,
-                "unlock_interval_seconds": extension.unlock_interval.as_secs(), "cache_ttl_seconds": ttl,
-            })
-        }
-    }
+    let mut shown = Map::from_iter([("name".to_owned(), vault.name.as_str().into())]);
+    shown.extend(kinds::of(vault).shown(vault));
+    shown.insert("cache_ttl_seconds".to_owned(), vault.keep.ttl.as_secs().into());
+    Value::Object(shown)
 }
 
 /// The route of a configuration file that answers alike, or why there is none.

@@ -8,12 +8,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::bridge::Bridge;
 use crate::cli::{Global, ServeArgs};
 use crate::http::BoundAddress;
-use crate::local;
 use crate::logging::console::Console;
-use crate::plan::{Bind, VaultKind};
+use crate::plan::Bind;
 use crate::platform;
 use crate::platform::local::{BY_PIPES, shown};
 use crate::pwsh;
+use crate::vault::backend::kinds;
 
 /// What is encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -67,10 +67,9 @@ impl<W: Write> Announcer<W> {
     pub fn vaults(&mut self, bridge: &Bridge, arguments: &ServeArgs, global: &Global) {
         let plan = bridge.plan();
         for vault in &plan.vaults {
-            if let VaultKind::Local { folder, .. } = &vault.kind
-                && let Some(folder) = folder.clone().or_else(local::default_folder)
-            {
-                self.line(format_args!("local vault: {}", folder.display()));
+            let kind = kinds::of(vault);
+            if let Some(folder) = kind.files(vault).and_then(|files| files.folder) {
+                self.line(format_args!("{}: {}", kind.title(), folder.display()));
             }
         }
         for vault in bridge.health().vaults.iter().filter(|vault| !vault.condition.state.serves()) {

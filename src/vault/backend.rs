@@ -1,8 +1,8 @@
 //! The kinds of vaults: where their calls go, who may be in them together, and what their answers are worth.
 //!
-//! A kind is one implementation of [`Backend`] in a folder of its own; each store has one of its own, which keeps what is
-//! known of it. To add a kind: write it, and name it in [`kinds::open`] or, where it is an extension module, in the table
-//! of [`kinds`]. Nothing else in the program asks what kind a vault is.
+//! A kind is one implementation of [`Backend`] in a file or folder of its own; each store has one of its own, which keeps
+//! what is known of it. What the rest of the program asks beside calls is the kind's [`kind::Kind`], beside its backend.
+//! To add a kind: write both, and name it in the table of [`kinds`]. Nothing else in the program asks what kind a vault is.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use super::verb::{Outcome, Verb};
 use crate::error::BridgeError;
 use crate::pool::TaskPermit;
 use crate::pool::lanes::{Lane, LaneMode};
-use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
+use crate::protocol::{Fault, GetReply, Metadata, SecretInfo, StoreReply};
 use crate::secret::{SecretValue, Text};
 use crate::store::StoreId;
 use crate::worker::{BoxFuture, CallError, Worker};
 
 mod azure;
 mod custom;
+pub mod kind;
 pub mod kinds;
 pub(super) mod local;
 mod module;
@@ -49,9 +50,9 @@ pub trait Backend: Any + Send + Sync {
         true
     }
 
-    /// Whether a script knows its errors by ids and messages of the module's own, not by SecretManagement's.
-    fn has_own_words(&self) -> bool {
-        false
+    /// An error of ours in the module's own words, where scripts know it by other ids and messages than SecretManagement's.
+    fn own_words(&self, _vault: &VaultFacts, _error: &BridgeError, _verb: &Verb) -> Option<Fault> {
+        None
     }
 
     /// Whether a value's exact type costs no call of its own.

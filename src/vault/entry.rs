@@ -12,8 +12,6 @@ use super::facts::{Hooks, VaultFacts};
 use crate::error::BridgeError;
 use crate::local::LocalVault;
 use crate::metrics::Calls;
-#[cfg(test)]
-use crate::plan::VaultKind;
 use crate::plan::{InitScript, Vault};
 use crate::secret::Text;
 
@@ -142,14 +140,14 @@ impl Entry {
     /// An entry of SecretStore over a backend of a test's own.
     pub fn over(backend: Arc<dyn Backend>, password: &str) -> Entry {
         let extension = crate::plan::Extension::new("v", crate::plan::SECRET_STORE);
-        let plan = Vault::new("v", VaultKind::Extension(extension));
+        let plan = Vault::new("v", extension);
         let means = Means { password: Some(password.into()), ..Means::default() };
         Entry::new(0, plan, backend, means, Arc::default())
     }
 
     /// An entry without a pool or a password.
     pub fn bare(plan: Vault) -> Entry {
-        let backend = super::backend::kinds::open(&plan);
+        let backend = super::backend::kinds::of(&plan).open(&plan);
         Entry::new(0, plan, backend, Means::default(), Arc::default())
     }
 }

@@ -78,7 +78,6 @@ impl VaultFacts {
 
     /// The name that its module knows it by.
     pub fn registered(&self) -> String {
-        let extension = self.plan.extension();
-        extension.map_or_else(|| self.plan.name.clone(), |extension| extension.registered.clone())
+        self.plan.registered().to_owned()
     }
 }

@@ -32,7 +32,7 @@ impl VaultTable {
 
     /// Adds a vault, unless its name is taken.
     pub fn add(&self, plan: Vault, means: Means) -> Result<Arc<Entry>, PlanError> {
-        let backend = kinds::open(&plan);
+        let backend = kinds::of(&plan).open(&plan);
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         // A store that is known already keeps what is known of it.
         let backend = stores.entry(backend.store().id.clone()).or_insert(backend).clone();

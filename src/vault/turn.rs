@@ -232,12 +232,6 @@ pub fn is_locked(fault: &Fault) -> bool {
         || fault.more.iter().any(is_locked)
 }
 
-/// The vault refused the password.
-pub fn is_refused_unlock(fault: &Fault) -> bool {
-    fault.id == "SecretStoreUnlockFailed"
-        || fault.kind == "System.Security.Authentication.AuthenticationException"
-}
-
 /// An acknowledged write that is not found.
 pub(super) fn not_kept(finding: &str) -> Box<Fault> {
     Box::new(Fault {

@@ -16,6 +16,7 @@ mod fake;
 mod faults;
 mod hardening;
 mod imports;
+mod kinds;
 mod lifecycle;
 mod local;
 mod logs;

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::wish::{InitChoices, SCHEMA, UnlockChoice, VaultWish};
 use crate::config::schema::{self, Shape, TableKey};
 use crate::config::{toml_key, toml_string};
-use crate::plan::SECRET_STORE;
+use crate::plan::Extension;
+use crate::vault::backend::kinds;
 
 /// Where to listen if nobody says otherwise.
 pub(super) const LISTEN: &str = "127.0.0.1:8085";
@@ -77,6 +78,8 @@ pub(super) fn text(wish: &InitChoices) -> String {
 fn vault_text(vault: &VaultWish) -> String {
     let mut out = format!("\n[vaults.{}]\n", toml_key(&vault.name));
     let mut said = vec!["expose"];
+    let settings =
+        vault.module.as_ref().and_then(|module| kinds::settings_of(&Extension::new(&vault.name, module)));
     match &vault.module {
         None => {
             comment(
@@ -89,10 +92,8 @@ fn vault_text(vault: &VaultWish) -> String {
         Some(module) => {
             let _ = writeln!(out, "module = {}", toml_string(module));
             said.extend(["module", "local", "folder", "key"]);
-            if module == SECRET_STORE {
-                // They cannot be turned off there.
-                said.extend(["keep_metadata", "verify"]);
-            }
+            // They cannot be turned off there.
+            said.extend(settings.into_iter().flat_map(|settings| settings.always_on));
         }
     }
     if !vault.parameters.is_empty() {
@@ -100,12 +101,9 @@ fn vault_text(vault: &VaultWish) -> String {
             vault.parameters.iter().map(|(name, value)| format!("{} = {}", toml_key(name), scalar(value)));
         let _ = writeln!(out, "parameters = {{ {} }}", given.collect::<Vec<_>>().join(", "));
         said.push("parameters");
-    } else if vault.module.as_deref() == Some(SECRET_STORE) {
-        comment(
-            &mut out,
-            "How Set-SecretStoreConfiguration sets it up: Authentication, PasswordTimeout, Scope.",
-        );
-        out.push_str("#parameters = { PasswordTimeout = 900 }\n");
+    } else if let Some((says, example)) = settings.map(|settings| settings.example) {
+        comment(&mut out, says);
+        let _ = writeln!(out, "#parameters = {example}");
         said.push("parameters");
     }
     if let Some(unlock) = &vault.unlock {

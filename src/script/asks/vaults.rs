@@ -1,6 +1,7 @@
 //! Asks about vaults: registered, unlocked and taken out while the script waits.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::words::words_of;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
 use crate::bridge::open_local;
 use crate::clock;
-use crate::plan::{Custom, Extension, Keep, SecretSource, Vault, VaultKind};
+use crate::plan::{Custom, Extension, Keep, SecretSource, Vault};
 use crate::protocol::Parameters;
 use crate::registry::user::WantedVault;
 use crate::script::custom::{self, VaultHooks, as_fault};
@@ -24,9 +25,6 @@ use crate::vault::turn::Trouble;
 use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
 use crate::worker::Worker;
 
-/// The module name of the embedded vault.
-pub const LOCAL: &str = "SecretBridge.Local";
-
 /// Whole minutes; nothing below one.
 pub(super) fn minutes(count: i64) -> Duration {
     u64::try_from(count).map_or(Duration::ZERO, |count| Duration::from_secs(count.saturating_mul(60)))
@@ -37,13 +35,8 @@ impl Asking {
         let name = add.name.clone();
         let blocks = self.numbered(&add.blocks);
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
-        let mut plan = plan(&add, &blocks, password.clone())?;
-        if let (VaultKind::Local { folder: Some(folder), .. }, Some(root)) =
-            (&mut plan.kind, self.core.session.root())
-        {
-            // Relative to the script, wherever the program was started.
-            *folder = std::path::Path::new(&root).join(&*folder);
-        }
+        let root = self.core.session.root();
+        let plan = plan(&add, &blocks, password.clone(), root.as_deref().map(Path::new))?;
         let bridge = self.bridge()?;
         let vaults = bridge.vaults();
         // What the user had registered gives way to what the script says.
@@ -63,7 +56,7 @@ impl Asking {
             core: Arc::downgrade(&self.core),
             name: name.clone(),
             live: live.clone(),
-            custom: matches!(plan.kind, VaultKind::Custom(_)),
+            custom: plan.custom().is_some(),
             init: add.init.map(|block| self.core.session.add_block(block)),
             unregister: blocks.get("unregister").copied(),
         });
@@ -210,22 +203,19 @@ impl Asking {
     }
 }
 
-/// The vault's plan, checked as Pode checks it.
-fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) -> Result<Vault, AskFailure> {
+/// The vault's plan, checked as Pode checks it. `base`: what its paths are relative to, wherever the program was started.
+fn plan(
+    add: &VaultAdd,
+    blocks: &BTreeMap<String, u64>,
+    password: Option<Text>,
+    base: Option<&Path>,
+) -> Result<Vault, AskFailure> {
     let unlock = password.map(SecretSource::Value);
     let parameters = Parameters(add.parameters.clone().unwrap_or_default());
     let kind = match (add.kind, add.module.as_deref()) {
-        (VaultType::Custom, _) => VaultKind::Custom(custom_plan(add, blocks, unlock, parameters)?),
+        (VaultType::Custom, _) => custom_plan(add, blocks, unlock, parameters)?.into(),
         (VaultType::SecretManagement, None | Some("")) => {
             return Err(refusal("SecretVault", "a module name is required"));
-        }
-        (VaultType::SecretManagement, Some(module)) if module.eq_ignore_ascii_case(LOCAL) => {
-            if unlock.is_some() {
-                // A password that is accepted but not used would only look like protection.
-                let message = "the embedded vault has a key file of its own and takes no UnlockSecret";
-                return Err(refusal("LocalVaultUnlock", message));
-            }
-            local_plan(&parameters)?
         }
         (VaultType::SecretManagement, Some(module)) => {
             let registered =
@@ -235,29 +225,11 @@ fn plan(add: &VaultAdd, blocks: &BTreeMap<String, u64>, password: Option<Text>) 
             extension.unlock_at_start = !add.no_unlock;
             extension.unlock = unlock;
             extension.parameters = parameters;
-            if let Some(settings) = kinds::settings_of(&extension) {
-                (settings.complete)(&mut extension)
-                    .map_err(|message| refusal("SecretStoreUnlock", message))?;
-            }
-            VaultKind::Extension(extension)
+            kinds::by_script(extension, base).map_err(|refused| refusal(refused.id, refused.message))?
         }
     };
     let keep = Keep::default().with_ttl(Some(minutes(add.cache_ttl)));
     Ok(Vault { keep, ..Vault::new(add.name.clone(), kind) })
-}
-
-fn local_plan(parameters: &Parameters) -> Result<VaultKind, AskFailure> {
-    let mut folder = None;
-    for (name, value) in &parameters.0 {
-        match (fold(name).as_str(), value.as_str()) {
-            ("FOLDER" | "PATH", Some(path)) => folder = Some(path.into()),
-            _ => {
-                let message = format!("the embedded vault takes one parameter, Folder, a path; not '{name}'");
-                return Err(refusal("SecretVault", message));
-            }
-        }
-    }
-    Ok(VaultKind::Local { folder, key: None })
 }
 
 fn custom_plan(
@@ -295,18 +267,12 @@ fn named<'a>(
 
 /// As `Get-PodeSecretVault` shows it, without its secrets.
 fn shown(entry: &Entry, live: &Live) -> VaultShown {
-    let (kind, interval, extension) = match &entry.plan.kind {
-        VaultKind::Custom(custom) => ("custom", custom.unlock_interval, None),
-        VaultKind::Extension(extension) => ("secretmanagement", extension.unlock_interval, Some(extension)),
-        VaultKind::Local { .. } => ("secretmanagement", Duration::ZERO, None),
-    };
-    let local = matches!(entry.plan.kind, VaultKind::Local { .. });
+    let (extension, interval) = (entry.plan.extension(), entry.plan.unlock_interval());
+    let of_kind = kinds::of(&entry.plan).module();
     VaultShown {
         name: entry.plan.name.clone(),
-        kind,
-        module: extension
-            .map(|extension| extension.module.clone())
-            .or_else(|| local.then(|| LOCAL.to_owned())),
+        kind: if entry.plan.custom().is_some() { "custom" } else { "secretmanagement" },
+        module: extension.map(|extension| extension.module.clone()).or_else(|| of_kind.map(str::to_owned)),
         vault_name: extension.map(|extension| extension.registered.clone()),
         auto_imported: extension.is_some_and(|extension| extension.imported),
         interval: interval.as_secs() / 60,
@@ -322,6 +288,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plan::VaultKind;
 
     fn add(more: Value) -> Result<Vault, AskFailure> {
         let mut ask =
@@ -330,7 +297,7 @@ mod tests {
         let add: VaultAdd = serde_json::from_value(ask).unwrap();
         let blocks = add.blocks.keys().map(|kind| (kind.clone(), 1)).collect();
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
-        plan(&add, &blocks, password)
+        plan(&add, &blocks, password, Some(Path::new("/script")))
     }
 
     fn secret() -> Value {
@@ -382,6 +349,8 @@ mod tests {
     #[test]
     fn the_local_module_is_the_embedded_vault() {
         let vault = add(json!({ "module": "secretbridge.local", "parameters": { "Folder": "/x" } })).unwrap();
-        assert_eq!(vault.kind, VaultKind::Local { folder: Some("/x".into()), key: None });
+        assert_eq!(vault.kind, VaultKind::local(Some("/x".into()), None));
+        let vault = add(json!({ "module": "secretbridge.local", "parameters": { "path": "data" } })).unwrap();
+        assert_eq!(vault.kind, VaultKind::local(Some(Path::new("/script").join("data")), None));
     }
 }

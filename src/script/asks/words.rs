@@ -8,41 +8,22 @@ use crate::vault::{Entry, Verb};
 
 /// The error as the module, or SecretManagement, says it.
 pub fn words_of(error: BridgeError, entry: &Entry, verb: &Verb) -> AskFailure {
-    let extension = entry.plan.extension();
-    let registered = extension.map_or(entry.plan.name.as_str(), |extension| extension.registered.as_str());
-    let secret_store = entry.backend.has_own_words();
-    let (id, kind, category, message) = match (&error, verb) {
-        (BridgeError::NotFound { .. }, Verb::Remove { .. }) if secret_store => (
-            "SecretStoreRemoveSecretFailed",
-            NOT_FOUND,
-            "ObjectNotFound",
-            format!("Remove-Secret error in vault {registered} : Secret not found"),
-        ),
-        (BridgeError::NotFound { key, .. }, _) => {
-            ("GetSecretNotFound", NOT_FOUND, "ObjectNotFound", format!("The secret {key} was not found."))
-        }
-        (BridgeError::Locked { .. }, Verb::Unlock | Verb::UnlockWith { .. }) if secret_store => (
-            "SecretStoreUnlockFailed",
-            "System.Security.Authentication.AuthenticationException",
-            "AuthenticationError",
-            format!("{registered} Vault Unlock operation failed with error: {WRONG_PASSWORD}"),
-        ),
-        (BridgeError::Locked { .. }, _) if secret_store => {
-            (PASSWORD_REQUIRED, PASSWORD_REQUIRED, "AuthenticationError", LOCKED.to_owned())
-        }
-        _ => return fault_of(error),
-    };
+    let own = entry.backend.own_words(entry, &error, verb);
+    let Some(fault) = own.or_else(|| of_secret_management(&error)) else { return fault_of(error) };
     tracing::info!(vault = %entry.plan.name, "{error} (hint: {})", error.hint());
-    let (id, kind, category) = (id.to_owned(), kind.to_owned(), category.to_owned());
-    Box::new(Fault { id, kind, category, message, ..Fault::default() })
+    Box::new(fault)
 }
 
-const NOT_FOUND: &str = "System.Management.Automation.ItemNotFoundException";
-const PASSWORD_REQUIRED: &str = "Microsoft.PowerShell.SecretManagement.PasswordRequiredException";
-const LOCKED: &str = "A valid password is required to access the Microsoft.PowerShell.SecretStore vault.\nUse the \
-     Unlock-SecretStore cmdlet to provide the required password to access the store.";
-const WRONG_PASSWORD: &str = "Store file integrity check failed.\nThe provided password may be invalid, or store files \
-     have become corrupted or have been tampered with.";
+fn of_secret_management(error: &BridgeError) -> Option<Fault> {
+    let BridgeError::NotFound { key, .. } = error else { return None };
+    Some(Fault {
+        id: "GetSecretNotFound".to_owned(),
+        kind: "System.Management.Automation.ItemNotFoundException".to_owned(),
+        category: "ObjectNotFound".to_owned(),
+        message: format!("The secret {key} was not found."),
+        ..Fault::default()
+    })
+}
 
 #[cfg(test)]
 mod tests {

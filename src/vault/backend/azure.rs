@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::kind::{Kind, is_of_module};
 use super::module::{self, ModuleBackend, ModuleQuirks, discipline};
 use super::{Backend, CallAnswer, Present};
-use crate::plan::{AZ_KEY_VAULT, Extension};
+use crate::plan::{AZ_KEY_VAULT, Vault, VaultKind};
 use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::Discipline;
@@ -13,8 +14,6 @@ use crate::vault::rules::like_a_date;
 use crate::vault::store::Store;
 use crate::vault::turn::Turn;
 use crate::vault::verb::Verb;
-
-pub(super) const MODULE: &str = AZ_KEY_VAULT;
 
 /// Longest name in an Azure key vault.
 const MAX_NAME: usize = 127;
@@ -26,22 +25,52 @@ const MAX_VALUE: usize = 25_000;
 const VAULT_NAME: &str = "AZKVAULTNAME";
 
 /// See the module.
-pub(super) struct AzureBackend(ModuleBackend);
+pub(super) struct AzureKind;
+
+/// Serves one.
+struct AzureBackend(ModuleBackend);
+
+impl Kind for AzureKind {
+    fn has(&self, kind: &VaultKind) -> bool {
+        is_of_module(kind, AZ_KEY_VAULT)
+    }
+
+    fn open(&self, vault: &Vault) -> Arc<dyn Backend> {
+        Arc::new(AzureBackend::new(vault))
+    }
+
+    fn title(&self) -> &'static str {
+        "Azure Key Vault"
+    }
+
+    fn module(&self) -> Option<&'static str> {
+        Some(AZ_KEY_VAULT)
+    }
+
+    fn is_called(&self, vault: &Vault, name: &str) -> bool {
+        name_in_azure(vault).is_some_and(|named| fold(named) == fold(name))
+    }
+}
+
+/// The vault's name in Azure, if the plan says it.
+fn name_in_azure(vault: &Vault) -> Option<&str> {
+    let named = vault.extension()?.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
+    named?.1.as_str()
+}
 
 impl AzureBackend {
     /// Vaults over one vault of Azure are one store.
-    pub(super) fn new(extension: &Extension) -> AzureBackend {
-        let named = extension.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
-        let id = match named.and_then(|(_, value)| value.as_str()) {
+    fn new(vault: &Vault) -> AzureBackend {
+        let id = match name_in_azure(vault) {
             Some(name) => format!("azure:{}", fold(name)),
-            None => module::id(extension),
+            None => module::id(vault),
         };
         let quirks = ModuleQuirks {
             reports_failures: true,
             // After a change of subscription.
             first_read_may_fail: true,
         };
-        let store = Store::new(id, discipline(extension, Discipline::Parallel));
+        let store = Store::new(id, discipline(vault, Discipline::Parallel));
         AzureBackend(ModuleBackend::over(store, quirks))
     }
 }

@@ -3,18 +3,51 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
+
 use super::Backend;
-use crate::plan::Vault;
+use super::kind::{Kind, VaultWay, fields};
+use crate::plan::{Vault, VaultKind};
 use crate::secret::fold;
 use crate::store::Discipline;
 use crate::vault::store::Store;
 use crate::vault::verb::Verb;
 
 /// See the module.
-pub(super) struct CustomBackend(Arc<Store>);
+pub(super) struct CustomKind;
+
+/// Serves one.
+struct CustomBackend(Arc<Store>);
+
+impl Kind for CustomKind {
+    fn has(&self, kind: &VaultKind) -> bool {
+        matches!(kind, VaultKind::Custom(_))
+    }
+
+    fn open(&self, vault: &Vault) -> Arc<dyn Backend> {
+        Arc::new(CustomBackend::new(vault))
+    }
+
+    fn way(&self, vault: &Vault) -> VaultWay {
+        VaultWay::None(format!("'{}' is a script's own", vault.name))
+    }
+
+    fn line(&self, _vault: &Vault) -> String {
+        "script blocks".to_owned()
+    }
+
+    fn shown(&self, vault: &Vault) -> Map<String, Value> {
+        let Some(custom) = vault.custom() else { return Map::new() };
+        let (blocks, parameters): (Vec<&String>, Vec<&String>) =
+            (custom.blocks.keys().collect(), custom.parameters.0.keys().collect());
+        fields(
+            json!({ "type": "custom", "blocks": blocks, "parameters": parameters, "unlocks": custom.unlock.is_some() }),
+        )
+    }
+}
 
 impl CustomBackend {
-    pub(super) fn new(vault: &Vault) -> CustomBackend {
+    fn new(vault: &Vault) -> CustomBackend {
         CustomBackend(Arc::new(Store::new(format!("custom:{}", fold(&vault.name)), Discipline::Serial)))
     }
 }

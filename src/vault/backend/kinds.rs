@@ -1,75 +1,73 @@
-//! Which kinds of vaults there are.
+//! Which kinds of vaults there are. This table is all that has to be told of a new one.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
-use super::Backend;
-use super::azure::{self, AzureBackend};
-use super::custom::CustomBackend;
-use super::local::LocalBackend;
-use super::module::ModuleBackend;
-use super::secret_store::{self, SecretStoreBackend};
+use super::azure::AzureKind;
+use super::custom::CustomKind;
+use super::kind::{Kind, ScriptRefusal, VaultFiles};
+use super::local::LocalKind;
+use super::module::ModuleKind;
+use super::secret_store::SecretStoreKind;
 use super::settings::ModuleSettings;
 use crate::plan::{Extension, Vault, VaultKind};
 
-/// An extension module with rules of its own.
-struct KnownModule {
-    /// Its bare name.
-    name: &'static str,
-    /// The configuration that its parameters are; `None` where they are VaultParameters.
-    settings: Option<&'static ModuleSettings>,
-    /// Serves the store of a vault of it.
-    open: fn(&Extension) -> Arc<dyn Backend>,
-}
+/// All kinds. The last one has every extension module that no other has.
+static KINDS: [&dyn Kind; 5] = [&LocalKind, &CustomKind, &SecretStoreKind, &AzureKind, &ModuleKind];
 
-/// Those that are known. Every other is a [`ModuleBackend`].
-static MODULES: [KnownModule; 2] = [
-    KnownModule {
-        name: secret_store::MODULE,
-        settings: Some(&secret_store::SETTINGS),
-        open: |_| Arc::new(SecretStoreBackend::of_user()),
-    },
-    KnownModule {
-        name: azure::MODULE,
-        settings: None,
-        open: |extension| Arc::new(AzureBackend::new(extension)),
-    },
-];
-
-/// What serves the store of a vault, by the vault's kind. Nothing is called yet.
-pub fn open(vault: &Vault) -> Arc<dyn Backend> {
-    match &vault.kind {
-        VaultKind::Extension(extension) => match known(extension) {
-            Some(module) => (module.open)(extension),
-            None => Arc::new(ModuleBackend::new(extension)),
-        },
-        VaultKind::Local { .. } => Arc::new(LocalBackend::new(vault)),
-        VaultKind::Custom(_) => Arc::new(CustomBackend::new(vault)),
-    }
+/// The kind of a vault.
+pub fn of(vault: &Vault) -> &'static dyn Kind {
+    find(|kind| kind.has(&vault.kind))
 }
 
 /// The configuration that the parameters of a vault of this module are; `None` where they are VaultParameters.
 pub fn settings_of(extension: &Extension) -> Option<&'static ModuleSettings> {
-    known(extension)?.settings
+    of_module(extension).settings()
 }
 
-fn known(extension: &Extension) -> Option<&'static KnownModule> {
+/// What a script means by a vault of this module. `base`: what its paths are relative to.
+pub fn by_script(extension: Extension, base: Option<&Path>) -> Result<VaultKind, ScriptRefusal> {
+    of_module(&extension).by_script(extension, base)
+}
+
+/// The files that this program keeps a vault in, where it does.
+pub fn files_of(vault: &Vault) -> Option<VaultFiles> {
+    of(vault).files(vault)
+}
+
+/// The modules that are looked for also where no vault of the plan needs them.
+pub fn usual_modules() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter(|kind| kind.is_usual()).filter_map(|kind| kind.module())
+}
+
+/// The folders that modules keep the user's vaults in, with what people call the module.
+pub fn folders_of_user() -> impl Iterator<Item = (&'static str, PathBuf)> {
+    KINDS.iter().filter_map(|kind| Some((kind.title(), kind.folder_of_user()?)))
+}
+
+fn of_module(extension: &Extension) -> &'static dyn Kind {
     let name = extension.module_name();
-    MODULES.iter().find(|module| module.name.eq_ignore_ascii_case(name))
+    find(|kind| kind.module().is_some_and(|module| module.eq_ignore_ascii_case(name)))
+}
+
+fn find(is_it: impl Fn(&dyn Kind) -> bool) -> &'static dyn Kind {
+    KINDS.into_iter().find(|kind| is_it(*kind)).unwrap_or(&ModuleKind)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::plan::{AZ_KEY_VAULT, SECRET_STORE};
+    use crate::plan::{AZ_KEY_VAULT, Custom, SECRET_STORE};
     use crate::store::Discipline;
     use crate::vault::store::Store;
 
     fn extension(name: &str, module: &str) -> Vault {
-        Vault::new(name, VaultKind::Extension(Extension::new(name, module)))
+        Vault::new(name, Extension::new(name, module))
     }
 
     fn store(vault: &Vault) -> Arc<Store> {
-        open(vault).store().clone()
+        of(vault).open(vault).store().clone()
     }
 
     #[test]
@@ -95,12 +93,32 @@ mod tests {
     /// What is refused for one kind is not for another: a table of kinds cannot be mixed up unnoticed.
     #[test]
     fn each_kind_has_its_own_rules() {
-        let kinds = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"].map(|module| open(&extension("v", module)));
+        let vaults = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"].map(|module| extension("v", module));
+        let kinds = vaults.each_ref().map(|vault| of(vault).open(vault));
         assert_eq!(kinds.each_ref().map(|kind| kind.overwrites_in_steps()), [true, false, false]);
         assert_eq!(kinds.each_ref().map(|kind| kind.has_secret_parameters()), [false, false, true]);
         assert_eq!(kinds.each_ref().map(|kind| kind.tells_types()), [true, false, false]);
         let settings = [SECRET_STORE, AZ_KEY_VAULT, "Other.Vault"]
             .map(|module| settings_of(&Extension::new("v", module)).is_some());
         assert_eq!(settings, [true, false, false]);
+    }
+
+    /// The last kind takes what is left; a module named by its path is known by its name.
+    #[test]
+    fn every_vault_has_the_kind_that_it_is_of() {
+        for (vault, title, line) in [
+            (Vault::new("v", VaultKind::local(None, None)), "local vault", "the embedded vault"),
+            (Vault::new("v", Custom::default()), "vault", "script blocks"),
+            (
+                extension("v", "/x/microsoft.powershell.secretstore"),
+                "SecretStore",
+                "/x/microsoft.powershell.secretstore as v",
+            ),
+            (extension("v", AZ_KEY_VAULT), "Azure Key Vault", "Az.KeyVault as v"),
+            (extension("v", "SecretBridge.Local"), "vault", "SecretBridge.Local as v"),
+        ] {
+            assert_eq!((of(&vault).title(), of(&vault).line(&vault).as_str()), (title, line));
+        }
+        assert_eq!(usual_modules().collect::<Vec<_>>(), [SECRET_STORE]);
     }
 }

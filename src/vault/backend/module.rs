@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::kind::Kind;
 use super::{Backend, CallAnswer, Present};
-use crate::plan::Extension;
+use crate::plan::{Vault, VaultKind};
 use crate::protocol::{GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::Discipline;
@@ -19,15 +20,28 @@ mod renewal;
 mod session;
 
 /// See the module.
+pub(super) struct ModuleKind;
+
+/// Serves a vault of a module.
 pub(super) struct ModuleBackend {
     store: Arc<Store>,
     vault: ModuleVault,
 }
 
+impl Kind for ModuleKind {
+    fn has(&self, kind: &VaultKind) -> bool {
+        matches!(kind, VaultKind::Extension(_))
+    }
+
+    fn open(&self, vault: &Vault) -> Arc<dyn Backend> {
+        Arc::new(ModuleBackend::new(vault))
+    }
+}
+
 impl ModuleBackend {
     /// One that is unknown takes one call at a time, until the plan says otherwise.
-    pub(super) fn new(extension: &Extension) -> ModuleBackend {
-        let store = Store::new(id(extension), discipline(extension, Discipline::Serial));
+    fn new(vault: &Vault) -> ModuleBackend {
+        let store = Store::new(id(vault), discipline(vault, Discipline::Serial));
         ModuleBackend::over(store, ModuleQuirks::default())
     }
 
@@ -42,8 +56,8 @@ impl ModuleBackend {
 }
 
 /// The lane of a module: the plan's word, or else this.
-pub(super) fn discipline(extension: &Extension, by_default: Discipline) -> Discipline {
-    match extension.parallel {
+pub(super) fn discipline(vault: &Vault, by_default: Discipline) -> Discipline {
+    match vault.extension().and_then(|extension| extension.parallel) {
         Some(true) => Discipline::Parallel,
         Some(false) => Discipline::Serial,
         None => by_default,
@@ -51,8 +65,8 @@ pub(super) fn discipline(extension: &Extension, by_default: Discipline) -> Disci
 }
 
 /// The identity of a store that has no other name than its vault's registered one.
-pub(super) fn id(extension: &Extension) -> String {
-    format!("vault:{}", fold(&extension.registered))
+pub(super) fn id(vault: &Vault) -> String {
+    format!("vault:{}", fold(vault.registered()))
 }
 
 impl Backend for ModuleBackend {

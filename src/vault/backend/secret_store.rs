@@ -6,18 +6,15 @@
 //! error, once what was there before is back. The caller holds the store's lane.
 
 use std::any::Any;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{AllVaults, Backend, CallAnswer, Damage, PROBE_EVERY, Present, WholeSecret, recover};
-use crate::plan::SECRET_STORE;
-#[cfg(not(test))]
-use crate::platform;
+use crate::error::BridgeError;
 use crate::pool::lanes::LaneMode;
-use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
+use crate::protocol::{Fault, GetReply, Metadata, SecretInfo, StoreReply};
 use crate::secret::{SecretValue, Text};
 use crate::store::Discipline;
 use crate::vault::change::Change;
@@ -28,14 +25,19 @@ use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
 use ledger::Ledger;
 use session::StoreTurn;
-pub(super) use settings::SETTINGS;
+pub(super) use kind::SecretStoreKind;
+use place::{FILES, folder};
+#[cfg(test)]
+pub use place::use_folder;
 use state::{Authentication, KnownStore};
 use watch::Watch;
 
 mod judge;
 mod kept;
+mod kind;
 mod ledger;
 mod limits;
+mod place;
 mod session;
 mod set_up;
 mod settings;
@@ -44,9 +46,8 @@ mod state;
 #[cfg(test)]
 pub mod testing;
 mod watch;
+mod words;
 mod write;
-
-pub(super) const MODULE: &str = SECRET_STORE;
 
 /// See the module.
 pub(crate) struct SecretStoreBackend {
@@ -56,9 +57,9 @@ pub(crate) struct SecretStoreBackend {
 
 impl SecretStoreBackend {
     /// All vaults of this module are one store of the user's.
-    pub(super) fn of_user() -> SecretStoreBackend {
+    fn of_user() -> SecretStoreBackend {
         let folder = folder();
-        let files = ["storefile", "storeconfig"].map(|name| folder.join(name)).to_vec();
+        let files = FILES.map(|name| folder.join(name)).to_vec();
         let store = Store::in_files("secretstore", Discipline::Readers, files);
         SecretStoreBackend::over(KnownStore::new(Arc::new(store)))
     }
@@ -89,8 +90,8 @@ impl Backend for SecretStoreBackend {
         false
     }
 
-    fn has_own_words(&self) -> bool {
-        true
+    fn own_words(&self, vault: &VaultFacts, error: &BridgeError, verb: &Verb) -> Option<Fault> {
+        words::of(vault, error, verb)
     }
 
     fn tells_types(&self) -> bool {
@@ -244,26 +245,6 @@ impl Backend for SecretStoreBackend {
     fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
         Box::pin(async move { self.at(turn).remove_from_store(key, before).await })
     }
-}
-
-/// Where SecretStore keeps its files.
-fn folder() -> PathBuf {
-    // Never the user's own store, which may be there or not.
-    #[cfg(test)]
-    return FOLDER.with_borrow(Clone::clone).unwrap_or_else(|| "/nowhere".into());
-    #[cfg(not(test))]
-    platform::secret_store()
-}
-
-#[cfg(test)]
-thread_local! {
-    static FOLDER: std::cell::RefCell<Option<PathBuf>> = const { std::cell::RefCell::new(None) };
-}
-
-/// Gives SecretStore a folder of a test's own, on this thread.
-#[cfg(test)]
-pub fn use_folder(folder: &std::path::Path) {
-    FOLDER.set(Some(folder.to_owned()));
 }
 
 #[cfg(test)]

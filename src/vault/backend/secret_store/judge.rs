@@ -1,7 +1,7 @@
 //! What an answer of SecretStore means: functions of what it says and of what was seen around it.
 
 use crate::protocol::Fault;
-use crate::vault::turn::{is_locked, is_not_found, is_refused_unlock};
+use crate::vault::turn::{is_locked, is_not_found};
 
 /// How often a doubtful answer is asked again while the files go on changing.
 const DOUBTS: u32 = 8;
@@ -105,6 +105,12 @@ impl Complaint {
             refused: is_refused_unlock(fault),
         }
     }
+}
+
+/// The store refused the password.
+fn is_refused_unlock(fault: &Fault) -> bool {
+    fault.id == "SecretStoreUnlockFailed"
+        || fault.kind == "System.Security.Authentication.AuthenticationException"
 }
 
 /// What an error of a read means.

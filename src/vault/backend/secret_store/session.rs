@@ -6,12 +6,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::judge::{self, Complaint, Judgement, Observation, UnlockRefusal};
+use super::place::{self, FILES};
 use super::shape::{self, StoreShape};
 use super::state::{Authentication, KnownStore};
 use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Op, SecretInfo, StoreReply};
 use crate::secret::{Text, fold};
 use crate::store::Fingerprint;
-use crate::vault::turn::{Trouble, Turn, is_not_found, is_refused_unlock};
+use crate::vault::turn::{Trouble, Turn, is_not_found};
 use crate::worker::CallError;
 
 /// The wait before a doubtful answer is asked again: about the time of one write.
@@ -51,12 +52,13 @@ impl StoreTurn<'_, '_> {
                 Err(broken) => return Err(broken.into()),
             };
             // SecretStore also refuses the right password if a write was cut off.
-            if is_refused_unlock(&fault) && store.put_back(TORN) {
+            let refused = Complaint::of(&fault).refused;
+            if refused && store.put_back(TORN) {
                 continue;
             }
             doubts += 1;
             let moving = store.files_now() != files || store.changed_lately();
-            match judge::unlock(is_refused_unlock(&fault), doubts, moving) {
+            match judge::unlock(refused, doubts, moving) {
                 UnlockRefusal::LockOut => return Err(self.refused(&fault, files)),
                 UnlockRefusal::Wait => sleep(MID_WRITE).await,
                 UnlockRefusal::Fail => return Err(Trouble::Fault(fault)),
@@ -208,12 +210,12 @@ impl StoreTurn<'_, '_> {
 
 /// What a refused unlock may mean.
 fn why_refused(id: &str, files: &Fingerprint) -> String {
-    let folder = crate::platform::secret_store();
+    let (folder, file) = (place::folder(), place::folder().join(FILES[0]));
     let folder = folder.display();
     if files.lacks_data() {
         return format!("it did not unlock ({id}): the store's files in {folder} are gone");
     }
-    match shape::of(&crate::platform::secret_store().join("storefile")) {
+    match shape::of(&file) {
         StoreShape::Broken => format!(
             "it did not unlock ({id}): the store's file {folder}/storefile is damaged: restore the folder from a backup"
         ),

@@ -1,4 +1,4 @@
-//! SecretStore's configuration, which takes the place of VaultParameters.
+//! SecretStore's configuration, which takes the place of VaultParameters, and the rules that Pode has for it.
 
 use serde_json::{Map, Value};
 
@@ -7,10 +7,18 @@ use crate::secret::fold;
 use crate::vault::backend::settings::ModuleSettings;
 
 /// See [`ModuleSettings`].
-pub(in crate::vault::backend) static SETTINGS: ModuleSettings = ModuleSettings {
+pub(super) static SETTINGS: ModuleSettings = ModuleSettings {
+    title: "SecretStore",
     names: &["Authentication", "Interaction", "PasswordTimeout", "Scope"],
-    complete,
-    without_defaults,
+    password: "Password",
+    no_password: ("Authentication", "None"),
+    fixed: ("Interaction", "None", "a server has nobody to ask"),
+    example: (
+        "How Set-SecretStoreConfiguration sets it up: Authentication, PasswordTimeout, Scope.",
+        "{ PasswordTimeout = 900 }",
+    ),
+    // Without them what is kept there would be lost.
+    always_on: &["keep_metadata", "verify"],
 };
 
 /// What Pode has a store be where a script says nothing else.
@@ -26,8 +34,9 @@ fn spelled(parameters: &Map<String, Value>, name: &str) -> Option<String> {
     parameters.keys().find(|key| fold(key) == fold(name)).cloned()
 }
 
-/// Its parameters are its configuration, and it times out a little after the next unlock.
-fn complete(extension: &mut Extension) -> Result<(), String> {
+/// Completes what a script says: its parameters are its configuration, and it times out a little after the next unlock.
+/// An error is what the script is told.
+pub(super) fn complete(extension: &mut Extension) -> Result<(), String> {
     if extension.unlock.is_none() {
         return Err(
             "An 'UnlockSecret' property is required when using Microsoft.PowerShell.SecretStore".into()
@@ -55,7 +64,8 @@ fn complete(extension: &mut Extension) -> Result<(), String> {
     Ok(())
 }
 
-fn without_defaults(extension: &mut Extension) {
+/// Takes out what [`complete`] puts in.
+pub(super) fn without_defaults(extension: &mut Extension) {
     let timeout = (extension.unlock_interval.as_secs() + BEYOND_UNLOCK).to_string();
     let defaults = DEFAULTS.into_iter().chain([("PasswordTimeout", timeout.as_str())]);
     let defaults: Vec<(String, &str)> = defaults.map(|(name, value)| (fold(name), value)).collect();

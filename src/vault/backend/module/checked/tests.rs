@@ -118,7 +118,7 @@ async fn worker(module: &Arc<Mutex<Module>>) -> Worker {
 fn entry(module: &str, password: Option<&str>) -> Entry {
     let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
     let means = Means { password: password.map(Into::into), ..Means::default() };
-    Entry::new(0, plan.clone(), kinds::open(&plan), means, Arc::default())
+    Entry::new(0, plan.clone(), kinds::of(&plan).open(&plan), means, Arc::default())
 }
 
 async fn put(entry: &Entry, worker: &mut Worker) -> Result<(), Trouble> {
