@@ -56,10 +56,6 @@ pub struct ServeArgs {
     /// Do not look for vaults that you registered in PowerShell.
     #[arg(long, conflicts_with = "expose_vault")]
     pub no_auto_import: bool,
-    /// Register the vaults in your own SecretManagement registry too, so that other shells see them while the
-    /// server runs. They are taken out again when it stops, or at the next start if it crashed.
-    #[arg(long)]
-    pub register_for_user: bool,
     /// The file with the bearer token that callers must show (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -72,15 +68,9 @@ pub struct ServeArgs {
     /// Do not listen on the socket where the command line finds a server of yours.
     #[arg(long)]
     pub no_socket: bool,
-    /// Who the workers run as.
+    /// What every server has.
     #[command(flatten)]
-    pub as_user: WorkerArgs,
-    /// Where the audit trail goes.
-    #[command(flatten)]
-    pub audit: AuditArgs,
-    /// Who may call, beside the token.
-    #[command(flatten)]
-    pub access: AccessArgs,
+    pub server: ServerArgs,
 }
 
 /// Arguments of `run`.
@@ -96,10 +86,6 @@ pub struct RunArgs {
     /// Answer every route of the script in PowerShell, also those that could do without.
     #[arg(long)]
     pub no_lift: bool,
-    /// Register the vaults in your own SecretManagement registry too, so that other shells see them while the
-    /// server runs. They are taken out again when it stops, or at the next start if it crashed.
-    #[arg(long)]
-    pub register_for_user: bool,
     /// Ask callers of the script's routes for the bearer token in this file (mode 0600), or for one of the
     /// [[tokens]] in this .toml file, each with the routes that it may use. May be repeated.
     #[arg(long, value_name = "FILE")]
@@ -114,6 +100,26 @@ pub struct RunArgs {
     /// Listen on the loopback interface only, whatever the script says.
     #[arg(long)]
     pub loopback: bool,
+    /// What every server has.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The script.
+    #[arg(value_name = "SCRIPT")]
+    pub script: PathBuf,
+    /// The script's own parameters, e.g. `-VaultName Real`. What stands here can be seen in the list of processes:
+    /// give a password as `-Name @FILE` (mode 0600; `@@` for a value that begins with @), or have the script read
+    /// it from its environment.
+    #[arg(value_name = "PARAMETERS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub parameters: Vec<OsString>,
+}
+
+/// Arguments of `serve` and `run` alike.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct ServerArgs {
+    /// Register the vaults in your own SecretManagement registry too, so that other shells see them while the
+    /// server runs. They are taken out again when it stops, or at the next start if it crashed.
+    #[arg(long)]
+    pub register_for_user: bool,
     /// Who the workers run as.
     #[command(flatten)]
     pub as_user: WorkerArgs,
@@ -123,14 +129,6 @@ pub struct RunArgs {
     /// Who may call, beside the token.
     #[command(flatten)]
     pub access: AccessArgs,
-    /// The script.
-    #[arg(value_name = "SCRIPT")]
-    pub script: PathBuf,
-    /// The script's own parameters, e.g. `-VaultName Real`. What stands here can be seen in the list of processes:
-    /// give a password as `-Name @FILE` (mode 0600; `@@` for a value that begins with @), or have the script read
-    /// it from its environment.
-    #[arg(value_name = "PARAMETERS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub parameters: Vec<OsString>,
 }
 
 /// How a plan is printed.

@@ -33,7 +33,7 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     let options = options(global, arguments)?;
     let mut server = Server::new().map_err(CommandError::Signals)?;
     // Also for a check: what is wrong is told before anything runs.
-    let kept = access::of_script(&arguments.access, &arguments.token_file, &access::own_names())?;
+    let kept = access::of_script(&arguments.server.access, &arguments.token_file, &access::own_names())?;
     if arguments.check {
         return match server.unless_stopped(run::check(options)).await {
             Some(Ok(outline)) => {
@@ -54,7 +54,8 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     let registry = UserRegistry::new(RegistryMeans { pwsh: global.pwsh.clone(), ..RegistryMeans::default() });
     server.registers_in(&registry);
     registry.sweep().await;
-    let options = RunOptions { registry: arguments.register_for_user.then(|| registry.clone()), ..options };
+    let options =
+        RunOptions { registry: arguments.server.register_for_user.then(|| registry.clone()), ..options };
     let ran = declare_and_serve(server, &options, arguments, kept).await;
     // A start that failed or was stopped may have left something.
     registry.end(options.limits.drain).await;
@@ -68,7 +69,7 @@ async fn declare_and_serve(
     kept: KeptPolicy,
 ) -> Result<(), CommandError> {
     let mut audit = crate::audit::AuditSettings::default();
-    arguments.audit.apply(&mut audit);
+    arguments.server.audit.apply(&mut audit);
     // Before any listener: what is asked of one is noted from its first request on.
     server.audit(&audit)?;
     let admin = Admin::open(&mut server, arguments)?;
@@ -176,7 +177,7 @@ async fn serve(
     }
     // The names of its endpoints are its own.
     let names: Vec<String> = access::own_names().into_iter().chain(core.endpoints.names()).collect();
-    let open = &arguments.access;
+    let open = &arguments.server.access;
     let guard = Guard::new(names.iter().cloned(), &open.allow_host, &open.allow_origin);
     let starting = admin.as_ref().map(|admin| admin.starting.clone()).unwrap_or_default();
     let files = kept.files;
@@ -274,8 +275,11 @@ impl RunRenewal<'_> {
 
     /// All is read before anything is changed.
     fn run(&mut self) -> Result<&'static str, CommandError> {
-        let kept =
-            access::of_script(&self.arguments.access, &self.arguments.token_file, &access::own_names())?;
+        let kept = access::of_script(
+            &self.arguments.server.access,
+            &self.arguments.token_file,
+            &access::own_names(),
+        )?;
         let admin = self.admin.as_ref().map(|_| of_admin(self.arguments)).transpose()?;
         let certificates = self.certificates.read_again()?;
         let mut differs = self.door.renew(kept.access.with_guard(self.guard.clone()));
@@ -341,14 +345,14 @@ fn options(global: &Global, arguments: &RunArgs) -> Result<RunOptions, CommandEr
         parameters,
         pwsh: global.pwsh.clone(),
         workers: Pwsh {
-            user: arguments.as_user.worker_user.clone(),
-            home: arguments.as_user.worker_home.clone(),
+            user: arguments.server.as_user.worker_user.clone(),
+            home: arguments.server.as_user.worker_home.clone(),
             ..Pwsh::default()
         },
         check: arguments.check,
         no_lift: arguments.no_lift,
         loopback: arguments.loopback,
-        for_user: arguments.register_for_user,
+        for_user: arguments.server.register_for_user,
         registry: None,
         limits: Limits::default(),
     })

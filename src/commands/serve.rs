@@ -398,15 +398,15 @@ fn plan(arguments: &ServeArgs) -> Result<Plan, CommandError> {
     if let Some(file) = &arguments.token_file {
         plan.access = plan::Access::TokenFile(file.clone());
     }
-    arguments.audit.apply(&mut plan.audit);
-    access::add(&mut plan.callers, &arguments.access);
+    arguments.server.audit.apply(&mut plan.audit);
+    access::add(&mut plan.callers, &arguments.server.access);
     if let Some(workers) = arguments.workers {
         (plan.pool.min, plan.pool.max) = (workers.into(), workers.into());
     }
-    if let Some(user) = &arguments.as_user.worker_user {
-        (plan.pwsh.user, plan.pwsh.home) = (Some(user.clone()), arguments.as_user.worker_home.clone());
+    if let Some(user) = &arguments.server.as_user.worker_user {
+        (plan.pwsh.user, plan.pwsh.home) = (Some(user.clone()), arguments.server.as_user.worker_home.clone());
     }
-    if arguments.register_for_user {
+    if arguments.server.register_for_user {
         plan.registry = Registry::User;
     }
     plan.auto_import.enabled &= !arguments.no_auto_import;

@@ -211,16 +211,20 @@ fn check(command: &[String]) -> Result<NamedPlaces, Failure> {
     })?;
     let (paths, config, mut says) = match &cli.command {
         Command::Serve(serve) => {
-            let paths = [&serve.config, &serve.token_file, &serve.local_vault, &serve.audit.audit_file];
-            let says =
-                NamedPlaces { token: serve.token_file.is_some(), audit: serve.audit.audit_file.is_some() };
+            let paths =
+                [&serve.config, &serve.token_file, &serve.local_vault, &serve.server.audit.audit_file];
+            let says = NamedPlaces {
+                token: serve.token_file.is_some(),
+                audit: serve.server.audit.audit_file.is_some(),
+            };
             (paths.into_iter().flatten().cloned().collect::<Vec<_>>(), serve.config.as_deref(), says)
         }
         Command::Run(run) => {
-            let one = [Some(&run.script), run.admin_token_file.as_ref(), run.audit.audit_file.as_ref()];
+            let one =
+                [Some(&run.script), run.admin_token_file.as_ref(), run.server.audit.audit_file.as_ref()];
             let paths = one.into_iter().flatten().chain(&run.token_file).cloned().collect();
             // A script says itself who may call.
-            (paths, None, NamedPlaces { token: true, audit: run.audit.audit_file.is_some() })
+            (paths, None, NamedPlaces { token: true, audit: run.server.audit.audit_file.is_some() })
         }
         _ => {
             let hint = "what follows -- is `serve` or `run` with their arguments";

@@ -1,4 +1,4 @@
-//! The fields of each ask.
+//! The fields of each ask. One that is an `Option` may be missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -38,10 +38,8 @@ pub struct VaultAdd {
     #[serde(rename = "type")]
     pub kind: VaultType,
     /// VaultParameters. Of a custom vault the names alone.
-    #[serde(default)]
     pub parameters: Option<Map<String, Value>>,
     /// The unlock secret.
-    #[serde(default)]
     pub unlock: Option<SecretValue>,
     /// Minutes between unlocks.
     #[serde(default)]
@@ -53,19 +51,15 @@ pub struct VaultAdd {
     #[serde(default)]
     pub cache_ttl: i64,
     /// The extension module.
-    #[serde(default)]
     pub module: Option<String>,
     /// Its name in SecretManagement's registry.
-    #[serde(default)]
     pub vault_name: Option<String>,
     /// A custom vault's blocks: `read set remove unlock unregister`.
     #[serde(default)]
     pub blocks: BTreeMap<String, Option<Block>>,
     /// Runs in each worker before the vault is registered there.
-    #[serde(default)]
     pub init: Option<Block>,
     /// The first argument of its blocks.
-    #[serde(default)]
     pub table: Option<Id>,
     /// Blocks that only read it.
     #[serde(default)]
@@ -94,7 +88,6 @@ pub struct VaultUnlock {
     /// The vault.
     pub name: String,
     /// In place of the vault's own.
-    #[serde(default)]
     pub secret: Option<SecretValue>,
 }
 
@@ -105,7 +98,6 @@ pub struct VaultGet {
     #[serde(default)]
     pub names: Vec<String>,
     /// Whose names they are.
-    #[serde(default)]
     pub by: Option<LookBy>,
 }
 
@@ -145,10 +137,8 @@ pub struct MountAsk {
     /// The secret's name there.
     pub key: String,
     /// Members to give.
-    #[serde(default)]
     pub property: Option<Vec<String>>,
     /// The one member to give.
-    #[serde(default)]
     pub expand: Option<String>,
     /// For a custom vault's blocks.
     #[serde(default)]
@@ -176,7 +166,6 @@ pub struct SecretSet {
     /// The new value.
     pub value: Portable,
     /// Its metadata.
-    #[serde(default)]
     pub metadata: Option<Metadata>,
 }
 
@@ -188,10 +177,8 @@ pub struct ReadAsk {
     /// The secret's name.
     pub key: String,
     /// Members to give.
-    #[serde(default)]
     pub property: Option<Vec<String>>,
     /// The one member to give.
-    #[serde(default)]
     pub expand: Option<String>,
     /// For a custom vault's block.
     #[serde(default)]
@@ -206,10 +193,8 @@ pub struct SetAsk {
     /// The secret's name.
     pub key: String,
     /// The new value; without one the metadata alone is written.
-    #[serde(default)]
     pub value: Option<Portable>,
     /// Its metadata.
-    #[serde(default)]
     pub metadata: Option<Metadata>,
     /// For a custom vault's block.
     #[serde(default)]
@@ -260,7 +245,6 @@ pub struct RegisteredVault {
     /// Its module.
     pub module: String,
     /// Where the module is.
-    #[serde(default)]
     pub path: Option<String>,
     /// VaultParameters.
     #[serde(default)]
@@ -328,10 +312,8 @@ pub struct RouteAdd {
     #[serde(default)]
     pub arguments: Vec<Portable>,
     /// The type that a body is taken for.
-    #[serde(default)]
     pub content_type: Option<String>,
     /// The type of its error pages.
-    #[serde(default)]
     pub error_content_type: Option<String>,
     /// What is to be done where there is such a route.
     #[serde(default)]
@@ -340,10 +322,8 @@ pub struct RouteAdd {
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// What the block amounts to.
-    #[serde(default)]
     pub lift: Option<Lift>,
     /// Where it is declared.
-    #[serde(default)]
     pub position: Option<ScriptPosition>,
 }
 
@@ -384,7 +364,6 @@ pub struct RouteName {
     /// Its path.
     pub path: String,
     /// Its endpoint.
-    #[serde(default)]
     pub endpoint: Option<String>,
 }
 
@@ -399,13 +378,10 @@ pub struct StateSet {
     #[serde(default)]
     pub scope: Vec<String>,
     /// A value.
-    #[serde(default)]
     pub value: Option<Portable>,
     /// An object that is known.
-    #[serde(default)]
     pub shared: Option<Id>,
     /// The object's text.
-    #[serde(default)]
     pub text: Option<Text>,
 }
 
@@ -421,10 +397,8 @@ pub struct ScopeAsk {
 #[derive(Deserialize)]
 pub struct SharedAdd {
     /// The text of a new one.
-    #[serde(default)]
     pub value: Option<Text>,
     /// One that is to stay.
-    #[serde(default)]
     pub id: Option<Id>,
 }
 

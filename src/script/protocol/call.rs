@@ -87,7 +87,6 @@ pub struct ScriptProblem {
     /// What it is, with a hint.
     pub message: String,
     /// Where it stands.
-    #[serde(default)]
     pub position: Option<ScriptPosition>,
 }
 
@@ -235,16 +234,12 @@ pub struct Response {
     #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// The body.
-    #[serde(default)]
     pub body: Option<Bytes>,
     /// The reason phrase, beside a body.
-    #[serde(default)]
     pub description: Option<String>,
     /// In place of a body: an error page, rendered by the core.
-    #[serde(default)]
     pub page: Option<PageWish>,
     /// The block threw this.
-    #[serde(default)]
     pub failed: Option<Fault>,
 }
 
@@ -334,19 +329,15 @@ pub struct Member<'a> {
 #[derive(Debug, Default, Deserialize)]
 pub struct CustomReply {
     /// The value read.
-    #[serde(default)]
     pub value: Option<Portable>,
     /// Until when it is unlocked, in round-trip form.
-    #[serde(default)]
     pub expiry: Option<String>,
     /// The table, where the block has changed it.
-    #[serde(default)]
     pub table: Option<ChangedObject>,
     /// What the block has left that cannot leave the worker, each by its name and type.
     #[serde(default)]
     pub stays: Vec<String>,
     /// The block threw this; what it had changed before stands, as in Pode.
-    #[serde(default)]
     pub failed: Option<Box<Fault>>,
 }
 
