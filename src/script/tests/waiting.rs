@@ -1,6 +1,7 @@
 //! Nothing waits for good: crowds, custom vaults that read each other, deaths, deadlines.
 
 use super::*;
+use crate::error::BridgeError;
 
 async fn crowd(threads: usize) {
     let mut steps = vec![
@@ -157,4 +158,38 @@ async fn a_block_beyond_its_deadline_is_a_504_and_its_worker_is_replaced() {
     let running = running(script(1, "My.Vault", steps)).await;
     assert_eq!(running.get("/hangs").await.0, 504);
     assert_eq!(running.get("/well").await, (200, "x".into()));
+}
+
+/// Who joins a load of a secret that is not there is told so, as who began it: a script by a look of its own, and a
+/// caller without a worker by the answer of the load that it waited for.
+#[tokio::test(start_paused = true)]
+async fn a_missing_secret_is_missing_for_all_who_wait_for_a_scripts_load() {
+    let kept = json!({ "do": "mount", "name": "m", "vault": "v", "key": "nope", "cache_ttl": 5 });
+    let steps = vec![kept, route("GET", "/read", json!([get("m")]))];
+    let running = Arc::new(running(script(2, crate::plan::AZ_KEY_VAULT, steps)).await);
+    let shown =
+        protocol::ask::ServerAsk { status_page_exceptions: true, ..protocol::ask::ServerAsk::default() };
+    running.declared.core().settings.set(shown);
+    let ask = || {
+        let running = running.clone();
+        tokio::spawn(async move { running.ask("GET", "/read", &[("accept", "application/json")], "").await })
+    };
+    let first = ask();
+    // Its answer comes later: the others find its load under way.
+    while running.world.count(&["get"]) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = ask();
+    let joined = running.declared.bridge().read("m", Instant::now() + Duration::from_secs(5)).await;
+    assert!(
+        matches!(&joined, Err(BridgeError::NotFound { vault, key }) if (vault.as_str(), key.as_str()) == ("v", "nope")),
+        "{joined:?}"
+    );
+    for script in [first, second] {
+        let reply = script.await.unwrap();
+        let page: Value = serde_json::from_slice(&reply.body).unwrap();
+        let message = page["Exception"]["Message"].as_str().unwrap().to_owned();
+        assert!(reply.status == 500 && message.contains("nope was not found"), "{message}");
+    }
+    assert!(running.world.count(&["get"]) <= 2, "the caller without a worker has asked nobody");
 }
