@@ -26,6 +26,7 @@ pub mod lift;
 mod live;
 mod locks;
 mod logging;
+mod noted;
 pub mod outline;
 pub mod page;
 pub mod pattern;

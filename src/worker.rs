@@ -5,9 +5,7 @@
 //! secret. A broken worker answers nothing more; whoever owns it kills it. Dropping a [`Worker`] kills its
 //! process group.
 
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -18,11 +16,13 @@ use crate::protocol::{
     PROTOCOL_VERSION,
 };
 pub use broken::Broken;
+use notes::Notes;
 use transport::{Message, Transport};
 
 mod broken;
 #[cfg(test)]
 pub mod fake;
+mod notes;
 pub mod obituary;
 pub mod process;
 pub mod transport;
@@ -152,40 +152,8 @@ pub struct Worker {
     hello: HelloReply,
     /// How it ended, if it did by itself.
     obituary: Option<String>,
-    /// What it last saw of each store, by store id. The vault layer keeps it.
-    pub seen: HashMap<Arc<str>, StoreView>,
-    /// The vaults that it has registered, by their entries' numbers. The vault layer keeps it.
-    pub vaults: HashSet<u64>,
-    /// How often a vault was unlocked in it, or what logs it in ran again. The vault layer keeps it.
-    pub renewals: u64,
-    /// When what logs it in ran again. The vault layer keeps it.
-    pub logged_in: Option<Instant>,
-    /// What it has of a script's session. Script mode keeps it.
-    pub loaded: Loaded,
-    /// The versions that it has of the objects that a script's blocks share. Script mode keeps it.
-    pub copies: HashMap<u64, u64>,
-    /// The unlocks that it has seen of a script's vaults, by their entries' numbers. Script mode keeps it.
-    pub ran: HashMap<u64, u64>,
-}
-
-/// What a worker has of a script's session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// The session's version that it has.
-    pub version: u64,
-    /// It runs the script itself, so it lacks nothing but the blocks by their numbers.
-    pub declares: bool,
-}
-
-/// What a worker last saw of a store that it keeps in memory.
-#[derive(Debug, Clone)]
-pub struct StoreView {
-    /// The store's count of our own writes.
-    pub generation: u64,
-    /// The store's files.
-    pub files: crate::store::Fingerprint,
-    /// When it last unlocked.
-    pub unlocked: Option<Instant>,
+    /// What the layers above keep with it.
+    pub notes: Notes,
 }
 
 impl Worker {
@@ -209,13 +177,7 @@ impl Worker {
                 secret_management: None,
             },
             obituary: None,
-            seen: HashMap::new(),
-            vaults: HashSet::new(),
-            renewals: 0,
-            logged_in: None,
-            loaded: Loaded::default(),
-            copies: HashMap::new(),
-            ran: HashMap::new(),
+            notes: Notes::default(),
         };
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
         let reply = match worker.call::<HelloReply>(hello, until).await {

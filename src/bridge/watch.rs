@@ -13,7 +13,7 @@ use crate::pool::{Pool, TaskPermit};
 use crate::store::StoreId;
 use crate::vault::backend::AllVaults;
 use crate::vault::condition::VaultState;
-use crate::vault::{Outcome, Vaults, Verb};
+use crate::vault::{Chore, Outcome, Vaults, Verb};
 use crate::worker::BoxFuture;
 
 /// How often the files of stores are looked at.
@@ -55,6 +55,13 @@ impl AllVaults for Watched<'_> {
         Box::pin(async move {
             let entry = self.vaults.get(vault)?;
             self.vaults.perform(&entry, verb, Instant::now() + self.vaults.limits().deadline).await
+        })
+    }
+
+    fn chore<'a>(&'a self, vault: &'a str, chore: Arc<dyn Chore>) -> BoxFuture<'a, Result<(), BridgeError>> {
+        Box::pin(async move {
+            let entry = self.vaults.get(vault)?;
+            self.vaults.do_chore(&entry, chore, Instant::now() + self.vaults.limits().deadline).await
         })
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::asks::{AskFailure, Asking, fault_of, refusal};
 use super::live::Live;
 use super::locks::{LockKey, LockMode, Refused};
+use super::noted::about;
 use super::protocol::Invoke;
 use super::protocol::call::{CustomCall, CustomInvoke, CustomReply, Member, MergeReply};
 use super::protocol::shape::ChangedObject;
@@ -220,13 +221,13 @@ impl Asking {
                 tracing::warn!(vault = %entry.plan.name, "the vault did not unlock again: {fault}");
             }
         }
-        let seen = worker.ran.get(&entry.number).copied().unwrap_or_default();
+        let seen = about(worker).ran.get(&entry.number).copied().unwrap_or_default();
         if live.lacks_unlock(seen) && entry.may_unlock() {
             let unlocks = live.unlocks();
             let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
             let step = BlockRun { vault: &entry.plan.name, live, local: true };
             step.run(self, worker, unlock, &call, self.deadline).await?;
-            worker.ran.insert(entry.number, unlocks);
+            about(worker).ran.insert(entry.number, unlocks);
         }
         Ok(())
     }
@@ -255,7 +256,7 @@ impl Asking {
             return Err(refusal("UnlockExpired", message));
         }
         let unlocks = live.unlocked(left.map(|left| now + left), expiry);
-        worker.ran.insert(entry.number, unlocks);
+        about(worker).ran.insert(entry.number, unlocks);
         Ok(reply)
     }
 
@@ -307,7 +308,7 @@ impl BlockRun<'_> {
         until: Instant,
     ) -> Result<CustomReply, AskFailure> {
         let core = asking.core.clone();
-        let table = self.live.table.and_then(|id| core.shared.give(id, &mut worker.copies));
+        let table = self.live.table.and_then(|id| core.shared.give(id, &mut about(worker).copies));
         let reads = self.live.only_reads(call.kind);
         let invocation = CustomInvoke { vault: self.vault, block, table, reads, local: self.local, call };
         let op = Invoke::Custom(invocation).op().ok_or_else(not_encoded)?;
@@ -316,7 +317,7 @@ impl BlockRun<'_> {
             Ok(reply) => reply,
             Err(error) => {
                 // It gave no table back, so the state of its copy is unknown.
-                self.live.table.map(|id| worker.copies.remove(&id));
+                self.live.table.map(|id| about(worker).copies.remove(&id));
                 return Err(as_fault(error));
             }
         };
@@ -342,7 +343,7 @@ impl Core {
     ) -> Result<(), AskFailure> {
         loop {
             // The vault was unregistered meanwhile.
-            let Some(now) = self.shared.change(changed, &mut worker.copies) else { return Ok(()) };
+            let Some(now) = self.shared.change(changed, &mut about(worker).copies) else { return Ok(()) };
             if now.value.is_none() {
                 return Ok(());
             }

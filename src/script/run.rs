@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::asks::Asking;
 use super::asks::imports::import_registry;
 use super::custom::Loader;
+use super::noted;
 use super::outline::Outline;
 use super::protocol::Invoke;
 use super::protocol::call::{self, PlanReply, ScriptProblem};
@@ -247,7 +248,7 @@ impl Declared {
         }
         let pool = self.bridge.vaults().pool().ok_or(RunError::Stopped)?;
         let mut worker = pool.launch_bare(Instant::now() + plan::PoolLimits::default().start_limit).await?;
-        worker.loaded.declares = true;
+        noted::about(&mut worker).loaded.declares = true;
         for script in &self.bridge.plan().init {
             run_init(&mut worker, script, Instant::now() + plan::PoolLimits::default().start_limit).await?;
         }

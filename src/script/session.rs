@@ -1,13 +1,14 @@
 //! What every worker must have before it runs a block: variables, functions, modules, blocks.
 //!
 //! Each thing carries the version at which it came. A worker remembers the version it has
-//! ([`crate::worker::Loaded`]) and is given what is newer before its next call.
+//! ([`LoadedSession`]) and is given what is newer before its next call.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::noted::{LoadedSession, about};
 use super::protocol::Invoke;
 use super::protocol::call::{Load, NumberedBlock, SetVariable};
 use super::protocol::shape::{Block, Function, Variable};
@@ -132,15 +133,14 @@ impl Session {
 
     /// Gives a worker what it lacks.
     pub async fn load(&self, worker: &mut Worker, until: Instant) -> Result<(), CallError> {
-        let Some((load, version)) = self.lacking(worker) else { return Ok(()) };
+        let Some((load, version)) = self.lacking(about(worker).loaded) else { return Ok(()) };
         worker.call::<Empty>(load, until).await?;
-        worker.loaded.version = version;
+        about(worker).loaded.version = version;
         Ok(())
     }
 
-    fn lacking(&self, worker: &Worker) -> Option<(Op, u64)> {
+    fn lacking(&self, loaded: LoadedSession) -> Option<(Op, u64)> {
         let tables = self.tables();
-        let loaded = worker.loaded;
         if loaded.version == tables.version {
             return None;
         }

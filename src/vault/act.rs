@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::began::Began;
 use super::change::{Change, Present};
 use super::entry::Entry;
+use super::job::{Chore, ChoreStep, Job};
 use super::restore::{Ending, Restore};
 use super::set_up::ready;
 use super::turn::{Trouble, Turn, is_not_found};
-use super::verb::{Outcome, Repair, Verb};
+use super::verb::{Outcome, Verb};
 use crate::cache::Changes;
 use crate::error::BridgeError;
 use crate::mount::merge;
@@ -20,20 +21,17 @@ use crate::protocol::{GetReply, Metadata};
 use crate::secret::{SecretValue, Text};
 use crate::worker::Worker;
 
-/// One verb on one vault. Whoever runs it holds the store's lane.
+/// One job on one vault. Whoever runs it holds the store's lane.
 pub struct Act {
-    /// The vault.
-    pub entry: Arc<Entry>,
-    /// What to do.
-    pub verb: Verb,
-    /// The deadline.
-    pub deadline: Instant,
+    pub(super) entry: Arc<Entry>,
+    pub(super) job: Job,
+    pub(super) deadline: Instant,
     /// Extra time for a write that has begun.
-    pub grace: Duration,
+    pub(super) grace: Duration,
     /// Set when the write begins.
-    pub began: Began,
+    pub(super) began: Began,
     /// Told of the key, whatever a write came to.
-    pub changes: Changes,
+    pub(super) changes: Changes,
 }
 
 /// What an act came to, and what it may have destroyed.
@@ -98,7 +96,7 @@ impl Act {
         if !self.entry.backend.overwrites_in_steps() {
             return None;
         }
-        let key = self.verb.key()?.to_owned();
+        let key = self.job.key()?.to_owned();
         let (entry, changes) = (self.entry.clone(), self.changes.clone());
         Some(Box::new(Restore { entry, key, change, changes, tries: 0 }))
     }
@@ -118,21 +116,22 @@ impl Act {
     }
 
     fn note(&self, done: Done) -> Result<Outcome, BridgeError> {
-        let key = self.verb.key();
-        if let (true, Some(key)) = (self.verb.writes(), key) {
+        let key = self.job.key();
+        if let (true, Some(key)) = (self.job.writes(), key) {
             let began = done.change.is_some();
             let after = done.change.and_then(|change| change.after);
-            if done.outcome.is_ok() {
-                self.entry.backend.done(&self.entry, &self.verb, after);
-            } else if began
-                && matches!((&self.verb, &done.outcome), (Verb::Remove { .. }, Err(Trouble::Broken(_))))
-            {
+            match (&self.job, &done.outcome) {
+                (Job::Verb(verb), Ok(_)) => self.entry.backend.done(&self.entry, verb, after),
+                (Job::Chore(chore), Ok(_)) => chore.done(&self.entry),
                 // Possibly removed as asked; do not report it vanished.
-                self.entry.backend.may_be_removed(key);
+                (Job::Verb(Verb::Remove { .. }), Err(Trouble::Broken(_))) if began => {
+                    self.entry.backend.may_be_removed(key);
+                }
+                _ => {}
             }
             self.changes.wrote(&self.entry.store.id, key);
         }
-        if self.verb.writes() && Instant::now() > self.deadline {
+        if self.job.writes() && Instant::now() > self.deadline {
             tracing::warn!(vault = %self.entry.plan.name, ok = done.outcome.is_ok(), "a write ended after its deadline");
         }
         let writing = self.began.is_writing();
@@ -141,11 +140,14 @@ impl Act {
 
     async fn perform(&self, worker: &mut Worker) -> Done {
         let mut turn = Turn { worker, vault: &self.entry, until: self.deadline, grace: self.grace };
-        let outcome = match &self.verb {
-            Verb::Set { .. }
-            | Verb::SetInfo { .. }
-            | Verb::Remove { .. }
-            | Verb::Repair(Repair::PutBack { .. }) => return self.write(&mut turn).await,
+        let verb = match &self.job {
+            Job::Chore(chore) => return self.chore(&mut turn, &**chore).await,
+            Job::Verb(verb) => verb,
+        };
+        let outcome = match verb {
+            Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Remove { .. } => {
+                return self.write(&mut turn, verb).await;
+            }
             Verb::Get { key, detail } => self.get(&mut turn, key, *detail).await.map(Outcome::Value),
             Verb::List => self.entry.backend.list(&mut turn).await.map(Outcome::List),
             Verb::Probe => self.entry.backend.probe(&mut turn).await.map(|()| Outcome::Done),
@@ -155,7 +157,6 @@ impl Act {
                 self.entry.store.forget_lockout();
                 self.unlock(&mut turn, Some(password.clone())).await
             }
-            Verb::Repair(Repair::Settle { key }) => self.settle_debt(&mut turn, key).await,
         };
         Done::without_change(outcome)
     }
@@ -164,11 +165,25 @@ impl Act {
         self.entry.backend.unlock(turn, password).await.map(|_| Outcome::Done)
     }
 
-    async fn settle_debt(&self, turn: &mut Turn<'_>, key: &str) -> Result<Outcome, Trouble> {
-        // A client may have written the key anew, or removed it.
-        let Some(change) = self.entry.backend.owes(key) else { return Ok(Outcome::Done) };
+    async fn chore(&self, turn: &mut Turn<'_>, chore: &dyn Chore) -> Done {
+        let key = chore.key();
+        match chore.step(turn).await {
+            Err(trouble) => Done::without_change(Err(trouble)),
+            Ok(None) => Done::without_change(Ok(Outcome::Done)),
+            Ok(Some(ChoreStep::Recover(change))) => {
+                Done::without_change(self.recover(turn, key, &change).await)
+            }
+            Ok(Some(ChoreStep::Write { before, value, metadata })) => {
+                let change = Change::new(&before, Some((value.clone(), metadata.clone())));
+                let step = WriteStep::Set(value, metadata.as_ref());
+                self.carry_out(turn, PlannedWrite { key, before, step, change }).await
+            }
+        }
+    }
+
+    async fn recover(&self, turn: &mut Turn<'_>, key: &str, change: &Change) -> Result<Outcome, Trouble> {
         self.begin()?;
-        self.entry.backend.recover(turn, key, &change).await.map(|_| Outcome::Done)
+        self.entry.backend.recover(turn, key, change).await.map(|_| Outcome::Done)
     }
 
     async fn get(&self, turn: &mut Turn<'_>, key: &str, detail: bool) -> Result<GetReply, Trouble> {
@@ -185,12 +200,16 @@ impl Act {
         got
     }
 
-    async fn write(&self, turn: &mut Turn<'_>) -> Done {
-        let PlannedWrite { key, before, step, change } = match self.plan_write(turn).await {
-            Ok(Some(write)) => write,
-            Ok(None) => return Done::without_change(Ok(Outcome::Done)),
-            Err(trouble) => return Done::without_change(Err(trouble)),
-        };
+    async fn write(&self, turn: &mut Turn<'_>, verb: &Verb) -> Done {
+        match self.plan_write(turn, verb).await {
+            Ok(Some(write)) => self.carry_out(turn, write).await,
+            Ok(None) => Done::without_change(Ok(Outcome::Done)),
+            Err(trouble) => Done::without_change(Err(trouble)),
+        }
+    }
+
+    async fn carry_out(&self, turn: &mut Turn<'_>, write: PlannedWrite<'_>) -> Done {
+        let PlannedWrite { key, before, step, change } = write;
         let backend = &self.entry.backend;
         let outcome = match self.begin() {
             Err(trouble) => Err(trouble),
@@ -212,11 +231,15 @@ impl Act {
     }
 
     /// What is to be written, by what is there now; nothing where it is so already.
-    async fn plan_write(&self, turn: &mut Turn<'_>) -> Result<Option<PlannedWrite<'_>>, Trouble> {
-        let Some(key) = self.verb.key() else { return Ok(None) };
+    async fn plan_write<'v>(
+        &self,
+        turn: &mut Turn<'_>,
+        verb: &'v Verb,
+    ) -> Result<Option<PlannedWrite<'v>>, Trouble> {
+        let Some(key) = verb.key() else { return Ok(None) };
         let before = self.entry.backend.before_write(turn, key).await?;
         let is_owed = self.entry.backend.owes(key).is_some();
-        let (step, after) = match &self.verb {
+        let (step, after) = match verb {
             // The other members are still to be put back, so they cannot be merged.
             Verb::Set { member: Some(_), .. } if is_owed => return Err(Trouble::Owed),
             Verb::Set { value, metadata, member, .. } => {
@@ -239,10 +262,6 @@ impl Act {
             // The key was still to be put back. Removing it means that it no longer is.
             Verb::Remove { .. } if is_owed && matches!(before, Present::Missing) => return Ok(None),
             Verb::Remove { .. } => (WriteStep::Remove, None),
-            Verb::Repair(Repair::PutBack { value, metadata, .. }) if !before.is_there() => {
-                let after = (value.clone(), metadata.clone());
-                (WriteStep::Set(value.clone(), metadata.as_ref()), Some(after))
-            }
             _ => return Ok(None),
         };
         let change = Change::new(&before, after);
@@ -315,8 +334,7 @@ mod tests {
         let reply = GetReply { value: (*value).clone(), metadata: Metadata::new() };
         let change = Change { before: Before::Value(reply.clone()), after: Some((value.clone(), None)) };
         let verbs = [
-            Verb::Set { key: key.clone(), value: value.clone(), metadata: None, member: None },
-            Verb::Repair(Repair::PutBack { key, value, metadata: None }),
+            Verb::Set { key, value, metadata: None, member: None },
             Verb::UnlockWith { password: canary.into() },
         ];
         let store = Store::in_files("s", Discipline::Readers, vec!["/nowhere".into()]);

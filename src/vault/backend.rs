@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::change::{Before, Change};
 use super::facts::VaultFacts;
+use super::job::Chore;
 use super::store::Store;
 use super::turn::{Trouble, Turn};
 use super::verb::{Outcome, Verb};
@@ -95,12 +96,10 @@ pub trait Backend: Any + Send + Sync {
     /// Once in a worker, after the vault was registered there.
     fn registered<'a>(
         &'a self,
-        worker: &'a mut Worker,
-        vault: &'a VaultFacts,
+        _worker: &'a mut Worker,
+        _vault: &'a VaultFacts,
         _until: tokio::time::Instant,
     ) -> BoxFuture<'a, Result<(), CallError>> {
-        // Of an earlier vault of this name.
-        worker.seen.remove(&vault.store.id);
         Box::pin(async { Ok(()) })
     }
 
@@ -241,6 +240,9 @@ pub struct Damage {
 pub trait AllVaults: Sync {
     /// Does a verb on a vault, within the time of a request.
     fn perform<'a>(&'a self, vault: &'a str, verb: Verb) -> BoxFuture<'a, Result<Outcome, BridgeError>>;
+
+    /// Does a chore of the backend's own on a vault of its store, within the time of a request.
+    fn chore<'a>(&'a self, vault: &'a str, chore: Arc<dyn Chore>) -> BoxFuture<'a, Result<(), BridgeError>>;
 
     /// A vault over a store, if there is one.
     fn over(&self, store: &StoreId) -> Option<String>;

@@ -2,16 +2,15 @@
 
 use super::entry::Entry;
 use super::store::Store;
-use super::verb::Verb;
 use crate::pool::lanes::{Crew, Lane, LaneMode};
 use crate::store::Discipline;
 
-/// The lane that a verb needs in a store, if any.
-pub fn of(store: &Store, verb: &Verb) -> Option<Lane> {
+/// The lane that something needs in a store, if any, which writes or only reads.
+pub fn of(store: &Store, writes: bool) -> Option<Lane> {
     let mode = match store.discipline {
         Discipline::Parallel => return None,
         Discipline::Serial => LaneMode::Exclusive,
-        Discipline::Readers if verb.writes() => LaneMode::Exclusive,
+        Discipline::Readers if writes => LaneMode::Exclusive,
         Discipline::Readers => LaneMode::Shared,
     };
     Some(Lane { store: store.id.clone(), mode })

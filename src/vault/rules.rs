@@ -19,7 +19,17 @@ type Reason = String;
 
 /// Refuses what the vault could not hold, or would change in silence.
 pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
-    if verb.writes() && entry.plan.read_only {
+    admits(entry, verb.writes())?;
+    let refusal = entry.backend.refusal(verb).or_else(|| in_general(entry, verb));
+    match refusal {
+        Some(reason) => Err(BridgeError::Refused { vault: entry.plan.name.clone(), reason }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses everything of a vault that is locked by request, and what writes of one that is only read.
+pub(super) fn admits(entry: &Entry, writes: bool) -> Result<(), BridgeError> {
+    if writes && entry.plan.read_only {
         return Err(BridgeError::ReadOnly { vault: entry.plan.name.clone() });
     }
     if entry.is_closed() {
@@ -29,11 +39,7 @@ pub fn check(entry: &Entry, verb: &Verb) -> Result<(), BridgeError> {
             retry_after: BY_REQUEST,
         });
     }
-    let refusal = entry.backend.refusal(verb).or_else(|| in_general(entry, verb));
-    match refusal {
-        Some(reason) => Err(BridgeError::Refused { vault: entry.plan.name.clone(), reason }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn in_general(entry: &Entry, verb: &Verb) -> Option<Reason> {
@@ -95,7 +101,6 @@ mod tests {
     use crate::plan::{AZ_KEY_VAULT, Extension, SECRET_STORE, Vault, VaultKind};
     use crate::protocol::{Metadata, MetadataValue};
     use crate::secret::{Bytes, Credential};
-    use crate::vault::verb::Repair;
 
     fn refused(module: &str, key: &str, value: &SecretValue, metadata: Option<Metadata>) -> bool {
         let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", module)));
@@ -124,9 +129,7 @@ mod tests {
     fn a_read_only_vault_is_read_and_listed_and_nothing_else() {
         let key = || "k".to_owned();
         let set = Verb::Set { key: key(), value: Arc::new(text("v")), metadata: None, member: None };
-        let put_back = Repair::PutBack { key: key(), value: Arc::new(text("v")), metadata: None };
-        let repairs = [put_back, Repair::Settle { key: key() }].map(Verb::Repair);
-        let writes = [vec![set, Verb::Remove { key: key() }], repairs.into()].concat();
+        let writes = [set, Verb::Remove { key: key() }];
         let reads = [Verb::Get { key: key(), detail: true }, Verb::List, Verb::Unlock];
         for read_only in [true, false] {
             let kind = VaultKind::Extension(Extension::new("v", "Other.Vault"));
@@ -136,6 +139,7 @@ mod tests {
                 assert_eq!(refused, read_only, "{verb:?}");
             }
             assert!(reads.iter().all(|verb| check(&entry, verb).is_ok()));
+            assert_eq!(admits(&entry, true).is_err(), read_only, "nor does its backend write for itself");
         }
     }
 

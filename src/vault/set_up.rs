@@ -9,6 +9,7 @@ use super::backend::kinds;
 use super::entry::Entry;
 use super::facts::Hooks;
 use super::init::{named, run_init};
+use super::noted::about;
 use super::table::VaultTable;
 use super::turn::{Trouble, Turn};
 use crate::plan::{Extension, InitScript};
@@ -98,7 +99,7 @@ async fn enter(
 /// Makes sure that a vault can be used in a worker: what a script does first, then its registration. Done
 /// once for each worker; vaults that were added while the server runs come to a worker this way.
 pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
-    if worker.vaults.contains(&entry.number) {
+    if about(worker).vaults.contains(&entry.number) {
         return Ok(());
     }
     if let Some(hooks) = &entry.hooks {
@@ -113,7 +114,7 @@ pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<
         register(worker, extension, until).await?;
         entry.backend.registered(worker, entry, until).await?;
     }
-    worker.vaults.insert(entry.number);
+    about(worker).vaults.insert(entry.number);
     Ok(())
 }
 
@@ -137,11 +138,16 @@ pub async fn unregister(worker: &mut Worker, entry: &Entry, extension: &Extensio
         Ok(()) => worker.call::<Empty>(op, until).await.map(drop),
         Err(error) => Err(error),
     };
-    worker.vaults.remove(&entry.number);
+    forget(worker, entry);
     if let Err(error) = gone {
         let error = Trouble::from(error).into_error(entry, None, false);
         tracing::warn!(vault = %entry.plan.name, "unregistering failed: {error}");
     }
+}
+
+/// Forgets that a vault was registered in a worker.
+pub fn forget(worker: &mut Worker, entry: &Entry) {
+    about(worker).vaults.remove(&entry.number);
 }
 
 /// A registered vault about to be configured and unlocked, in its store's lane.

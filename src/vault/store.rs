@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::fingerprint::Fingerprint;
 use crate::secret::Text;
-use crate::store::{Discipline, Fingerprint, StoreId};
+use crate::store::{Discipline, StoreId};
 
 /// A store.
 #[derive(Debug)]

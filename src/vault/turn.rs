@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::facts::VaultFacts;
+use super::noted::about;
 use crate::error::BridgeError;
 use crate::protocol::{Fault, Op, StoreReply, TestReply, Unlock, VaultName};
 use crate::secret::{SecretValue, Text};
-use crate::store::Fingerprint;
-use crate::worker::{Broken, CallError, StoreView, Worker};
+use crate::vault::fingerprint::Fingerprint;
+use crate::worker::{Broken, CallError, Worker};
 
 /// The kind that is substituted where a vault wrongly says that a secret is not found.
 pub(super) const STILL_THERE: &str = "System.InvalidOperationException";
@@ -137,7 +138,7 @@ impl Turn<'_> {
         let password = password.map(SecretValue::SecureString);
         let op = Op::Unlock(Unlock { vault: self.vault.registered(), password });
         let reply = self.worker.call::<StoreReply>(op, self.until).await?;
-        self.worker.renewals += 1;
+        about(self.worker).renewals += 1;
         if let Some(given) = given {
             self.vault.learn(given);
         }
@@ -185,16 +186,6 @@ impl Turn<'_> {
         let now = Instant::now();
         let lockout = self.vault.store.unlock_failed(&reason, files, now);
         Trouble::Locked { reason, retry_after: lockout.until.saturating_duration_since(now) }
-    }
-
-    /// What this worker last saw of the store.
-    pub(super) fn seen(&self) -> Option<&StoreView> {
-        self.worker.seen.get(&self.vault.store.id)
-    }
-
-    /// Notes what it has seen of the store.
-    pub(super) fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
-        self.worker.seen.insert(self.vault.store.id.clone(), StoreView { generation, files, unlocked });
     }
 }
 

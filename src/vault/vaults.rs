@@ -9,6 +9,7 @@ use super::act::Act;
 use super::backend::{self, Backend};
 use super::began::Began;
 use super::entry::{Entry, Means};
+use super::job::{Chore, Job};
 use super::lane;
 use super::rules;
 use super::table::VaultTable;
@@ -19,6 +20,27 @@ use crate::error::BridgeError;
 use crate::plan::{Limits, PlanError, Vault};
 use crate::pool::Pool;
 use crate::pool::lanes::Crew;
+
+/// What is to be done about a write in which a worker ended.
+#[derive(Debug, PartialEq, Eq)]
+enum AfterDeath {
+    /// It is done.
+    Done,
+    /// It was not done, and nothing of it can still come to pass.
+    Again,
+    /// Nobody can tell what it came to.
+    Unknown,
+}
+
+/// By whether a read finds it done, where it could be read; `may_repeat`: nothing that its worker had begun can still come
+/// to pass, and it was not repeated yet.
+fn after_death(is_done: Option<bool>, may_repeat: bool) -> AfterDeath {
+    match is_done {
+        Some(true) => AfterDeath::Done,
+        Some(false) if may_repeat => AfterDeath::Again,
+        Some(false) | None => AfterDeath::Unknown,
+    }
+}
 
 /// The vaults of a bridge, with what serves them.
 pub struct Vaults {
@@ -92,6 +114,24 @@ impl Vaults {
         entry.noted(action, outcome, begun)
     }
 
+    /// Does what a backend has to do for itself, by `deadline`. Where it had not begun when its worker died, it is
+    /// tried once more.
+    pub async fn do_chore(
+        &self,
+        entry: &Arc<Entry>,
+        chore: Arc<dyn Chore>,
+        deadline: Instant,
+    ) -> Result<(), BridgeError> {
+        rules::admits(entry, true)?;
+        entry.condition.admit(&entry.plan.name, Instant::now())?;
+        let (job, begun) = (Job::Chore(chore), Instant::now());
+        let mut outcome = self.in_worker(entry, &job, deadline).await;
+        if let Err(BridgeError::Worker { outcome_unknown: false, .. }) = outcome {
+            outcome = self.in_worker(entry, &job, deadline).await;
+        }
+        entry.noted(job.action(), outcome, begun).map(drop)
+    }
+
     async fn perform_unnoted(
         &self,
         entry: &Arc<Entry>,
@@ -101,9 +141,10 @@ impl Vaults {
         if let Some(local) = &entry.local {
             return backend::local::perform(entry, local.clone(), verb, self.changes.clone()).await;
         }
-        match self.in_worker(entry, &verb, deadline).await {
+        let job = Job::Verb(verb.clone());
+        match self.in_worker(entry, &job, deadline).await {
             Err(BridgeError::Worker { outcome_unknown: false, .. }) => {
-                self.in_worker(entry, &verb, deadline).await
+                self.in_worker(entry, &job, deadline).await
             }
             Err(error @ BridgeError::Worker { .. }) => self.after_death(entry, &verb, deadline, error).await,
             outcome => outcome,
@@ -119,45 +160,32 @@ impl Vaults {
         mut error: BridgeError,
     ) -> Result<Outcome, BridgeError> {
         // What the broken worker left is put right before this is read.
-        let mut done = self.shows(entry, verb, deadline).await;
-        if done == Some(false) && entry.backend.ends_with_its_worker() {
-            match self.in_worker(entry, verb, deadline).await {
-                Err(again @ BridgeError::Worker { outcome_unknown: true, .. }) => error = again,
-                outcome => return outcome,
+        for may_repeat in [entry.backend.ends_with_its_worker(), false] {
+            match after_death(self.shows(entry, verb, deadline).await, may_repeat) {
+                AfterDeath::Done => {
+                    let (vault, key) = (&entry.plan.name, verb.key());
+                    tracing::info!(vault, key, "a worker ended inside a write, which a read finds done");
+                    return Ok(Outcome::Done);
+                }
+                AfterDeath::Unknown => break,
+                AfterDeath::Again => match self.in_worker(entry, &Job::Verb(verb.clone()), deadline).await {
+                    Err(again @ BridgeError::Worker { outcome_unknown: true, .. }) => error = again,
+                    outcome => return outcome,
+                },
             }
-            done = self.shows(entry, verb, deadline).await;
         }
-        if done != Some(true) {
-            return Err(error);
-        }
-        let key = verb.key();
-        tracing::info!(
-            vault = entry.plan.name,
-            key,
-            "a worker ended inside a write, which a read finds done"
-        );
-        Ok(Outcome::Done)
+        Err(error)
     }
 
     /// Whether a read finds what a write was to leave; nothing where it cannot be read in time.
     async fn shows(&self, entry: &Arc<Entry>, verb: &Verb, deadline: Instant) -> Option<bool> {
-        let get = Verb::Get { key: verb.key()?.to_owned(), detail: false };
+        let get = Job::Verb(Verb::Get { key: verb.key()?.to_owned(), detail: false });
         let now = match self.in_worker(entry, &get, deadline).await {
             Ok(Outcome::Value(now)) => Some(now.value),
             Err(BridgeError::NotFound { .. }) => None,
             _ => return None,
         };
-        match verb {
-            // It is not read back whether metadata was written too.
-            Verb::Set { metadata: Some(_), .. } => Some(false),
-            Verb::Set { value, member: None, .. } => Some(now.is_some_and(|now| now.looks_like(value))),
-            Verb::Set { value, member: Some(member), .. } => {
-                let there = now.as_ref().and_then(|now| now.member(member));
-                Some(there.is_some_and(|now| now.looks_like(value)))
-            }
-            Verb::Remove { .. } => Some(now.is_none()),
-            _ => None,
-        }
+        verb.is_done_by(now.as_ref())
     }
 
     /// The limits of requests.
@@ -177,14 +205,18 @@ impl Vaults {
 
     /// A verb for a caller that holds a worker, and the verb's lane.
     pub fn act(&self, entry: &Arc<Entry>, verb: Verb, deadline: Instant, began: Began) -> Act {
+        self.act_of(entry, Job::Verb(verb), deadline, began)
+    }
+
+    fn act_of(&self, entry: &Arc<Entry>, job: Job, deadline: Instant, began: Began) -> Act {
         let (grace, changes) = (self.limits.write_grace, self.changes.clone());
-        Act { entry: entry.clone(), verb, deadline, grace, began, changes }
+        Act { entry: entry.clone(), job, deadline, grace, began, changes }
     }
 
     async fn in_worker(
         &self,
         entry: &Arc<Entry>,
-        verb: &Verb,
+        job: &Job,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
         let pool = self.workers()?;
@@ -194,15 +226,15 @@ impl Vaults {
         }
         let (reply, answer) = oneshot::channel();
         let began = Began::default();
-        let act = self.act(entry, verb.clone(), deadline, began.clone());
+        let act = self.act_of(entry, job.clone(), deadline, began.clone());
         let task = VaultTask { act, crew: crew.clone(), fresh_worker: false, reply };
-        pool.submit(Box::new(task), crew, lane::of(&entry.store, verb))?;
+        pool.submit(Box::new(task), crew, lane::of(&entry.store, job.writes()))?;
         let answered = timeout_at(deadline, answer).await;
         if let Ok(Ok(outcome)) = answered {
             return outcome;
         }
         let outcome_unknown = began.give_up();
-        if let (true, Some(key)) = (outcome_unknown, verb.key()) {
+        if let (true, Some(key)) = (outcome_unknown, job.key()) {
             self.changes.wrote(&entry.store.id, key);
         }
         Err(match answered {
@@ -210,5 +242,25 @@ impl Vaults {
             Ok(_) => BridgeError::Worker { reason: "the task was dropped".into(), outcome_unknown },
             Err(_) => BridgeError::Deadline { outcome_unknown },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_in_which_a_worker_ended_is_repeated_only_where_it_was_surely_not_done() {
+        for (is_done, expected) in [
+            (Some(true), [AfterDeath::Done, AfterDeath::Done]),
+            (Some(false), [AfterDeath::Again, AfterDeath::Unknown]),
+            (None, [AfterDeath::Unknown, AfterDeath::Unknown]),
+        ] {
+            assert_eq!(
+                [true, false].map(|may_repeat| after_death(is_done, may_repeat)),
+                expected,
+                "{is_done:?}"
+            );
+        }
     }
 }

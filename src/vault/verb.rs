@@ -27,8 +27,6 @@ pub enum Verb {
         /// Only this member of a table; its siblings are kept.
         member: Option<String>,
     },
-    /// Put right what was destroyed. No caller of the bridge can ask for it.
-    Repair(Repair),
     /// Write metadata in place of what is there, and leave the value as it is.
     SetInfo {
         /// The key, which must be there.
@@ -54,25 +52,6 @@ pub enum Verb {
     },
 }
 
-/// A repair of a key.
-#[derive(Debug, Clone)]
-pub enum Repair {
-    /// Write a value that somebody else erased, if the key is still missing then.
-    PutBack {
-        /// The key.
-        key: String,
-        /// The value to be there again.
-        value: Arc<SecretValue>,
-        /// Its metadata.
-        metadata: Option<Metadata>,
-    },
-    /// Put right what a failed write of ours has left, if that is still to be done.
-    Settle {
-        /// The key.
-        key: String,
-    },
-}
-
 /// What a verb gives.
 #[derive(Debug)]
 pub enum Outcome {
@@ -88,7 +67,7 @@ impl Verb {
     /// Whether it may change the vault.
     pub fn writes(&self) -> bool {
         match self {
-            Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Repair(_) | Verb::Remove { .. } => true,
+            Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Remove { .. } => true,
             Verb::Get { .. } | Verb::List | Verb::Probe | Verb::Unlock | Verb::UnlockWith { .. } => false,
         }
     }
@@ -118,7 +97,7 @@ impl Verb {
             Verb::Probe => "probe",
             Verb::Unlock | Verb::UnlockWith { .. } => "unlock",
             Verb::Remove { .. } => "remove",
-            Verb::Set { .. } | Verb::SetInfo { .. } | Verb::Repair(_) => "write",
+            Verb::Set { .. } | Verb::SetInfo { .. } => "write",
         }
     }
 
@@ -128,9 +107,62 @@ impl Verb {
             Verb::Get { key, .. }
             | Verb::Set { key, .. }
             | Verb::SetInfo { key, .. }
-            | Verb::Repair(Repair::PutBack { key, .. } | Repair::Settle { key })
             | Verb::Remove { key } => Some(key),
             Verb::List | Verb::Probe | Verb::Unlock | Verb::UnlockWith { .. } => None,
+        }
+    }
+
+    /// Whether a value that is there now, or nothing, is what the verb was to leave; `None` where that cannot be told so.
+    pub fn is_done_by(&self, now: Option<&SecretValue>) -> Option<bool> {
+        match self {
+            // It is not read back whether metadata was written too.
+            Verb::Set { metadata: Some(_), .. } => Some(false),
+            Verb::Set { value, member: None, .. } => Some(now.is_some_and(|now| now.looks_like(value))),
+            Verb::Set { value, member: Some(member), .. } => {
+                let there = now.and_then(|now| now.member(member));
+                Some(there.is_some_and(|now| now.looks_like(value)))
+            }
+            Verb::Remove { .. } => Some(now.is_none()),
+            Verb::SetInfo { .. }
+            | Verb::Get { .. }
+            | Verb::List
+            | Verb::Probe
+            | Verb::Unlock
+            | Verb::UnlockWith { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_write_is_known_to_be_done_by_what_is_there() {
+        let text = |text: &str| SecretValue::string(text);
+        let table = |value| SecretValue::Hashtable(BTreeMap::from([("m".to_owned(), text(value))]));
+        let set = |member: Option<&str>, metadata: Option<Metadata>| Verb::Set {
+            key: "k".into(),
+            value: Arc::new(text("new")),
+            metadata,
+            member: member.map(str::to_owned),
+        };
+        let remove = Verb::Remove { key: "k".into() };
+        for (verb, now, expected) in [
+            (set(None, None), Some(text("new")), Some(true)),
+            (set(None, None), Some(text("old")), Some(false)),
+            (set(None, None), None, Some(false)),
+            (set(None, Some(Metadata::new())), Some(text("new")), Some(false)),
+            (set(Some("m"), None), Some(table("new")), Some(true)),
+            (set(Some("m"), None), Some(table("old")), Some(false)),
+            (set(Some("x"), None), Some(table("new")), Some(false)),
+            (remove.clone(), None, Some(true)),
+            (remove, Some(text("old")), Some(false)),
+            (Verb::SetInfo { key: "k".into(), metadata: Metadata::new() }, Some(text("old")), None),
+        ] {
+            assert_eq!(verb.is_done_by(now.as_ref()), expected, "{verb:?}, {now:?}");
         }
     }
 }

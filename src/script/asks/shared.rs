@@ -1,6 +1,7 @@
 //! Asks about objects that a script's blocks share, and about the state, which holds some.
 
 use super::{AskOutcome, Asking, refusal};
+use crate::script::noted::about;
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{NamedAsk, SharedAdd, SharedGet, StateSet};
 use crate::script::protocol::shape::{ChangedObject, GivenObject, Id};
@@ -15,7 +16,7 @@ impl Asking {
         }
         let text = add.value.ok_or_else(|| refusal("BadAsk", "an object without a text"))?;
         let id = self.core.shared.add(text);
-        worker.copies.insert(id, 1);
+        about(worker).copies.insert(id, 1);
         Ok(AskReply::Object { id: Some(id), version: Some(1) })
     }
 
@@ -28,7 +29,8 @@ impl Asking {
             (None, Some(text)) => {
                 // An object that other names still refer to is kept for them.
                 let alone = old.filter(|old| state.holders(*old) == 1);
-                let (id, version) = known.unwrap_or_else(|| shared.put(alone, text, &mut worker.copies));
+                let (id, version) =
+                    known.unwrap_or_else(|| shared.put(alone, text, &mut about(worker).copies));
                 (Portable::of_shared(id), AskReply::Object { id: Some(id), version: Some(version) })
             }
             (None, None) => return Err(refusal("BadAsk", "a state without a value")),
@@ -58,11 +60,11 @@ impl Asking {
     }
 
     pub(super) fn shared_get(&self, get: &SharedGet, worker: &mut Worker) -> AskOutcome {
-        given(self.core.shared.give(get.id, &mut worker.copies))
+        given(self.core.shared.give(get.id, &mut about(worker).copies))
     }
 
     pub(super) fn shared_set(&self, changed: ChangedObject, worker: &mut Worker) -> AskOutcome {
-        given(self.core.shared.change(changed, &mut worker.copies))
+        given(self.core.shared.change(changed, &mut about(worker).copies))
     }
 }
 

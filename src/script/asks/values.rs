@@ -111,7 +111,7 @@ impl Asking {
         if let Err(error) = crate::vault::set_up::ready(worker, entry, self.deadline).await {
             return Err(Trouble::from(error).into_error(entry, verb.key(), false));
         }
-        let permit = match lane::of(&entry.store, &verb) {
+        let permit = match lane::of(&entry.store, verb.writes()) {
             Some(lane) => {
                 let waited = timeout_at(self.deadline, pool.lane(lane)).await;
                 Some(waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })?)
@@ -119,11 +119,11 @@ impl Asking {
             None => None,
         };
         let (action, begun) = (verb.action(), Instant::now());
-        let act = vaults.act(entry, verb, self.deadline, Began::default());
+        let act = vaults.act(entry, verb.clone(), self.deadline, Began::default());
         let done = act.run(worker).await;
         if let Err(Trouble::OldCopy) = done.outcome {
             drop(permit);
-            return vaults.perform(entry, act.verb, self.deadline).await;
+            return vaults.perform(entry, verb, self.deadline).await;
         }
         let (outcome, ending) = act.settle(worker, done, permit);
         ending.finish(worker).await;

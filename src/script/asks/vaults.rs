@@ -20,7 +20,7 @@ use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet
 use crate::script::protocol::shape::{Block, VaultShown};
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::backend::kinds;
-use crate::vault::set_up::{Opening, join, unregister};
+use crate::vault::set_up::{self, Opening, join, unregister};
 use crate::vault::turn::Trouble;
 use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
 use crate::worker::Worker;
@@ -84,7 +84,7 @@ impl Asking {
             if vaults.get(&name).is_ok_and(|present| present.number == entry.number) {
                 vaults.forget(&name);
             }
-            worker.vaults.remove(&entry.number);
+            set_up::forget(worker, &entry);
             self.core.forget_live(entry.number);
         }
         opened.map(|()| AskReply::done())

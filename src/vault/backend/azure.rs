@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::kind::{Kind, is_of_module};
 use super::module::{self, ModuleBackend, ModuleQuirks, discipline};
 use super::{Backend, CallAnswer, Present};
@@ -10,10 +12,12 @@ use crate::plan::{AZ_KEY_VAULT, Vault, VaultKind};
 use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::Discipline;
+use crate::vault::facts::VaultFacts;
 use crate::vault::rules::like_a_date;
 use crate::vault::store::Store;
 use crate::vault::turn::Turn;
 use crate::vault::verb::Verb;
+use crate::worker::{BoxFuture, CallError, Worker};
 
 /// Longest name in an Azure key vault.
 const MAX_NAME: usize = 127;
@@ -78,6 +82,15 @@ impl AzureBackend {
 impl Backend for AzureBackend {
     fn store(&self) -> &Arc<Store> {
         self.0.store()
+    }
+
+    fn registered<'a>(
+        &'a self,
+        worker: &'a mut Worker,
+        vault: &'a VaultFacts,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        self.0.registered(worker, vault, until)
     }
 
     fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply> {

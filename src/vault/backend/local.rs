@@ -160,7 +160,6 @@ fn in_file(local: &LocalVault, verb: Verb) -> Result<Option<Outcome>, LocalError
             local.list()?;
             Some(Outcome::Done)
         }
-        // Its writes are one step and no other program's, so nothing is ever to be repaired.
-        Verb::Repair(_) | Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
+        Verb::Unlock | Verb::UnlockWith { .. } => Some(Outcome::Done),
     })
 }

@@ -1,7 +1,9 @@
 //! Any extension module: what an answer is worth, and what a vault that has locked itself or lost its login needs
-//! before it is asked once more ([`session`]). What its writes come to is in [`checked`].
+//! before it is asked once more ([`session`]). What its writes come to is in [`checked`], and what answers mean in [`judge`].
 
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::kind::Kind;
 use super::{Backend, CallAnswer, Present};
@@ -9,13 +11,16 @@ use crate::plan::{Vault, VaultKind};
 use crate::protocol::{GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply};
 use crate::secret::{SecretValue, Text, fold};
 use crate::store::Discipline;
+use crate::vault::facts::VaultFacts;
 use crate::vault::store::Store;
 use crate::vault::turn::Turn;
+use crate::worker::{BoxFuture, CallError, Worker};
 use checked::Checked;
 pub(super) use session::ModuleQuirks;
-use session::{ModuleTurn, ModuleVault};
+use session::{ModuleNotes, ModuleTurn, ModuleVault};
 
 mod checked;
+mod judge;
 mod renewal;
 mod session;
 
@@ -72,6 +77,17 @@ pub(super) fn id(vault: &Vault) -> String {
 impl Backend for ModuleBackend {
     fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    fn registered<'a>(
+        &'a self,
+        worker: &'a mut Worker,
+        vault: &'a VaultFacts,
+        _until: Instant,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        // Of an earlier vault of this name.
+        worker.notes.of::<ModuleNotes>().unlocked.remove(&vault.store.id);
+        Box::pin(async { Ok(()) })
     }
 
     fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply> {

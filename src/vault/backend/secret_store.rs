@@ -23,15 +23,16 @@ use crate::vault::store::Store;
 use crate::vault::turn::{Trouble, Turn};
 use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
-use ledger::Ledger;
-use session::StoreTurn;
 pub(super) use kind::SecretStoreKind;
-use place::{FILES, folder};
+use ledger::Ledger;
 #[cfg(test)]
 pub use place::use_folder;
-use state::{Authentication, KnownStore};
+use place::{FILES, folder};
+use session::StoreTurn;
+use state::KnownStore;
 use watch::Watch;
 
+mod chores;
 mod judge;
 mod kept;
 mod kind;
@@ -51,8 +52,8 @@ mod write;
 
 /// See the module.
 pub(crate) struct SecretStoreBackend {
-    store: KnownStore,
-    ledger: Ledger,
+    store: Arc<KnownStore>,
+    ledger: Arc<Ledger>,
 }
 
 impl SecretStoreBackend {
@@ -65,7 +66,7 @@ impl SecretStoreBackend {
     }
 
     fn over(store: KnownStore) -> SecretStoreBackend {
-        SecretStoreBackend { store, ledger: Ledger::default() }
+        SecretStoreBackend { store: Arc::new(store), ledger: Arc::default() }
     }
 
     fn at<'a, 'w>(&'a self, turn: &'a mut Turn<'w>) -> StoreTurn<'a, 'w> {
@@ -109,7 +110,7 @@ impl Backend for SecretStoreBackend {
 
     /// Without a password nothing has a worker read its file anew.
     fn has_one_worker(&self) -> bool {
-        self.store.authentication() == Authentication::None
+        self.store.has_no_password()
     }
 
     fn configures(&self, vault: &VaultFacts, added: bool) -> Option<LaneMode> {
@@ -174,8 +175,7 @@ impl Backend for SecretStoreBackend {
 
     fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<WholeSecret>) {
         if let Some(key) = verb.key() {
-            self.store.note_repaired(key);
-            self.store.forget_undo(key);
+            self.store.ended_well(key);
         }
         self.ledger.note(vault, verb, after);
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::session::{ModuleTurn, is_own};
+use super::judge::is_own;
+use super::session::ModuleTurn;
 use crate::protocol::{Empty, Fault, GetReply, Op};
 use crate::secret::SecretValue;
 use crate::vault::change::Present;
+use crate::vault::noted::about;
 use crate::vault::turn::{STILL_THERE, Trouble, is_locked, is_not_found, not_kept};
 use crate::worker::CallError;
 
@@ -16,6 +18,7 @@ use crate::worker::CallError;
 const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// A write that is to be checked.
+#[derive(Clone, Copy)]
 pub(super) struct Checked<'a> {
     pub key: &'a str,
     pub before: &'a Present,
@@ -64,6 +67,41 @@ pub fn verdict(
     }
 }
 
+/// What the caller of a write is told, by what it came to and the error that the module reported for it. A write that is
+/// done all the same gives that error back.
+fn conclusion(
+    write: &Checked<'_>,
+    verdict: WriteVerdict,
+    fault: Option<Box<Fault>>,
+) -> Result<Option<Box<Fault>>, Trouble> {
+    let Some(mut fault) = fault else {
+        return match verdict {
+            WriteVerdict::Written => Ok(None),
+            WriteVerdict::Refused => Err(Trouble::Fault(not_kept("a read finds what was there before"))),
+            WriteVerdict::Unknown => {
+                Err(Trouble::Unknown(not_kept("a read finds something else, or cannot be done")))
+            }
+        };
+    };
+    let nothing_there = matches!(write.before, Present::Missing) || is_not_found(&fault);
+    if write.after.is_none() && verdict == WriteVerdict::Written && nothing_there {
+        // There was nothing to remove.
+        "GetSecretNotFound".clone_into(&mut fault.id);
+        return Err(Trouble::Fault(fault));
+    }
+    if is_not_found(&fault) {
+        // The key is there. For the caller this is a write that was refused, not a key that is missing.
+        "WriteRefused".clone_into(&mut fault.id);
+        STILL_THERE.clone_into(&mut fault.kind);
+    }
+    match verdict {
+        WriteVerdict::Written if write.with_metadata => Err(Trouble::Unknown(fault)),
+        WriteVerdict::Written => Ok(Some(fault)),
+        WriteVerdict::Refused => Err(Trouble::Fault(fault)),
+        WriteVerdict::Unknown => Err(Trouble::Unknown(fault)),
+    }
+}
+
 impl ModuleTurn<'_, '_> {
     /// What is there before a write: read where what the write came to will be read too. An error of that read
     /// blocks no write, save where the vault is not ready for any call.
@@ -96,15 +134,19 @@ impl ModuleTurn<'_, '_> {
                     Err(CallError::Fault(fault)) => Some(fault),
                     Err(broken) => return Err(broken.into()),
                 };
-            let renewals = self.turn.worker.renewals;
+            let renewals = about(self.turn.worker).renewals;
             let now = self.seen_after(write, fault.is_some()).await?;
             let believed = !self.is_verified() && self.module.quirks.reports_failures;
             let verdict = verdict(write.before, &now, write.after, fault.is_some(), believed);
-            if verdict == WriteVerdict::Refused && first && self.turn.worker.renewals != renewals {
+            if verdict == WriteVerdict::Refused && first && about(self.turn.worker).renewals != renewals {
                 first = false;
                 continue;
             }
-            return self.conclude(write, verdict, fault);
+            if let Some(fault) = conclusion(write, verdict, fault)? {
+                let vault = self.turn.vault.plan.name.as_str();
+                tracing::warn!(vault, key = write.key, id = %fault.id, "the module reported an error for a write that a read finds done");
+            }
+            return Ok(());
         }
     }
 
@@ -128,44 +170,6 @@ impl ModuleTurn<'_, '_> {
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(Present::Missing),
             Err(Trouble::Broken(broken)) => Err(Trouble::Broken(broken)),
             Err(_) => Ok(Present::Unknown),
-        }
-    }
-
-    fn conclude(
-        &self,
-        write: &Checked<'_>,
-        verdict: WriteVerdict,
-        fault: Option<Box<Fault>>,
-    ) -> Result<(), Trouble> {
-        let (vault, key) = (self.turn.vault.plan.name.as_str(), write.key);
-        let Some(mut fault) = fault else {
-            return match verdict {
-                WriteVerdict::Written => Ok(()),
-                WriteVerdict::Refused => Err(Trouble::Fault(not_kept("a read finds what was there before"))),
-                WriteVerdict::Unknown => {
-                    Err(Trouble::Unknown(not_kept("a read finds something else, or cannot be done")))
-                }
-            };
-        };
-        let nothing_there = matches!(write.before, Present::Missing) || is_not_found(&fault);
-        if write.after.is_none() && verdict == WriteVerdict::Written && nothing_there {
-            // There was nothing to remove.
-            "GetSecretNotFound".clone_into(&mut fault.id);
-            return Err(Trouble::Fault(fault));
-        }
-        if is_not_found(&fault) {
-            // The key is there. For the caller this is a write that was refused, not a key that is missing.
-            "WriteRefused".clone_into(&mut fault.id);
-            STILL_THERE.clone_into(&mut fault.kind);
-        }
-        match verdict {
-            WriteVerdict::Written if write.with_metadata => Err(Trouble::Unknown(fault)),
-            WriteVerdict::Written => {
-                tracing::warn!(vault, key, id = %fault.id, "the module reported an error for a write that a read finds done");
-                Ok(())
-            }
-            WriteVerdict::Refused => Err(Trouble::Fault(fault)),
-            WriteVerdict::Unknown => Err(Trouble::Unknown(fault)),
         }
     }
 

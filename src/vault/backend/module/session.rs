@@ -1,33 +1,24 @@
 //! A worker's turn at a vault of an extension module: a call, and what a vault that has locked itself or lost its login
 //! needs before it is asked once more.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::judge::{self, Answer, AnswerContext, AnswerJudgement, FailedCall, Remedy, is_own};
 use super::renewal::{Cause, VaultRenewal};
 use crate::protocol::{Fault, Get, GetReply, Op, StoreReply};
 use crate::secret::Text;
-use crate::store::Fingerprint;
-use crate::vault::condition::is_throttled;
+use crate::store::StoreId;
 use crate::vault::init::run_init;
-use crate::vault::turn::{Trouble, Turn, is_locked, is_not_found};
+use crate::vault::noted::about;
+use crate::vault::turn::{Trouble, Turn, is_not_found};
 use crate::worker::{CallError, LaunchError};
 
 /// A login is renewed in a worker at most this often.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The worker's own refusals: nothing was called.
-const OWN_IDS: [&str; 7] = [
-    "BadCall",
-    "NoRememberedPassword",
-    "ProtocolMismatch",
-    "SecretManagementMissing",
-    "SetSecretMetadataCommandNotSupported",
-    "ValueNotRepresentable",
-    "ValueTypeNotSupported",
-];
 
 /// What is known of a module.
 #[derive(Debug, Default, Clone, Copy)]
@@ -45,6 +36,15 @@ pub(super) struct ModuleVault {
     pub(super) renewal: VaultRenewal,
 }
 
+/// What is noted about a worker.
+#[derive(Debug, Default)]
+pub(super) struct ModuleNotes {
+    /// When each store was last unlocked in it.
+    pub(super) unlocked: HashMap<StoreId, Instant>,
+    /// When what logs it in ran again.
+    logged_in: Option<Instant>,
+}
+
 /// A turn at it.
 pub(super) struct ModuleTurn<'a, 'w> {
     pub(super) turn: &'a mut Turn<'w>,
@@ -52,6 +52,16 @@ pub(super) struct ModuleTurn<'a, 'w> {
 }
 
 impl ModuleTurn<'_, '_> {
+    fn notes(&mut self) -> &mut ModuleNotes {
+        self.turn.worker.notes.of()
+    }
+
+    /// When this worker last unlocked the store.
+    fn unlocked(&self) -> Option<Instant> {
+        let notes = self.turn.worker.notes.get::<ModuleNotes>()?;
+        notes.unlocked.get(&self.turn.vault.store.id).copied()
+    }
+
     /// Unlocks with this password. One that is refused counts for the lock-out.
     pub(super) async fn unlock(&mut self, password: Option<Text>) -> Result<StoreReply, Trouble> {
         self.turn.vault.allow_unlock();
@@ -60,7 +70,8 @@ impl ModuleTurn<'_, '_> {
         match self.turn.call_unlock(password).await {
             Ok(reply) => {
                 self.turn.vault.store.unlocked();
-                self.turn.saw(0, Fingerprint::default(), Some(now));
+                let store = self.turn.vault.store.id.clone();
+                self.notes().unlocked.insert(store, now);
                 Ok(reply)
             }
             Err(CallError::Fault(fault)) if is_own(&fault) => Err(Trouble::Fault(fault)),
@@ -69,7 +80,8 @@ impl ModuleTurn<'_, '_> {
                     "it did not unlock ({}): the password may be wrong, or the vault out of reach",
                     fault.id
                 );
-                Err(self.turn.refused(reason, Fingerprint::default()))
+                let files = self.turn.vault.store.files_now();
+                Err(self.turn.refused(reason, files))
             }
             Err(broken) => Err(broken.into()),
         }
@@ -77,7 +89,7 @@ impl ModuleTurn<'_, '_> {
 
     /// Unlocks with the vault's password where its last unlock in this worker is due to be renewed.
     pub(super) async fn renew_old_unlock(&mut self) -> Result<(), Trouble> {
-        let unlocked = self.turn.seen().and_then(|seen| seen.unlocked);
+        let unlocked = self.unlocked();
         let (interval, now) = (self.turn.unlock_interval(), Instant::now());
         let is_old = unlocked.is_none_or(|at| self.module.renewal.unlock_is_old(at, interval, now));
         if self.turn.vault.may_unlock() && is_old {
@@ -101,66 +113,66 @@ impl ModuleTurn<'_, '_> {
         doubt: impl Fn(&T) -> bool,
     ) -> Result<T, Trouble> {
         self.renew_old_unlock().await?;
-        let (mut renewed, mut again) = (None, self.module.quirks.first_read_may_fail);
+        let (mut renewed, mut may_fail_once) = (None, self.module.quirks.first_read_may_fail);
         loop {
-            let outcome = self.turn.worker.call::<T>(op.clone(), self.turn.until).await;
-            let missing =
-                matches!(&outcome, Err(CallError::Fault(fault)) if is_not_found(fault) && !fault.warned);
-            let doubtful = matches!(&outcome, Ok(reply) if doubt(reply));
-            if missing || (outcome.is_ok() && (!doubtful || self.turn.is_ready().await?)) {
-                if let Some(cause) = renewed {
-                    self.module.renewal.renewed(cause, true, Instant::now());
+            let (answer, outcome) = self.ask(op, &doubt).await?;
+            let context = AnswerContext { renewed: renewed.is_some(), may_fail_once };
+            let judgement = judge::answer(answer, context);
+            if let (Some(cause), Some(helped)) = (renewed, judgement.tells_of_renewal()) {
+                self.module.renewal.renewed(cause, helped, Instant::now());
+            }
+            match (judgement, outcome) {
+                (AnswerJudgement::Again, _) => {}
+                (AnswerJudgement::Renew, Err(fault)) => {
+                    renewed = self.renew(&fault).await?;
+                    if renewed.is_none() {
+                        return Err(Trouble::Fault(fault));
+                    }
                 }
-                return outcome.map_err(Trouble::from);
+                (_, outcome) => return outcome.map_err(Trouble::Fault),
             }
-            let fault = match outcome {
-                Ok(_) => not_ready(),
-                Err(CallError::Fault(fault)) if is_own(&fault) => return Err(Trouble::Fault(fault)),
-                Err(CallError::Fault(fault)) => fault,
-                Err(broken) => return Err(broken.into()),
-            };
-            // A vault that asked its callers to wait is not probed either.
-            if is_throttled(&fault) {
-                return Err(Trouble::Fault(fault));
+            may_fail_once = false;
+        }
+    }
+
+    /// One call: how its answer looks, and the answer.
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        op: &Op,
+        doubt: impl Fn(&T) -> bool,
+    ) -> Result<(Answer, Result<T, Box<Fault>>), Trouble> {
+        match self.turn.worker.call::<T>(op.clone(), self.turn.until).await {
+            Ok(reply) if doubt(&reply) && !self.turn.is_ready().await? => {
+                Ok((Answer::Failed, Err(not_ready())))
             }
-            // The next one does not.
-            if std::mem::take(&mut again) && fault.id == "GetSecretInvalidOperation" {
-                continue;
-            }
-            if let Some(cause) = renewed {
-                self.module.renewal.renewed(cause, false, Instant::now());
-            } else {
-                renewed = self.renew(&fault).await?;
-                if renewed.is_some() {
-                    continue;
-                }
-            }
-            return Err(Trouble::Fault(fault));
+            Ok(reply) => Ok((Answer::Reply, Ok(reply))),
+            Err(CallError::Fault(fault)) => Ok((Answer::of(&fault), Err(fault))),
+            Err(broken) => Err(broken.into()),
         }
     }
 
     /// After a call that failed: unlocks the vault, or logs in again where it has nothing to be unlocked with.
     /// Tells why, if it was done.
     async fn renew(&mut self, fault: &Fault) -> Result<Option<Cause>, Trouble> {
-        if !self.turn.vault.may_unlock() && !self.has_login() {
+        let may_unlock = self.turn.vault.may_unlock();
+        if !may_unlock && !self.has_login() {
             return Ok(None);
         }
-        let cause =
-            if needs_login(fault) || !self.turn.is_ready().await? { Cause::Locked } else { Cause::Suspected };
-        let now = Instant::now();
-        let believed = is_not_found(fault) && cause == Cause::Suspected;
-        if believed || !self.module.renewal.may_renew(cause, now) {
-            return Ok(None);
+        let is_locked = judge::needs_login(fault) || !self.turn.is_ready().await?;
+        let (cause, now) = (if is_locked { Cause::Locked } else { Cause::Suspected }, Instant::now());
+        let may_renew = self.module.renewal.may_renew(cause, now);
+        match judge::remedy(FailedCall { cause, not_found: is_not_found(fault), may_renew, may_unlock }) {
+            Remedy::Nothing => Ok(None),
+            Remedy::LogIn => Ok(self.log_in().await?.then_some(cause)),
+            Remedy::Unlock => {
+                if is_locked {
+                    self.module.renewal.locked_itself(now);
+                }
+                tracing::info!(vault = %self.turn.vault.plan.name, id = %fault.id, "a call failed as if the vault had locked itself; it is unlocked again");
+                self.unlock(self.turn.vault.password()).await?;
+                Ok(Some(cause))
+            }
         }
-        if !self.turn.vault.may_unlock() {
-            return Ok(self.log_in().await?.then_some(cause));
-        }
-        if cause == Cause::Locked {
-            self.module.renewal.locked_itself(now);
-        }
-        tracing::info!(vault = %self.turn.vault.plan.name, id = %fault.id, "a call failed as if the vault had locked itself; it is unlocked again");
-        self.unlock(self.turn.vault.password()).await?;
-        Ok(Some(cause))
     }
 
     fn has_login(&self) -> bool {
@@ -171,10 +183,10 @@ impl ModuleTurn<'_, '_> {
     /// Runs again what logged in when the worker started. Tells whether it went well; not soon after the last.
     async fn log_in(&mut self) -> Result<bool, Trouble> {
         let (vault, now) = (self.turn.vault, Instant::now());
-        if self.turn.worker.logged_in.is_some_and(|at| now < at + LOGIN_INTERVAL) {
+        if self.notes().logged_in.is_some_and(|at| now < at + LOGIN_INTERVAL) {
             return Ok(false);
         }
-        self.turn.worker.logged_in = Some(now);
+        self.notes().logged_in = Some(now);
         let name = vault.plan.name.as_str();
         tracing::warn!(vault = name, "a call failed as if its login were over; the init script runs again");
         for script in vault.login.iter() {
@@ -200,27 +212,9 @@ impl ModuleTurn<'_, '_> {
                 Err(broken) => return Err(broken.into()),
             }
         }
-        self.turn.worker.renewals += 1;
+        about(self.turn.worker).renewals += 1;
         Ok(true)
     }
-}
-
-/// Whether it is the worker's own refusal, before anything was called.
-pub(super) fn is_own(fault: &Fault) -> bool {
-    OWN_IDS.contains(&fault.id.as_str())
-}
-
-/// Whether an error says, by its kinds and categories, that somebody has to unlock or log in.
-pub fn needs_login(fault: &Fault) -> bool {
-    let says = |text: &str| {
-        ["Authentication", "Unauthorized", "CredentialUnavailable"].iter().any(|word| text.contains(word))
-    };
-    is_locked(fault)
-        || says(&fault.id)
-        || says(&fault.kind)
-        || fault.category == "AuthenticationError"
-        || fault.inner.iter().any(|inner| says(&inner.kind))
-        || fault.more.iter().any(needs_login)
 }
 
 /// An answer that was none.

@@ -1,6 +1,6 @@
 //! Which errors ask for an unlock or a login.
 
-use super::session::needs_login;
+use super::judge::needs_login;
 use crate::protocol::{Fault, InnerFault};
 
 fn fault(id: &str, kind: &str, category: &str, inner: &str) -> Fault {

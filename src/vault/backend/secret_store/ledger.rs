@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::Metadata;
 use crate::secret::{SecretValue, fold};
+use crate::vault::backend::WholeSecret;
 use crate::vault::change::Change;
 use crate::vault::facts::VaultFacts;
-use crate::vault::verb::{Repair, Verb};
+use crate::vault::verb::Verb;
 
 /// A key that we wrote.
 #[derive(Debug, Clone)]
@@ -71,22 +72,27 @@ impl Ledger {
                 let line = Acknowledged { vault: vault.plan.name.clone(), key: key.clone(), value, number };
                 written.insert(fold(key), line);
             }
-            Verb::Repair(Repair::PutBack { key, value, metadata }) => {
-                let value = vault.plan.repair.then(|| (value.clone(), metadata.clone()));
-                let line = Acknowledged { vault: vault.plan.name.clone(), key: key.clone(), value, number };
-                // A newer write may have found the key missing before us; its value counts.
-                written.entry(fold(key)).or_insert(line);
-            }
             Verb::Remove { key } => {
                 written.remove(&fold(key));
             }
-            Verb::Repair(Repair::Settle { .. })
-            | Verb::Get { .. }
-            | Verb::List
-            | Verb::Probe
-            | Verb::Unlock
-            | Verb::UnlockWith { .. } => {}
+            Verb::Get { .. } | Verb::List | Verb::Probe | Verb::Unlock | Verb::UnlockWith { .. } => {}
         }
+    }
+
+    /// Notes that a value that somebody had erased is there again, in the lane as well.
+    pub fn note_put_back(&self, vault: &VaultFacts, key: &str, value: WholeSecret) {
+        let lines = &mut *self.lines();
+        lines.owed.remove(&fold(key));
+        lines.noted += 1;
+        let (vault, value, number) = (&vault.plan, vault.plan.repair.then_some(value), lines.noted);
+        let line = Acknowledged { vault: vault.name.clone(), key: key.to_owned(), value, number };
+        // A newer write may have found the key missing before us; its value counts.
+        lines.written.entry(fold(key)).or_insert(line);
+    }
+
+    /// Nothing is to be put right at this key any more.
+    pub fn settled(&self, key: &str) {
+        self.lines().owed.remove(&fold(key));
     }
 
     /// Takes over what another ledger holds: a new bridge's, of the one before.
@@ -228,8 +234,7 @@ mod tests {
     fn a_value_put_back_does_not_hide_a_newer_one() {
         let (ledger, entry) = (Ledger::default(), entry());
         ledger.note(&entry, &set("k", "new"), after("new"));
-        let put_back = Verb::Repair(Repair::PutBack { key: "K".into(), value: value("old"), metadata: None });
-        ledger.note(&entry, &put_back, after("old"));
+        ledger.note_put_back(&entry, "K", (value("old"), None));
         let gone = ledger.vanished(ledger.mark(), &HashSet::new());
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));

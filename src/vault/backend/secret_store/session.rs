@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
-use super::judge::{self, Complaint, Judgement, Observation, UnlockRefusal};
+use super::judge::{self, Complaint, CopyUse, Judgement, Observation, UnlockRefusal};
 use super::place::{self, FILES};
 use super::shape::{self, StoreShape};
-use super::state::{Authentication, KnownStore};
+use super::state::KnownStore;
 use crate::protocol::{Fault, Get, GetReply, Info, InfoReply, Op, SecretInfo, StoreReply};
 use crate::secret::{Text, fold};
-use crate::store::Fingerprint;
+use crate::vault::fingerprint::Fingerprint;
 use crate::vault::turn::{Trouble, Turn, is_not_found};
 use crate::worker::CallError;
 
@@ -27,7 +27,32 @@ pub(super) struct StoreTurn<'a, 'w> {
     pub(super) store: &'a KnownStore,
 }
 
+/// What a worker last saw of the store, of which it keeps a copy in memory.
+#[derive(Debug, Clone)]
+pub(super) struct StoreView {
+    /// The store's count of our own writes.
+    pub(super) generation: u64,
+    /// The store's files.
+    pub(super) files: Fingerprint,
+    /// When it last unlocked.
+    pub(super) unlocked: Option<Instant>,
+}
+
+/// What is noted about a worker: of one store, since all vaults of SecretStore are the same one.
+#[derive(Debug, Default)]
+pub(super) struct StoreNotes(pub(super) Option<StoreView>);
+
 impl StoreTurn<'_, '_> {
+    /// What this worker last saw of the store.
+    pub(super) fn seen(&self) -> Option<&StoreView> {
+        self.turn.worker.notes.get::<StoreNotes>()?.0.as_ref()
+    }
+
+    /// Notes what it has seen of the store.
+    pub(super) fn saw(&mut self, generation: u64, files: Fingerprint, unlocked: Option<Instant>) {
+        self.turn.worker.notes.of::<StoreNotes>().0 = Some(StoreView { generation, files, unlocked });
+    }
+
     /// Unlocks with the vault's password.
     pub(super) async fn unlock(&mut self) -> Result<StoreReply, Trouble> {
         self.unlock_with(self.turn.vault.password()).await
@@ -45,20 +70,18 @@ impl StoreTurn<'_, '_> {
                 Ok(reply) => {
                     store.told(reply.authentication.as_deref(), reply.password_timeout);
                     store.unlocked();
-                    self.turn.saw(generation, files, Some(now));
+                    self.saw(generation, files, Some(now));
                     return Ok(reply);
                 }
                 Err(CallError::Fault(fault)) => fault,
                 Err(broken) => return Err(broken.into()),
             };
-            // SecretStore also refuses the right password if a write was cut off.
             let refused = Complaint::of(&fault).refused;
-            if refused && store.put_back(TORN) {
-                continue;
-            }
-            doubts += 1;
+            let torn = refused && store.put_back(TORN);
+            doubts += u32::from(!torn);
             let moving = store.files_now() != files || store.changed_lately();
-            match judge::unlock(refused, doubts, moving) {
+            match judge::unlock(refused, torn, doubts, moving) {
+                UnlockRefusal::Again => {}
                 UnlockRefusal::LockOut => return Err(self.refused(&fault, files)),
                 UnlockRefusal::Wait => sleep(MID_WRITE).await,
                 UnlockRefusal::Fail => return Err(Trouble::Fault(fault)),
@@ -73,24 +96,22 @@ impl StoreTurn<'_, '_> {
 
     /// Whether an unlock brings the worker's copy up to date.
     pub(super) fn can_refresh(&self) -> bool {
-        self.turn.vault.may_unlock() && self.store.authentication() != Authentication::None
+        self.turn.vault.may_unlock() && !self.store.has_no_password()
     }
 
     /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.
     fn is_old(&self) -> Result<bool, Trouble> {
-        let (store, seen) = (self.store, self.turn.seen());
+        let (store, seen) = (self.store, self.seen());
         let old_copy =
             seen.is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
-        if self.can_refresh() {
-            let (interval, now) = (self.turn.unlock_interval(), Instant::now());
-            let unlocked = seen.and_then(|seen| seen.unlocked);
-            let is_due = unlocked.is_none_or(|at| store.unlock_is_old(at, interval, now));
-            return Ok(old_copy || is_due);
+        let (interval, now) = (self.turn.unlock_interval(), Instant::now());
+        let unlocked = seen.and_then(|seen| seen.unlocked);
+        let is_due = unlocked.is_none_or(|at| store.unlock_is_old(at, interval, now));
+        match judge::copy(old_copy, is_due, self.can_refresh(), store.has_no_password()) {
+            CopyUse::AsItIs => Ok(false),
+            CopyUse::Refresh => Ok(true),
+            CopyUse::AnotherWorker => Err(Trouble::OldCopy),
         }
-        if old_copy && store.authentication() == Authentication::None {
-            return Err(Trouble::OldCopy);
-        }
-        Ok(false)
     }
 
     /// Names, types and metadata.
@@ -151,13 +172,10 @@ impl StoreTurn<'_, '_> {
                 Ok(found) => return Ok(found),
                 Err(fault) => fault,
             };
-            // A worker that cannot unlock may say not-found of a file that it cannot read.
-            if store.put_back(TORN) {
-                refresh = self.can_refresh();
-                continue;
-            }
-            doubts += 1;
+            let torn = store.put_back(TORN);
+            doubts += u32::from(!torn);
             let seen = Observation {
+                torn,
                 fresh: refresh || unlocked_now,
                 can_refresh: self.can_refresh(),
                 moving: store.files_now() != files || store.changed_lately(),
@@ -169,7 +187,7 @@ impl StoreTurn<'_, '_> {
                 Judgement::Again => {}
                 Judgement::Wait => sleep(MID_WRITE).await,
             }
-            refresh = self.can_refresh() || self.is_old()?;
+            refresh = self.can_refresh() || (!torn && self.is_old()?);
         }
     }
 
@@ -193,7 +211,7 @@ impl StoreTurn<'_, '_> {
         };
         if refresh && outcome.as_ref().err().is_none_or(|fault| is_not_found(fault)) {
             store.unlocked();
-            self.turn.saw(generation, files.clone(), Some(now));
+            self.saw(generation, files.clone(), Some(now));
         }
         // What comes from memory says nothing of the file.
         if outcome.is_ok() && (refresh || unlocked_now || !self.can_refresh()) {
@@ -204,7 +222,7 @@ impl StoreTurn<'_, '_> {
 
     /// Whether this worker has opened the store at all.
     fn has_opened(&self) -> bool {
-        self.turn.seen().is_some_and(|seen| seen.unlocked.is_some())
+        self.seen().is_some_and(|seen| seen.unlocked.is_some())
     }
 }
 

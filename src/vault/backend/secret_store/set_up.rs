@@ -8,6 +8,7 @@ use crate::pool::lanes::LaneMode;
 use crate::protocol::{Configure, Info, InfoReply, Op, Parameters, StoreReply};
 use crate::secret::SecretValue;
 use crate::vault::facts::VaultFacts;
+use crate::vault::noted::about;
 use crate::vault::turn::{Trouble, is_locked, lacks_password};
 use crate::worker::{CallError, Worker};
 
@@ -61,7 +62,7 @@ impl StoreTurn<'_, '_> {
         }
         if store.authentication() == Authentication::None {
             // Read by the warm-up, and not refreshable after.
-            self.turn.saw(store.generation(), store.files_now(), None);
+            self.saw(store.generation(), store.files_now(), None);
         }
         self.warm_up().await
     }
@@ -92,10 +93,10 @@ impl StoreTurn<'_, '_> {
         let files_now = store.files_now();
         let generation = if files_now == files { generation } else { store.wrote(files_now.clone()) };
         let opened = given.filter(|_| opened && vault.plan.unlock_at_start());
-        self.turn.saw(generation, files_now, opened.is_some().then_some(now));
+        self.saw(generation, files_now, opened.is_some().then_some(now));
         let Some(given) = opened else { return Ok(false) };
         store.unlocked();
-        self.turn.worker.renewals += 1;
+        about(self.turn.worker).renewals += 1;
         vault.learn(given);
         Ok(true)
     }

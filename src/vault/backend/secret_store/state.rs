@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::secret::{Bytes, fold};
-use crate::store::Fingerprint;
+use crate::vault::fingerprint::Fingerprint;
 use crate::vault::store::Store;
 
 /// How a SecretStore protects itself.
@@ -250,9 +250,10 @@ impl KnownStore {
         !known
     }
 
-    /// Notes that it is back.
-    pub fn note_repaired(&self, key: &str) {
+    /// Notes that a write of a key has ended well: what was erased of it is back, and nothing is to be undone there.
+    pub fn ended_well(&self, key: &str) {
         self.state().vanished.retain(|gone| fold(gone) != fold(key));
+        self.forget_undo(key);
     }
 
     /// Notes which keys there are: those are back.
@@ -269,6 +270,11 @@ impl KnownStore {
     /// How it protects itself, as last told.
     pub fn authentication(&self) -> Authentication {
         self.state().authentication
+    }
+
+    /// Whether nothing has a worker read its file anew.
+    pub fn has_no_password(&self) -> bool {
+        self.authentication() == Authentication::None
     }
 
     /// Notes what a worker told of the configuration.

@@ -2,20 +2,22 @@
 //! named or written again, and what failed writes of ours have destroyed is put back.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use super::chores::{PutBack, Settle};
 use super::ledger::{Acknowledged, Debt, Ledger, Mark};
 use super::state::{FOREIGN_STEPS, KnownStore};
 use crate::error::BridgeError;
 use crate::pool::lanes::{Lane, LaneMode};
 use crate::vault::backend::AllVaults;
-use crate::vault::verb::{Outcome, Repair, Verb};
+use crate::vault::verb::{Outcome, Verb};
 
 /// What is watched, and who does what is to be done about it.
 pub(super) struct Watch<'a> {
-    pub(super) store: &'a KnownStore,
-    pub(super) ledger: &'a Ledger,
+    pub(super) store: &'a Arc<KnownStore>,
+    pub(super) ledger: &'a Arc<Ledger>,
     pub(super) vaults: &'a dyn AllVaults,
 }
 
@@ -45,9 +47,10 @@ impl Watch<'_> {
     async fn put_back(&self) {
         for line in self.ledger.owed() {
             let Debt { vault, key, .. } = line;
-            let verb = Verb::Repair(Repair::Settle { key: key.clone() });
-            match self.vaults.perform(&vault, verb).await {
-                Ok(_) => tracing::warn!(vault, key, "the old value of a write that failed half-way is back"),
+            let (store, ledger) = (self.store.clone(), self.ledger.clone());
+            let settle = Settle { store, ledger, key: key.clone() };
+            match self.vaults.chore(&vault, Arc::new(settle)).await {
+                Ok(()) => tracing::warn!(vault, key, "the old value of a write that failed half-way is back"),
                 Err(BridgeError::UnknownVault { .. }) => {}
                 Err(error) => tracing::debug!(vault, key, "it could not be put back yet: {error}"),
             }
@@ -102,11 +105,11 @@ impl Watch<'_> {
     /// Writes a secret again that somebody else has erased, where the plan says so.
     async fn write_again(&self, line: Acknowledged) {
         let Acknowledged { vault, key, value, .. } = line.clone();
-        let Some((value, metadata)) = value else { return };
-        // Not a plain write: a client may have written the key anew meanwhile.
-        let verb = Verb::Repair(Repair::PutBack { key: key.clone(), value, metadata });
-        match self.vaults.perform(&vault, verb).await {
-            Ok(_) => tracing::warn!(vault, key, "the erased secret was written again"),
+        let Some(value) = value else { return };
+        let (store, ledger) = (self.store.clone(), self.ledger.clone());
+        let put_back = PutBack { store, ledger, line: line.clone(), value };
+        match self.vaults.chore(&vault, Arc::new(put_back)).await {
+            Ok(()) => tracing::warn!(vault, key, "the erased secret was written again"),
             Err(BridgeError::UnknownVault { .. }) => {}
             Err(error) => {
                 self.ledger.keep(line);

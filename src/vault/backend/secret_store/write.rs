@@ -2,15 +2,15 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::judge::{AfterWrite, Attempt, Complaint};
+use super::judge::{self, AfterWrite, Attempt, Complaint, CopyUse, WriteEnd};
 use super::kept::{Undone, WIPED};
 use super::session::StoreTurn;
-use super::state::{Authentication, KnownStore};
+use super::state::KnownStore;
 use crate::protocol::{Empty, Fault, Metadata, Op, Remove, Set};
 use crate::secret::{SecretType, SecretValue};
-use crate::store::Fingerprint;
 use crate::vault::backend::{Present, UnreadValue};
-use crate::vault::turn::{STILL_THERE, Trouble, is_locked, is_not_found, not_kept};
+use crate::vault::fingerprint::Fingerprint;
+use crate::vault::turn::{STILL_THERE, Trouble, is_not_found, not_kept};
 use crate::worker::CallError;
 
 /// How often the store is read again before a write while somebody else goes on changing it.
@@ -31,6 +31,20 @@ struct WriteCall {
     alone: bool,
     reconfigured: bool,
     changed_nothing: bool,
+}
+
+impl WriteCall {
+    /// Why the store does not have it.
+    fn fault(self, wanted: &WantedState<'_>) -> Box<Fault> {
+        match self.outcome {
+            Ok(()) => not_there(),
+            Err(fault) => judge::write_fault(fault, wanted.after.is_none(), wanted.before.is_there()),
+        }
+    }
+}
+
+fn not_there() -> Box<Fault> {
+    not_kept("it is not there")
 }
 
 impl WantedState<'_> {
@@ -163,16 +177,12 @@ impl StoreTurn<'_, '_> {
     /// has open when they have changed its configuration, both on a thread of its own and whatever it is doing: a
     /// write that is under way then is refused, or is acknowledged and not in the file.
     async fn write(&mut self, op: Op, wanted: &WantedState<'_>) -> Result<(), Trouble> {
-        let mut lost: Option<Box<Fault>> = None;
-        let given_up = |lost: Option<Box<Fault>>, trouble| match lost {
-            // What was tried may have left something half done.
-            Some(fault) if !is_locked(&fault) => Trouble::Fault(fault),
-            _ => trouble,
-        };
-        for tries in 1.. {
-            let files = match self.prepare_write().await {
+        let (mut tries, mut lost) = (0, None);
+        loop {
+            tries += 1;
+            let files = match self.prepare_try(tries).await {
                 Ok(files) => files,
-                Err(trouble) => return Err(given_up(lost, trouble)),
+                Err(trouble) => return Err(judge::given_up(lost, trouble)),
             };
             if tries == 1 && wanted.needs_undo() && !self.store.begin_undo(wanted.key) {
                 // Somebody else never stops writing: the value is to be read first.
@@ -180,22 +190,23 @@ impl StoreTurn<'_, '_> {
             }
             let call = self.write_once(op.clone(), &files).await?;
             let attempt = self.observe(tries, &call, wanted);
-            let last = attempt.is_last();
-            let Some(fault) = self.act_on(call, attempt, wanted).await? else {
-                self.store.forget_undo(wanted.key);
-                return Ok(());
+            let (end, fault) = match attempt.judge() {
+                AfterWrite::End(end) => (end, call.fault(wanted)),
+                AfterWrite::Look => (self.look_after(attempt, wanted).await?, call.fault(wanted)),
+                AfterWrite::PutBack => {
+                    self.store.put_back(WIPED);
+                    (attempt.after_put_back(), not_there())
+                }
             };
-            if last {
-                return Err(Trouble::Fault(fault));
-            }
-            lost = Some(fault);
-            if self.can_refresh()
-                && let Err(trouble) = self.unlock().await
-            {
-                return Err(given_up(lost, trouble));
+            match end {
+                WriteEnd::Done => {
+                    self.store.forget_undo(wanted.key);
+                    return Ok(());
+                }
+                WriteEnd::Failed => return Err(Trouble::Fault(fault)),
+                WriteEnd::Again => lost = Some(fault),
             }
         }
-        unreachable!("it ends with its last try")
     }
 
     fn observe(&self, tries: u32, call: &WriteCall, wanted: &WantedState<'_>) -> Attempt {
@@ -215,46 +226,9 @@ impl StoreTurn<'_, '_> {
         }
     }
 
-    /// Acts on the judgement of an attempt: nothing where the store has it, and else the fault, if another try may
-    /// help. An error is one that will not pass.
-    async fn act_on(
-        &mut self,
-        call: WriteCall,
-        attempt: Attempt,
-        wanted: &WantedState<'_>,
-    ) -> Result<Option<Box<Fault>>, Trouble> {
-        let judgement = match attempt.judge() {
-            AfterWrite::Look => self.look_after(attempt, wanted).await?,
-            judgement => judgement,
-        };
-        let fault = match call.outcome {
-            Ok(()) => not_kept("it is not there"),
-            Err(mut fault) => {
-                if is_not_found(&fault) && (wanted.before.is_there() || wanted.after.is_some()) {
-                    // SecretStore calls whatever keeps it from a write or a removal not found.
-                    STILL_THERE.clone_into(&mut fault.kind);
-                }
-                fault
-            }
-        };
-        match judgement {
-            AfterWrite::Done => Ok(None),
-            AfterWrite::Failed => Err(Trouble::Fault(fault)),
-            AfterWrite::PutBack => {
-                self.store.put_back(WIPED);
-                Ok(Some(not_kept("it is not there")))
-            }
-            AfterWrite::Again | AfterWrite::Look => Ok(Some(fault)),
-        }
-    }
-
     /// Looks whether the store has what was written.
-    async fn look_after(
-        &mut self,
-        mut attempt: Attempt,
-        wanted: &WantedState<'_>,
-    ) -> Result<AfterWrite, Trouble> {
-        let (store, last) = (self.store, attempt.is_last());
+    async fn look_after(&mut self, attempt: Attempt, wanted: &WantedState<'_>) -> Result<WriteEnd, Trouble> {
+        let store = self.store;
         if attempt.error.is_none() && !self.can_refresh() {
             // What is read then comes from memory, and says nothing of the file.
             store.is_whole();
@@ -265,8 +239,15 @@ impl StoreTurn<'_, '_> {
             Err(trouble) if attempt.error.is_none() && !matches!(trouble, Trouble::Broken(_)) => None,
             Err(trouble) => return Err(trouble),
         };
-        attempt.shared = store.is_shared();
-        Ok(attempt.after_look(kept, last))
+        Ok(attempt.after_look(kept, store.is_shared()))
+    }
+
+    /// As [`Self::prepare_write`]. After a try that was lost the store is unlocked first, which reads it anew.
+    async fn prepare_try(&mut self, tries: u32) -> Result<Fingerprint, Trouble> {
+        if tries > 1 && self.can_refresh() {
+            self.unlock().await?;
+        }
+        self.prepare_write().await
     }
 
     /// Reads what somebody else has written since we read, and keeps the data that was found readable, so that
@@ -277,14 +258,11 @@ impl StoreTurn<'_, '_> {
             self.let_events_come().await;
             store.keep();
             let (foreign, files) = (store.foreign_change(), store.files_now());
-            let seen = self.turn.seen();
-            if !foreign && seen.is_some_and(|seen| seen.files == files) {
-                return Ok(files);
-            }
-            match store.authentication() {
-                _ if self.can_refresh() => drop(self.unlock().await?),
-                Authentication::None => return Err(Trouble::OldCopy),
-                _ => return Ok(files),
+            let is_old = foreign || self.seen().is_none_or(|seen| seen.files != files);
+            match judge::copy(is_old, false, self.can_refresh(), store.has_no_password()) {
+                CopyUse::AsItIs => return Ok(files),
+                CopyUse::Refresh => drop(self.unlock().await?),
+                CopyUse::AnotherWorker => return Err(Trouble::OldCopy),
             }
         }
         // What was kept may be torn: somebody else never stops writing.
@@ -322,8 +300,8 @@ impl StoreTurn<'_, '_> {
                 store.is_whole();
             }
             if !reconfigured && (again || !self.can_refresh()) {
-                let unlocked = self.turn.seen().and_then(|seen| seen.unlocked);
-                self.turn.saw(generation, files, unlocked);
+                let unlocked = self.seen().and_then(|seen| seen.unlocked);
+                self.saw(generation, files, unlocked);
             }
         }
         let outcome = match outcome {

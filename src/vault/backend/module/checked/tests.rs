@@ -62,6 +62,41 @@ fn what_a_write_came_to_is_what_a_read_shows() {
     assert_eq!(verdict(&Unknown, &odd, Some(&after), true, true), WriteVerdict::Refused, "it reports all");
 }
 
+#[test]
+fn what_a_caller_is_told_is_what_a_write_came_to_whatever_the_module_reported() {
+    use WriteVerdict::{Refused, Unknown, Written};
+    let (new, missing, old) = (text("new"), Present::Missing, there("old"));
+    let set = Checked { key: "k", before: &old, after: Some(&new), with_metadata: false };
+    let with_metadata = Checked { with_metadata: true, ..set };
+    let remove = Checked { after: None, ..set };
+    let remove_nothing = Checked { before: &missing, ..remove };
+    const OTHER: &str = "SetSecretInvalidOperation";
+    for (write, verdict, id, told) in [
+        (set, Written, None, "done"),
+        (set, Refused, None, "WriteNotKept"),
+        (set, Unknown, None, "unknown WriteNotKept"),
+        (set, Written, Some(OTHER), "done in spite of SetSecretInvalidOperation"),
+        (with_metadata, Written, Some(OTHER), "unknown SetSecretInvalidOperation"),
+        (set, Refused, Some(OTHER), OTHER),
+        (set, Unknown, Some(OTHER), "unknown SetSecretInvalidOperation"),
+        (set, Refused, Some("GetSecretNotFound"), "WriteRefused"),
+        (remove, Written, Some(OTHER), "done in spite of SetSecretInvalidOperation"),
+        (remove, Written, Some("GetSecretNotFound"), "GetSecretNotFound"),
+        (remove_nothing, Written, Some(OTHER), "GetSecretNotFound"),
+        (remove, Refused, Some("GetSecretNotFound"), "WriteRefused"),
+    ] {
+        let fault = id.map(|id| Box::new(Fault { id: id.to_owned(), ..Fault::default() }));
+        let found = match conclusion(&write, verdict, fault) {
+            Ok(None) => "done".to_owned(),
+            Ok(Some(fault)) => format!("done in spite of {}", fault.id),
+            Err(Trouble::Fault(fault)) => fault.id,
+            Err(Trouble::Unknown(fault)) => format!("unknown {}", fault.id),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(found, told, "{verdict:?}, {id:?}");
+    }
+}
+
 /// A module in the worker: what it keeps, whether it is open, and how it writes.
 struct Module {
     kept: Option<&'static str>,

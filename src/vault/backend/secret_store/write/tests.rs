@@ -11,10 +11,11 @@ use super::*;
 use crate::vault::Entry;
 use crate::vault::backend::Backend as _;
 use crate::vault::backend::secret_store::SecretStoreBackend;
+use crate::vault::backend::secret_store::session::{StoreNotes, StoreView};
 use crate::vault::change::{Before, Change};
 use crate::vault::turn::Turn;
+use crate::worker::Worker;
 use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
-use crate::worker::{StoreView, Worker};
 
 const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
 
@@ -205,7 +206,7 @@ async fn a_write_that_fails_for_a_reason_that_lasts_is_tried_twice_and_says_so()
         store.told(Some(authentication), None);
         let mut worker = place.worker(|_, call| says(call, "GetSecretNotFound")).await;
         let seen = StoreView { generation: 0, files: store.files_now(), unlocked: None };
-        worker.seen.insert(store.id.clone(), seen);
+        worker.notes.of::<StoreNotes>().0 = Some(seen);
         let outcome = match kind {
             "set" => place.write(&mut worker).await,
             _ => place.remove(&mut worker).await,
@@ -262,7 +263,7 @@ async fn a_removal_stays_also_where_it_can_only_be_looked_at_in_memory() {
         place.backend.store.told(Some(authentication), None);
         let mut worker = place.worker(|_, _| None).await;
         let seen = StoreView { generation: 0, files: place.backend.store.files_now(), unlocked: None };
-        worker.seen.insert(place.backend.store.id.clone(), seen);
+        worker.notes.of::<StoreNotes>().0 = Some(seen);
         place.remove(&mut worker).await.unwrap();
         assert_eq!((place.content().as_str(), place.count("remove")), ("", 1), "{authentication}");
     }
