@@ -16,7 +16,7 @@ use crate::protocol::{
     PROTOCOL_VERSION,
 };
 pub use broken::Broken;
-use notes::Notes;
+use notes::WorkerNotes;
 use transport::{Message, Transport};
 
 mod broken;
@@ -153,7 +153,7 @@ pub struct Worker {
     /// How it ended, if it did by itself.
     obituary: Option<String>,
     /// What the layers above keep with it.
-    pub notes: Notes,
+    pub notes: WorkerNotes,
 }
 
 impl Worker {
@@ -177,7 +177,7 @@ impl Worker {
                 secret_management: None,
             },
             obituary: None,
-            notes: Notes::default(),
+            notes: WorkerNotes::default(),
         };
         let hello = Op::Hello(Hello { protocol: PROTOCOL_VERSION, registry: link.registry });
         let reply = match worker.call::<HelloReply>(hello, until).await {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 /// Notes about one worker, which are gone with it.
 #[derive(Default)]
-pub struct Notes(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+pub struct WorkerNotes(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 
-impl Notes {
+impl WorkerNotes {
     /// The notes of this type, if there are any.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.get(&TypeId::of::<T>())?.downcast_ref()
@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn each_type_has_its_own_notes() {
-        let mut notes = Notes::default();
+        let mut notes = WorkerNotes::default();
         assert_eq!(notes.get::<u64>(), None);
         *notes.of::<u64>() += 2;
         notes.of::<Vec<&str>>().push("x");

@@ -21,7 +21,7 @@ const OWN_IDS: [&str; 7] = [
 
 /// What came of a call that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ModuleAnswer {
     /// What was asked for.
     Reply,
     /// There is no such secret, and the module says nothing beside that.
@@ -95,26 +95,26 @@ impl AnswerJudgement {
     }
 }
 
-impl Answer {
-    pub(super) fn of(fault: &Fault) -> Answer {
+impl ModuleAnswer {
+    pub(super) fn of(fault: &Fault) -> ModuleAnswer {
         match fault {
-            fault if is_not_found(fault) && !fault.warned => Answer::Missing,
-            fault if is_own(fault) => Answer::NotCalled,
-            fault if is_throttled(fault) => Answer::Throttled,
-            fault if fault.id == GENERAL => Answer::General,
-            _ => Answer::Failed,
+            fault if is_not_found(fault) && !fault.warned => ModuleAnswer::Missing,
+            fault if is_own(fault) => ModuleAnswer::NotCalled,
+            fault if is_throttled(fault) => ModuleAnswer::Throttled,
+            fault if fault.id == GENERAL => ModuleAnswer::General,
+            _ => ModuleAnswer::Failed,
         }
     }
 }
 
 /// What becomes of an answer.
-pub(super) fn answer(answer: Answer, context: AnswerContext) -> AnswerJudgement {
+pub(super) fn answer(answer: ModuleAnswer, context: AnswerContext) -> AnswerJudgement {
     match answer {
-        Answer::Reply | Answer::Missing => AnswerJudgement::Believe,
-        Answer::NotCalled | Answer::Throttled => AnswerJudgement::Fail,
-        Answer::General if context.may_fail_once => AnswerJudgement::Again,
-        Answer::General | Answer::Failed if context.renewed => AnswerJudgement::InVain,
-        Answer::General | Answer::Failed => AnswerJudgement::Renew,
+        ModuleAnswer::Reply | ModuleAnswer::Missing => AnswerJudgement::Believe,
+        ModuleAnswer::NotCalled | ModuleAnswer::Throttled => AnswerJudgement::Fail,
+        ModuleAnswer::General if context.may_fail_once => AnswerJudgement::Again,
+        ModuleAnswer::General | ModuleAnswer::Failed if context.renewed => AnswerJudgement::InVain,
+        ModuleAnswer::General | ModuleAnswer::Failed => AnswerJudgement::Renew,
     }
 }
 
@@ -159,14 +159,14 @@ mod tests {
         let throttled = Fault { status: Some(429), ..fault(GENERAL) };
         let warned = Fault { warned: true, ..fault("GetSecretNotFound") };
         for (fault, expected) in [
-            (fault("GetSecretNotFound"), Answer::Missing),
-            (warned, Answer::Failed),
-            (fault("ValueNotRepresentable"), Answer::NotCalled),
-            (throttled, Answer::Throttled),
-            (fault(GENERAL), Answer::General),
-            (fault("Other"), Answer::Failed),
+            (fault("GetSecretNotFound"), ModuleAnswer::Missing),
+            (warned, ModuleAnswer::Failed),
+            (fault("ValueNotRepresentable"), ModuleAnswer::NotCalled),
+            (throttled, ModuleAnswer::Throttled),
+            (fault(GENERAL), ModuleAnswer::General),
+            (fault("Other"), ModuleAnswer::Failed),
         ] {
-            assert_eq!(Answer::of(&fault), expected, "{fault:?}");
+            assert_eq!(ModuleAnswer::of(&fault), expected, "{fault:?}");
         }
     }
 
@@ -177,12 +177,12 @@ mod tests {
         // At first; at first where the first read may fail; after a renewal.
         let contexts = [context(false, false), context(false, true), context(true, false)];
         for (came, expected) in [
-            (Answer::Reply, [Believe; 3]),
-            (Answer::Missing, [Believe; 3]),
-            (Answer::NotCalled, [Fail; 3]),
-            (Answer::Throttled, [Fail; 3]),
-            (Answer::General, [Renew, Again, InVain]),
-            (Answer::Failed, [Renew, Renew, InVain]),
+            (ModuleAnswer::Reply, [Believe; 3]),
+            (ModuleAnswer::Missing, [Believe; 3]),
+            (ModuleAnswer::NotCalled, [Fail; 3]),
+            (ModuleAnswer::Throttled, [Fail; 3]),
+            (ModuleAnswer::General, [Renew, Again, InVain]),
+            (ModuleAnswer::Failed, [Renew, Renew, InVain]),
         ] {
             assert_eq!(contexts.map(|context| answer(came, context)), expected, "{came:?}");
         }

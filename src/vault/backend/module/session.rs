@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::judge::{self, Answer, AnswerContext, AnswerJudgement, FailedCall, Remedy, is_own};
+use super::judge::{self, AnswerContext, AnswerJudgement, FailedCall, ModuleAnswer, Remedy, is_own};
 use super::renewal::{Cause, VaultRenewal};
 use crate::protocol::{Fault, Get, GetReply, Op, StoreReply};
 use crate::secret::Text;
@@ -140,13 +140,13 @@ impl ModuleTurn<'_, '_> {
         &mut self,
         op: &Op,
         doubt: impl Fn(&T) -> bool,
-    ) -> Result<(Answer, Result<T, Box<Fault>>), Trouble> {
+    ) -> Result<(ModuleAnswer, Result<T, Box<Fault>>), Trouble> {
         match self.turn.worker.call::<T>(op.clone(), self.turn.until).await {
             Ok(reply) if doubt(&reply) && !self.turn.is_ready().await? => {
-                Ok((Answer::Failed, Err(not_ready())))
+                Ok((ModuleAnswer::Failed, Err(not_ready())))
             }
-            Ok(reply) => Ok((Answer::Reply, Ok(reply))),
-            Err(CallError::Fault(fault)) => Ok((Answer::of(&fault), Err(fault))),
+            Ok(reply) => Ok((ModuleAnswer::Reply, Ok(reply))),
+            Err(CallError::Fault(fault)) => Ok((ModuleAnswer::of(&fault), Err(fault))),
             Err(broken) => Err(broken.into()),
         }
     }
