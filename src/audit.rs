@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep};
 pub use files::{TrailReader, is_damage, oldest_first, open};
 pub use line::is_plain;
 pub use read::TrailLine;
-pub use record::{AuditName, AuditedAccess, Counts, Record};
+pub use record::{AuditName, AuditedAccess, AuditedAccesses, Counts, Record};
 pub use settings::{AuditSettings, Destination};
 pub use sink::SinkError;
 pub use verify::{TrailVerdict, verify};
@@ -96,8 +96,7 @@ impl Trail {
 
     /// Notes what a request came to. Waits only where the queue is full.
     pub async fn record(&self, record: Record) {
-        let Err(TrySendError::Full(message)) = self.0.queue.try_send(WriterMessage::Record(Box::new(record)))
-        else {
+        let Err(TrySendError::Full(message)) = self.0.queue.try_send(WriterMessage::Record(record)) else {
             return;
         };
         self.0.waited.fetch_add(1, Ordering::Relaxed);

@@ -319,6 +319,11 @@ impl Bridge {
         self.0.plan.clone()
     }
 
+    /// As [`Bridge::plan`], without a handle of its own.
+    pub(crate) fn plan_in_force(&self) -> &Plan {
+        &self.0.plan
+    }
+
     /// The vaults that the user had registered.
     #[must_use]
     pub fn found(&self) -> &[FoundVault] {

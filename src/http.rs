@@ -47,10 +47,11 @@ mod stream;
 mod testing;
 mod tls;
 pub mod value;
+mod wiped;
 
 pub use gate::{Gate, Site};
 pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door};
-pub use message::{Admitted, AuditNote, BoxFuture, Head, Reply, Request, Service};
+pub use message::{Admitted, AuditNote, BoxFuture, Head, Refused, Reply, Request, Service};
 pub use native::Native;
 #[cfg(feature = "fake-pwsh")]
 pub use native::Secrets;

@@ -364,7 +364,7 @@ impl MetricsText {
 mod tests {
     use super::*;
     use crate::access::Peer;
-    use crate::audit::{AuditSettings, Destination};
+    use crate::audit::{AuditSettings, AuditedAccesses, Destination};
     use tokio::time::Instant;
 
     fn record(route: &str, method: &str, status: u16, micros: u64) -> Record {
@@ -375,7 +375,7 @@ mod tests {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
             path: route.to_owned(),
             route: route.into(),
-            accesses: Vec::new(),
+            accesses: AuditedAccesses::default(),
             outcome: if status < 400 { "ok" } else { "some_code" },
             status,
             received: Instant::now(),

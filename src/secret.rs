@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A piece of secret text, wiped on drop. `Debug` prints `Text(…)`.
 #[derive(Clone, Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub enum SecretValue {
     /// only a script block reads it; no other vault takes it and no native route shows it.
     Clixml(Text),
 }
+
+/// A value as [`SecretValue::to_json`] shows it.
+pub(crate) struct ShownValue<'a>(&'a SecretValue);
 
 /// User name and password of a `PSCredential`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,19 +247,33 @@ impl SecretValue {
     /// script block can read is null; [`crate::bridge::Bridge::read`] has refused it before.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        use serde_json::{Value, json};
-        match self {
+        // Only a map whose keys are not strings fails.
+        serde_json::to_value(self.shown()).unwrap_or_default()
+    }
+
+    /// The same, to be written without a copy in between.
+    pub(crate) fn shown(&self) -> ShownValue<'_> {
+        ShownValue(self)
+    }
+}
+
+impl Serialize for ShownValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
             SecretValue::String(text) | SecretValue::SecureString(text) => {
-                Value::String(text.expose().to_owned())
+                serializer.serialize_str(text.expose())
             }
-            SecretValue::Bytes(bytes) => Value::String(BASE64.encode(bytes.expose())),
+            SecretValue::Bytes(bytes) => {
+                serializer.serialize_str(&Zeroizing::new(BASE64.encode(bytes.expose())))
+            }
             SecretValue::Hashtable(members) => {
-                Value::Object(members.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+                serializer.collect_map(members.iter().map(|(key, value)| (key, value.shown())))
             }
-            SecretValue::Credential(credential) => {
-                json!({ "UserName": credential.user, "Password": credential.password.expose() })
-            }
-            SecretValue::Clixml(_) => Value::Null,
+            SecretValue::Credential(credential) => serializer.collect_map([
+                ("UserName", credential.user.as_str()),
+                ("Password", credential.password.expose()),
+            ]),
+            SecretValue::Clixml(_) => serializer.serialize_unit(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the server (DNS rebinding); then `Host` is a name that is not the server's own. Programs send none of the
 //! first, and call the server by its names and addresses.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, REFERER, UPGRADE_INSECURE_REQUESTS};
@@ -42,7 +43,7 @@ impl Guard {
     /// Says whether a request comes from no page but its own. HTTP/1.0 programs send no `Host`.
     pub fn judge(&self, method: &Method, headers: &HeaderMap) -> Result<(), AccessRefusal> {
         let host = match headers.get(HOST) {
-            Some(host) => Some(host.to_str().map_err(|_| AccessRefusal::Host)?.to_ascii_lowercase()),
+            Some(host) => Some(lower_case(host.to_str().map_err(|_| AccessRefusal::Host)?)),
             None => None,
         };
         if host.as_deref().is_some_and(|host| !self.is_own(host)) {
@@ -97,6 +98,13 @@ impl Guard {
             name == "localhost" || name.ends_with(".localhost") || self.own.iter().any(|own| own == name);
         // An address is what it says: only names can be made to point elsewhere.
         known || name.parse::<IpAddr>().is_ok() || self.hosts.iter().any(|listed| opens(listed, host, name))
+    }
+}
+
+fn lower_case(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(text.to_ascii_lowercase()),
+        false => Cow::Borrowed(text),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How often and how many at once: limits by caller and by address, and the slowing of wrong tokens.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,14 +64,14 @@ impl CallCounter {
     pub fn enter(
         self: &Arc<CallCounter>,
         limits: &CallLimits,
-        caller: &str,
-        address: &str,
+        caller: &impl fmt::Display,
+        address: impl FnOnce() -> String,
         now: Instant,
     ) -> Result<Option<CallSeat>, CallRefusal> {
         if *limits == CallLimits::default() {
             return Ok(None);
         }
-        let (caller, address) = (format!("caller {caller}"), format!("address {address}"));
+        let (caller, address) = (format!("caller {caller}"), format!("address {}", address()));
         let mut counts = self.counts();
         let mut of = Vec::new();
         for (who, most, limit) in [
@@ -169,21 +170,22 @@ mod tests {
         let counter = Arc::new(CallCounter::default());
         let limits = CallLimits { rate_per_caller: 2, rate_per_address: 4, ..CallLimits::default() };
         let now = Instant::now();
-        let enter = |caller: &str, now| counter.enter(&limits, caller, "10.0.0.1", now).map(drop);
+        let enter =
+            |caller: &str, now| counter.enter(&limits, &caller, || "10.0.0.1".to_owned(), now).map(drop);
         assert_eq!((enter("a", now), enter("a", now)), (Ok(()), Ok(())));
         let refused = |limit, millis| Err(CallRefusal { limit, retry_after: Duration::from_millis(millis) });
         assert_eq!(enter("a", now), refused("rate_per_caller", 500));
         assert_eq!((enter("b", now), enter("b", now)), (Ok(()), Ok(())));
         assert_eq!(enter("c", now), refused("rate_per_address", 250), "the address has had its four");
         assert_eq!(enter("a", now + Duration::from_millis(500)), Ok(()));
-        assert_eq!(counter.enter(&limits, "d", "10.0.0.2", now).map(drop), Ok(()));
+        assert_eq!(counter.enter(&limits, &"d", || "10.0.0.2".to_owned(), now).map(drop), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_under_way_are_counted_until_they_end() {
         let counter = Arc::new(CallCounter::default());
         let limits = CallLimits { concurrent_per_caller: 1, ..CallLimits::default() };
-        let enter = || counter.enter(&limits, "a", "10.0.0.1", Instant::now());
+        let enter = || counter.enter(&limits, &"a", || "10.0.0.1".to_owned(), Instant::now());
         let seat = enter().unwrap();
         assert!(enter().is_err_and(|refused| refused.limit == "concurrent_per_caller"));
         drop(seat);

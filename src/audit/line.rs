@@ -172,7 +172,16 @@ fn request(line: &mut String, record: &Record, access: Option<&AuditedAccess>) {
 }
 
 fn text(line: &mut String, name: &str, value: &str) {
-    let _ = write!(line, ",\"{name}\":\"");
+    line.push_str(",\"");
+    line.push_str(name);
+    line.push_str("\":\"");
+    // Nearly every text, and many times as fast as letter by letter.
+    let is_clean = |byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if value.len() <= LONGEST && value.bytes().all(is_clean) {
+        line.push_str(value);
+        line.push('"');
+        return;
+    }
     let mut left = LONGEST;
     for c in value.chars() {
         let Some(less) = left.checked_sub(1) else {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::access::{Caller, Peer};
@@ -24,7 +25,7 @@ pub struct Record {
     /// The route's pattern; empty where none was found.
     pub route: Arc<str>,
     /// The secrets that it got at.
-    pub accesses: Vec<AuditedAccess>,
+    pub accesses: AuditedAccesses,
     /// `ok`, or the error's code.
     pub outcome: &'static str,
     /// The answer's status.
@@ -59,6 +60,9 @@ impl AuditedAccess {
         AuditedAccess { action, vault: none(), key: none(), mount: none(), outcome: "ok" }
     }
 }
+
+/// The accesses of one request, which mostly are one.
+pub type AuditedAccesses = SmallVec<[AuditedAccess; 1]>;
 
 /// A name, shared with the plan where it is from there.
 pub type AuditName = Arc<str>;

@@ -19,7 +19,7 @@ fn record(status: u16, outcome: &'static str, accesses: Vec<AuditedAccess>) -> R
         method: Method::GET,
         path: "/secret".into(),
         route: "/secret".into(),
-        accesses,
+        accesses: accesses.into(),
         outcome,
         status,
         received: Instant::now(),

@@ -26,8 +26,12 @@ const BATCH: usize = 2048;
 /// A write that fails is tried again for so long before its lines are given up.
 const RETRY: Duration = Duration::from_secs(2);
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box for each request would be taken on one thread and freed on another"
+)]
 pub(super) enum WriterMessage {
-    Record(Box<Record>),
+    Record(Record),
     Reopen,
     Flush(oneshot::Sender<()>),
     Close,
@@ -105,7 +109,7 @@ impl AuditWriter {
     fn count(&self, batch: &[WriterMessage]) {
         if let Some(counts) = &self.counts {
             counts.take(&mut batch.iter().filter_map(|message| match message {
-                WriterMessage::Record(record) => Some(&**record),
+                WriterMessage::Record(record) => Some(record),
                 _ => None,
             }));
         }

@@ -4,9 +4,9 @@ use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
-use zeroize::Zeroizing;
 
 use super::problem::DoorFault;
+use super::wiped::WipedBuffer;
 
 /// The whole body, at most `max` bytes of it, before `deadline`.
 ///
@@ -28,32 +28,21 @@ where
 
 async fn read<B: Body + Unpin>(mut body: B, declared: usize, max: usize) -> Result<Bytes, DoorFault> {
     // The length that a client claims reserves little; what it really sends reserves more.
-    let mut whole = Zeroizing::new(Vec::with_capacity(declared.min(64 * 1024)));
+    let mut whole = WipedBuffer::with_capacity(declared.min(64 * 1024));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| DoorFault::BodyBroken)?;
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > max - whole.len() {
             return Err(DoorFault::BodyTooLarge(max));
         }
-        reserve(&mut whole, data.remaining(), max);
         while data.has_remaining() {
             let chunk = data.chunk();
-            whole.extend_from_slice(chunk);
+            whole.extend(chunk);
             let read = chunk.len();
             data.advance(read);
         }
     }
-    Ok(Bytes::from_owner(whole))
-}
-
-/// Grows without leaving a copy behind, which `Vec` by itself would.
-fn reserve(whole: &mut Zeroizing<Vec<u8>>, more: usize, max: usize) {
-    let needed = whole.len() + more;
-    if needed > whole.capacity() {
-        let mut larger = Vec::with_capacity(needed.max((whole.capacity() * 2).min(max)));
-        larger.extend_from_slice(whole);
-        *whole = Zeroizing::new(larger);
-    }
+    Ok(whole.into_bytes())
 }
 
 #[cfg(test)]

@@ -92,11 +92,11 @@ impl CredentialAnswer {
             return service.refuse(head, &AccessRefusal::Forbidden.into());
         }
         let read = async {
-            match service.admit(head).await {
+            match service.admit(head) {
                 Ok(admitted) => {
                     service.answer(Request { head: head.clone(), body: Bytes::new(), admitted }).await
                 }
-                Err(reply) => *reply,
+                Err(refused) => refused.answer().await,
             }
         };
         let done = AssertUnwindSafe(read).catch_unwind().await;

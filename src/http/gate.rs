@@ -9,9 +9,9 @@ use hyper::header::{
     HeaderValue, VARY,
 };
 use hyper::{Method, StatusCode};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::message::{Admitted, BoxFuture, Head, Reply, Request, Service};
+use super::message::{Admitted, BoxFuture, Head, Refused, Reply, Request, Service};
 use super::problem::Problem;
 use super::respond;
 use crate::access::{AccessPolicy, AccessRefusal, CallCounter, CallRefusal, Caller, Knock};
@@ -19,6 +19,13 @@ use crate::access::{AccessPolicy, AccessRefusal, CallCounter, CallRefusal, Calle
 const ASKS_FOR_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
 const ALLOWS_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+/// Why a request is not let in.
+struct Refusal {
+    caller: Caller,
+    problem: Problem,
+    wait: Duration,
+}
 
 /// What is behind the gate: routes and their answers.
 pub trait Site: Send + Sync + 'static {
@@ -55,8 +62,9 @@ impl Gate {
         self
     }
 
-    async fn judge(&self, head: &Head) -> Result<Admitted, (Caller, Problem)> {
-        let stranger = |problem| (Caller::Stranger, problem);
+    fn judge(&self, head: &Head) -> Result<Admitted, Box<Refusal>> {
+        let refuse = |caller, problem| Box::new(Refusal { caller, problem, wait: Duration::ZERO });
+        let stranger = |problem| refuse(Caller::Stranger, problem);
         if head.headers.get_all(HOST).iter().nth(1).is_some() {
             return Err(stranger(Problem::TwoHosts));
         }
@@ -69,33 +77,30 @@ impl Gate {
         let known = head.holder.clone().map(Caller::Peer);
         let caller = match known.map_or_else(|| self.access.identify(asked), Ok) {
             Ok(caller) => caller,
-            Err(AccessRefusal::WrongToken) => return Err(stranger(self.slowed(head).await)),
+            Err(AccessRefusal::WrongToken) => return Err(self.slowed(head)),
             Err(_) if self.site.is_public(head) => Caller::Stranger,
             Err(refusal) => return Err(stranger(refusal.into())),
         };
-        let (who, place) = (caller.to_string(), head.peer.place());
-        let seat = match self.counter.enter(self.access.limits(), &who, &place, Instant::now()) {
-            Ok(seat) => seat,
-            Err(CallRefusal { limit, retry_after }) => {
-                return Err((caller, Problem::TooMany { limit: Some(limit), retry_after }));
-            }
-        };
+        let seat =
+            match self.counter.enter(self.access.limits(), &caller, || head.peer.place(), head.received) {
+                Ok(seat) => seat,
+                Err(CallRefusal { limit, retry_after }) => {
+                    return Err(refuse(caller, Problem::TooMany { limit: Some(limit), retry_after }));
+                }
+            };
         match self.site.permit(head, &caller) {
             Ok(()) => Ok(Admitted::new(caller, seat)),
-            Err(problem) => Err((caller, problem)),
+            Err(problem) => Err(refuse(caller, problem)),
         }
     }
 
     /// A wrong token: the answer comes the later the more there were, and at last without a look at the token.
-    async fn slowed(&self, head: &Head) -> Problem {
-        match self.counter.mistake(&head.peer.place(), Instant::now()) {
-            Ok(Duration::ZERO) => AccessRefusal::WrongToken.into(),
-            Ok(wait) => {
-                sleep(wait).await;
-                AccessRefusal::WrongToken.into()
-            }
-            Err(retry_after) => Problem::TooMany { limit: None, retry_after },
-        }
+    fn slowed(&self, head: &Head) -> Box<Refusal> {
+        let (problem, wait) = match self.counter.mistake(&head.peer.place(), Instant::now()) {
+            Ok(wait) => (AccessRefusal::WrongToken.into(), wait),
+            Err(retry_after) => (Problem::TooMany { limit: None, retry_after }, Duration::ZERO),
+        };
+        Box::new(Refusal { caller: Caller::Stranger, problem, wait })
     }
 
     /// A browser's question before a request of a page whose origin was opened by name.
@@ -133,22 +138,23 @@ fn readable(mut reply: Reply, origin: &HeaderValue) -> Reply {
 }
 
 impl Service for Gate {
-    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-        Box::pin(async move {
-            if let Some(reply) = self.preflight(head) {
-                return Err(Box::new(reply));
-            }
-            let judged = self.judge(head).await;
-            judged.map_err(|(caller, problem)| {
-                let mut reply = self.shared(head, self.site.refuse(head, &caller, &problem));
-                reply.note.code = problem.code();
-                reply.note.who = Some(caller);
-                Box::new(reply)
-            })
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+        if let Some(reply) = self.preflight(head) {
+            return Err(Refused::at_once(reply));
+        }
+        self.judge(head).map_err(|refusal| {
+            let Refusal { caller, problem, wait } = *refusal;
+            let mut reply = self.shared(head, self.site.refuse(head, &caller, &problem));
+            reply.note.code = problem.code();
+            reply.note.who = Some(caller);
+            Box::new(Refused { reply, wait })
         })
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
+        if self.access.guard().opened(&request.head.headers).is_none() {
+            return self.site.answer(request);
+        }
         Box::pin(async move {
             let head = request.head.clone();
             self.shared(&head, self.site.answer(request).await)

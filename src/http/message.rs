@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::problem::Problem;
 use crate::access::{CallSeat, Caller, Certificate, Holder, Peer};
-use crate::audit::{AuditName, AuditedAccess};
+use crate::audit::{AuditName, AuditedAccesses};
 
 pub use futures_util::future::BoxFuture;
 
 /// What the door brings requests to.
 pub trait Service: Send + Sync + 'static {
-    /// Looks at a request's head before its body is read: who calls, and whether they may. An `Err` is the
-    /// answer, and the body is not read at all.
-    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>>;
+    /// Looks at a request's head before its body is read: who calls, and whether they may. It waits for nothing.
+    /// Where it refuses, the body is not read at all.
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>>;
 
     /// Answers a request that was admitted. It runs to its end even if the client goes away, and has to
     /// keep to [`Head::deadline`] by itself.
@@ -37,6 +38,15 @@ pub struct Admitted {
     _seat: Option<CallSeat>,
     /// The service whose rule it was, where another may be in force by the time of the answer.
     pub by: Option<Arc<dyn Service>>,
+}
+
+/// A request that goes no further.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its answer.
+    pub reply: Reply,
+    /// How long the answer is held back: whoever guesses tokens gets fewer tries.
+    pub wait: Duration,
 }
 
 /// A request's head.
@@ -102,9 +112,24 @@ pub struct AuditNote {
     /// The route's pattern; empty where none was found.
     pub route: AuditName,
     /// The secrets that the request got at.
-    pub accesses: Vec<AuditedAccess>,
+    pub accesses: AuditedAccesses,
     /// The error's code; empty where there was none.
     pub code: &'static str,
+}
+
+impl Refused {
+    /// Refused at once.
+    pub fn at_once(reply: Reply) -> Box<Refused> {
+        Box::new(Refused { reply, wait: Duration::ZERO })
+    }
+
+    /// The answer, once it may be given.
+    pub async fn answer(self) -> Reply {
+        if !self.wait.is_zero() {
+            sleep(self.wait).await;
+        }
+        self.reply
+    }
 }
 
 impl Admitted {

@@ -22,15 +22,17 @@ use super::route::{RouteError, Routes, Target};
 pub use super::secrets::Secrets;
 use super::{bounds, form, permit, status};
 use crate::access::{AccessRefusal, Caller, GrantVerb};
+use crate::audit::AuditName;
 use crate::cache::Freshness;
 use crate::error::BridgeError;
 use crate::metrics::Metrics;
 use crate::plan::{Action, Plan, Template};
-use crate::secret::{SecretValue, is_same_name};
+use crate::secret::is_same_name;
 
 pub use call::Native;
 use call::{AccessSubject, AdmittedCall, reading};
 use notice::{ChangeNotice, ChangedSecret, NoticePlace};
+use render::{Rendered, ShownValues};
 
 /// The media type of `/metrics`.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,6 +40,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 mod call;
 mod notice;
 mod openapi;
+mod render;
 mod vaults;
 
 /// Whether an answer comes from the cache (RFC 9211).
@@ -51,8 +54,11 @@ impl<S: Secrets> Native<S> {
     /// `default_vault` is the friendly name of the vault under `/secrets`. The routes are those of the
     /// plan at this moment; a changed plan needs a new service.
     pub fn new(secrets: S, default_vault: Option<String>) -> Result<Native<S>, RouteError> {
-        let routes = Routes::build(&secrets.plan(), default_vault.is_some())?;
-        Ok(Native { secrets, default_vault, routes, metrics: Arc::default() })
+        let plan = secrets.plan();
+        let routes = Routes::build(plan, default_vault.is_some())?;
+        let names = plan.routes.iter().flat_map(|route| route.action.secrets());
+        let mounts = names.map(|name| (name.to_owned(), mounted(plan, name))).collect();
+        Ok(Native { secrets, default_vault, routes, mounts, metrics: Arc::default() })
     }
 
     /// Shows these counts under `/metrics` beside those of the bridge.
@@ -72,9 +78,9 @@ impl<S: Secrets> Native<S> {
                 Ok(respond::body(StatusCode::OK, PROMETHEUS, text.into_bytes()))
             }
             Target::OpenApi => Ok(respond::json(StatusCode::OK, &openapi::document(&self.routes))),
-            Target::Vaults => Ok(self.vaults(&plan, call.caller)),
-            Target::Action(action) => self.act(call, &plan, action, request).await,
-            Target::Mounts => Ok(vaults::mounts(&plan, call.caller)),
+            Target::Vaults => Ok(self.vaults(plan, call.caller)),
+            Target::Action(action) => self.act(call, action, request).await,
+            Target::Mounts => Ok(vaults::mounts(plan, call.caller)),
             Target::StatusPage => Ok(status::page()),
             Target::StatusEvents => Ok(self.events()),
             Target::RefreshCache => self.renew(call, request),
@@ -85,7 +91,7 @@ impl<S: Secrets> Native<S> {
                 done
             }
             _ => {
-                let place = self.place(call, &plan);
+                let place = self.place(call, plan);
                 let subject = match &place {
                     Ok(place) => place.subject(),
                     Err(_) => call.asked(),
@@ -156,7 +162,11 @@ impl<S: Secrets> Native<S> {
             let done: Vec<_> =
                 vaults.iter().filter(|vault| matches!(self.secrets.renew(vault, key), Ok(true))).collect();
             for vault in &done {
-                let subject = AccessSubject { vault: Some(vault), key: Some(key), mount: None };
+                let subject = AccessSubject {
+                    vault: vault.as_str().into(),
+                    key: key.as_str().into(),
+                    mount: AuditName::default(),
+                };
                 call.note(action_of(call.found.target), subject, &Ok(()), "ok");
             }
             if done.is_empty() { unknown += 1 } else { renewed += 1 }
@@ -176,24 +186,24 @@ impl<S: Secrets> Native<S> {
     async fn act(
         &self,
         call: &AdmittedCall<'_>,
-        plan: &Plan,
         action: &Action,
         request: &Request,
     ) -> Result<Reply, Problem> {
         match action {
             Action::Respond(template) => {
-                let (values, freshness) = self.fetch(call, plan, template).await?;
-                Ok(dated(respond::json(StatusCode::OK, &render(template, &values)), freshness))
+                let (values, freshness) = self.fetch(call, template).await?;
+                let shown = Rendered { template, values: &values };
+                Ok(dated(respond::json(StatusCode::OK, &shown), freshness))
             }
             Action::Update { secret, field } => {
                 let done = self.update(call, secret, field, request).await;
-                call.note("write", mounted(plan, secret), &done, "ok");
+                call.note("write", self.mounted(secret), &done, "ok");
                 done.map(|()| respond::empty(StatusCode::OK))
             }
             Action::Remove { secret } => {
                 let done = self.secrets.remove_mounted(secret, call.head.deadline).await;
                 let done = done.map_err(Problem::from);
-                call.note("remove", mounted(plan, secret), &done, "ok");
+                call.note("remove", self.mounted(secret), &done, "ok");
                 done.map(|()| respond::empty(StatusCode::OK))
             }
         }
@@ -217,60 +227,57 @@ impl<S: Secrets> Native<S> {
         Ok(bounds::check(&request.head.headers, None, &request.body, limits)?)
     }
 
+    fn mounted(&self, name: &str) -> AccessSubject {
+        self.mounts.get(name).cloned().unwrap_or_default()
+    }
+
     /// The template's secrets, read at the same time and each of them once.
     async fn fetch<'t>(
         &self,
         call: &AdmittedCall<'_>,
-        plan: &Plan,
         template: &'t Template,
     ) -> Result<(ShownValues<'t>, Option<Freshness>), Problem> {
-        let mut names: Vec<&'t str> = Vec::new();
-        for name in template.secrets() {
-            if !names.iter().any(|other| is_same_name(name, other)) {
-                names.push(name);
-            }
+        let mut names: Vec<&'t str> = template.secrets();
+        if names.len() > 1 {
+            names = distinct(&names);
         }
         let read = async |name: &'t str| {
             let answer = self.secrets.read(name, reading(call.head), call.head.deadline).await;
             let answer = answer.map_err(Problem::from);
             let word = answer.as_ref().map_or("ok", |answer| served(Some(answer.freshness)));
-            call.note("read", mounted(plan, name), &answer, word);
+            call.note("read", self.mounted(name), &answer, word);
             answer.map(|answer| (name, answer))
         };
-        let answers = match names[..] {
-            [name] => vec![read(name).await?],
-            // All are waited for, also after a failure, so that each leaves its audit line.
-            _ => join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?,
-        };
+        if let [name] = names[..] {
+            let (name, answer) = read(name).await?;
+            return Ok((vec![(name, answer.value)], Some(answer.freshness)));
+        }
+        // All are waited for, also after a failure, so that each leaves its audit line.
+        let answers: Vec<_> =
+            join_all(names.into_iter().map(read)).await.into_iter().collect::<Result<_, _>>()?;
         let oldest = answers.iter().map(|(_, answer)| answer.freshness).min_by_key(Freshness::left);
         Ok((answers.into_iter().map(|(name, answer)| (name, answer.value)).collect(), oldest))
     }
 }
 
-/// Values by the names of their mounts.
-type ShownValues<'a> = Vec<(&'a str, SecretValue)>;
-
-fn render(template: &Template, values: &ShownValues<'_>) -> Value {
-    match template {
-        Template::Secret(name) => {
-            let shown = values.iter().find(|(other, _)| is_same_name(name, other));
-            shown.map_or(Value::Null, |(_, value)| value.to_json())
-        }
-        Template::Literal(value) => value.clone(),
-        Template::Object(members) => {
-            Value::Object(members.iter().map(|(key, inner)| (key.clone(), render(inner, values))).collect())
-        }
-        Template::List(items) => Value::Array(items.iter().map(|inner| render(inner, values)).collect()),
+fn mounted(plan: &Plan, name: &str) -> AccessSubject {
+    let mount = plan.mounts.iter().find(|mount| is_same_name(&mount.name, name));
+    AccessSubject {
+        vault: mount.map(|mount| mount.vault.as_str().into()).unwrap_or_default(),
+        key: mount.map(|mount| mount.key.as_str().into()).unwrap_or_default(),
+        mount: name.into(),
     }
 }
 
-fn mounted<'a>(plan: &'a Plan, name: &'a str) -> AccessSubject<'a> {
-    let mount = plan.mounts.iter().find(|mount| is_same_name(&mount.name, name));
-    AccessSubject {
-        vault: mount.map(|m| m.vault.as_str()),
-        key: mount.map(|m| m.key.as_str()),
-        mount: Some(name),
+/// Each name once, in the order of its first mention.
+fn distinct<'t>(names: &[&'t str]) -> Vec<&'t str> {
+    let mut once: Vec<&str> = Vec::with_capacity(names.len());
+    for name in names {
+        if !once.iter().any(|other| is_same_name(name, other)) {
+            once.push(name);
+        }
     }
+    once
 }
 
 /// The audit trail's word for what is done with a vault.
@@ -319,7 +326,7 @@ impl<S: Secrets> Site for Native<S> {
 
     fn permit(&self, head: &Head, caller: &Caller) -> Result<(), Problem> {
         let found = self.routes.find(&head.method, &head.path)?;
-        let may = permit::may(caller.grants(), &found, &self.secrets.plan(), self.default_vault.as_deref());
+        let may = permit::may(caller.grants(), &found, self.secrets.plan(), self.default_vault.as_deref());
         if may || *caller == Caller::Stranger { Ok(()) } else { Err(AccessRefusal::Forbidden.into()) }
     }
 

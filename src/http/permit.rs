@@ -3,10 +3,13 @@
 use super::route::{Routed, Scope, Target};
 use crate::access::{GrantVerb, Grants};
 use crate::plan::{Action, Plan};
-use crate::secret::fold;
+use crate::secret::is_same_name;
 
 /// Whether the caller may have the route that was found.
 pub(super) fn may(grants: &Grants, found: &Routed<'_>, plan: &Plan, default_vault: Option<&str>) -> bool {
+    if *grants == Grants::All {
+        return true;
+    }
     let on_secret =
         |scope: Scope, verb: GrantVerb| may_reach(grants, found, plan, default_vault, scope, verb);
     match found.target {
@@ -54,18 +57,18 @@ fn may_reach(
 
 /// Whether the caller may do that with the secret behind a mount. One that is not there is as one that may not.
 pub(super) fn may_mounted(grants: &Grants, verb: GrantVerb, plan: &Plan, name: &str) -> bool {
-    let folded = fold(name);
-    let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == folded);
+    let mount = plan.mounts.iter().find(|mount| is_same_name(&mount.name, name));
     mount.map_or(*grants == Grants::All, |mount| grants.secret(verb, &mount.vault, &mount.key))
 }
 
 /// By the route itself, or by every secret behind it.
 fn may_act(grants: &Grants, pattern: &str, plan: &Plan, action: &Action) -> bool {
-    let (verb, names) = match action {
-        Action::Respond(template) => (GrantVerb::Read, template.secrets()),
-        Action::Update { secret, .. } => (GrantVerb::Write, vec![secret.as_str()]),
-        Action::Remove { secret } => (GrantVerb::Delete, vec![secret.as_str()]),
+    let verb = match action {
+        Action::Respond(_) => GrantVerb::Read,
+        Action::Update { .. } => GrantVerb::Write,
+        Action::Remove { .. } => GrantVerb::Delete,
     };
+    let names = action.secrets();
     let behind = |name: &&str| may_mounted(grants, verb, plan, name);
     grants.route(verb, pattern) || !names.is_empty() && names.iter().all(behind)
 }

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::message::{AuditNote, Reply};
 use super::problem::Problem;
+use super::wiped::WipedBuffer;
 use crate::access::AccessRefusal;
 use crate::error::BridgeError;
 
@@ -37,18 +38,23 @@ pub fn empty(status: StatusCode) -> Reply {
 
 /// A reply with a body, whose buffer is wiped when it has been sent.
 pub fn body(status: StatusCode, media: &'static str, content: Vec<u8>) -> Reply {
+    of(status, media, Bytes::from_owner(Zeroizing::new(content)))
+}
+
+fn of(status: StatusCode, media: &'static str, content: Bytes) -> Reply {
     let mut reply = empty(status);
     reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     // A secret in plain text must not be run as a page or script because it looks like one.
     reply.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    reply.body = Bytes::from_owner(Zeroizing::new(content));
+    reply.body = content;
     reply
 }
 
 /// A JSON reply.
 pub fn json(status: StatusCode, content: &impl Serialize) -> Reply {
-    match serde_json::to_vec(content) {
-        Ok(text) => body(status, JSON, text),
+    let mut text = WipedBuffer::with_capacity(256);
+    match serde_json::to_writer(&mut text, content) {
+        Ok(()) => of(status, JSON, text.into_bytes()),
         // Only a map whose keys are not strings fails, and no answer has one.
         Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
     }

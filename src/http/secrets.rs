@@ -1,7 +1,5 @@
 //! What the native service asks of a bridge. [`Bridge`] is the one implementation; tests have another.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use crate::bridge::{Answer, Bridge, Health, Reading};
@@ -113,7 +111,7 @@ pub trait Secrets: Clone + Send + Sync + 'static {
     fn is_stopping(&self) -> bool;
 
     /// The plan that is served.
-    fn plan(&self) -> Arc<Plan>;
+    fn plan(&self) -> &Plan;
 
     /// How it is.
     fn health(&self) -> Health;
@@ -212,8 +210,8 @@ impl Secrets for Bridge {
         Bridge::is_stopping(self)
     }
 
-    fn plan(&self) -> Arc<Plan> {
-        Bridge::plan(self)
+    fn plan(&self) -> &Plan {
+        Bridge::plan_in_force(self)
     }
 
     fn health(&self) -> Health {

@@ -17,7 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 #[cfg(feature = "fake-pwsh")]
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -92,9 +92,9 @@ struct SharedServer {
     next_id: AtomicU64,
 }
 
-/// One connection, as its requests see it.
-#[derive(Clone)]
+/// One connection, as its requests see it. Each holds it by one handle.
 struct ConnectionLink {
+    shared: Arc<SharedServer>,
     peer: Peer,
     listener: usize,
     certificate: Option<Arc<Certificate>>,
@@ -113,9 +113,10 @@ pub async fn serve_connection(
     limits: &Limits,
 ) {
     let (unread, asked) = (UnreadRest::marked(), RequestCount::default());
-    let link =
-        ConnectionLink { peer, listener: 0, certificate: None, holder: None, unread, asked, seat: None };
-    converse(Arc::new(SharedServer::new(service, limits.clone(), None)), link, Box::new(stream)).await;
+    let shared = Arc::new(SharedServer::new(service, limits.clone(), None));
+    let (certificate, holder) = (None, None);
+    let link = ConnectionLink { shared, peer, listener: 0, certificate, holder, unread, asked, seat: None };
+    converse(link, Box::new(stream)).await;
 }
 
 // === impl Door ===
@@ -311,6 +312,7 @@ fn start(
 ) {
     let seat = held.seat.clone();
     let link = ConnectionLink {
+        shared: shared.clone(),
         peer,
         listener,
         certificate: None,
@@ -328,8 +330,8 @@ fn start(
             () = evicted(&seat) => tracing::debug!(%peer, "an idle connection made room for another"),
             () = async {
                 match &credentials {
-                    Some(credentials) => hand_over(&inner, credentials, link, stream, from).await,
-                    None => connection(inner.clone(), link, stream, tls).await,
+                    Some(credentials) => hand_over(credentials, link, stream, from).await,
+                    None => connection(link, stream, tls).await,
                 }
             } => {}
         }
@@ -349,18 +351,13 @@ async fn evicted(seat: &Seat) {
 
 // === one connection ===
 
-async fn connection(
-    shared: Arc<SharedServer>,
-    mut link: ConnectionLink,
-    stream: Box<dyn Duplex>,
-    tls: Option<TlsAcceptor>,
-) {
-    let Some(tls) = tls else { return converse(shared, link, stream).await };
-    let limit = HANDSHAKE_LIMIT.min(shared.limits.header_timeout);
+async fn connection(mut link: ConnectionLink, stream: Box<dyn Duplex>, tls: Option<TlsAcceptor>) {
+    let Some(tls) = tls else { return converse(link, stream).await };
+    let limit = HANDSHAKE_LIMIT.min(link.shared.limits.header_timeout);
     match timeout(limit, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             link.certificate = tls::certificate_of(stream.get_ref().1).map(Arc::new);
-            converse(shared, link, Box::new(stream)).await;
+            converse(link, Box::new(stream)).await;
         }
         Ok(Err(error)) => tracing::debug!(peer = %link.peer, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(peer = %link.peer, "TLS handshake took too long"),
@@ -369,7 +366,6 @@ async fn connection(
 
 /// Answers systemd, which speaks no HTTP, as the request that it stands for.
 async fn hand_over(
-    shared: &SharedServer,
     credentials: &UnitCredentials,
     mut link: ConnectionLink,
     stream: Box<dyn Duplex>,
@@ -377,28 +373,26 @@ async fn hand_over(
 ) {
     let answer = CredentialAnswer::to(from.as_deref(), credentials);
     link.holder = answer.holder.clone();
+    let shared = link.shared.clone();
     let head = Arc::new(shared.head(answer.parts(), &link));
     let mut reply = answer.read(shared.service.as_ref(), &head).await;
     shared.note(&head, link.holder.map(Caller::Peer), &mut reply).await;
     answer.give(stream, &reply, shared.limits.deadline).await;
 }
 
-async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<dyn Duplex>) {
-    let peer = link.peer;
-    let phases = shared.clone();
+async fn converse(link: ConnectionLink, stream: Box<dyn Duplex>) {
+    let (peer, shared) = (link.peer, link.shared.clone());
     let limits = &shared.limits;
     let io = TokioIo::new(GuardedStream::new(stream, limits.deadline, link.unread.clone()).with_heads(
         limits.first_byte_timeout,
         limits.header_timeout,
+        limits.idle_timeout.max(limits.header_timeout),
         link.asked.clone(),
     ));
-    let idle_timeout = limits.idle_timeout.max(limits.header_timeout);
-    let service = service_fn(move |request| exchange(shared.clone(), link.clone(), request));
+    let link = Arc::new(link);
+    let service = service_fn(move |request| exchange(link.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            // The timer also runs between requests, so it closes idle connections.
-            .header_read_timeout(idle_timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(2 * MAX_HEAD)
             // A client may end its side after the request, and wait for the answer.
@@ -408,7 +402,7 @@ async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<d
     let end = tokio::select! {
         biased;
         end = connection.as_mut() => end,
-        () = phases.reached(ConnectionPhase::Closing) => {
+        () = shared.reached(ConnectionPhase::Closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -423,8 +417,7 @@ async fn converse(shared: Arc<SharedServer>, link: ConnectionLink, stream: Box<d
 /// Answers a request. Most answers are there at once; what takes longer goes on in a task of its own, so that
 /// a client that hangs up cancels nothing.
 async fn exchange(
-    shared: Arc<SharedServer>,
-    link: ConnectionLink,
+    link: Arc<ConnectionLink>,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Content>, Infallible> {
     let (parts, incoming) = request.into_parts();
@@ -433,8 +426,9 @@ async fn exchange(
     if let Some(seat) = &link.seat {
         seat.begin();
     }
+    let shared = &link.shared;
     let head = Arc::new(shared.head(parts, &link));
-    let mut answer = Box::pin(answer(shared.clone(), head.clone(), incoming, link.unread));
+    let mut answer = Box::pin(answer(link.clone(), head.clone(), incoming));
     let mut reply = match std::future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
         Poll::Ready(reply) => reply,
         Poll::Pending => match shared.tasks.spawn(answer).await {
@@ -460,8 +454,9 @@ async fn exchange(
 }
 
 /// The answer, noted. A panic ends here, as a 500.
-async fn answer(shared: Arc<SharedServer>, head: Arc<Head>, incoming: Incoming, unread: UnreadRest) -> Reply {
-    let handled = AssertUnwindSafe(handle(&shared, &head, incoming, unread)).catch_unwind().await;
+async fn answer(link: Arc<ConnectionLink>, head: Arc<Head>, incoming: Incoming) -> Reply {
+    let shared = &link.shared;
+    let handled = AssertUnwindSafe(handle(&link, &head, incoming)).catch_unwind().await;
     let (caller, mut reply) = handled.unwrap_or_else(|_| {
         tracing::error!(request = head.id, method = %head.method, path = head.path, "a handler panicked");
         (None, shared.service.refuse(&head, &Problem::Door(DoorFault::Panicked)))
@@ -470,20 +465,16 @@ async fn answer(shared: Arc<SharedServer>, head: Arc<Head>, incoming: Incoming, 
     reply
 }
 
-async fn handle(
-    shared: &SharedServer,
-    head: &Arc<Head>,
-    incoming: Incoming,
-    unread: UnreadRest,
-) -> (Option<Caller>, Reply) {
+async fn handle(link: &ConnectionLink, head: &Arc<Head>, incoming: Incoming) -> (Option<Caller>, Reply) {
+    let (shared, unread) = (&link.shared, &link.unread);
     let service = &shared.service;
-    let admitted = match service.admit(head).await {
+    let admitted = match service.admit(head) {
         Ok(admitted) => admitted,
-        Err(reply) => {
+        Err(refused) => {
             if !incoming.is_end_stream() {
                 unread.mark();
             }
-            return (None, *reply);
+            return (None, refused.answer().await);
         }
     };
     let caller = Some(admitted.caller.clone());

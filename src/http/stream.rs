@@ -1,10 +1,12 @@
-//! A connection's byte stream with three guards that hyper does not have.
+//! A connection's byte stream with four guards, of which hyper has the last; but a timer for each request, as it
+//! has it, takes a lock that all connections share.
 //!
 //! *Stall*: a client that does not take the answer in is cut off when no byte could be written for the
 //! time allowed. *Linger*: after an answer to a request that was not read to its end, the rest is read
 //! and dropped for a moment; otherwise the kernel answers it with a reset, and the client loses the
 //! answer that it was just sent. *Head*: a client that connects and says nothing is let go, and so is one that
-//! takes too long from the first byte of a request's head to its last; a byte now and then does not help.
+//! takes too long from the first byte of a request's head to its last; a byte now and then does not help. *Idle*:
+//! a client that asks nothing more for long is let go too.
 
 use std::io;
 use std::pin::Pin;
@@ -15,6 +17,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use zeroize::Zeroizing;
+
+/// An answer of so many bytes, head and all, is written in one piece.
+const SHORT: usize = 512;
 
 /// How long the rest of a refused body is read and dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -47,8 +53,16 @@ pub(super) struct GuardedStream {
     head_limit: Duration,
     /// Runs until the client's first byte, and while a head comes in parts.
     head: Option<Pin<Box<Sleep>>>,
-    /// A head has begun: when.
-    begun: Option<Instant>,
+    /// A head has begun.
+    begun: bool,
+    /// Time between two requests.
+    idle_limit: Duration,
+    /// Runs from pause to pause: it is set anew only where it fires before the time of the present one.
+    idle: Option<Pin<Box<Sleep>>>,
+    /// Something was read or written since this was last looked at.
+    moved: bool,
+    /// Since when nothing was.
+    quiet_since: Instant,
     /// Runs once our side is shut.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -99,20 +113,26 @@ impl GuardedStream {
             seen: 0,
             head_limit: stall_limit,
             head: None,
-            begun: None,
+            begun: false,
+            idle_limit: stall_limit,
+            idle: None,
+            moved: false,
+            quiet_since: Instant::now(),
             linger: None,
         }
     }
 
-    /// Ends the stream where the client's first byte takes longer than the first time, or a head than the second.
+    /// Ends the stream where the client's first byte takes longer than the first time, a head than the second, or the
+    /// pause between two requests than the third.
     pub(super) fn with_heads(
         mut self,
         first_byte: Duration,
         head: Duration,
+        idle: Duration,
         asked: RequestCount,
     ) -> GuardedStream {
-        self.head = Some(Box::pin(sleep(first_byte)));
-        (self.head_limit, self.asked) = (head, asked);
+        self.head = Some(Box::pin(sleep(first_byte.min(idle))));
+        (self.head_limit, self.idle_limit, self.asked) = (head, idle, asked);
         self
     }
 
@@ -122,32 +142,44 @@ impl GuardedStream {
         let asked = self.asked.0.load(Ordering::Acquire);
         if asked != self.seen {
             // The head that had begun is complete now.
-            (self.head, self.begun, self.seen) = (None, None, asked);
+            (self.head, self.begun, self.seen) = (None, false, asked);
         }
         if asked % 2 == 1 {
             return Poll::Pending;
         }
         if read > 0 {
-            if self.begun.is_none() {
-                (self.head, self.begun) = (None, Some(Instant::now()));
+            self.moved = true;
+            if !self.begun {
+                (self.head, self.begun) = (None, true);
             }
-        } else if !is_pending {
+        }
+        if !is_pending {
             return Poll::Pending;
         }
-        if let Some(begun) = self.begun {
-            let end = begun + self.head_limit;
-            if Instant::now() >= end {
-                return Poll::Ready(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the head of a request takes too long",
-                ));
-            }
-            if is_pending {
-                self.head.get_or_insert_with(|| Box::pin(sleep_until(end)));
-            }
+        if self.begun {
+            let limit = self.head_limit;
+            let head = self.head.get_or_insert_with(|| Box::pin(sleep(limit)));
+            ready!(head.as_mut().poll(cx));
+            return Poll::Ready(late("the head of a request takes too long"));
         }
-        let Some(head) = self.head.as_mut().filter(|_| is_pending) else { return Poll::Pending };
-        head.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the client says nothing"))
+        let Some(head) = self.head.as_mut() else { return self.guard_pause(cx) };
+        head.as_mut().poll(cx).map(|()| late("the client says nothing"))
+    }
+
+    /// Watches over the pause between two requests. An answer that comes in pieces is none.
+    fn guard_pause(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if std::mem::take(&mut self.moved) {
+            self.quiet_since = Instant::now();
+        }
+        let end = self.quiet_since + self.idle_limit;
+        let idle = self.idle.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        while idle.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(late("the client asks nothing more"));
+            }
+            idle.as_mut().reset(end);
+        }
+        Poll::Pending
     }
 
     /// Passes progress on; turns waiting for too long into an error.
@@ -159,7 +191,7 @@ impl GuardedStream {
         let limit = self.stall_limit;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stall.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not take the answer in")))
+        Poll::Ready(Err(late("the client does not take the answer in")))
     }
 
     /// Reads and drops until the client ends its side, or time is up.
@@ -198,6 +230,7 @@ impl AsyncRead for GuardedStream {
 impl AsyncWrite for GuardedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let step = Pin::new(&mut self.inner).poll_write(cx, data);
+        self.moved |= step.is_ready();
         self.guard(cx, step)
     }
 
@@ -223,12 +256,45 @@ impl AsyncWrite for GuardedStream {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let step = Pin::new(&mut self.inner).poll_write_vectored(cx, data);
+        let step = match Joined::of(data) {
+            Some(joined) => Pin::new(&mut self.inner).poll_write(cx, joined.bytes()),
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, data),
+        };
+        self.moved |= step.is_ready();
         self.guard(cx, step)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
+    }
+}
+
+fn late(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
+}
+
+/// The parts of a short answer in one piece, which the kernel takes faster than several. Wiped on drop.
+struct Joined {
+    bytes: Zeroizing<[u8; SHORT]>,
+    length: usize,
+}
+
+impl Joined {
+    /// Nothing where they are long.
+    fn of(parts: &[io::IoSlice<'_>]) -> Option<Joined> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > SHORT {
+            return None;
+        }
+        let mut joined = Joined { bytes: Zeroizing::new([0; SHORT]), length: 0 };
+        for part in parts {
+            joined.bytes[joined.length..joined.length + part.len()].copy_from_slice(part);
+            joined.length += part.len();
+        }
+        Some(joined)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 
@@ -254,6 +320,7 @@ mod tests {
         let guarded = |ours| {
             GuardedStream::new(Box::new(ours), Duration::from_secs(7), UnreadRest::default()).with_heads(
                 limit,
+                limit * 9,
                 limit * 9,
                 RequestCount::default(),
             )

@@ -255,8 +255,8 @@ impl Secrets for Memory {
         false
     }
 
-    fn plan(&self) -> Arc<Plan> {
-        Arc::new(self.0.plan.clone())
+    fn plan(&self) -> &Plan {
+        &self.0.plan
     }
 
     fn health(&self) -> Health {

@@ -90,6 +90,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The mounts that it is about, in order, as often as it names them.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Action::Respond(template) => template.secrets(),
+            Action::Update { secret, .. } | Action::Remove { secret } => vec![secret],
+        }
+    }
+}
+
 /// A JSON document with places for secrets.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::Core;
 use super::protocol::Ask;
-use crate::audit::AuditedAccess;
+use crate::audit::{AuditedAccess, AuditedAccesses};
 
 /// The accesses of one request. A handle: the block's task goes on where its caller has given up.
 #[derive(Debug, Clone, Default)]
-pub struct SeenAccesses(Arc<Mutex<Vec<AuditedAccess>>>);
+pub struct SeenAccesses(Arc<Mutex<AuditedAccesses>>);
 
 // === impl Seen ===
 
@@ -19,7 +19,7 @@ impl SeenAccesses {
     }
 
     /// What was noted so far.
-    pub fn take(&self) -> Vec<AuditedAccess> {
+    pub fn take(&self) -> AuditedAccesses {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::turns::Turns;
 use crate::bridge::Bridge;
-use crate::http::{Admitted, BoxFuture, Head, Problem, Reply, Request, Service};
+use crate::http::{Admitted, BoxFuture, Head, Problem, Refused, Reply, Request, Service};
 
 /// How long the old bridge may take to finish before what is left of it is killed.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -78,26 +78,27 @@ impl Front {
 }
 
 impl Service for Front {
-    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-        Box::pin(async move {
-            let service = self.current().service.clone();
-            let mut admitted = service.admit(head).await?;
-            admitted.by = Some(service);
-            Ok(admitted)
-        })
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+        let service = self.current().service.clone();
+        let mut admitted = service.admit(head)?;
+        admitted.by = Some(service);
+        Ok(admitted)
     }
 
     fn answer(&self, mut request: Request) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
-            // At the deadline the service itself makes the answer.
-            let _turn = timeout_at(request.head.deadline, self.turn.one_of_many()).await;
+            let _turn = match self.turn.at_once() {
+                Some(turn) => Some(turn),
+                // At the deadline the service itself makes the answer.
+                None => timeout_at(request.head.deadline, self.turn.one_of_many()).await.ok(),
+            };
             let service = self.current().service.clone();
             let same = request.admitted.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &service));
             if !same {
                 // The service may have been replaced since. The new one decides by its own rule whether this caller may go on.
-                match service.admit(&request.head).await {
+                match service.admit(&request.head) {
                     Ok(admitted) => request.admitted = admitted,
-                    Err(reply) => return *reply,
+                    Err(refused) => return refused.answer().await,
                 }
             }
             service.answer(request).await
@@ -135,8 +136,8 @@ mod tests {
     }
 
     impl Service for Held {
-        fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-            Box::pin(async { Ok(Admitted::new(Caller::Anyone, None)) })
+        fn admit(&self, _: &Head) -> Result<Admitted, Box<Refused>> {
+            Ok(Admitted::new(Caller::Anyone, None))
         }
 
         fn answer(&self, _request: Request) -> BoxFuture<'_, Reply> {

@@ -28,17 +28,21 @@ pub(super) struct Alone<'a>(&'a Turns);
 // === impl Turns ===
 
 impl Turns {
+    /// A turn beside others, if nobody waits to be alone.
+    pub(super) fn at_once(&self) -> Option<SharedTurn<'_>> {
+        let before = self.inside.fetch_add(1, Ordering::SeqCst);
+        let turn = SharedTurn(self);
+        (before & CLOSED == 0).then_some(turn)
+    }
+
     /// A turn beside others. Waits while somebody waits to be alone.
     pub(super) async fn one_of_many(&self) -> SharedTurn<'_> {
         loop {
-            let before = self.inside.fetch_add(1, Ordering::SeqCst);
-            let turn = SharedTurn(self);
-            if before & CLOSED == 0 {
-                return turn;
-            }
             let mut opened = std::pin::pin!(self.opened.notified());
             opened.as_mut().enable();
-            drop(turn);
+            if let Some(turn) = self.at_once() {
+                return turn;
+            }
             // It was opened again before anybody was told that it was closed.
             if self.inside.load(Ordering::SeqCst) & CLOSED != 0 {
                 opened.await;

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secretbridge::inside::access::{AccessPolicy, Caller};
 use secretbridge::inside::http::{
-    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, Reply, Request, Secrets, Service,
+    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, Refused, Reply, Request, Secrets, Service,
     serve_connection,
 };
 use secretbridge::inside::plan::{self, Action, Limits, Route, Template};
@@ -102,6 +102,18 @@ fn statuses_of_broken(stream: &[u8]) -> Option<Vec<u16>> {
         statuses(&stream[..at]).filter(|_| is_bad_request)
     })
 }
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let mut vault = Vault::new("v", VaultKind::Local { folder: None, key: None });
+    vault.exposed = true;
+    let route =
+        |method: &str, action| Route { method: method.to_owned(), path: "/secret".to_owned(), action };
+    let routes = vec![
+        route("GET", Action::Respond(Template::Secret("k".to_owned()))),
+        route("POST", Action::Update { secret: "k".to_owned(), field: "Value".to_owned() }),
+    ];
+    plan::of(vec![vault], routes, Vec::new())
+});
 
 /// One vault in memory.
 #[derive(Clone, Default)]
@@ -201,16 +213,8 @@ impl Secrets for Shelf {
         false
     }
 
-    fn plan(&self) -> Arc<Plan> {
-        let mut vault = Vault::new("v", VaultKind::Local { folder: None, key: None });
-        vault.exposed = true;
-        let route =
-            |method: &str, action| Route { method: method.to_owned(), path: "/secret".to_owned(), action };
-        let routes = vec![
-            route("GET", Action::Respond(Template::Secret("k".to_owned()))),
-            route("POST", Action::Update { secret: "k".to_owned(), field: "Value".to_owned() }),
-        ];
-        Arc::new(plan::of(vec![vault], routes, Vec::new()))
+    fn plan(&self) -> &Plan {
+        &PLAN
     }
 
     fn health(&self) -> Health {
@@ -320,8 +324,8 @@ fn a_slow_reader_of_an_answer_to_a_bad_head_loses_the_end_of_that_answer_alone()
 struct Echo(Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Service for Echo {
-    fn admit<'a>(&'a self, _: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-        Box::pin(async { Ok(Admitted::new(Caller::Anyone, None)) })
+    fn admit(&self, _: &Head) -> Result<Admitted, Box<Refused>> {
+        Ok(Admitted::new(Caller::Anyone, None))
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {

@@ -1,9 +1,10 @@
 //! The native service, and one request that was let in.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::Caller;
-use crate::audit::{AuditName, AuditedAccess};
+use crate::audit::{AuditName, AuditedAccess, AuditedAccesses};
 use crate::bridge::{Bridge, Reading};
 use crate::cache::Freshness;
 use crate::http::message::{Head, Reply};
@@ -18,6 +19,8 @@ pub struct Native<S = Bridge> {
     pub(super) secrets: S,
     pub(super) default_vault: Option<String>,
     pub(super) routes: Routes,
+    /// The mounts behind the plan's own routes, by their names as the routes write them.
+    pub(super) mounts: HashMap<String, AccessSubject>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -39,15 +42,15 @@ pub(super) struct AdmittedCall<'a> {
     pub(super) caller: &'a Caller,
     pub(super) found: Routed<'a>,
     /// What it got at so far.
-    pub(super) accesses: Mutex<Vec<AuditedAccess>>,
+    pub(super) accesses: Mutex<AuditedAccesses>,
 }
 
 /// What is accessed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct AccessSubject<'a> {
-    pub(super) vault: Option<&'a str>,
-    pub(super) key: Option<&'a str>,
-    pub(super) mount: Option<&'a str>,
+#[derive(Debug, Clone, Default)]
+pub(super) struct AccessSubject {
+    pub(super) vault: AuditName,
+    pub(super) key: AuditName,
+    pub(super) mount: AuditName,
 }
 
 /// Whether the caller asks for a value that is new: `?refresh=true`.
@@ -62,31 +65,33 @@ pub(super) fn reading(head: &Head) -> Reading {
 
 impl AdmittedCall<'_> {
     /// What the path names, whether or not it is there.
-    pub(super) fn asked(&self) -> AccessSubject<'_> {
-        AccessSubject { vault: self.found.vault.as_deref(), key: self.found.key.as_deref(), mount: None }
+    pub(super) fn asked(&self) -> AccessSubject {
+        let name = |name: Option<&str>| name.map(AuditName::from).unwrap_or_default();
+        AccessSubject {
+            vault: name(self.found.vault.as_deref()),
+            key: name(self.found.key.as_deref()),
+            mount: AuditName::default(),
+        }
     }
 
     /// Notes an access for the audit trail and, where the server or a vault is at fault, logs why.
     pub(super) fn note<T>(
         &self,
         action: &'static str,
-        subject: AccessSubject<'_>,
+        subject: AccessSubject,
         done: &Result<T, Problem>,
         word: &'static str,
     ) {
-        let name = |name: Option<&str>| name.map(AuditName::from).unwrap_or_default();
         let outcome = done.as_ref().map_or_else(Problem::code, |_| word);
         let AccessSubject { vault, key, mount } = subject;
-        let access =
-            AuditedAccess { action, vault: name(vault), key: name(key), mount: name(mount), outcome };
-        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
         if let Err(problem @ Problem::Bridge(error)) = done
             && problem.status().is_server_error()
         {
             // The log says what the caller was told.
             let why = respond::one_line(&error.to_string());
-            let (vault, key) = (vault.unwrap_or_default(), key.unwrap_or_default());
-            tracing::warn!(request = self.head.id, vault, key, "{why}");
+            tracing::warn!(request = self.head.id, %vault, %key, "{why}");
         }
+        let access = AuditedAccess { action, vault, key, mount, outcome };
+        self.accesses.lock().unwrap_or_else(PoisonError::into_inner).push(access);
     }
 }

@@ -17,6 +17,7 @@ use crate::http::{Gate, Service as _};
 use crate::plan::{Extension, Mount, Projection, Route, VaultKind};
 use crate::protocol::{Fault, Metadata, MetadataValue};
 use crate::secret::Credential;
+use crate::secret::SecretValue;
 
 const TOKEN: &str = "0123456789abcdef";
 const CANARY: &str = "canary-5f2d";
@@ -87,9 +88,9 @@ fn service(memory: &Memory) -> Gate {
 
 /// As the door does it: admit, then answer.
 async fn send(gate: &Gate, head: Head, body: impl Into<Bytes>) -> Reply {
-    let admitted = match gate.admit(&head).await {
+    let admitted = match gate.admit(&head) {
         Ok(admitted) => admitted,
-        Err(reply) => return *reply,
+        Err(refused) => return refused.answer().await,
     };
     gate.answer(Request { admitted, ..request(head, body) }).await
 }

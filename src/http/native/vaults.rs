@@ -14,7 +14,7 @@ use crate::http::secrets::Secrets;
 use crate::http::value::{self, Format};
 use crate::plan::{Mount, Plan, Projection};
 use crate::protocol::SecretInfo;
-use crate::secret::{SecretValue, fold};
+use crate::secret::{SecretValue, is_same_name};
 
 /// Media types of bare secrets.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -31,11 +31,11 @@ pub(super) struct VaultTarget<'a> {
 }
 
 impl VaultTarget<'_> {
-    pub(super) fn subject(&self) -> AccessSubject<'_> {
+    pub(super) fn subject(&self) -> AccessSubject {
         AccessSubject {
-            vault: Some(&self.vault),
-            key: (!self.key.is_empty()).then_some(self.key.as_str()),
-            mount: self.mount.map(|mount| mount.name.as_str()),
+            vault: self.vault.as_str().into(),
+            key: self.key.as_str().into(),
+            mount: self.mount.map(|mount| mount.name.as_str().into()).unwrap_or_default(),
         }
     }
 
@@ -62,7 +62,7 @@ impl<S: Secrets> Native<S> {
     }
 
     fn is_default(&self, vault: &str) -> bool {
-        self.default_vault.as_deref().is_some_and(|default| fold(default) == fold(vault))
+        self.default_vault.as_deref().is_some_and(|default| is_same_name(default, vault))
     }
 
     /// What the path is about. A vault that is not exposed does not differ from one that is not there; a
@@ -74,7 +74,7 @@ impl<S: Secrets> Native<S> {
     ) -> Result<VaultTarget<'a>, BridgeError> {
         let key = call.found.key.clone().unwrap_or_default();
         if call.found.target.scope() == Some(Scope::Mounted) {
-            let mount = plan.mounts.iter().find(|mount| fold(&mount.name) == fold(&key));
+            let mount = plan.mounts.iter().find(|mount| is_same_name(&mount.name, &key));
             let mount = mount.ok_or(BridgeError::UnknownMount { name: key })?;
             let vault = plan.vault(&mount.vault);
             let read_only =

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::access::Caller;
-use crate::http::message::{Admitted, BoxFuture};
+use crate::http::message::{Admitted, BoxFuture, Refused};
 use crate::plan::{Bind, Listener, Tls};
 
 /// Echoes bodies; some paths do something of their own.
@@ -35,13 +35,11 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
 }
 
 impl Service for Echo {
-    fn admit<'a>(&'a self, head: &'a Head) -> BoxFuture<'a, Result<Admitted, Box<Reply>>> {
-        Box::pin(async {
-            match head.path.as_str() {
-                "/refused" => Err(Box::new(reply(StatusCode::UNAUTHORIZED, "no"))),
-                _ => Ok(Admitted::new(Caller::Anyone, None)),
-            }
-        })
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+        match head.path.as_str() {
+            "/refused" => Err(Refused::at_once(reply(StatusCode::UNAUTHORIZED, "no"))),
+            _ => Ok(Admitted::new(Caller::Anyone, None)),
+        }
     }
 
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
@@ -187,6 +185,26 @@ async fn a_head_that_stops_and_an_idle_connection_are_closed() {
     }
     let answer = server.talk(post("/", "then idle")).await;
     assert!(answer.ends_with("then idle"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_two_requests_lasts_the_idle_timeout_and_no_longer() {
+    let limits = Limits { idle_timeout: Duration::from_secs(40), ..limits() };
+    let (ours, mut theirs) = tokio::io::duplex(4096);
+    let peer = Peer::Unix { uid: None, gid: None, pid: None };
+    tokio::spawn(async move { serve_connection(ours, peer, Arc::new(Echo::default()), &limits).await });
+    let mut answer = Vec::new();
+    for pause in [39, 39, 1, 0] {
+        theirs.write_all(post("/", "asked").as_bytes()).await.unwrap();
+        answer.clear();
+        while !answer.ends_with(b"asked") {
+            assert_ne!(theirs.read_buf(&mut answer).await.unwrap(), 0, "it is still there");
+        }
+        sleep(Duration::from_secs(pause)).await;
+    }
+    let answered = Instant::now();
+    assert_eq!(theirs.read_buf(&mut answer).await.unwrap(), 0);
+    assert_eq!(answered.elapsed().as_secs(), 40);
 }
 
 #[tokio::test]
