@@ -11,7 +11,7 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::message::{Admitted, BoxFuture, Head, Refused, Reply, Request, Service};
+use super::message::{Admitted, BoxFuture, Head, RefusedRequest, Reply, Request, Service};
 use super::problem::Problem;
 use super::respond;
 use crate::access::{AccessPolicy, AccessRefusal, CallCounter, CallRefusal, Caller, Knock};
@@ -138,16 +138,16 @@ fn readable(mut reply: Reply, origin: &HeaderValue) -> Reply {
 }
 
 impl Service for Gate {
-    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<RefusedRequest>> {
         if let Some(reply) = self.preflight(head) {
-            return Err(Refused::at_once(reply));
+            return Err(RefusedRequest::at_once(reply));
         }
         self.judge(head).map_err(|refusal| {
             let Refusal { caller, problem, wait } = *refusal;
             let mut reply = self.shared(head, self.site.refuse(head, &caller, &problem));
             reply.note.code = problem.code();
             reply.note.who = Some(caller);
-            Box::new(Refused { reply, wait })
+            Box::new(RefusedRequest { reply, wait })
         })
     }
 

@@ -20,7 +20,7 @@ pub use futures_util::future::BoxFuture;
 pub trait Service: Send + Sync + 'static {
     /// Looks at a request's head before its body is read: who calls, and whether they may. It waits for nothing.
     /// Where it refuses, the body is not read at all.
-    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>>;
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<RefusedRequest>>;
 
     /// Answers a request that was admitted. It runs to its end even if the client goes away, and has to
     /// keep to [`Head::deadline`] by itself.
@@ -42,7 +42,7 @@ pub struct Admitted {
 
 /// A request that goes no further.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedRequest {
     /// Its answer.
     pub reply: Reply,
     /// How long the answer is held back: whoever guesses tokens gets fewer tries.
@@ -117,10 +117,10 @@ pub struct AuditNote {
     pub code: &'static str,
 }
 
-impl Refused {
-    /// Refused at once.
-    pub fn at_once(reply: Reply) -> Box<Refused> {
-        Box::new(Refused { reply, wait: Duration::ZERO })
+impl RefusedRequest {
+    /// One that is refused at once.
+    pub fn at_once(reply: Reply) -> Box<RefusedRequest> {
+        Box::new(RefusedRequest { reply, wait: Duration::ZERO })
     }
 
     /// The answer, once it may be given.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::turns::Turns;
 use crate::bridge::Bridge;
-use crate::http::{Admitted, BoxFuture, Head, Problem, Refused, Reply, Request, Service};
+use crate::http::{Admitted, BoxFuture, Head, Problem, RefusedRequest, Reply, Request, Service};
 
 /// How long the old bridge may take to finish before what is left of it is killed.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ impl Front {
 }
 
 impl Service for Front {
-    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<RefusedRequest>> {
         let service = self.current().service.clone();
         let mut admitted = service.admit(head)?;
         admitted.by = Some(service);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     impl Service for Held {
-        fn admit(&self, _: &Head) -> Result<Admitted, Box<Refused>> {
+        fn admit(&self, _: &Head) -> Result<Admitted, Box<RefusedRequest>> {
             Ok(Admitted::new(Caller::Anyone, None))
         }
 

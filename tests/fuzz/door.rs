@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secretbridge::inside::access::{AccessPolicy, Caller};
 use secretbridge::inside::http::{
-    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, Refused, Reply, Request, Secrets, Service,
+    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, RefusedRequest, Reply, Request, Secrets, Service,
     serve_connection,
 };
 use secretbridge::inside::plan::{self, Action, Limits, Route, Template};
@@ -324,7 +324,7 @@ fn a_slow_reader_of_an_answer_to_a_bad_head_loses_the_end_of_that_answer_alone()
 struct Echo(Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Service for Echo {
-    fn admit(&self, _: &Head) -> Result<Admitted, Box<Refused>> {
+    fn admit(&self, _: &Head) -> Result<Admitted, Box<RefusedRequest>> {
         Ok(Admitted::new(Caller::Anyone, None))
     }
 

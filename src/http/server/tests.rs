@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::access::Caller;
-use crate::http::message::{Admitted, BoxFuture, Refused};
+use crate::http::message::{Admitted, BoxFuture, RefusedRequest};
 use crate::plan::{Bind, Listener, Tls};
 
 /// Echoes bodies; some paths do something of their own.
@@ -35,9 +35,9 @@ fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
 }
 
 impl Service for Echo {
-    fn admit(&self, head: &Head) -> Result<Admitted, Box<Refused>> {
+    fn admit(&self, head: &Head) -> Result<Admitted, Box<RefusedRequest>> {
         match head.path.as_str() {
-            "/refused" => Err(Refused::at_once(reply(StatusCode::UNAUTHORIZED, "no"))),
+            "/refused" => Err(RefusedRequest::at_once(reply(StatusCode::UNAUTHORIZED, "no"))),
             _ => Ok(Admitted::new(Caller::Anyone, None)),
         }
     }
