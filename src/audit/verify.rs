@@ -23,6 +23,17 @@ pub struct TrailVerdict {
     pub broken: Vec<(PathBuf, u64, &'static str)>,
 }
 
+/// What is wrong with a line that was written without a chain.
+const NO_LINK: &str = "it has no link";
+
+impl TrailVerdict {
+    /// Whether there are lines, and none of them is linked: the trail was written without a chain.
+    pub fn has_no_chain(&self) -> bool {
+        let unlinked = self.broken.iter().filter(|(_, _, what)| *what == NO_LINK).count();
+        self.lines > 0 && unlinked as u64 == self.lines
+    }
+}
+
 /// Where the check stands.
 #[derive(Default)]
 struct Check {
@@ -103,7 +114,7 @@ impl Check {
         if seq != self.seq + 1 {
             return Some("its number is not the next: lines are missing, or were put in");
         }
-        let Some(linked) = chain::linked_text(text, link) else { return Some("it has no link") };
+        let Some(linked) = chain::linked_text(text, link) else { return Some(NO_LINK) };
         (chain::next(&before, linked) != *link).then_some("its link is wrong: the line was changed")
     }
 }

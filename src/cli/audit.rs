@@ -14,7 +14,8 @@ use crate::config::parse_duration;
 const TRAIL: &str = "\
 The trail is the file of [audit] in the configuration, with the files that a rotation has renamed beside it: \
 audit.jsonl.1, audit.jsonl-20261130, audit.jsonl.2.gz. The configuration is found as every command finds it; \
---file names another trail.";
+--file names another trail. A \
+service of Windows without an [audit] of its own writes %ProgramData%\\secretbridge\\audit.jsonl.";
 
 const SHOW_AFTER: &str = "\
 EXAMPLES:

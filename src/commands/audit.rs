@@ -254,6 +254,12 @@ fn verify(arguments: &VerifyArgs) -> CommandOutcome {
     if verdict.broken.is_empty() {
         return output::print(good(&verdict).as_bytes()).map(|()| Exit::Ok);
     }
+    if verdict.has_no_chain() {
+        return Err(Failure::failed(
+            "the audit trail has no chain, so that nobody can tell whether it was changed",
+        )
+        .hint("for a trail that has one, move the file away and start the server with `[audit] chain = true` or --audit-chain"));
+    }
     let mut said = String::new();
     for (path, line, what) in verdict.broken.iter().take(MISTAKES) {
         let _ = writeln!(said, "{}:{line}: {what}", path.display());

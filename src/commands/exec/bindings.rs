@@ -14,15 +14,15 @@ use crate::secret::SecretValue;
 /// What goes where.
 pub(super) struct Bindings {
     /// The variables of our own environment that are references.
-    inherited: BTreeMap<String, Variable>,
+    inherited: BTreeMap<String, BoundVariable>,
     /// Vaults, and perhaps patterns, whose secrets are variables by the names of their keys.
     from: Vec<String>,
-    variables: BTreeMap<String, Variable>,
+    variables: BTreeMap<String, BoundVariable>,
     files: Vec<Binding>,
 }
 
 /// What a variable is to hold.
-enum Variable {
+enum BoundVariable {
     Secret(SecretName),
     /// What a file of variables says, where it is no reference.
     Plain(Zeroizing<String>),
@@ -46,13 +46,13 @@ impl Bindings {
             variables.extend(of_file(file)?);
         }
         let said = arguments.env.iter();
-        variables.extend(said.map(|said| (said.place.clone(), Variable::Secret(said.name.clone()))));
+        variables.extend(said.map(|said| (said.place.clone(), BoundVariable::Secret(said.name.clone()))));
         let mut inherited = BTreeMap::new();
         for (variable, text) in std::env::vars_os() {
             let (Some(variable), Some(text)) = (variable.to_str(), text.to_str()) else { continue };
             if SecretName::is_reference(text) && !variables.contains_key(variable) {
                 let name = parsed(text, || format!("the variable {variable}"))?;
-                inherited.insert(variable.to_owned(), Variable::Secret(name));
+                inherited.insert(variable.to_owned(), BoundVariable::Secret(name));
             }
         }
         Ok(Bindings { inherited, from: arguments.from.clone(), variables, files: arguments.file.clone() })
@@ -63,8 +63,8 @@ impl Bindings {
         let of_patterns = self.from.iter().map(|from| SecretName::key(export::vault_of(from), "*"));
         let of_variables =
             self.inherited.values().chain(self.variables.values()).filter_map(|variable| match variable {
-                Variable::Secret(name) => Some(name.clone()),
-                Variable::Plain(_) => None,
+                BoundVariable::Secret(name) => Some(name.clone()),
+                BoundVariable::Plain(_) => None,
             });
         let of_files = self.files.iter().map(|file| file.name.clone());
         WantedVaults::Names(of_patterns.chain(of_variables).chain(of_files).collect())
@@ -93,11 +93,11 @@ impl Bindings {
     }
 }
 
-impl Variable {
+impl BoundVariable {
     async fn read(&self, known: &mut KnownValues, reach: &Reach) -> Result<SecretValue, Failure> {
         match self {
-            Variable::Secret(name) => read_once(known, reach, name).await,
-            Variable::Plain(text) => Ok(SecretValue::string(text.as_str())),
+            BoundVariable::Secret(name) => read_once(known, reach, name).await,
+            BoundVariable::Plain(text) => Ok(SecretValue::string(text.as_str())),
         }
     }
 }
@@ -120,14 +120,14 @@ async fn read_once(
 }
 
 /// The variables of a .env file.
-fn of_file(path: &Path) -> Result<Vec<(String, Variable)>, Failure> {
+fn of_file(path: &Path) -> Result<Vec<(String, BoundVariable)>, Failure> {
     let text = import::text_of(path)?;
     let items =
         import::variables(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     let read = |(name, text): (String, Zeroizing<String>)| {
         let variable = match SecretName::is_reference(&text) {
-            true => Variable::Secret(parsed(&text, || format!("{}: {name}", path.display()))?),
-            false => Variable::Plain(text),
+            true => BoundVariable::Secret(parsed(&text, || format!("{}: {name}", path.display()))?),
+            false => BoundVariable::Plain(text),
         };
         Ok((name, variable))
     };

@@ -54,7 +54,7 @@ fn who_read_or_wrote_a_secret_is_told_from_the_configuration_s_own_trail() {
     assert_eq!(found.ok(&["audit", "show", "team/db"], b""), told);
     let verify = found.run(&["audit", "verify"], b"");
     assert_eq!(verify.status.code(), Some(1), "it has no chain");
-    assert!(text(&verify.stderr).contains("audit.jsonl:2"), "{}", text(&verify.stderr));
+    assert!(text(&verify.stderr).contains("has no chain"), "{}", text(&verify.stderr));
 }
 
 #[test]
