@@ -277,15 +277,15 @@ impl Group {
 }
 
 /// A program with all that it starts, which is asked to end, and killed, as one. It outlives this program.
-pub struct Job(system::job::Job);
+pub struct ProcessJob(system::job::ProcessJob);
 
-/// Starts a program as a [`Job`]. Where this program has the terminal, the job gets it until the [`Job`] is dropped.
+/// Starts a program as a [`ProcessJob`]. Where this program has the terminal, the job gets it until the [`ProcessJob`] is dropped.
 /// Needs a tokio runtime around it.
-pub fn spawn_job(command: &mut Command) -> io::Result<(Child, Job)> {
-    system::job::Job::spawn(command).map(|(child, job)| (child, Job(job)))
+pub fn spawn_job(command: &mut Command) -> io::Result<(Child, ProcessJob)> {
+    system::job::ProcessJob::spawn(command).map(|(child, job)| (child, ProcessJob(job)))
 }
 
-impl Job {
+impl ProcessJob {
     /// Sends a signal to all of it; on Windows Ctrl-Break. Does nothing if it is gone.
     pub fn signal(&self, number: i32) {
         self.0.signal(number);

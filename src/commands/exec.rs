@@ -13,7 +13,7 @@ use super::outcome::CommandOutcome;
 use super::output;
 use crate::cli::{ExecArgs, Global};
 use crate::exit::Exit;
-use crate::platform::{self, Job, PassedOn};
+use crate::platform::{self, PassedOn, ProcessJob};
 use crate::reach::{Failure, Reach};
 use crate::secret::SecretValue;
 use bindings::{Bindings, BoundValues};
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(10);
 struct RunningProgram {
     child: Child,
     /// With --watch: the program with all that it starts.
-    job: Option<Job>,
+    job: Option<ProcessJob>,
     copies: Vec<JoinHandle<()>>,
     /// Removed after it.
     _files: SecretFiles,
@@ -103,7 +103,7 @@ async fn go_on(
 }
 
 /// Stops and goes on with the program, where a terminal asks for it. Never ends.
-async fn mind_terminal(job: &mut Option<Job>) {
+async fn mind_terminal(job: &mut Option<ProcessJob>) {
     match job {
         Some(job) => job.mind_terminal().await,
         None => std::future::pending().await,

@@ -15,7 +15,7 @@ use rustix::termios::{isatty, tcgetpgrp, tcsetpgrp};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(in crate::platform) struct Job {
+pub(in crate::platform) struct ProcessJob {
     leader: Option<Pid>,
     /// The terminal is lent to the group.
     has_terminal: bool,
@@ -23,16 +23,16 @@ pub(in crate::platform) struct Job {
     resumed: Signal,
 }
 
-// === impl Job ===
+// === impl ProcessJob ===
 
-impl Job {
-    pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, Job)> {
+impl ProcessJob {
+    pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, ProcessJob)> {
         // SIGCONT is number 18 on Linux, 19 on macOS.
         let resumed = signal(SignalKind::from_raw(Number::CONT.as_raw()))?;
         let children = signal(SignalKind::child())?;
         let child = command.process_group(0).spawn()?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let mut job = Job { leader, has_terminal: false, children, resumed };
+        let mut job = ProcessJob { leader, has_terminal: false, children, resumed };
         if is_terminal_ours() {
             job.lend_terminal();
         }
@@ -119,7 +119,7 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+impl Drop for ProcessJob {
     fn drop(&mut self) {
         self.take_terminal_back();
     }

@@ -8,19 +8,19 @@ use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
 
 use super::group::Group;
 
-pub(in crate::platform) struct Job {
+pub(in crate::platform) struct ProcessJob {
     all: Group,
     leader: Option<u32>,
 }
 
-// === impl Job ===
+// === impl ProcessJob ===
 
-impl Job {
-    pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, Job)> {
+impl ProcessJob {
+    pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, ProcessJob)> {
         let all = Group::new(false)?;
         let child = all.start(command, CREATE_NEW_PROCESS_GROUP)?;
         let leader = child.id();
-        Ok((child, Job { all, leader }))
+        Ok((child, ProcessJob { all, leader }))
     }
 
     /// Whatever it is: Ctrl-Break is all that can be sent to a group. Without a console nothing is sent.
