@@ -17,6 +17,9 @@ use crate::worker::{Broken, LaunchError, Worker};
 /// How often an idle worker's age and memory are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How often the memory of a worker that is never idle is looked at: a look is as many system calls as a short call's own.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
+
 /// A worker beyond `min` that had nothing to do for so long ends.
 const SPARE: Duration = Duration::from_secs(300);
 
@@ -51,6 +54,7 @@ pub(super) fn spawn(shared: &Arc<PoolShared>, crew: Crew) {
         worker: None,
         successor: None,
         no_successor_before: None,
+        looked: None,
         done_before: 0,
     };
     let mut slots = shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,6 +71,8 @@ struct Slot {
     successor: Option<JoinHandle<Result<Worker, LaunchError>>>,
     /// After a successor that did not come up.
     no_successor_before: Option<Instant>,
+    /// When the worker's memory was looked at last.
+    looked: Option<Instant>,
     /// Tasks that the whole pool had done when this slot last failed.
     done_before: u64,
 }
@@ -135,7 +141,7 @@ impl Slot {
     }
 
     async fn start(&mut self, attempt: u32) -> SlotEvent {
-        self.worker = None;
+        (self.worker, self.looked) = (None, None);
         match launch(self.shared.clone(), self.crew.clone()).await {
             Ok(worker) => {
                 self.worker = Some(worker);
@@ -164,6 +170,8 @@ impl Slot {
         let _idle = IdleMark::new(&self.shared, &self.crew);
         let pulled = self.shared.lanes.pull(worker.number(), &self.crew, |task| task.is_dead());
         let spare_since = Instant::now();
+        // After the last call soon: what it took may not have been looked at.
+        let mut pause = LOOK_AT_MEMORY;
         tokio::pin!(pulled);
         loop {
             tokio::select! { biased;
@@ -176,6 +184,7 @@ impl Slot {
                     self.successor = None;
                     match taken {
                         Some(fresh) => {
+                            self.looked = None;
                             let old = std::mem::replace(worker, fresh);
                             tokio::spawn(old.shut_down(Instant::now() + LEAVE));
                         }
@@ -190,12 +199,13 @@ impl Slot {
                     }
                     None => return SlotEvent::Stop,
                 },
-                () = sleep(LOOK) => {
+                () = sleep(pause) => {
+                    pause = LOOK;
                     if self.shared.is_spare(&self.crew) && spare_since.elapsed() >= SPARE {
                         return SlotEvent::Stop;
                     }
                     let may_try = self.no_successor_before.is_none_or(|until| Instant::now() >= until);
-                    if self.successor.is_none() && may_try && served_its_time(&self.shared.sizes, worker) {
+                    if self.successor.is_none() && may_try && served_its_time(&self.shared.sizes, worker, &mut self.looked) {
                         return SlotEvent::Done;
                     }
                 }
@@ -234,7 +244,7 @@ impl Slot {
         if self.crew == Crew::Shared {
             return false;
         }
-        match self.worker.take_if(|worker| served_its_time(&self.shared.sizes, worker)) {
+        match self.worker.take_if(|worker| served_its_time(&self.shared.sizes, worker, &mut self.looked)) {
             Some(worker) => {
                 worker.shut_down(Instant::now() + LEAVE).await;
                 true
@@ -248,7 +258,10 @@ impl Slot {
         if self.successor.is_none()
             && self.crew == Crew::Shared
             && self.no_successor_before.is_none_or(|until| Instant::now() >= until)
-            && self.worker.as_ref().is_some_and(|worker| served_its_time(&self.shared.sizes, worker))
+            && self
+                .worker
+                .as_ref()
+                .is_some_and(|worker| served_its_time(&self.shared.sizes, worker, &mut self.looked))
         {
             self.successor = Some(tokio::spawn(launch(self.shared.clone(), self.crew.clone())));
         }
@@ -338,8 +351,14 @@ async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>)
     }
 }
 
-fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker) -> bool {
-    let too_large =
-        || worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory);
-    worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age || too_large()
+/// Whether it is time for another. `looked` is when its memory was looked at.
+fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker, looked: &mut Option<Instant>) -> bool {
+    if worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age {
+        return true;
+    }
+    if looked.is_some_and(|looked| looked.elapsed() < LOOK_AT_MEMORY) {
+        return false;
+    }
+    *looked = Some(Instant::now());
+    worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory)
 }

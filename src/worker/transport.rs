@@ -9,6 +9,9 @@ use crate::protocol::{AskLine, CoreLine, LogLine, MAX_LINE, ReplyLine, WorkerLin
 /// How many lines that are not protocol a worker may send in its life.
 const MAX_NOISE: u32 = 64;
 
+/// A buffer larger than this is not kept once its line is taken.
+const KEPT: usize = 64 * 1024;
+
 /// A line that means something.
 pub enum Message {
     /// The answer to a call.
@@ -23,8 +26,9 @@ pub enum Message {
 pub struct Transport {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Bytes read and not yet taken; `scanned` of them hold no newline.
+    /// Bytes read; those from `taken` on are not taken yet, and up to `scanned` they hold no newline.
     buffer: Vec<u8>,
+    taken: usize,
     scanned: usize,
     noise: u32,
 }
@@ -39,6 +43,7 @@ impl Transport {
             reader: Box::new(reader),
             writer: Box::new(writer),
             buffer: Vec::new(),
+            taken: 0,
             scanned: 0,
             noise: 0,
         }
@@ -77,20 +82,16 @@ impl Transport {
 
     async fn line(&mut self) -> Result<Zeroizing<Vec<u8>>, Broken> {
         loop {
-            if let Some(offset) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
+            if let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.scanned..]) {
                 let end = self.scanned + offset;
                 // This also holds where the same read met the end of the stream.
-                if end > MAX_LINE {
+                if end - self.taken > MAX_LINE {
                     return Err(Broken::TooLong);
                 }
-                let rest = self.buffer.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                line.truncate(end);
-                self.scanned = 0;
-                return Ok(Zeroizing::new(line));
+                return Ok(self.take(end));
             }
             self.scanned = self.buffer.len();
-            if self.scanned > MAX_LINE {
+            if self.scanned - self.taken > MAX_LINE {
                 return Err(Broken::TooLong);
             }
             self.grow();
@@ -100,13 +101,35 @@ impl Transport {
         }
     }
 
-    /// Makes room by hand, so that the outgrown buffer is wiped.
+    /// Takes the line that ends before `end`, and wipes it from the buffer.
+    fn take(&mut self, end: usize) -> Zeroizing<Vec<u8>> {
+        let is_last = end + 1 == self.buffer.len();
+        if is_last && self.taken == 0 && self.buffer.capacity() > KEPT {
+            let mut line = Zeroizing::new(std::mem::take(&mut self.buffer));
+            line.truncate(end);
+            self.scanned = 0;
+            return line;
+        }
+        let line = Zeroizing::new(self.buffer[self.taken..end].to_vec());
+        self.buffer[self.taken..end].zeroize();
+        (self.taken, self.scanned) = (end + 1, end + 1);
+        if is_last {
+            self.buffer.clear();
+            (self.taken, self.scanned) = (0, 0);
+        }
+        line
+    }
+
+    /// Makes room by hand, so that an outgrown buffer is wiped.
     fn grow(&mut self) {
         if self.buffer.capacity() - self.buffer.len() < 4096 {
-            let mut larger = Vec::with_capacity((self.buffer.capacity() * 2).max(16 * 1024));
-            larger.extend_from_slice(&self.buffer);
+            let left = &self.buffer[self.taken..];
+            let mut fresh = Vec::with_capacity((left.len() * 2).max(16 * 1024));
+            fresh.extend_from_slice(left);
             self.buffer.zeroize();
-            self.buffer = larger;
+            self.buffer = fresh;
+            self.scanned -= self.taken;
+            self.taken = 0;
         }
     }
 
@@ -178,6 +201,20 @@ mod tests {
         line.push(b'\n');
         let (message, _) = received(&line).await;
         assert!(matches!(message, Err(Broken::TooLong)));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_wiped_and_lines_that_come_together_are_taken_in_turn() {
+        let log = |text: &str| format!("{{\"log\":{{\"level\":\"information\",\"message\":\"{text}\"}}}}\n");
+        let (small, large) = (log("canary"), log(&"canary".repeat(20_000)));
+        let bytes = [&small, &large, &small, &small, "{\"reply\""].map(str::as_bytes).concat();
+        let mut transport = Transport::new(std::io::Cursor::new(bytes), tokio::io::sink());
+        for length in [6, 120_000, 6, 6] {
+            let Ok(Message::Log(line)) = transport.receive().await else { panic!("a line for the log") };
+            assert_eq!(line.message.len(), length);
+        }
+        assert_eq!(&transport.buffer[transport.taken..], b"{\"reply\"");
+        assert!(memchr::memmem::find(&transport.buffer, b"canary").is_none());
     }
 
     #[tokio::test]

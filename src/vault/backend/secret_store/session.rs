@@ -99,11 +99,10 @@ impl StoreTurn<'_, '_> {
         self.turn.vault.may_unlock() && !self.store.has_no_password()
     }
 
-    /// Whether the worker's copy is older than our last write or than the files, or its unlock is due.
-    fn is_old(&self) -> Result<bool, Trouble> {
+    /// Whether the worker's copy is older than our last write or than the files are now, or its unlock is due.
+    fn is_old(&self, files: &Fingerprint) -> Result<bool, Trouble> {
         let (store, seen) = (self.store, self.seen());
-        let old_copy =
-            seen.is_none_or(|seen| seen.generation < store.generation() || seen.files != store.files_now());
+        let old_copy = seen.is_none_or(|seen| seen.generation < store.generation() || seen.files != *files);
         let (interval, now) = (self.turn.unlock_interval(), Instant::now());
         let unlocked = seen.and_then(|seen| seen.unlocked);
         let is_due = unlocked.is_none_or(|at| store.unlock_is_old(at, interval, now));
@@ -156,17 +155,20 @@ impl StoreTurn<'_, '_> {
         read: impl Fn(T) -> Result<R, Box<Fault>>,
     ) -> Result<R, Trouble> {
         let store = self.store;
+        let files = store.files_now();
         // Before our own write makes the files look like ours again.
-        store.foreign_change();
-        let mut refresh = (always_refresh && self.can_refresh()) || self.is_old()?;
+        store.differs(&files);
+        let mut refresh = (always_refresh && self.can_refresh()) || self.is_old(&files)?;
+        // One look serves all that comes before the call: an older one only makes a copy look older.
+        let mut looked = Some(files);
         let (mut doubts, mut unlocked_now) = (0, false);
         loop {
             if refresh && !self.has_opened() {
                 // A worker remembers a password only once it has opened the store.
                 self.unlock().await?;
-                (refresh, unlocked_now) = (false, true);
+                (refresh, unlocked_now, looked) = (false, true, None);
             }
-            let files = store.files_now();
+            let files = looked.take().unwrap_or_else(|| store.files_now());
             let answer = self.ask::<T>(op(refresh), refresh, unlocked_now, &files).await?;
             let fault = match answer.and_then(&read) {
                 Ok(found) => return Ok(found),
@@ -187,7 +189,7 @@ impl StoreTurn<'_, '_> {
                 Judgement::Again => {}
                 Judgement::Wait => sleep(MID_WRITE).await,
             }
-            refresh = self.can_refresh() || (!torn && self.is_old()?);
+            refresh = self.can_refresh() || (!torn && self.is_old(&store.files_now())?);
         }
     }
 

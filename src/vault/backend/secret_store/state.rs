@@ -158,15 +158,19 @@ impl KnownStore {
     /// Compares the files with what we left, by a caller that holds the lane. A difference is somebody
     /// else's write: counted once, and every worker's copy is old from then on.
     pub fn foreign_change(&self) -> bool {
+        self.differs(&self.files_now())
+    }
+
+    /// As [`KnownStore::foreign_change`], by how the files have just looked.
+    pub fn differs(&self, files: &Fingerprint) -> bool {
         if self.files().is_empty() {
             return false;
         }
-        let files = self.files_now();
         let mut state = self.state();
         match &state.expected {
-            Some(expected) if *expected == files => false,
+            Some(expected) if expected == files => false,
             None => {
-                state.expected = Some(files);
+                state.expected = Some(files.clone());
                 false
             }
             Some(expected) => {
@@ -174,9 +178,9 @@ impl KnownStore {
                     state.kept = KeptFiles::default();
                     state.undo = None;
                 }
-                let reconfigured = state.has_other_configuration(&files);
+                let reconfigured = state.has_other_configuration(files);
                 state.last_writer = None;
-                state.expected = Some(files);
+                state.expected = Some(files.clone());
                 state.generation += 1;
                 self.note_foreign(&mut state, reconfigured);
                 true
