@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ("Causes.cs", include_str!("pwsh/Causes.cs")),
     ("Channel.cs", include_str!("pwsh/Channel.cs")),
     ("Cmdlets.cs", include_str!("pwsh/Cmdlets.cs")),
+    ("EngineLog.cs", include_str!("pwsh/EngineLog.cs")),
     ("Platform.cs", include_str!("pwsh/Platform.cs")),
     ("Faults.cs", include_str!("pwsh/Faults.cs")),
     ("Fields.cs", include_str!("pwsh/Fields.cs")),

@@ -33,8 +33,10 @@ function Invoke-BridgeHello($Fields, $Secrets) {
     }
     $script:Registry = [SecretBridge.Fields]::Text($Fields, 'registry')
     $version = $null
-    # A broken module of that name elsewhere on the path is no reason to do without.
-    if (Get-Module -Name $script:SecretManagement -ListAvailable -ErrorAction Ignore) { $version = Import-BridgeSecretManagement }
+    try { $version = Import-BridgeSecretManagement }
+    # Where there is none, or only a broken one, the worker does without. Looked for after the import alone, since that
+    # goes through all folders of modules.
+    catch { if (Get-Module -Name $script:SecretManagement -ListAvailable -ErrorAction Ignore) { throw } }
     [ordered]@{
         protocol = [SecretBridge.Worker]::ProtocolVersion
         pwsh = $PSVersionTable.PSVersion.ToString()

@@ -36,6 +36,7 @@ if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
     [Console]::SetOut([Console]::Error)
     [Console]::SetIn([System.IO.TextReader]::Null)
     Close-DebuggerSocket
+    $null = [SecretBridge.EngineLog]::SkipDropped()
 
     $global:ProgressPreference = 'SilentlyContinue'
     $global:ConfirmPreference = 'None'

@@ -274,8 +274,17 @@ Test-That 'SecretStore read by its own functions gives what Get-Secret and Get-S
         login = @{ t = 'credential'; v = @{ user = 'u'; password = 'p' } }
     }
     foreach ($name in $values.Keys) { $null = $worker.Ok('set', @{ vault = 'store'; name = $name; value = $values[$name]; metadata = @{ note = New-Text "of $name" } }) }
+    # The members of a table come in no order of their own.
+    $sorted = {
+        param($Value)
+        if ($Value -is [object[]]) { return , @(foreach ($item in $Value) { & $sorted $item }) }
+        if ($Value -isnot [System.Collections.IDictionary]) { return $Value }
+        $made = [ordered]@{}
+        foreach ($key in @($Value.Keys) | Sort-Object -CaseSensitive) { $made[$key] = & $sorted $Value[$key] }
+        $made
+    }
     # How a reply looks, in one order, with what a call by the cmdlets says beside it.
-    $show = { param($Op, $Fields) $reply = $worker.Call($Op, $Fields); ConvertTo-Json -Depth 9 -Compress ($reply.Contains('ok') ? $reply['ok'] : [ordered]@{ id = $reply['fault']['id']; kind = $reply['fault']['kind'] }) }
+    $show = { param($Op, $Fields) $reply = $worker.Call($Op, $Fields); ConvertTo-Json -Depth 9 -Compress ($reply.Contains('ok') ? (& $sorted $reply['ok']) : [ordered]@{ id = $reply['fault']['id']; kind = $reply['fault']['kind'] }) }
     $cmdlets = '[SecretBridge.Vaults]::Known["store"] = [SecretBridge.KnownVault]@{ Module = [SecretBridge.Vaults]::SecretStore; Metadata = $true; SetInfo = $true; Functions = @{} }'
     $functions = '[SecretBridge.Vaults]::Known["store"] = [SecretBridge.KnownVault]@{ Module = [SecretBridge.Vaults]::SecretStore; Metadata = $true; SetInfo = $true; Functions = (Get-Module Microsoft.PowerShell.SecretStore).NestedModules.Where({ $_.Name -like "*.Extension" })[0].ExportedFunctions }'
     $calls = @(foreach ($name in @($values.Keys) + 'missing', 'TEXT', 'a*') { , @('get', @{ vault = 'store'; name = $name }); , @('get', @{ vault = 'store'; name = $name; detail = $true }); , @('info', @{ vault = 'store'; name = $name }) }) + , @('info', @{ vault = 'store' })

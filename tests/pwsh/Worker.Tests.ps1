@@ -571,6 +571,32 @@ Test-That 'the registry of a module that is made in another way stays where it i
     Assert-True (-not [SecretBridge.OwnRegistry]::Move([SecretBridge.OwnRegistry].Assembly, '/nowhere/vaultinfo'))
 }
 
+Test-That 'the engine makes no lines that its own log would drop, and logs what it logged before' {
+    $hidden = [System.Reflection.BindingFlags]'NonPublic, Static, Instance'
+    $field = [psobject].Assembly.GetType('System.Management.Automation.Tracing.PSSysLogProvider')?.GetField('s_provider', $hidden)
+    $log = ${field}?.GetValue($null)
+    if ($null -eq $log) {
+        # Windows has another log, which asks before it makes a line.
+        Assert-True (-not [SecretBridge.EngineLog]::SkipDropped())
+        return
+    }
+    $channels = $log.GetType().GetField('_channelFilter', $hidden)
+    $isEnabled = $log.GetType().GetMethod('IsEnabled', $hidden)
+    $word = { param($Type, $Name) [Enum]::Parse([psobject].Assembly.GetType("System.Management.Automation.Internal.$Type"), $Name) }
+    $asked = { param($Keyword) $isEnabled.Invoke($log, @([Enum]::ToObject($isEnabled.GetParameters()[0].ParameterType, 4), (& $word 'PSKeyword' $Keyword))) }
+    $before = $channels.GetValue($log)
+    $analytic = [byte](& $word 'PSChannel' 'Analytic')
+    try {
+        $channels.SetValue($log, [byte]($before -bor $analytic))
+        Assert-True (-not [SecretBridge.EngineLog]::SkipDropped()) 'somebody wants those lines'
+        $channels.SetValue($log, [byte]($before -band -bnot $analytic))
+        Assert-True ([SecretBridge.EngineLog]::SkipDropped()) 'nobody does'
+        Assert-True (-not (& $asked 'Cmdlets')) 'no line is made'
+        foreach ($keyword in 'UseAlwaysOperational', 'Runspace', 'Session') { Assert-True (& $asked $keyword) $keyword }
+    }
+    finally { $channels.SetValue($log, $before) }
+}
+
 Test-That 'no file of the worker names the variable that would drain the channel' {
     foreach ($file in [System.IO.Directory]::GetFiles("$root/src/pwsh", '*.ps*')) {
         Assert-True (-not [System.IO.File]::ReadAllText($file).Contains('$' + 'input', 'OrdinalIgnoreCase')) $file
