@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use fault::{Fault, InnerFault, ScriptPosition};
+#[cfg(test)]
+pub use fault::InnerFault;
+pub use fault::{Fault, ScriptPosition};
 
 use crate::secret::{SecretType, SecretValue};
 
