@@ -15,7 +15,8 @@
 //! - The act makes the worker ready ([`set_up`]), reads what a write may destroy, begins, writes, and settles: it
 //!   has the [`backend`] note the write, has the cache drop the key, and only then tells the caller.
 //! - What a write finds and makes is a `change`; what it left half done when it broke, `restore` puts right.
-//! - The [`backend`] is the kind of the vault. It alone knows how a call is made and when its answer is believed.
+//! - The [`backend`] is the kind of the vault. It alone knows how a call is made and when its answer is believed. What it
+//!   has to do for itself, which no caller can ask for, is a [`Chore`]: done by an act as a verb is.
 //! - The [`turn::Turn`] is what all kinds share in a worker: unlocking, the lock-out, what the worker has seen.
 //!
 //! What is promised of writes:

@@ -1,3 +1,4 @@
+use super::places::data_folder_from;
 use super::*;
 
 #[test]

@@ -209,7 +209,7 @@ pub(super) fn own_socket() -> Option<PathBuf> {
     let name = match of_session {
         true => "server.sock".to_owned(),
         // The folder is the same for every HOME of the user, and each HOME has a server of its own.
-        false => format!("server-{:08x}.sock", super::fingerprint(&crate::local::default_folder()?)),
+        false => format!("server-{:08x}.sock", super::places::fingerprint(&crate::local::default_folder()?)),
     };
     let path = super::own_folder().join(name);
     (path.as_os_str().len() < LONGEST_SOCKET).then_some(path)

@@ -216,7 +216,7 @@ pub(super) fn user_tag() -> String {
 }
 
 pub(super) fn own_socket() -> Option<PathBuf> {
-    let home = super::fingerprint(&crate::local::default_folder()?);
+    let home = super::places::fingerprint(&crate::local::default_folder()?);
     Some(format!(r"\\.\pipe\secretbridge-{}-{home:08x}", user_tag()).into())
 }
 

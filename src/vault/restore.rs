@@ -80,32 +80,32 @@ impl Task for Restore {
             let outcome = self.look(worker).await;
             let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
             self.changes.wrote(&self.entry.store.id, key);
-            match outcome {
-                Ok(true) => tracing::warn!(vault, key, "a write was cut off; the old value is back"),
-                Ok(false) => tracing::info!(vault, key, "a write was cut off; the key is there"),
-                Err(trouble) => {
-                    let error = trouble.into_error(&self.entry, Some(key), false);
-                    tracing::error!(
-                        vault,
-                        key,
-                        "a write was cut off and could not be looked at yet: {error}"
-                    );
-                    self.tries += 1;
-                    if worker.broken().is_some() {
-                        worker.end(Instant::now() + DEATH).await;
-                    }
-                    match permit {
-                        Some(permit) if self.tries < RESTORE_TRIES => {
-                            let crew = lane::crew(&self.entry);
-                            permit.park(self, crew);
-                        }
-                        // Tried again now and then.
-                        _ => self.entry.backend.owe(&self.entry, &self.key, &self.change),
-                    }
-                    return WorkerVerdict::Replace;
+            let trouble = match outcome {
+                Ok(true) => {
+                    tracing::warn!(vault, key, "a write was cut off; the old value is back");
+                    return WorkerVerdict::Keep;
                 }
+                Ok(false) => {
+                    tracing::info!(vault, key, "a write was cut off; the key is there");
+                    return WorkerVerdict::Keep;
+                }
+                Err(trouble) => trouble,
+            };
+            let error = trouble.into_error(&self.entry, Some(key), false);
+            tracing::error!(vault, key, "a write was cut off and could not be looked at yet: {error}");
+            if worker.broken().is_some() {
+                worker.end(Instant::now() + DEATH).await;
             }
-            WorkerVerdict::Keep
+            self.tries += 1;
+            match permit {
+                Some(permit) if self.tries < RESTORE_TRIES => {
+                    let crew = lane::crew(&self.entry);
+                    permit.park(self, crew);
+                }
+                // Tried again now and then.
+                _ => self.entry.backend.owe(&self.entry, &self.key, &self.change),
+            }
+            WorkerVerdict::Replace
         })
     }
 

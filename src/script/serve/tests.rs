@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use hyper::http::header::{ALLOW, WWW_AUTHENTICATE};
 
+use super::exchange::context_id;
 use super::*;
 use crate::access::{AccessPolicy, Token};
 use crate::http::{Gate, Service as _};

@@ -23,7 +23,7 @@ pub(super) struct PutBack {
 
 /// Puts right what a failed write of ours has left, if that is still to be done: a client may have written the key
 /// anew, or removed it.
-pub(super) struct Settle {
+pub(super) struct Repay {
     pub(super) store: Arc<KnownStore>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) key: String,
@@ -48,7 +48,7 @@ impl Chore for PutBack {
     }
 }
 
-impl Chore for Settle {
+impl Chore for Repay {
     fn key(&self) -> &str {
         &self.key
     }
@@ -60,6 +60,6 @@ impl Chore for Settle {
 
     fn done(&self, _vault: &VaultFacts) {
         self.store.ended_well(&self.key);
-        self.ledger.settled(&self.key);
+        self.ledger.repaid(&self.key);
     }
 }

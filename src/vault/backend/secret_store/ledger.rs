@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// Nothing is to be put right at this key any more.
-    pub fn settled(&self, key: &str) {
+    pub fn repaid(&self, key: &str) {
         self.lines().owed.remove(&fold(key));
     }
 

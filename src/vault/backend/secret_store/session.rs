@@ -117,7 +117,7 @@ impl StoreTurn<'_, '_> {
     pub(super) async fn list(&mut self) -> Result<Vec<SecretInfo>, Trouble> {
         let vault = self.turn.vault.registered();
         let op = |refresh| Op::Info(Info { vault: vault.clone(), name: None, refresh });
-        self.settled(false, op, |reply: InfoReply| Ok(reply.secrets)).await
+        self.believable(false, op, |reply: InfoReply| Ok(reply.secrets)).await
     }
 
     pub(super) async fn read_from_store(
@@ -128,7 +128,7 @@ impl StoreTurn<'_, '_> {
     ) -> Result<GetReply, Trouble> {
         let (vault, name) = (self.turn.vault.registered(), key.to_owned());
         let op = |refresh| Op::Get(Get { vault: vault.clone(), name: name.clone(), refresh, detail });
-        self.settled(always_refresh, op, Ok).await
+        self.believable(always_refresh, op, Ok).await
     }
 
     /// Metadata and type of one secret, which cost a fraction of its value.
@@ -143,12 +143,12 @@ impl StoreTurn<'_, '_> {
         let only = |reply: InfoReply| {
             reply.secrets.into_iter().find(|info| fold(&info.name) == fold(key)).ok_or_else(missing)
         };
-        self.settled(always_refresh, op, only).await
+        self.believable(always_refresh, op, only).await
     }
 
     /// Calls until the answer can be believed. `read` takes what is wanted from a reply; its error is judged as one of
     /// the call.
-    async fn settled<T: DeserializeOwned, R>(
+    async fn believable<T: DeserializeOwned, R>(
         &mut self,
         always_refresh: bool,
         op: impl Fn(bool) -> Op,
@@ -174,23 +174,24 @@ impl StoreTurn<'_, '_> {
                 Ok(found) => return Ok(found),
                 Err(fault) => fault,
             };
-            let torn = store.put_back(TORN);
-            doubts += u32::from(!torn);
-            let seen = Observation {
-                torn,
-                fresh: refresh || unlocked_now,
-                can_refresh: self.can_refresh(),
-                moving: store.files_now() != files || store.changed_lately(),
-                doubts,
-            };
+            let seen = self.seen_around(&files, refresh || unlocked_now, &mut doubts);
             match judge::read(Complaint::of(&fault), seen) {
                 Judgement::Believe => return Err(Trouble::Fault(fault)),
                 Judgement::LockOut => return Err(self.refused(&fault, files)),
                 Judgement::Again => {}
                 Judgement::Wait => sleep(MID_WRITE).await,
             }
-            refresh = self.can_refresh() || (!torn && self.is_old(&store.files_now())?);
+            refresh = self.can_refresh() || (!seen.torn && self.is_old(&store.files_now())?);
         }
+    }
+
+    /// What is to be seen around a call that gave an error. A file that a write of ours has torn is put back first.
+    fn seen_around(&self, files: &Fingerprint, fresh: bool, doubts: &mut u32) -> Observation {
+        let store = self.store;
+        let torn = store.put_back(TORN);
+        *doubts += u32::from(!torn);
+        let moving = store.files_now() != *files || store.changed_lately();
+        Observation { torn, fresh, can_refresh: self.can_refresh(), moving, doubts: *doubts }
     }
 
     /// One call; notes what it shows of the worker's copy and of the file.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::chores::{PutBack, Settle};
+use super::chores::{PutBack, Repay};
 use super::ledger::{Acknowledged, Debt, Ledger, Mark};
 use super::state::{FOREIGN_STEPS, KnownStore};
 use crate::error::BridgeError;
@@ -48,8 +48,8 @@ impl Watch<'_> {
         for line in self.ledger.owed() {
             let Debt { vault, key, .. } = line;
             let (store, ledger) = (self.store.clone(), self.ledger.clone());
-            let settle = Settle { store, ledger, key: key.clone() };
-            match self.vaults.chore(&vault, Arc::new(settle)).await {
+            let repay = Repay { store, ledger, key: key.clone() };
+            match self.vaults.chore(&vault, Arc::new(repay)).await {
                 Ok(()) => tracing::warn!(vault, key, "the old value of a write that failed half-way is back"),
                 Err(BridgeError::UnknownVault { .. }) => {}
                 Err(error) => tracing::debug!(vault, key, "it could not be put back yet: {error}"),
