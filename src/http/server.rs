@@ -37,10 +37,12 @@ use super::seats::{HeldSeat, Seat, Seats};
 use super::stream::{Duplex, GuardedStream, RequestCount, UnreadRest};
 use super::tls;
 use crate::access::{Caller, Certificate, Holder, Peer};
-use crate::audit::{Record, Trail};
+use crate::audit::Trail;
 use crate::plan::Limits;
 use crate::plan::credentials::UnitCredentials;
 use crate::platform::local::LocalName;
+
+mod noted;
 
 /// A request's head may be this long, in bytes; hyper answers 431 to a longer one.
 const MAX_HEAD: usize = 32 * 1024;
@@ -218,42 +220,12 @@ impl SharedServer {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// Notes what a request came to.
+    /// Notes what a request came to, where somebody wants to know.
     async fn note(&self, head: &Head, caller: Option<Caller>, reply: &mut Reply) {
-        let Some(trail) = &self.trail else { return };
-        let note = std::mem::take(&mut reply.note);
-        let status = reply.status;
-        let failed = status.is_client_error() || status.is_server_error();
-        let outcome = match note.code {
-            "" if failed => "failed",
-            "" => "ok",
-            code => code,
-        };
-        let trace = head.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        trail
-            .record(Record {
-                request: head.id,
-                who: note.who.or(caller).unwrap_or(Caller::Stranger),
-                peer: head.peer,
-                method: head.method.clone(),
-                path: head.path.clone(),
-                route: note.route,
-                accesses: note.accesses,
-                outcome,
-                status: status.as_u16(),
-                received: head.received,
-                latency: head.received.elapsed(),
-                trace: trace.filter(|trace| is_trace(trace)).map(str::to_owned),
-            })
-            .await;
+        if let Some(trail) = &self.trail {
+            trail.record(noted::record(head, caller, reply)).await;
+        }
     }
-}
-
-/// Whether a text is a `traceparent` as W3C has it.
-fn is_trace(text: &str) -> bool {
-    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let lengths = text.split('-').map(str::len);
-    text.len() == 55 && lengths.eq([2, 32, 16, 2]) && text.split('-').all(is_hex)
 }
 
 // === accepting ===

@@ -1,6 +1,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
 mod admin;
+mod thread_log;
 
 use super::vaults::TEXT;
 use super::*;
@@ -18,6 +19,7 @@ use crate::plan::{Extension, Mount, Projection, Route, VaultKind};
 use crate::protocol::{Fault, Metadata, MetadataValue};
 use crate::secret::Credential;
 use crate::secret::SecretValue;
+use thread_log::{log_from_here, logged};
 
 const TOKEN: &str = "0123456789abcdef";
 const CANARY: &str = "canary-5f2d";
@@ -392,44 +394,6 @@ async fn the_bridges_errors_keep_their_code_and_wait() {
     let reply = call(&native, "GET", "/secrets/key2", "").await;
     assert_eq!(outcome(&reply), failed(503, "saturated"));
     assert_eq!(reply.headers[RETRY_AFTER], "1");
-}
-
-thread_local! {
-    /// What this thread logs, where a test wants it.
-    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-struct ThreadLog;
-
-impl std::io::Write for ThreadLog {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.iter_mut().for_each(|log| log.extend_from_slice(data)));
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Logs what follows on this thread. The subscriber is the whole process's: were it this thread's alone, an
-/// event that another thread comes to first would be off for all of them.
-fn log_from_here() {
-    static SUBSCRIBER: Once = Once::new();
-    SUBSCRIBER.call_once(|| {
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(|| ThreadLog)
-            .with_ansi(false)
-            .with_max_level(tracing::Level::TRACE)
-            .finish();
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-    });
-    LOG.set(Some(Vec::new()));
-}
-
-fn logged() -> Vec<String> {
-    let log = String::from_utf8(LOG.take().unwrap_or_default()).unwrap();
-    log.lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use crate::access::Caller;
 use crate::http::message::{Admitted, BoxFuture, RefusedRequest};
 use crate::plan::{Bind, Listener, Tls};
 
+mod trust;
+
 /// Echoes bodies; some paths do something of their own.
 #[derive(Default)]
 struct Echo {
@@ -429,65 +431,6 @@ async fn a_self_signed_listener_speaks_tls_and_a_silent_client_does_not_block_it
     assert!(read_until(&mut stream, "sealed").await.starts_with("HTTP/1.1 200 "));
     assert!(seen.load(Ordering::Relaxed), "a certificate was shown");
     assert_eq!(read_all(&mut silent).await, "", "the silent client is closed in time");
-}
-
-/// A verifier that takes any certificate and remembers that it saw one.
-mod trust {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use tokio_rustls::rustls::client::danger::{
-        HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-    };
-    use tokio_rustls::rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
-    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use tokio_rustls::rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    #[derive(Debug)]
-    struct Any(Arc<AtomicBool>);
-
-    pub(super) fn any() -> (Arc<AtomicBool>, Arc<dyn ServerCertVerifier>) {
-        let seen = Arc::new(AtomicBool::new(false));
-        (seen.clone(), Arc::new(Any(seen)))
-    }
-
-    impl ServerCertVerifier for Any {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            self.0.store(true, Ordering::Relaxed);
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = ring::default_provider().signature_verification_algorithms;
-            verify_tls12_signature(message, cert, signature, &algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            cert: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            let algorithms = ring::default_provider().signature_verification_algorithms;
-            verify_tls13_signature(message, cert, signature, &algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            ring::default_provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
 }
 
 #[tokio::test]
