@@ -94,7 +94,7 @@ impl KeptValues {
         let bytes = OVERHEAD + spelling.len() + kept.value.as_ref().map_or(0, |value| value.size());
         let mut order = self.order();
         self.take(&mut order, store, spelling);
-        if bytes > self.limits.max_bytes || self.limits.max_entries == 0 {
+        if bytes > self.limits.max_bytes {
             return;
         }
         order.next += 1;
