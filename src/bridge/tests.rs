@@ -20,6 +20,7 @@ use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
 mod caching;
 mod foreign;
 mod keeping;
+mod managing;
 mod reload;
 mod retries;
 mod stop;

@@ -189,9 +189,11 @@ async fn it_is_bounded_in_bytes_and_keeps_nothing_larger_than_all() {
 #[tokio::test(start_paused = true)]
 async fn what_is_over_is_dropped_at_the_tick() {
     let (cache, now) = (Cache::default(), Instant::now());
-    cache.finish(begin(&cache, "k"), value("v"), &for_a(MINUTE), now);
+    for key in ["k", "other"] {
+        cache.finish(begin(&cache, key), value("v"), &for_a(MINUTE), now);
+    }
     cache.expire(now + MINUTE / 2);
-    assert_eq!(cache.usage().entries, 1);
+    assert_eq!(cache.usage().entries, 2);
     cache.expire(now + MINUTE);
     assert_eq!(cache.usage().entries, 0);
     assert!(cache.state().keys.is_empty());
@@ -291,7 +293,8 @@ async fn near_its_end_a_value_is_loaded_again_by_one() {
     assert_eq!(fresh(&cache, "k", near).as_deref(), Some("old"), "nobody waits for it");
     cache.finish(ticket, value("new"), &keep, near);
     assert_eq!(fresh(&cache, "k", now + MINUTE).as_deref(), Some("new"));
-    let write = cache.ahead(wanted(&store, "k", Join::Any), near).unwrap();
+    drop(cache.ahead(wanted(&store, "k", Join::Any), near).unwrap());
+    let write = cache.ahead(wanted(&store, "k", Join::Any), near).expect("the one before was given up");
     cache.touched(&store, "k");
     cache.finish(write, value("older than the write"), &keep, near);
     assert_eq!(fresh(&cache, "k", near), None);
@@ -351,4 +354,27 @@ fn readers_on_other_threads_never_see_a_value_older_than_an_acknowledged_write()
         }
         over.store(true, Ordering::SeqCst);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_may_be_filled_to_its_last_byte_and_may_keep_nothing_at_all() {
+    let now = Instant::now();
+    let filled = |limits: CacheLimits, keys: &[&str]| {
+        let cache = Cache::new(limits);
+        for key in keys {
+            cache.finish(begin(&cache, key), value("v"), &for_a(MINUTE), now);
+        }
+        cache.usage()
+    };
+    let one = filled(CacheLimits::default(), &["a"]).bytes;
+    for (max_bytes, keys, entries) in [
+        (one, &["a"] as &[_], 1),
+        (one - 1, &["a"], 0),
+        (one * 2, &["a", "b"], 2),
+        (one * 2 - 1, &["a", "b"], 1),
+    ] {
+        let usage = filled(CacheLimits { max_bytes, ..CacheLimits::default() }, keys);
+        assert_eq!((usage.entries, usage.bytes), (entries, entries * one), "{max_bytes} of {one} each");
+    }
+    assert_eq!(filled(CacheLimits { max_entries: 0, ..CacheLimits::default() }, &["a"]).entries, 0);
 }

@@ -23,6 +23,40 @@ impl SetUp for NoSetUp {
     }
 }
 
+/// Workers whose set-up comes to what this says of their number.
+struct Prepares<F>(F);
+
+impl<F: Fn(u64) -> Result<(), LaunchError> + Send + Sync + 'static> SetUp for Prepares<F> {
+    fn prepare<'a>(
+        &'a self,
+        worker: &'a mut Worker,
+        _crew: &'a Crew,
+        _lanes: &'a Lanes<Box<dyn Task>>,
+        _until: Instant,
+    ) -> BoxFuture<'a, Result<(), LaunchError>> {
+        let outcome = (self.0)(worker.number());
+        Box::pin(async move { outcome })
+    }
+}
+
+/// Workers whose set-up takes as long as it may.
+struct HangsInSetUp;
+
+impl SetUp for HangsInSetUp {
+    fn prepare<'a>(
+        &'a self,
+        _worker: &'a mut Worker,
+        _crew: &'a Crew,
+        _lanes: &'a Lanes<Box<dyn Task>>,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(), LaunchError>> {
+        Box::pin(async move {
+            tokio::time::sleep_until(until).await;
+            Err(LaunchError::BrokenIn { what: "the first step".into(), broken: Broken::TimedOut })
+        })
+    }
+}
+
 /// Pings its worker and tells the worker's number, or how it broke.
 struct Ping {
     reply: oneshot::Sender<Result<u64, Broken>>,
@@ -192,6 +226,7 @@ async fn a_worker_that_does_not_come_up_is_tried_again_with_back_off_and_told() 
     let old = Arc::new(FakeLauncher::with_hello(hello, well));
     let pool = Pool::start(old.clone(), Arc::new(NoSetUp), sizes(1));
     assert!(matches!(pool.ready().await, Err(LaunchError::Version { theirs: 0 })));
+    assert_eq!(old.launched.load(SeqCst), 1, "no retry mends it");
     for days in [4_000, -8_000, 4_000] {
         clock::jump(time::Duration::days(days));
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -287,4 +322,164 @@ async fn a_worker_with_a_store_of_its_own_is_recycled_and_never_doubled() {
     numbers.dedup();
     assert!(numbers.len() >= 3, "{numbers:?}");
     assert_eq!(most.load(SeqCst), 2, "the shared one, and one of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_a_retry_may_mend_is_given_up_at_the_third_failure_and_not_before() {
+    let spawn = || LaunchError::Spawn("not now".into());
+    for (failures, launched) in [(2, 3), (3, 3)] {
+        let launcher = Arc::new(FakeLauncher::new(well));
+        let set_up = Prepares(move |number| if number > failures { Ok(()) } else { Err(spawn()) });
+        let pool = Pool::start(launcher.clone(), Arc::new(set_up), sizes(1));
+        assert_eq!(pool.ready().await.is_ok(), failures < 3, "{failures}");
+        assert_eq!(launcher.launched.load(SeqCst), launched, "{failures}");
+    }
+}
+
+/// The pool waits a little longer than its workers may take, whose message says more.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_hangs_in_its_start_is_told_by_the_step_that_hung() {
+    let sizes = plan::PoolLimits { start_limit: Duration::from_secs(10), ..sizes(1) };
+    let pool = Pool::start(Arc::new(FakeLauncher::new(well)), Arc::new(HangsInSetUp), sizes);
+    let outcome = pool.ready().await;
+    assert!(matches!(outcome, Err(LaunchError::BrokenIn { .. })), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_worker_starts_only_where_more_tasks_wait_than_workers() {
+    let sizes = plan::PoolLimits { min: 1, max: 2, ..plan::PoolLimits::default() };
+    let (pool, launcher) = start(sizes, well);
+    pool.ready().await.unwrap();
+    for _ in 0..3 {
+        // The worker is back at the queue.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        ping(&pool).await.unwrap().unwrap();
+    }
+    // No other worker would be of use to a store that has one of its own.
+    pool.add_own_worker("s".into());
+    pool.ready().await.unwrap();
+    let answers = [0; 3].map(|_| {
+        let (reply, answer) = oneshot::channel();
+        pool.submit(Box::new(Ping { reply, rest: None }), Crew::Own("s".into()), None).unwrap();
+        answer
+    });
+    for answer in answers {
+        assert_eq!(answer.await.unwrap(), Ok(2));
+    }
+    assert_eq!(launcher.launched.load(SeqCst), 2, "the shared one, and the one of its own");
+    let answers = [ping(&pool), ping(&pool)];
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(launcher.launched.load(SeqCst), 3);
+}
+
+/// A worker that is asked to end may take a moment for it, and one that hangs then is not waited for.
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_each_worker_the_time_to_end_by_itself() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let counted = ended.clone();
+    let (pool, launcher) = start(sizes(2), move |number, call| {
+        if call["op"].get("shutdown").is_none() {
+            return well(number, call);
+        }
+        counted.fetch_add(1, SeqCst);
+        Reaction::Later(Duration::from_secs(2), vec![ok(call, &json!({}))])
+    });
+    pool.ready().await.unwrap();
+    let begun = Instant::now();
+    stopped(&pool).await;
+    assert_eq!((ended.load(SeqCst), launcher.alive.load(SeqCst)), (2, 0));
+    assert_eq!(begun.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_successor_does_not_come_up_goes_on_and_gets_another_after_a_while() {
+    let sizes = plan::PoolLimits { max_calls: 3, ..sizes(1) };
+    let launcher = Arc::new(FakeLauncher::new(well));
+    let fails = |number| if number == 2 { Err(LaunchError::Spawn("not now".into())) } else { Ok(()) };
+    let pool = Pool::start(launcher.clone(), Arc::new(Prepares(fails)), sizes);
+    pool.ready().await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ping(&pool).await.unwrap(), Ok(1));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(launcher.launched.load(SeqCst), 2, "no launch follows another that was in vain");
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(launcher.launched.load(SeqCst), 3);
+    assert_eq!(ping(&pool).await.unwrap(), Ok(3));
+}
+
+/// What failed in one slot is hardly pwsh itself where another gets its work done.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_fails_is_tried_more_often_while_others_work() {
+    for (works, launches) in [(true, 50..200), (false, 5..30)] {
+        let launcher = Arc::new(FakeLauncher::new(well));
+        let set_up = Prepares(|number| match number {
+            1 => Ok(()),
+            _ => Err(LaunchError::Spawn("not now".into())),
+        });
+        let pool = Pool::start(launcher.clone(), Arc::new(set_up), sizes(2));
+        for _ in 0..240 {
+            if works {
+                ping(&pool).await.unwrap().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let launched = launcher.launched.load(SeqCst);
+        assert!(launches.contains(&launched), "{launched} starts in two minutes: {works}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_the_start_is_told_how_many_are_up_now() {
+    let launcher = Arc::new(FakeLauncher::new(|number, call| match number {
+        1 => Reaction::Die,
+        _ => well(number, call),
+    }));
+    let set_up = Prepares(|number| match number {
+        1 | 2 => Ok(()),
+        _ => Err(LaunchError::Spawn("not now".into())),
+    });
+    let pool = Pool::start(launcher, Arc::new(set_up), sizes(2));
+    pool.ready().await.unwrap();
+    assert_eq!(pool.progress().borrow().up, 2);
+    // One of the two breaks, and no other comes up.
+    let answers = [ping(&pool), ping(&pool)];
+    for answer in answers {
+        let _ = answer.await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let progress = pool.progress().borrow().clone();
+    assert_eq!(progress.up, 1);
+    assert!(progress.failure.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_halted_leaves_no_worker_that_was_just_starting() {
+    struct SecondHangs;
+    impl SetUp for SecondHangs {
+        fn prepare<'a>(
+            &'a self,
+            worker: &'a mut Worker,
+            _crew: &'a Crew,
+            _lanes: &'a Lanes<Box<dyn Task>>,
+            _until: Instant,
+        ) -> BoxFuture<'a, Result<(), LaunchError>> {
+            let hangs = worker.number() > 1;
+            Box::pin(async move { if hangs { std::future::pending().await } else { Ok(()) } })
+        }
+    }
+    let launcher = Arc::new(FakeLauncher::new(well));
+    let sizes = plan::PoolLimits { max_calls: 2, ..sizes(1) };
+    let pool = Pool::start(launcher.clone(), Arc::new(SecondHangs), sizes);
+    for _ in 0..2 {
+        ping(&pool).await.unwrap().unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(launcher.alive.load(SeqCst), 2, "the worker, and its successor");
+    pool.halt();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(launcher.alive.load(SeqCst), 0);
 }

@@ -115,3 +115,70 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> SecretValue {
+        SecretValue::string(text)
+    }
+
+    fn table(members: &[(&str, &str)]) -> SecretValue {
+        SecretValue::Hashtable(
+            members.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect(),
+        )
+    }
+
+    fn there(value: &SecretValue) -> Present {
+        Present::There(GetReply { value: value.clone(), metadata: Metadata::new() })
+    }
+
+    fn unread(table: bool) -> Present {
+        Present::Unread(UnreadValue { metadata: Metadata::new(), table })
+    }
+
+    fn change(before: &Present, after: Option<&SecretValue>) -> Change {
+        Change::new(before, after.map(|value| (Arc::new(value.clone()), None)))
+    }
+
+    #[test]
+    fn only_a_write_of_more_than_one_step_may_be_half_done() {
+        let (flat, whole) = (text("v"), table(&[("a", "1")]));
+        for (before, after, half) in [
+            // A first write of a value, or a removal of one, is one step.
+            (&Present::Missing, Some(&flat), false),
+            (&Present::Unknown, Some(&flat), false),
+            (&Present::Missing, None, false),
+            (&there(&flat), None, false),
+            (&unread(false), None, false),
+            // A table is written and removed by member, and an overwrite deletes first.
+            (&Present::Missing, Some(&whole), true),
+            (&there(&whole), None, true),
+            (&unread(true), None, true),
+            (&there(&flat), Some(&flat), true),
+            (&unread(false), Some(&flat), true),
+        ] {
+            assert_eq!(change(before, after).may_be_half_done(), half, "{before:?} to {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_whole_if_it_is_what_was_there_or_was_to_be_there() {
+        let (old, new) = (table(&[("a", "1"), ("b", "1")]), table(&[("a", "2"), ("b", "2")]));
+        let half = table(&[("b", "2")]);
+        for (before, after, now, whole) in [
+            (&there(&old), Some(&new), Some(&old), true),
+            (&there(&old), Some(&new), Some(&new), true),
+            (&there(&old), Some(&new), Some(&half), false),
+            (&there(&old), Some(&new), None, false),
+            (&there(&old), None, None, true),
+            (&there(&old), None, Some(&half), false),
+            (&Present::Missing, Some(&new), None, true),
+            (&Present::Missing, Some(&new), Some(&half), false),
+            (&there(&text("old")), Some(&text("new")), Some(&text("either")), true),
+        ] {
+            assert_eq!(change(before, after).is_whole(now), whole, "{before:?} to {after:?}: {now:?}");
+        }
+    }
+}

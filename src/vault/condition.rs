@@ -383,5 +383,53 @@ mod tests {
         condition.admit("v", now).unwrap();
         assert_eq!(wait_of(condition.note("v", throttled(None), now)).as_secs(), 1, "a success ends it");
         assert_eq!(wait_of(condition.note("v", throttled(Some(u64::MAX)), now)), LONGEST);
+        condition.note("v", Ok(()), now).unwrap();
+        assert_eq!(wait_of(condition.note("v", throttled(Some(0)), now)).as_secs(), 1, "nothing is not said");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_wait_already_are_refused_from_the_answer_that_said_later() {
+        let (condition, now) = (Condition::default(), Instant::now());
+        condition.heed(&Fault { id: "Broken".into(), ..Fault::default() }, now);
+        condition.admit("v", now).unwrap();
+        let inner = Fault { status: Some(429), retry_after: Some(7), ..Fault::default() };
+        condition.heed(&Fault { more: vec![inner], ..Fault::default() }, now);
+        assert_eq!(condition.left_alone(now), Some(Duration::from_secs(7)));
+        assert_eq!(condition.left_alone(now + Duration::from_secs(7)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_is_idle_since_its_last_call_or_look_or_since_it_is_known() {
+        let (condition, now) = (Condition::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(condition.idle(now + second * 5), second * 5);
+        condition.note("v", Ok(()), now + second * 2).unwrap();
+        assert_eq!(condition.idle(now + second * 5), second * 3);
+        condition.begin_look(now + second * 4);
+        assert_eq!(condition.idle(now + second * 5), second);
+    }
+
+    #[test]
+    fn every_state_has_its_word_and_says_what_it_was_found_by() {
+        // The state, its word, whether it serves, whether a read or write found it.
+        let table = [
+            (VaultState::Unknown, "unknown", true, false),
+            (VaultState::Ok, "ok", true, false),
+            (VaultState::Locked, "locked", false, false),
+            (VaultState::LockedOut, "locked_out", false, false),
+            (VaultState::Throttled, "throttled", false, false),
+            (VaultState::Hung, "hung", false, false),
+            (VaultState::DiskFull, "disk_full", false, true),
+            (VaultState::Damaged, "damaged", false, true),
+            (VaultState::Failing, "failing", false, true),
+        ];
+        assert_eq!(table.map(|(state, ..)| state), VaultState::ALL);
+        for (state, word, serves, at_work) in table {
+            assert_eq!(
+                (state.to_string().as_str(), state.serves(), state.fails_at_work()),
+                (word, serves, at_work)
+            );
+            assert_eq!(serde_json::to_value(state).unwrap(), word);
+        }
     }
 }

@@ -151,3 +151,105 @@ impl Entry {
         Entry::new(0, plan, backend, Means::default(), Arc::default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::{AZ_KEY_VAULT, Extension, SECRET_STORE, VaultKind};
+    use crate::protocol::Fault;
+    use crate::vault::condition::VaultState;
+    use crate::vault::fingerprint::Fingerprint;
+
+    const EVERY: Duration = Duration::from_secs(30);
+
+    fn entry(module: &str, probe_every: Option<Duration>) -> Entry {
+        let mut extension = Extension::new("v", module);
+        extension.probe_every = probe_every;
+        Entry::bare(Vault::new("v", VaultKind::Extension(extension)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_that_nobody_calls_is_asked_how_it_is_at_the_plans_interval_or_its_kinds() {
+        let now = Instant::now();
+        for (module, planned, every) in [
+            (SECRET_STORE, None, Some(EVERY)),
+            (SECRET_STORE, Some(EVERY * 2), Some(EVERY * 2)),
+            (SECRET_STORE, Some(Duration::ZERO), None),
+            // Each call may be billed.
+            (AZ_KEY_VAULT, None, None),
+            ("My.Vault", Some(EVERY), Some(EVERY)),
+        ] {
+            let entry = entry(module, planned);
+            let second = Duration::from_secs(1);
+            match every {
+                Some(every) => {
+                    assert!(!entry.is_probe_due(now + every - second), "{module}, {planned:?}");
+                    assert!(entry.is_probe_due(now + every), "{module}, {planned:?}");
+                }
+                None => assert!(!entry.is_probe_due(now + EVERY * 1000), "{module}, {planned:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_that_is_locked_by_request_locked_out_or_throttles_is_not_asked_how_it_is() {
+        let (now, later) = (Instant::now(), Instant::now() + EVERY);
+        let closed = entry(SECRET_STORE, None);
+        closed.close();
+        assert!(closed.is_closed() && !closed.is_probe_due(later));
+        closed.open();
+        assert!(!closed.is_closed() && closed.is_probe_due(later));
+
+        let throttles = entry(SECRET_STORE, None);
+        let said = Fault { status: Some(429), retry_after: Some(60), ..Fault::default() };
+        throttles.condition.heed(&said, now);
+        assert!(!throttles.is_probe_due(later));
+        assert!(throttles.is_probe_due(now + Duration::from_secs(60)));
+
+        let locked_out = entry("My.Vault", Some(EVERY));
+        for _ in 0..2 {
+            locked_out.store.unlock_failed("wrong", Fingerprint::default(), later);
+        }
+        assert!(!locked_out.is_probe_due(later));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_it_is_locked_by_request_its_password_is_not_used_and_one_that_it_learned_is_forgotten() {
+        let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", "My.Vault")));
+        let backend = crate::vault::backend::kinds::of(&plan).open(&plan);
+        let means = Means { password: Some("given".into()), ..Means::default() };
+        let entry = Entry::new(0, plan, backend, means, Arc::default());
+        entry.learn("learned".into());
+        let password = |entry: &Entry| entry.password().map(|text| text.expose().to_owned());
+        assert_eq!((password(&entry).as_deref(), entry.may_unlock()), (Some("learned"), true));
+        entry.close();
+        assert_eq!((password(&entry).as_deref(), entry.may_unlock()), (Some("given"), false));
+        entry.open();
+        assert!(entry.may_unlock());
+        assert!(!self::entry("My.Vault", None).may_unlock(), "there is nothing to unlock it with");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_finds_it_open_does_not_hide_that_its_reads_fail() {
+        let (entry, now) = (entry(SECRET_STORE, None), Instant::now());
+        let fault = Box::new(Fault::default());
+        let failed = || {
+            Err::<(), _>(BridgeError::Vault {
+                vault: "v".into(),
+                fault: fault.clone(),
+                outcome_unknown: false,
+            })
+        };
+        entry.noted("get", failed(), now).unwrap_err();
+        entry.noted(PROBE, Ok(()), now).unwrap();
+        assert_eq!(entry.condition.state(), VaultState::Failing);
+        entry.noted("get", Ok(()), now).unwrap();
+        assert_eq!(entry.condition.state(), VaultState::Ok);
+        let locked = BridgeError::Locked { vault: "v".into(), reason: "r".into(), retry_after: EVERY };
+        entry.noted::<()>(PROBE, Err(locked), now).unwrap_err();
+        entry.noted(PROBE, Ok(()), now).unwrap();
+        assert_eq!(entry.condition.state(), VaultState::Ok, "what a probe found a probe ends");
+    }
+}

@@ -156,6 +156,7 @@ mod tests {
             ("1 MiB", text(&"x".repeat(1 << 20)), [false, true, false]),
             ("SecureString", secure("v"), [false, false, false]),
             ("NUL in a SecureString", secure("a\0b"), [true, true, true]),
+            ("longest SecureString", secure("x".repeat(65_536)), [false, true, false]),
             ("too long a SecureString", secure("x".repeat(65_537)), [true, true, true]),
             ("bytes", SecretValue::Bytes(Bytes::new("ascii")), [false, false, false]),
             ("bytes above 127", SecretValue::Bytes(Bytes::new([200])), [false, true, false]),

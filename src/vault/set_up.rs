@@ -209,3 +209,52 @@ fn with_cure(error: CallError, entry: &Entry) -> CallError {
     }
     CallError::Fault(fault)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{SECRET_STORE, Vault, VaultKind};
+    use crate::protocol::Fault;
+
+    fn entry(module: &str, imported: bool, exposed: bool) -> Entry {
+        let mut extension = Extension::new("v", module);
+        extension.imported = imported;
+        Entry::bare(Vault { exposed, ..Vault::new("v", VaultKind::Extension(extension)) })
+    }
+
+    #[test]
+    fn a_worker_registers_what_it_serves_and_what_the_user_had_only_where_somebody_may_ask_for_it() {
+        for (imported, exposed, shared) in
+            [(false, false, true), (false, true, true), (true, false, false), (true, true, true)]
+        {
+            let entry = entry("My.Vault", imported, exposed);
+            assert_eq!(belongs(&entry, &Crew::Shared), shared, "{imported}, {exposed}");
+            let own = Crew::Own(entry.store.id.clone());
+            assert!(belongs(&entry, &own) && !belongs(&entry, &Crew::Own("another".into())));
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_not_installed_is_told_with_the_command_that_installs_it() {
+        let said = |id: &str, message: &str| {
+            let fault = Fault { id: id.into(), message: message.into(), ..Fault::default() };
+            match with_cure(CallError::Fault(Box::new(fault)), &entry(SECRET_STORE, false, false)) {
+                CallError::Fault(fault) => fault.message,
+                CallError::Broken(_) => panic!("a fault stays one"),
+            }
+        };
+        for (id, module) in [
+            ("SecretManagementMissing", Some("Microsoft.PowerShell.SecretManagement")),
+            ("RegisterSecretVaultCantGetModuleInfo", Some(SECRET_STORE)),
+            ("AnythingElse", None),
+        ] {
+            let (cured, told) =
+                (said(id, "it is missing."), said(id, "it is missing: Install-PSResource it"));
+            match module {
+                Some(module) => assert!(cured.contains(&format!("Install-PSResource {module},")), "{cured}"),
+                None => assert_eq!(cured, "it is missing."),
+            }
+            assert_eq!(told, "it is missing: Install-PSResource it", "not twice");
+        }
+    }
+}

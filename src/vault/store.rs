@@ -139,6 +139,17 @@ mod tests {
         assert_eq!(store.lockout(now), None);
     }
 
+    /// Where each vault has its own, one says nothing of another's.
+    #[test]
+    fn a_password_that_unlocked_a_store_in_files_is_that_of_all_its_vaults() {
+        for (files, known) in [(vec!["/nowhere/storefile".into()], true), (Vec::new(), false)] {
+            let store = Store::in_files("s", Discipline::Readers, files);
+            assert!(store.password().is_none());
+            store.learn(&"p".into());
+            assert_eq!(store.password().is_some_and(|password| password.expose() == "p"), known);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_back_off_doubles_up_to_a_minute_whatever_the_wall_clock_says() {
         let store = Store::in_files("s", Discipline::Readers, Vec::new());

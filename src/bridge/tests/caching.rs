@@ -106,6 +106,41 @@ async fn who_asks_for_a_new_value_gets_the_vaults_and_renews_the_cache() {
     assert_eq!(disk.gets.load(SeqCst), 2);
 }
 
+/// A kept value within its time is stale all the same for who asked for one that is new.
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_new_value_gets_a_kept_one_only_where_the_plan_allows_stale_ones() {
+    for (max_stale, served) in [(Duration::ZERO, false), (MINUTE, true)] {
+        let disk = Disk::with(&[("k", "v")]);
+        let (bridge, fails) =
+            bridge_with(&disk, Keep { ttl: MINUTE, max_stale, ..Keep::default() }, Vec::new()).await;
+        answer(&bridge, Reading::Kept).await.unwrap();
+        fails.store(true, SeqCst);
+        let outcome = answer(&bridge, Reading::New).await;
+        assert_eq!(outcome.is_ok(), served, "{outcome:?}");
+    }
+}
+
+/// Who waits for the load of a caller in a hurry does not share its end.
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_more_time_than_the_load_that_it_waited_for_loads_again() {
+    let disk = Disk::with(&[("k", "v")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(_) if is(call, "get", "k") && disk.gets.load(SeqCst) == 1 => Reaction::Hang,
+            reaction => reaction,
+        }
+    };
+    let bridge = bridge(2, script).await;
+    let [hurried, patient] = [1, 10].map(|seconds| {
+        let (bridge, until) = (bridge.clone(), Instant::now() + Duration::from_secs(seconds));
+        tokio::spawn(async move { bridge.get("store", "k", until).await })
+    });
+    assert!(matches!(hurried.await.unwrap(), Err(BridgeError::Deadline { .. })));
+    assert_eq!(patient.await.unwrap().unwrap().as_text(), Some("v"));
+    assert_eq!(disk.gets.load(SeqCst), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_missing_secret_that_many_ask_for_costs_one_call_a_second() {
     let disk = Disk::with(&[]);

@@ -110,3 +110,55 @@ async fn a_write_is_retried_once_if_its_worker_died_and_it_was_not_done() {
     assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
     assert_eq!(sets, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_already_is_not_sent_to_a_vault_that_has_just_said_later() {
+    let disk = Disk::with(&[("a", "v"), ("b", "v")]);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(_) if call["op"]["get"].is_object() => {
+                let later = json!({ "id": "TooMany", "message": "m", "status": 429, "retry_after": 7 });
+                let line = json!({ "reply": { "id": call["id"], "fault": later } }).to_string();
+                Reaction::Later(Duration::from_secs(1), vec![line])
+            }
+            reaction => reaction,
+        }
+    };
+    let mut plan = plan(1);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    extension.module = "My.Vault".into();
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    let mut readers = JoinSet::new();
+    for key in ["a", "b"] {
+        let bridge = bridge.clone();
+        readers.spawn(async move { read(&bridge, key).await });
+    }
+    for outcome in readers.join_all().await {
+        assert!(matches!(outcome, Err(BridgeError::Throttled { .. })), "{outcome:?}");
+    }
+    assert_eq!(disk.gets.load(SeqCst), 1);
+}
+
+/// How often a vault of a module was unlocked while the bridge started.
+#[tokio::test(start_paused = true)]
+async fn a_vault_is_unlocked_at_the_start_where_the_plan_says_so_and_there_is_a_password() {
+    for (wanted, password, expected) in [(true, true, 1), (false, true, 0), (true, false, 0)] {
+        let disk = Disk::with(&[]);
+        let unlocks = Arc::new(AtomicUsize::new(0));
+        let script = {
+            let unlocks = unlocks.clone();
+            move |worker, call: &Value| {
+                unlocks.fetch_add(usize::from(call["op"].get("unlock").is_some()), SeqCst);
+                disk.serve(worker, call)
+            }
+        };
+        let mut plan = plan(1);
+        let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+        extension.module = "My.Vault".into();
+        extension.unlock_at_start = wanted;
+        extension.unlock = extension.unlock.take().filter(|_| password);
+        let _bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+        assert_eq!(unlocks.load(SeqCst), expected, "{wanted}, {password}");
+    }
+}

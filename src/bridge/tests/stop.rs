@@ -1,6 +1,7 @@
 //! The end: what was accepted is answered, and it comes in time.
 
 use super::*;
+use crate::plan::Registry;
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_unregisters_and_answers_what_was_accepted() {
@@ -82,7 +83,7 @@ async fn a_bridge_that_stops_is_not_ready_while_it_still_answers() {
         }
     };
     let bridge = bridge(2, script).await;
-    assert!(bridge.health().ready);
+    assert!(bridge.health().ready && !bridge.is_stopping());
     let [asked, stopped] = [true, false].map(|asks| {
         let bridge = bridge.clone();
         tokio::spawn(async move {
@@ -97,9 +98,49 @@ async fn a_bridge_that_stops_is_not_ready_while_it_still_answers() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let health = bridge.health();
     assert!(health.workers.iter().any(|worker| worker.state == "busy"), "it still answers");
-    assert!(!health.ready, "and takes no more");
+    assert!(!health.ready && bridge.is_stopping(), "and takes no more");
     asked.await.unwrap().unwrap();
     stopped.await.unwrap().unwrap();
+}
+
+/// What the user registered, or has in a registry that other shells see too, is not ours to take out.
+#[tokio::test(start_paused = true)]
+async fn a_stop_unregisters_only_what_was_registered_for_its_own_workers() {
+    for (registry, imported, expected) in
+        [(Registry::Private, false, 1), (Registry::Private, true, 0), (Registry::User, false, 0)]
+    {
+        let disk = Disk::with(&[]);
+        let unregistered = Arc::new(AtomicUsize::new(0));
+        let script = {
+            let unregistered = unregistered.clone();
+            move |worker, call: &Value| {
+                unregistered.fetch_add(usize::from(call["op"].get("unregister").is_some()), SeqCst);
+                disk.serve(worker, call)
+            }
+        };
+        let mut plan = plan(2);
+        plan.registry = registry;
+        let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+        extension.imported = imported;
+        let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+        bridge.stop(Duration::from_secs(30)).await;
+        assert_eq!(unregistered.load(SeqCst), expected, "{registry:?}, {imported}");
+    }
+}
+
+/// Only the last quarter of a limit is kept for the stop itself.
+#[tokio::test(start_paused = true)]
+async fn who_answers_within_three_quarters_of_the_limit_is_not_stopped_meanwhile() {
+    let bridge = over(&Disk::with(&[]), 1).await;
+    let answering = {
+        let bridge = bridge.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            bridge.is_stopping()
+        }
+    };
+    assert!(!bridge.stop_after(answering, Duration::from_secs(1)).await);
+    assert!(bridge.is_stopping());
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,71 @@ async fn a_vault_that_is_locked_is_not_ready_and_opens_without_a_request_once_it
     assert_eq!(health.vaults[0].condition.state, VaultState::Ok);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_locked_vault_is_left_alone_for_five_seconds_after_each_call() {
+    let disk = Disk::with(&[("k", "v")]);
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let script = {
+        let (disk, tries) = (disk.clone(), tries.clone());
+        move |_, call: &Value| {
+            if call["op"].get("unlock").is_some() {
+                tries.lock().unwrap().push(Instant::now());
+            }
+            // Locked, with no refusal of a password, which would lock it out.
+            match call["op"].get("get").or(call["op"].get("unlock")) {
+                Some(_) => Reaction::Say(vec![fault(call, "PasswordRequiredException")]),
+                None => disk.serve(0, call),
+            }
+        }
+    };
+    let mut plan = plan(1);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    extension.unlock_at_start = false;
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    bridge.vaults().get("store").unwrap().allow_unlock();
+    read(&bridge, "k").await.unwrap_err();
+    assert_eq!(bridge.health().vaults[0].condition.state, VaultState::Locked);
+    let asked = tries.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(tries.lock().unwrap().len(), asked);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(tries.lock().unwrap().len() > asked);
+}
+
+/// What nobody calls is asked how it is, but not while requests wait for a worker.
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_nobody_calls_is_asked_how_it_is_and_not_while_requests_wait() {
+    let disk = Disk::with(&[("k", "v")]);
+    let tests = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, tests) = (disk.clone(), tests.clone());
+        move |worker, call: &Value| match disk.serve(worker, call) {
+            Reaction::Say(lines) if is(call, "get", "k") => Reaction::Later(Duration::from_secs(100), lines),
+            reaction => {
+                tests.fetch_add(usize::from(call["op"].get("test").is_some()), SeqCst);
+                reaction
+            }
+        }
+    };
+    let mut plan = plan(1);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    extension.probe_every = Some(Duration::from_secs(30));
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(28)).await;
+    assert_eq!(tests.load(SeqCst), 0);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(tests.load(SeqCst), 1);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(tests.load(SeqCst), 2, "and once in thirty seconds");
+    let later = Instant::now() + Duration::from_secs(300);
+    for key in ["k", "other"] {
+        let bridge = bridge.clone();
+        tokio::spawn(async move { bridge.get("store", key, later).await });
+    }
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!((tests.load(SeqCst), bridge.health().waiting), (2, 1));
+}
+
 /// A store whose password times out three seconds after an unlock.
 #[tokio::test(start_paused = true)]
 async fn readers_alone_never_meet_a_store_that_has_locked_itself() {

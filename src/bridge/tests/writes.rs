@@ -234,3 +234,22 @@ async fn a_second_name_of_the_store_without_a_password_reads_what_was_written_by
         assert!(readers.join_all().await.iter().all(|value| value.as_text() == Some(&wanted)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_write_failed_is_still_missed_when_somebody_erases_it() {
+    let disk = Disk::with(&[]);
+    let fails = Arc::new(AtomicBool::new(false));
+    let script = {
+        let fails = fails.clone();
+        move |worker, call: &Value| match is(call, "set", "k") && fails.load(SeqCst) {
+            true => Reaction::Say(vec![fault(call, "SetSecretInvalidOperation")]),
+            false => disk.serve(worker, call),
+        }
+    };
+    let bridge = bridge(1, script).await;
+    write(&bridge, "k", "v").await.unwrap();
+    fails.store(true, SeqCst);
+    write(&bridge, "k", "new").await.unwrap_err();
+    let missed = missed(&*bridge.vaults().get("store").unwrap().backend);
+    assert_eq!(missed.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["k"]);
+}

@@ -310,6 +310,10 @@ async fn a_read_only_vault_is_not_written() {
         let reply = call(&native, method, "/vaults/FIXED/secrets/k", "new").await;
         assert_eq!(outcome(&reply), failed(403, "read_only"));
     }
+    // Whatever else is wrong with what was sent: it is not looked at.
+    let odd = [("content-type", "application/x-odd")];
+    let reply = call_with(&native, "PUT", "/vaults/fixed/secrets/k", &odd, "new").await;
+    assert_eq!(outcome(&reply), failed(403, "read_only"));
     assert_eq!(memory.kept("fixed", "k").unwrap().0, SecretValue::string("old"));
     assert_eq!(call(&native, "GET", "/vaults/fixed/secrets/k", "").await.status, StatusCode::OK);
 }

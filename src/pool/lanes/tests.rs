@@ -42,6 +42,19 @@ async fn readers_go_together_and_a_writer_goes_alone() {
     assert!(pulled(&lanes).await.is_none());
     drop(writer);
     assert_eq!(pulled(&lanes).await.unwrap().0, 4);
+    assert!(lanes.shared.state().held.is_empty(), "nothing is kept of a lane that nobody uses");
+}
+
+/// The first that leaves takes nothing from the other.
+#[tokio::test(start_paused = true)]
+async fn a_writer_waits_for_the_last_of_the_readers() {
+    use LaneMode::{Exclusive, Shared};
+    let lanes = filled(&[(1, lane("s", Shared)), (2, lane("s", Shared)), (3, lane("s", Exclusive))]);
+    let [first, second] = [pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap()];
+    drop(first);
+    assert!(pulled(&lanes).await.is_none());
+    drop(second);
+    assert_eq!(pulled(&lanes).await.unwrap().0, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +141,81 @@ async fn a_closed_queue_serves_what_waits_and_then_ends() {
     assert!(lanes.pull(1, &Crew::Shared, alive).await.is_none());
 }
 
+/// What another worker is given while one that starts, which may be the one that is to do what is parked, is in the
+/// lane.
+async fn pulled_beside_a_starting_worker(lanes: &Lanes<u32>, mode: LaneMode) -> Option<u32> {
+    let starting = lanes.acquire_at_start(Lane { store: "s".into(), mode });
+    let permit = timeout(Duration::from_millis(1), starting).await.expect("let in");
+    let pulled = pulled(lanes).await.map(|(task, _)| task);
+    drop(permit);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    pulled
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_starts_waits_its_turn_where_nothing_is_parked() {
+    let lanes = Lanes::new(8);
+    let shared = || Lane { store: "s".into(), mode: LaneMode::Shared };
+    let first = lanes.acquire(shared()).await;
+    let idle = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    lanes.push(1, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
+    let mut starting = Box::pin(lanes.acquire_at_start(shared()));
+    assert!(starting.as_mut().now_or_never().is_none(), "the writer is next");
+    drop(first);
+    drop(timeout(Duration::from_secs(1), idle).await.unwrap().unwrap());
+    timeout(Duration::from_secs(1), starting).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_its_place_up_lets_those_behind_it_go_at_once() {
+    let lanes = filled(&[(1, lane("s", LaneMode::Shared))]);
+    let reader = pulled(&lanes).await.unwrap();
+    let mut writer = Box::pin(lanes.acquire(Lane { store: "s".into(), mode: LaneMode::Exclusive }));
+    assert!(writer.as_mut().now_or_never().is_none());
+    let behind = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.acquire(Lane { store: "s".into(), mode: LaneMode::Shared }).await }
+    });
+    tokio::task::yield_now().await;
+    drop(writer);
+    drop(timeout(Duration::from_secs(1), behind).await.expect("told").unwrap());
+    drop(reader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_of_a_closed_queue_is_told_of_its_last_task() {
+    let lanes = filled(&[(1, None)]);
+    lanes.close();
+    let end = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.finished(&Crew::Shared).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(lanes.pull(1, &Crew::Shared, alive).await.unwrap().0, 1);
+    timeout(Duration::from_secs(1), end).await.expect("told").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_cleared_drops_what_waits_for_a_worker_and_keeps_who_has_one() {
+    let lanes =
+        filled(&[(1, lane("s", LaneMode::Exclusive)), (2, None), (3, lane("t", LaneMode::Exclusive))]);
+    let (_, permit) = pulled(&lanes).await.unwrap();
+    let script = lanes.acquire(Lane { store: "t".into(), mode: LaneMode::Shared });
+    let mut script = Box::pin(script);
+    let held = lanes.acquire(Lane { store: "t".into(), mode: LaneMode::Exclusive }).await;
+    assert!(script.as_mut().now_or_never().is_none());
+    permit.unwrap().park(9, Crew::Shared);
+    assert_eq!(lanes.waiting(), 3);
+    lanes.clear();
+    assert_eq!(lanes.waiting(), 0);
+    drop(held);
+    timeout(Duration::from_secs(1), script).await.expect("its place is kept");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_parked_lane_is_closed_until_its_task_is_done_alone_and_first() {
     use LaneMode::{Exclusive, Shared};
@@ -139,11 +227,9 @@ async fn a_parked_lane_is_closed_until_its_task_is_done_alone_and_first() {
     });
     tokio::task::yield_now().await;
     permit.unwrap().park(9, Crew::Shared);
-    // A worker that starts may be the one that is to do it.
-    let starting = lanes.acquire_at_start(Lane { store: "s".into(), mode: Shared });
-    let starting = timeout(Duration::from_millis(1), starting).await.expect("let in");
-    assert_eq!(pulled(&lanes).await.unwrap().0, 3, "nothing of the lane while it reads");
-    drop(starting);
+    assert_eq!(pulled_beside_a_starting_worker(&lanes, Shared).await, Some(3), "nothing of the lane");
+    assert_eq!(pulled_beside_a_starting_worker(&lanes, Exclusive).await, None);
+    assert!(!script.is_finished());
     let (task, permit) = pulled(&lanes).await.unwrap();
     assert_eq!((task, script.is_finished()), (9, false));
     assert!(pulled(&lanes).await.is_none());
@@ -238,4 +324,29 @@ async fn who_leaves_a_lane_may_take_it_again_before_others_and_they_do_not_wait_
         assert_eq!(taken, 2);
         assert!(begun.elapsed() <= WAY_BACK * 2, "{:?}", begun.elapsed());
     }
+}
+
+/// Two readers whose copy is old leave what they wanted to read to workers with another.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_two_readers_have_parked_is_closed_until_both_tasks_are_done() {
+    let shared = || lane("s", LaneMode::Shared);
+    let lanes = filled(&[(1, shared()), (2, shared()), (3, shared())]);
+    let held = [pulled(&lanes).await.unwrap(), pulled(&lanes).await.unwrap()];
+    let script = tokio::spawn({
+        let lanes = lanes.clone();
+        async move { lanes.acquire(Lane { store: "s".into(), mode: LaneMode::Shared }).await }
+    });
+    for (task, permit) in held {
+        permit.unwrap().park(task + 8, Crew::Shared);
+    }
+    for expected in [9, 10] {
+        let (task, permit) = pulled(&lanes).await.unwrap();
+        assert_eq!(task, expected);
+        assert!(pulled(&lanes).await.is_none(), "each has the lane alone");
+        assert!(!script.is_finished());
+        drop(permit);
+    }
+    let (task, _permit) = pulled(&lanes).await.unwrap();
+    assert_eq!(task, 3);
+    drop(timeout(Duration::from_secs(1), script).await.expect("open again").unwrap());
 }
