@@ -172,8 +172,10 @@ async fn a_secret_that_was_changed_elsewhere_is_read_anew_at_once_where_it_is_ke
 async fn the_vaults_over_a_vault_of_azure_are_found_by_its_name_without_case() {
     let disk = Disk::with(&[]);
     let mut plan = plan(1);
-    for (name, real) in [("a", "Real"), ("b", "REAL"), ("c", "else")] {
-        let mut extension = Extension::new(name, AZ_KEY_VAULT);
+    for (name, real, module) in
+        [("a", "Real", AZ_KEY_VAULT), ("b", "REAL", "Our.AzureVaults"), ("c", "else", AZ_KEY_VAULT)]
+    {
+        let mut extension = Extension::new(name, module);
         extension.parameters.0.insert("azKVaultName".into(), real.into());
         plan.vaults.push(Vault::new(name, VaultKind::Extension(extension)));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::kind::{Kind, is_of_module};
+use super::kind::{Kind, is_of_module, name_in_azure};
 use super::module::{self, ModuleBackend, ModuleQuirks, discipline};
 use super::{Backend, CallAnswer, Present};
 use crate::plan::{AZ_KEY_VAULT, Vault, VaultKind};
@@ -24,9 +24,6 @@ const MAX_NAME: usize = 127;
 
 /// Longest value in an Azure key vault, in characters.
 const MAX_VALUE: usize = 25_000;
-
-/// The parameter that names the vault in Azure, folded.
-const VAULT_NAME: &str = "AZKVAULTNAME";
 
 /// See the module.
 pub(super) struct AzureKind;
@@ -50,16 +47,6 @@ impl Kind for AzureKind {
     fn module(&self) -> Option<&'static str> {
         Some(AZ_KEY_VAULT)
     }
-
-    fn is_called(&self, vault: &Vault, name: &str) -> bool {
-        name_in_azure(vault).is_some_and(|named| fold(named) == fold(name))
-    }
-}
-
-/// The vault's name in Azure, if the plan says it.
-fn name_in_azure(vault: &Vault) -> Option<&str> {
-    let named = vault.extension()?.parameters.0.iter().find(|(name, _)| fold(name) == VAULT_NAME);
-    named?.1.as_str()
 }
 
 impl AzureBackend {

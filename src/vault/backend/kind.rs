@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Backend;
 use super::settings::ModuleSettings;
 use crate::plan::{Extension, Vault, VaultKind};
+use crate::secret::is_same_name;
 
 /// A kind of vaults. What is written here is what holds for an extension module of which nothing is known.
 pub trait Kind: Sync {
@@ -53,9 +54,10 @@ pub trait Kind: Sync {
         VaultWay::Worker
     }
 
-    /// Whether the service behind it calls a vault so.
-    fn is_called(&self, _vault: &Vault, _name: &str) -> bool {
-        false
+    /// Whether Azure calls the vault behind it so. Modules of somebody's own over Azure take the parameter that Az.KeyVault
+    /// takes.
+    fn is_called(&self, vault: &Vault, name: &str) -> bool {
+        name_in_azure(vault).is_some_and(|named| is_same_name(named, name))
     }
 
     /// A vault in a line for people.
@@ -85,6 +87,12 @@ pub trait Kind: Sync {
 
     /// Takes out of a script's vault what [`Kind::by_script`] has put in and a file need not say.
     fn for_file(&self, _extension: &mut Extension) {}
+}
+
+/// The vault's name in Azure, if the plan says it.
+pub(super) fn name_in_azure(vault: &Vault) -> Option<&str> {
+    let named = vault.extension()?.parameters.0.iter().find(|(name, _)| is_same_name(name, "AZKVaultName"));
+    named?.1.as_str()
 }
 
 /// Files that this program keeps a vault in.
