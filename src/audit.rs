@@ -13,7 +13,7 @@
 //!   given up then is counted, and the count is a line.
 //! - No text of a client, a vault or a script can end a line or forge one: what is not plain is escaped.
 //! - Lines are numbered without gaps, in a file also over restarts. With a chain each line holds the digest
-//!   of itself and the one before, and [`verify`] finds what was changed, put in or taken out.
+//!   of itself and the one before, and [`verify()`] finds what was changed, put in or taken out.
 //!
 //! Values of secrets are in no line, nor are queries, headers and bodies.
 
