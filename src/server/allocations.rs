@@ -34,7 +34,7 @@ async fn answers(stream: &mut TcpStream, count: u64) {
 
 async fn served(folder: &std::path::Path) -> (TcpStream, Trail) {
     let text = format!(
-        "[vaults.v]\nlocal = true\nfolder = \"{}\"\ncache_ttl = \"1h\"\n[secrets.Kept]\nvault = \"v\"\nkey = \"k\"\n\
+        "[vaults.v]\nlocal = true\nfolder = '{}'\ncache_ttl = \"1h\"\n[secrets.Kept]\nvault = \"v\"\nkey = \"k\"\n\
          [[routes]]\npath = \"/kept\"\nsecret = \"Kept\"\n",
         folder.join("vault").display()
     );

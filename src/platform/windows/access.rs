@@ -327,6 +327,6 @@ mod tests {
         );
         assert!(protect.ends_with("/inheritance:d /grant:r \"*S-1-1-0:RX\""), "{protect}");
         let open = command_to_protect(folder.path(), FileKind::Folder);
-        assert!(!open.contains("S-1-1-0"), "nobody is let in: {open}");
+        assert!(!open.contains("S-1-1-0:"), "nobody is let in: {open}");
     }
 }
