@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::plan::Bind;
 use crate::platform;
 use crate::protocol::{Metadata, SecretInfo};
-use crate::secret::{SecretValue, Text};
+use crate::secret::{SecretValue, Text, is_same_name};
 pub use error::Failure;
 pub use name::{SecretName, SecretPlace};
 use own::Own;
@@ -164,7 +164,8 @@ impl Reach {
             }
             Err(_) => {
                 let vaults = self.vaults().await.unwrap_or_default();
-                let names = vaults.iter().map(|vault| vault.name.as_str());
+                let others = vaults.iter().map(|vault| vault.name.as_str());
+                let names = others.filter(|name| !is_same_name(name, vault));
                 similar::most_similar(vault, names).map(|vault| hint(format!("{vault}/{key}")))
             }
         }

@@ -84,18 +84,26 @@ fn rotated(trail: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether a file's name is that of a trail after a rotation: with a number or a date behind it, or before its
 /// extension, and perhaps compressed.
 fn is_rotated(name: &OsStr, trail: &OsStr) -> bool {
-    let (Some(name), Some(trail)) = (name.to_str(), trail.to_str()) else { return false };
-    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let (Some(full), Some(trail)) = (name.to_str(), trail.to_str()) else { return false };
+    let name = full.strip_suffix(".gz").unwrap_or(full);
+    // audit.jsonl.gz is one that was compressed where it stood.
+    if name == trail {
+        return name != full;
+    }
     let counts = |rest: &str| {
         let mark = rest.strip_prefix(['.', '-', '_']).unwrap_or_default();
         let of_date = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ':' | 'T' | 'Z');
-        mark.starts_with(|c: char| c.is_ascii_digit()) && mark.chars().all(of_date)
+        let digits = mark.chars().filter(char::is_ascii_digit).count();
+        // audit-2.jsonl is the trail of another server: only after a point is a number one of a rotation.
+        let is_date = digits >= 8;
+        mark.starts_with(|c: char| c.is_ascii_digit())
+            && mark.chars().all(of_date)
+            && (is_date || rest.starts_with('.'))
     };
     let behind = name.strip_prefix(trail);
     let before = trail
         .rsplit_once('.')
         .and_then(|(stem, extension)| name.strip_prefix(stem)?.strip_suffix(extension)?.strip_suffix('.'));
-    // audit.jsonl.gz is one that was compressed where it stood.
     behind.is_some_and(counts) || before.is_some_and(counts)
 }
 
@@ -194,6 +202,9 @@ mod tests {
             ("audit.jsonl.bak", false),
             ("audit.jsonl.1.swp", false),
             ("audit.jsonl~", false),
+            ("audit.jsonl.gz", true),
+            ("audit-2.jsonl", false),
+            ("audit_8443.jsonl", false),
             ("audit-web.jsonl", false),
             ("web-audit.jsonl.1", false),
             ("audit.jsonl.1.xz", false),

@@ -54,7 +54,7 @@ pub(super) fn spawn(shared: &Arc<PoolShared>, crew: Crew) {
         worker: None,
         successor: None,
         no_successor_before: None,
-        looked: None,
+        looked: MemoryLook::default(),
         done_before: 0,
     };
     let mut slots = shared.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,8 +71,8 @@ struct Slot {
     successor: Option<JoinHandle<Result<Worker, LaunchError>>>,
     /// After a successor that did not come up.
     no_successor_before: Option<Instant>,
-    /// When the worker's memory was looked at last.
-    looked: Option<Instant>,
+    /// The last look at the worker's memory.
+    looked: MemoryLook,
     /// Tasks that the whole pool had done when this slot last failed.
     done_before: u64,
 }
@@ -141,7 +141,7 @@ impl Slot {
     }
 
     async fn start(&mut self, attempt: u32) -> SlotEvent {
-        (self.worker, self.looked) = (None, None);
+        (self.worker, self.looked) = (None, MemoryLook::default());
         match launch(self.shared.clone(), self.crew.clone()).await {
             Ok(worker) => {
                 self.worker = Some(worker);
@@ -184,7 +184,7 @@ impl Slot {
                     self.successor = None;
                     match taken {
                         Some(fresh) => {
-                            self.looked = None;
+                            self.looked = MemoryLook::default();
                             let old = std::mem::replace(worker, fresh);
                             tokio::spawn(old.shut_down(Instant::now() + LEAVE));
                         }
@@ -351,14 +351,43 @@ async fn successor(launch: &mut Option<JoinHandle<Result<Worker, LaunchError>>>)
     }
 }
 
-/// Whether it is time for another. `looked` is when its memory was looked at.
-fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker, looked: &mut Option<Instant>) -> bool {
+/// The last look at a worker's memory: when, and whether it was too large.
+#[derive(Default)]
+struct MemoryLook(Option<(Instant, bool)>);
+
+impl MemoryLook {
+    /// Whether it is too large, as the last look says if it was made a moment ago. Several ask about one look.
+    fn is_large(&mut self, look: impl FnOnce() -> bool) -> bool {
+        match self.0 {
+            Some((at, large)) if at.elapsed() < LOOK_AT_MEMORY => large,
+            _ => {
+                let large = look();
+                self.0 = Some((Instant::now(), large));
+                large
+            }
+        }
+    }
+}
+
+/// Whether it is time for another.
+fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker, looked: &mut MemoryLook) -> bool {
     if worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age {
         return true;
     }
-    if looked.is_some_and(|looked| looked.elapsed() < LOOK_AT_MEMORY) {
-        return false;
+    let memory = || worker.pid().and_then(platform::resident_memory);
+    looked.is_large(|| memory().is_some_and(|memory| memory > sizes.max_memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An idle worker is looked at, and then the slot asks again before it acts.
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_was_found_too_large_is_too_large_for_all_who_ask_at_that_moment() {
+        let mut looked = MemoryLook::default();
+        assert!(looked.is_large(|| true) && looked.is_large(|| unreachable!("a look is dear")));
+        sleep(LOOK_AT_MEMORY).await;
+        assert!(!looked.is_large(|| false) && !looked.is_large(|| unreachable!("a look is dear")));
     }
-    *looked = Some(Instant::now());
-    worker.pid().and_then(platform::resident_memory).is_some_and(|memory| memory > sizes.max_memory)
 }

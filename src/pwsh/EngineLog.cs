@@ -12,6 +12,9 @@ namespace SecretBridge;
 public static class EngineLog
 {
     private const string Provider = "System.Management.Automation.Tracing.PSSysLogProvider";
+    /// <summary>The keywords that a line of the engine has by itself: PSSysLogProvider's default.</summary>
+    private const ulong Ordinary = 0x00FF_FFFF_FFFF_FFFF;
+
     private const string Words = "System.Management.Automation.Internal.";
 
     /// <summary>
@@ -29,7 +32,9 @@ public static class EngineLog
             || Number(engine, "PSChannel", "Analytic") is not ulong analytic
             || Number(engine, "PSKeyword", "Cmdlets") is not ulong commands
             || (channels & analytic) != 0
-            || (keywords & commands) == 0)
+            || (keywords & commands) == 0
+            // Where nothing else is asked for, the engine would take the rest for nothing at all.
+            || (keywords & ~commands & Ordinary) == 0)
         {
             return false;
         }

@@ -36,7 +36,9 @@ if ($ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
     [Console]::SetOut([Console]::Error)
     [Console]::SetIn([System.IO.TextReader]::Null)
     Close-DebuggerSocket
-    $null = [SecretBridge.EngineLog]::SkipDropped()
+    # It only saves time: an engine that is made in another way is left as it is.
+    try { $null = [SecretBridge.EngineLog]::SkipDropped() }
+    catch { [Console]::Error.WriteLine('worker: the engine makes lines for its log that it drops') }
 
     $global:ProgressPreference = 'SilentlyContinue'
     $global:ConfirmPreference = 'None'

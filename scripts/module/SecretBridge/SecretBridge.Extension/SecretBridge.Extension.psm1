@@ -84,7 +84,7 @@ namespace SecretBridge
 
         /// <summary>What a handler calls for each connection.</summary>
         public Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> Callback =>
-            place.StartsWith(Pipe, StringComparison.Ordinal) ? ConnectToPipeAsync : ConnectAsync;
+            place.StartsWith(Pipe, StringComparison.OrdinalIgnoreCase) ? ConnectToPipeAsync : ConnectAsync;
 
         // Anybody may make a pipe of any name: a stranger's is not told a token.
         private async ValueTask<Stream> ConnectToPipeAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
