@@ -56,10 +56,10 @@ const FAULTS: [&str; 8] = [KILLED, STOPPED, HANGS, EXITS, FAILS_FAST, WRITTEN, C
 /// The values of these routes are cached, the same keys under `/vaults/store` are not.
 fn plan(odd: &Path, azure: bool, reloads: usize) -> String {
     let mut toml = format!(
-        r#"# Reload {reloads}.
+        r#"
         listen = "127.0.0.1:0"
         auth = {{ open = true }}
-        limits = {{ deadline = "{}s", write_grace = "1s" }}
+        limits = {{ deadline = "{}s", write_grace = "{}ms" }}
         [pwsh]
         module_path = ["{}"]
         init = [{}]
@@ -77,6 +77,8 @@ fn plan(odd: &Path, azure: bool, reloads: usize) -> String {
         expose = true
         "#,
         DEADLINE.as_secs(),
+        // A reload that changes nothing would say so.
+        1000 + reloads,
         fixture("vaults").display(),
         if azure { "'Connect-AzAccount -Identity -Subscription sub-1 | Out-Null'" } else { "" },
         odd.display(),
