@@ -291,6 +291,11 @@ pub fn spawn_job(command: &mut Command) -> io::Result<(Child, ProcessJob)> {
     system::job::ProcessJob::spawn(command).map(|(child, job)| (child, ProcessJob(job)))
 }
 
+/// Whether we read from a terminal that other programs of a pipeline need too, so that no job can have it for itself.
+pub fn shares_terminal() -> bool {
+    system::job::shares_terminal()
+}
+
 impl ProcessJob {
     /// Sends a signal to all of it; on Windows Ctrl-Break. Does nothing if it is gone.
     pub fn signal(&self, number: i32) {

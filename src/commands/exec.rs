@@ -110,9 +110,18 @@ async fn mind_terminal(job: &mut Option<ProcessJob>) {
     }
 }
 
-/// Asks the program and all that it has started to end, and kills what does not.
+/// Asks the program to end, with all that it has started where that is a job, and kills what does not.
 async fn end(running: &mut RunningProgram, grace: Duration) {
-    let RunningProgram { child, job: Some(job), .. } = running else { return };
+    let RunningProgram { child, job, .. } = running;
+    let Some(job) = job else {
+        if let Some(pid) = child.id() {
+            platform::send_signal(pid, platform::TERMINATE);
+        }
+        if timeout(grace, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+        return;
+    };
     job.signal(platform::TERMINATE);
     let all_end = async {
         let _ = child.wait().await;
@@ -158,7 +167,8 @@ fn start(arguments: &ExecArgs, values: &BoundValues) -> Result<RunningProgram, F
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let program = arguments.command[0].to_string_lossy().into_owned();
-    let spawned = match arguments.watch {
+    // A job without the terminal would be stopped when it reads from it.
+    let spawned = match arguments.watch && !platform::shares_terminal() {
         true => platform::spawn_job(&mut command).map(|(child, job)| (child, Some(job))),
         false => command.spawn().map(|child| (child, None)),
     };

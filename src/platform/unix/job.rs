@@ -125,6 +125,10 @@ impl Drop for ProcessJob {
     }
 }
 
+pub(in crate::platform) fn shares_terminal() -> bool {
+    isatty(rustix::stdio::stdin()) && !isatty(rustix::stdio::stdout())
+}
+
 /// Whether we have the terminal and no other program of a pipeline needs it.
 fn is_terminal_ours() -> bool {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());

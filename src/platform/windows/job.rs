@@ -15,6 +15,11 @@ pub(in crate::platform) struct ProcessJob {
 
 // === impl ProcessJob ===
 
+/// Nobody is stopped for reading from a console.
+pub(in crate::platform) fn shares_terminal() -> bool {
+    false
+}
+
 impl ProcessJob {
     pub(in crate::platform) fn spawn(command: &mut Command) -> io::Result<(Child, ProcessJob)> {
         let all = Group::new(false)?;

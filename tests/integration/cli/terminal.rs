@@ -173,6 +173,22 @@ fn a_program_that_is_watched_has_the_terminal_and_ctrl_c_is_its_own() {
     terminal.wait_for("heard");
 }
 
+/// In a pipeline the terminal is not lent: a pager at its end may need it.
+#[test]
+fn a_program_that_is_watched_in_a_pipeline_may_read_from_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line::alone(folder.path());
+    line.ok(&["set", "local/db"], b"one");
+    let script = "echo \"ready $DB\"; read word; echo \"read $word\"; exec sleep 1000";
+    let pipeline = "\"$0\" exec --watch --interval 200ms -e DB=local/db -- sh -c \"$1\" | cat";
+    let mut terminal = Terminal::run_program(&line, "sh", &["-c", pipeline, PROGRAM, script]);
+    terminal.answer("ready one", "typed");
+    terminal.wait_for("read typed");
+    line.ok(&["set", "local/db"], b"two");
+    terminal.answer("ready two", "again");
+    terminal.wait_for("read again");
+}
+
 #[test]
 fn a_program_that_is_watched_is_stopped_by_a_shell_and_goes_on_with_it() {
     let folder = tempfile::tempdir().unwrap();
