@@ -117,6 +117,14 @@ pub struct AuditNote {
     pub code: &'static str,
 }
 
+impl Reply {
+    /// A whole answer, of which the audit trail is told nothing yet.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Reply {
+        let body = body.into();
+        Reply { status, headers, body, stream: None, reason: None, note: AuditNote::default() }
+    }
+}
+
 impl RefusedRequest {
     /// One that is refused at once.
     pub fn at_once(reply: Reply) -> Box<RefusedRequest> {

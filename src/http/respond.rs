@@ -14,7 +14,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::message::{AuditNote, Reply};
+use super::message::Reply;
 use super::problem::Problem;
 use super::wiped::WipedBuffer;
 use crate::access::AccessRefusal;
@@ -33,7 +33,7 @@ pub fn empty(status: StatusCode) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(SERVER, HeaderValue::from_static("secretbridge"));
-    Reply { status, headers, body: Bytes::new(), stream: None, reason: None, note: AuditNote::default() }
+    Reply::new(status, headers, Bytes::new())
 }
 
 /// A reply with a body, whose buffer is wiped when it has been sent.

@@ -9,20 +9,6 @@ use crate::protocol::{Empty, Op, PingReply};
 use crate::worker::fake::{FakeLauncher, Reaction, ok};
 use crate::worker::{Broken, CallError};
 
-struct NoSetUp;
-
-impl SetUp for NoSetUp {
-    fn prepare<'a>(
-        &'a self,
-        _worker: &'a mut Worker,
-        _crew: &'a Crew,
-        _lanes: &'a Lanes<Box<dyn Task>>,
-        _until: Instant,
-    ) -> BoxFuture<'a, Result<(), LaunchError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
 /// Workers whose set-up comes to what this says of their number.
 struct Prepares<F>(F);
 
@@ -103,7 +89,7 @@ fn start(
     script: impl Fn(u64, &Value) -> Reaction + Send + Sync + 'static,
 ) -> (Pool, Arc<FakeLauncher>) {
     let launcher = Arc::new(FakeLauncher::new(script));
-    (Pool::start(launcher.clone(), Arc::new(NoSetUp), sizes), launcher)
+    (Pool::start(launcher.clone(), Arc::new(Prepares(|_| Ok(()))), sizes), launcher)
 }
 
 fn well(_: u64, call: &Value) -> Reaction {
@@ -224,7 +210,7 @@ async fn a_worker_that_does_not_come_up_is_tried_again_with_back_off_and_told() 
     assert_eq!(launcher.launched.load(SeqCst), 1);
     let hello = json!({ "protocol": 0, "pwsh": "7.6.1", "pid": 1 });
     let old = Arc::new(FakeLauncher::with_hello(hello, well));
-    let pool = Pool::start(old.clone(), Arc::new(NoSetUp), sizes(1));
+    let pool = Pool::start(old.clone(), Arc::new(Prepares(|_| Ok(()))), sizes(1));
     assert!(matches!(pool.ready().await, Err(LaunchError::Version { theirs: 0 })));
     assert_eq!(old.launched.load(SeqCst), 1, "no retry mends it");
     for days in [4_000, -8_000, 4_000] {
@@ -309,7 +295,7 @@ async fn a_worker_with_a_store_of_its_own_is_recycled_and_never_doubled() {
             well(number, call)
         })
     });
-    let pool = Pool::start(launcher.clone(), Arc::new(NoSetUp), sizes);
+    let pool = Pool::start(launcher.clone(), Arc::new(Prepares(|_| Ok(()))), sizes);
     pool.ready().await.unwrap();
     let own = Crew::Own("s".into());
     pool.add_own_worker("s".into());

@@ -17,7 +17,7 @@ use crate::access::{AccessRefusal, Caller, GrantVerb, Grants};
 use crate::error::BridgeError;
 use crate::http::bounds::{self, BodyBound};
 use crate::http::respond;
-use crate::http::{AuditNote, BoxFuture, Head, Problem, Reply, Request, Site};
+use crate::http::{BoxFuture, Head, Problem, Reply, Request, Site};
 use crate::protocol::Fault;
 use crate::secret;
 use exchange::Exchange;
@@ -203,14 +203,7 @@ impl Exchange<'_> {
             }
             None => {
                 let body = response.body.map(Bytes::from_owner).unwrap_or_default();
-                Reply {
-                    status,
-                    headers: self.headers(),
-                    body,
-                    stream: None,
-                    reason: None,
-                    note: AuditNote::default(),
-                }
+                Reply::new(status, self.headers(), body)
             }
         };
         let described = response.page.as_ref().and_then(|wish| wish.description.as_ref());

@@ -144,14 +144,7 @@ mod tests {
             Box::pin(async {
                 self.asked.add_permits(1);
                 let _leave = self.leave.acquire().await;
-                Reply {
-                    status: self.status,
-                    headers: HeaderMap::new(),
-                    body: Bytes::new(),
-                    stream: None,
-                    reason: None,
-                    note: crate::http::AuditNote::default(),
-                }
+                Reply::new(self.status, HeaderMap::new(), Bytes::new())
             })
         }
 

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secretbridge::inside::access::{AccessPolicy, Caller};
 use secretbridge::inside::http::{
-    Admitted, AuditNote, Gate, Head, Native, Peer, Problem, RefusedRequest, Reply, Request, Secrets, Service,
+    Admitted, Gate, Head, Native, Peer, Problem, RefusedRequest, Reply, Request, Secrets, Service,
     serve_connection,
 };
 use secretbridge::inside::plan::{self, Action, Limits, Route, Template};
@@ -331,16 +331,7 @@ impl Service for Echo {
     fn answer(&self, request: Request) -> BoxFuture<'_, Reply> {
         let path = request.head.path.clone();
         self.0.lock().expect("nothing panics in here").push((path, request.body.to_vec()));
-        Box::pin(async move {
-            Reply {
-                stream: None,
-                status: StatusCode::OK,
-                headers: HeaderMap::new(),
-                body: request.body,
-                reason: None,
-                note: AuditNote::default(),
-            }
-        })
+        Box::pin(async move { Reply::new(StatusCode::OK, HeaderMap::new(), request.body) })
     }
 
     fn refuse(&self, _: &Head, problem: &Problem) -> Reply {

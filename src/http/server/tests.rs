@@ -26,14 +26,7 @@ struct Echo {
 }
 
 fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    Reply {
-        status,
-        headers: HeaderMap::new(),
-        body: body.into(),
-        stream: None,
-        reason: None,
-        note: crate::http::AuditNote::default(),
-    }
+    Reply::new(status, HeaderMap::new(), body)
 }
 
 impl Service for Echo {

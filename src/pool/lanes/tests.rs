@@ -15,6 +15,12 @@ async fn pulled(lanes: &Lanes<u32>) -> Option<(u32, Option<LanePermit<u32>>)> {
     timeout(Duration::from_millis(10), lanes.pull(1, &Crew::Shared, alive)).await.ok().flatten()
 }
 
+/// A worker that waits for a task.
+fn idle(lanes: &Lanes<u32>) -> tokio::task::JoinHandle<(u32, Option<LanePermit<u32>>)> {
+    let lanes = lanes.clone();
+    tokio::spawn(async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() })
+}
+
 fn filled(tasks: &[(u32, Option<Lane>)]) -> Lanes<u32> {
     let lanes = Lanes::new(16);
     for (task, lane) in tasks {
@@ -87,10 +93,7 @@ async fn scripts_that_come_and_go_do_not_keep_out_a_writer_whose_worker_is_idle(
     let lanes = Lanes::new(8);
     let shared = || Lane { store: "s".into(), mode: LaneMode::Shared };
     let first = lanes.acquire(shared()).await;
-    let idle = tokio::spawn({
-        let lanes = lanes.clone();
-        async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() }
-    });
+    let idle = idle(&lanes);
     tokio::task::yield_now().await;
     lanes.push(1, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     let mut second = Box::pin(lanes.acquire(shared()));
@@ -157,10 +160,7 @@ async fn a_worker_that_starts_waits_its_turn_where_nothing_is_parked() {
     let lanes = Lanes::new(8);
     let shared = || Lane { store: "s".into(), mode: LaneMode::Shared };
     let first = lanes.acquire(shared()).await;
-    let idle = tokio::spawn({
-        let lanes = lanes.clone();
-        async move { lanes.pull(6, &Crew::Shared, alive).await.unwrap() }
-    });
+    let idle = idle(&lanes);
     tokio::task::yield_now().await;
     lanes.push(1, Crew::Shared, lane("s", LaneMode::Exclusive), alive).unwrap();
     let mut starting = Box::pin(lanes.acquire_at_start(shared()));

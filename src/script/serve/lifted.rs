@@ -7,7 +7,7 @@ use hyper::http::{HeaderValue, StatusCode};
 use super::exchange::Exchange;
 use crate::audit::AuditedAccess;
 use crate::error::BridgeError;
-use crate::http::{AuditNote, Reply};
+use crate::http::Reply;
 use crate::script::protocol::ask::Lift;
 use crate::script::route::ScriptRoute;
 use crate::script::seen;
@@ -31,14 +31,7 @@ impl Exchange<'_> {
                 let mut headers = self.headers();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
                 let body = Bytes::from_owner(secret::Bytes::new(body.as_bytes()));
-                Some(Reply {
-                    status: StatusCode::OK,
-                    headers,
-                    body,
-                    stream: None,
-                    reason: None,
-                    note: AuditNote::default(),
-                })
+                Some(Reply::new(StatusCode::OK, headers, body))
             }
             Lift::Update { secret, field } => {
                 if self.head.headers.contains_key(CONTENT_ENCODING) || !self.is_of_extension(secret) {
@@ -51,14 +44,7 @@ impl Exchange<'_> {
                     Ok(()) => {
                         self.seen.note(seen::of_mount(self.core, "write", secret));
                         let (headers, body) = (self.headers(), Bytes::new());
-                        Some(Reply {
-                            status: StatusCode::OK,
-                            headers,
-                            body,
-                            stream: None,
-                            reason: None,
-                            note: AuditNote::default(),
-                        })
+                        Some(Reply::new(StatusCode::OK, headers, body))
                     }
                     Err(error) => self.refused(route, "write", secret, error),
                 }

@@ -4,7 +4,7 @@ use hyper::http::header::{ACCEPT, CONTENT_TYPE, HOST, SERVER};
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::exchange::Exchange;
-use crate::http::{AuditNote, Problem, Reply, respond};
+use crate::http::{Problem, Reply, respond};
 use crate::script::page::{Form, Page, Wishes};
 use crate::script::protocol::call::Exception;
 use crate::script::route::ScriptRoute;
@@ -65,14 +65,7 @@ impl Exchange<'_> {
         let page = Page { status, description, url: &self.url(), exception };
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-        Reply {
-            status,
-            headers,
-            body: page.render(form).into(),
-            stream: None,
-            reason: None,
-            note: AuditNote::default(),
-        }
+        Reply::new(status, headers, page.render(form))
     }
 }
 

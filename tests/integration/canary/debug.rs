@@ -71,14 +71,7 @@ fn no_canary_shows_in_debug_output_of_requests_and_replies() {
     };
     let admitted = Admitted::new(Caller::Anyone, None);
     let request = Request { head: Arc::new(head.clone()), body: SECRET.into(), admitted };
-    let reply = Reply {
-        stream: None,
-        status: StatusCode::OK,
-        headers,
-        body: SECRET.into(),
-        reason: None,
-        note: AuditNote::default(),
-    };
+    let reply = Reply::new(StatusCode::OK, headers, SECRET);
     let shown = format!("{head:?} {request:?} {reply:?} {head:#?} {request:#?} {reply:#?}");
     assert!(shown.contains("/kept"), "{shown}");
     assert_clean("Debug", shown);
