@@ -25,8 +25,7 @@ pub mod http {
     pub use crate::http::route::{Routes, Scope, Target};
     pub use crate::http::value::Written;
     pub use crate::http::{
-        Admitted, AuditNote, Gate, Head, Native, RefusedRequest, Reply, Request, Secrets, Service,
-        serve_connection,
+        Admitted, Gate, Head, Native, RefusedRequest, Reply, Request, Secrets, Service, serve_connection,
     };
 }
 

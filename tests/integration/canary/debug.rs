@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Version};
 use secretbridge::inside::access::{Caller, Token};
-use secretbridge::inside::http::{Admitted, AuditNote, Head, Peer, Reply, Request, Written};
+use secretbridge::inside::http::{Admitted, Head, Peer, Reply, Request, Written};
 use secretbridge::inside::plan::{self, InitScript};
 use secretbridge::inside::protocol::GetReply;
 use secretbridge::{
