@@ -51,7 +51,7 @@ mod wiped;
 
 pub use gate::{Gate, Site};
 pub use listener::{BindError, BindErrorKind, BoundAddress, Certificates, Door};
-pub use message::{Admitted, AuditNote, BoxFuture, Head, RefusedRequest, Reply, Request, Service};
+pub use message::{Admitted, BoxFuture, Head, RefusedRequest, Reply, Request, Service};
 pub use native::Native;
 #[cfg(feature = "fake-pwsh")]
 pub use native::Secrets;
