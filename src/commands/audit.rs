@@ -74,13 +74,12 @@ fn show(arguments: &ShowArgs) -> CommandOutcome {
 
 /// The trail of the configuration that is in force.
 fn of_configuration(option: Option<&Path>) -> Result<PathBuf, Failure> {
-    const NAME_IT: &str = "name the trail with --file, or the configuration with --config";
     let Some(place) = config::find(option) else {
         let looked = config::looked_at();
         return Err(Failure::usage(format!(
             "no configuration says where the audit trail is: none is at {looked}"
         ))
-        .hint(NAME_IT));
+        .hint("a server without one writes its trail to its standard error; name a trail's file with --file, or a configuration with --config"));
     };
     let shown = place.path.display();
     match config::load(&place.path)?.audit.to {

@@ -12,6 +12,7 @@ namespace SecretBridge;
 public static class EngineLog
 {
     private const string Provider = "System.Management.Automation.Tracing.PSSysLogProvider";
+
     /// <summary>The keywords that a line of the engine has by itself: PSSysLogProvider's default.</summary>
     private const ulong Ordinary = 0x00FF_FFFF_FFFF_FFFF;
 
