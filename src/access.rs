@@ -104,7 +104,7 @@ pub struct Knock<'a> {
     pub certificate: Option<&'a Certificate>,
 }
 
-// === impl Access ===
+// === impl AccessPolicy ===
 
 impl AccessPolicy {
     /// Anyone who can connect, but no web page of another origin.

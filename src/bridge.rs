@@ -370,8 +370,8 @@ impl Bridge {
         }
     }
 
-    /// Takes over from another bridge of this process, which has ended: what it wrote since this one started
-    /// is nobody else's, and what it could not put right is this one's to put right.
+    /// Takes over from another bridge of this process, which has ended. Its writes since this one started are no other
+    /// program's, and what it could not put right is left to this one.
     pub(crate) fn take_over(&self, old: &Bridge) {
         self.vaults().take_over(old.vaults());
     }

@@ -120,7 +120,7 @@ impl Freshness {
     }
 }
 
-/// The right and duty to load a key. Dropped unfinished, those who wait look again.
+/// The right and duty to load a key. If it is dropped before the load has ended, those who wait look again.
 pub struct Ticket {
     key: (StoreId, String),
     spelling: String,

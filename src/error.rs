@@ -1,6 +1,6 @@
 //! What can go wrong with a request, in terms of vaults, keys and mounts.
 //!
-//! One enum for everything a [`crate::bridge::Bridge`] may answer. `http::respond` alone turns it into
+//! One enum for everything a [`crate::bridge::Bridge`] may answer. `http::problem` alone turns it into
 //! a status. No variant holds a secret value.
 
 use std::time::Duration;
@@ -90,7 +90,7 @@ pub enum BridgeError {
         /// A write had begun.
         outcome_unknown: bool,
     },
-    /// A worker died or broke the protocol. Nothing was written, unless `outcome_unknown`.
+    /// A worker ended or broke the protocol. Nothing was written, unless `outcome_unknown`.
     #[error("a worker failed: {reason}{}", if *.outcome_unknown { "; whether the write took place is unknown" } else { "" })]
     Worker {
         /// What happened to it.

@@ -1,7 +1,7 @@
 //! What is to be served: listeners, vaults, mounted secrets, routes and limits.
 //!
-//! A [`Plan`] is data. It comes from a TOML file ([`crate::config`]), from the command line, or from a
-//! PowerShell script, and is checked where it is made; everything after relies on it.
+//! A [`Plan`] is data. It comes from a TOML file ([`crate::config`]), from the command line, from a PowerShell script or
+//! from the library's builder, and is checked where it is made; everything after relies on it.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -245,7 +245,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Workers may die while this runs and write a last time; the next start sweeps what is left.
+        // Workers may end while this runs and write a last time; the next start sweeps what is left.
         if fs::remove_dir_all(&self.path).is_err() {
             let _ = fs::remove_dir_all(&self.path);
         }

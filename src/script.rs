@@ -1,9 +1,8 @@
 //! Script mode: a PowerShell script written for Pode's Secrets feature, served.
 //!
-//! The script declares, a worker runs it, and everything that it declares is kept here, once: vaults and
-//! mounts in the [`crate::bridge::Bridge`], blocks in the [`session`], routes, endpoints, state and locks in their tables.
-//! Workers ask ([`asks`]) and hold nothing. [`protocol`] has the
-//! shapes.
+//! A worker runs the script, which declares what is to be served. All of that is kept here, once: vaults and mounts in
+//! the [`crate::bridge::Bridge`], blocks in the [`session`], routes, endpoints, state and locks in their tables. Workers
+//! ask ([`asks`]) and hold nothing. [`protocol`] has the shapes of what they say.
 //!
 //! ```text
 //! door ─► serve ─► route ─► lift ─► bridge

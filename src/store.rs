@@ -1,5 +1,5 @@
 //! What all layers say of a store, the thing behind one or more registered vaults: which it is, and who may be in it
-//! together. What is known of one is in the vault room.
+//! together. What is known of one is in `vault`.
 
 use std::sync::Arc;
 

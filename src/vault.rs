@@ -2,9 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//! The [`VaultTable`] says which vaults there are; it is known before the workers are. A [`Verb`] on an [`Entry`] is
-//! refused by the [`rules`], done in this process by the embedded vault, or becomes a
-//! task of the pool. The task, or a script that has a worker of its own, holds the store's lane and runs an [`act::Act`]:
+//! The [`VaultTable`] says which vaults there are; it is made before the workers are. A [`Verb`] on an [`Entry`] is
+//! refused by the [`rules`], done in this process by the embedded vault, or becomes a task of the pool. The task, or a
+//! script that has a worker of its own, holds the store's lane and runs an [`act::Act`]:
 //!
 //! ```text
 //! Vaults::perform ─► rules ─► task ─┐                    ┌─ module ─ azure
@@ -30,6 +30,13 @@
 //!
 //! A change of a store's files by another process is noticed within a second. Keys that it erased are named, or written
 //! again.
+//!
+//! Words for what is put right after a write was cut off:
+//!
+//! - The act *mends* at once, in the same worker, after an error. `restore` does it in a fresh worker, after a crash.
+//! - Both ask the backend to *recover* the key. It writes the old value again, or *undoes* the write by the store's files of
+//!   before it.
+//! - What could not be put right is *owed*, and *repaid* by a [`Chore`].
 
 pub mod act;
 pub mod backend;

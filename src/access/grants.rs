@@ -104,7 +104,7 @@ impl Grants {
     }
 }
 
-// === impl Verb ===
+// === impl GrantVerb ===
 
 impl GrantVerb {
     const ALL: [GrantVerb; 4] = [GrantVerb::Read, GrantVerb::Write, GrantVerb::List, GrantVerb::Delete];
@@ -129,7 +129,7 @@ impl GrantVerb {
     }
 }
 
-// === impl Rule ===
+// === impl GrantRule ===
 
 impl GrantRule {
     /// Whether it is about a route, not about secrets.

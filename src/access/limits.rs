@@ -32,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Where more are counted, those whose time is over are forgotten.
 const MANY: usize = 10_000;
 
-/// Counts. Shared by everything that one server has in force, one after another.
+/// The counts of one server. A reload keeps them.
 #[derive(Debug, Default)]
 pub struct CallCounter(Mutex<CallCounts>);
 

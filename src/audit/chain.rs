@@ -11,7 +11,7 @@ pub(super) const FIELD: &str = "chain";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ChainLink(String);
 
-// === impl Link ===
+// === impl ChainLink ===
 
 impl ChainLink {
     pub(super) fn text(&self) -> &str {

@@ -38,7 +38,7 @@ pub(super) struct LineMaker {
     out: String,
 }
 
-// === impl Lines ===
+// === impl LineMaker ===
 
 impl LineMaker {
     pub(super) fn new(position: TrailPosition, chained: bool) -> LineMaker {

@@ -48,7 +48,7 @@ pub(super) struct AuditWriter {
     failing: bool,
 }
 
-// === impl Writer ===
+// === impl AuditWriter ===
 
 impl AuditWriter {
     pub(super) fn new(

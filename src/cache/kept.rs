@@ -48,7 +48,7 @@ impl Kept {
     }
 }
 
-/// KeptValues by store and spelling.
+/// The kept values, by store and spelling.
 pub(super) struct KeptValues {
     parts: [RwLock<HashMap<StoreId, HashMap<String, Kept>>>; PARTS],
     hasher: std::hash::RandomState,

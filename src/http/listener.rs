@@ -245,7 +245,7 @@ impl Renewed {
     }
 }
 
-// === impl Bound ===
+// === impl BoundSocket ===
 
 impl BoundSocket {
     /// The next connection, who made it, and where from, if that is a name.
@@ -290,7 +290,7 @@ fn tcp(address: SocketAddr, dual: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-// === impl Address, BindErrorKind ===
+// === impl BoundAddress, BindErrorKind ===
 
 impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -150,7 +150,7 @@ impl Door {
     }
 }
 
-// === impl Shared ===
+// === impl SharedServer ===
 
 impl SharedServer {
     fn new(service: Arc<dyn Service>, limits: Limits, trail: Option<Trail>) -> SharedServer {

@@ -67,7 +67,7 @@ pub(super) struct GuardedStream {
     linger: Option<Pin<Box<Sleep>>>,
 }
 
-// === impl Unread ===
+// === impl UnreadRest ===
 
 impl UnreadRest {
     /// How a connection begins: hyper answers a bad head by itself, wherever it stopped reading.
@@ -88,7 +88,7 @@ impl UnreadRest {
     }
 }
 
-// === impl Asked ===
+// === impl RequestCount ===
 
 impl RequestCount {
     pub(super) fn begin(&self) {
@@ -100,7 +100,7 @@ impl RequestCount {
     }
 }
 
-// === impl Guarded ===
+// === impl GuardedStream ===
 
 impl GuardedStream {
     pub(super) fn new(inner: Box<dyn Duplex>, stall_limit: Duration, unread: UnreadRest) -> GuardedStream {

@@ -27,7 +27,7 @@ pub(super) struct ThreadGate {
 /// Leave to go on; given back on drop.
 pub(super) struct LockTurn<'a>(&'a ThreadGate);
 
-/// An exclusive advisory lock on the folder, across processes; freed on drop and when the process dies.
+/// An exclusive advisory lock on the folder, across processes; freed on drop and when the process ends.
 pub(super) struct FolderLock(File);
 
 impl ThreadGate {

@@ -41,7 +41,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before the signal was set.
+            // The parent may have ended before the signal was set.
             if rustix::process::getppid() != Some(parent) {
                 return Err(std::io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()));
             }

@@ -89,7 +89,7 @@ pub fn report(event: &events::ServiceEvent<'_>) {
     system::service::report(event);
 }
 
-// === impl Step ===
+// === impl ServiceStep ===
 
 /// What it does, for people; a file is shown whole.
 impl fmt::Display for ServiceStep {

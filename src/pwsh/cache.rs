@@ -115,7 +115,7 @@ impl CompiledCache {
         entries.flatten().map(|entry| entry.path()).collect()
     }
 
-    /// Removes entries that nobody uses, and what a start that died has left.
+    /// Removes entries that nobody uses, and what a start that was cut off has left.
     fn sweep(&self, newest: &Path) {
         let now = SystemTime::from(clock::now());
         let age = |path: &Path| {

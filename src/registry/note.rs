@@ -120,7 +120,7 @@ impl Notes {
     }
 }
 
-// === impl Note ===
+// === impl ServerNote ===
 
 impl ServerNote {
     /// What it says of a vault.
@@ -165,7 +165,7 @@ impl ServerNote {
     }
 }
 
-// === impl Lock ===
+// === impl NoteLock ===
 
 impl NoteLock {
     fn attempt(path: &Path) -> io::Result<Option<NoteLock>> {

@@ -71,7 +71,7 @@ struct RegistryState {
 
 type Entries = Map<String, Value>;
 
-// === impl Wanted ===
+// === impl WantedVault ===
 
 impl WantedVault {
     /// The vaults that a plan wants there: none, unless it says so.

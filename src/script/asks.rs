@@ -1,8 +1,9 @@
 //! What a worker may ask while it runs a block, and who answers.
 //!
-//! One method for each ask of [`Ask`]. An ask is answered from the tables, or done in the asking worker by calls nested into the ask. The
-//! request's deadline bounds all of it; a write that has begun has its grace beyond. What is asked of
-//! vaults and secrets is in `vaults`, `imports`, `secrets` and `values`, of the server's own tables in `server`.
+//! There is one method for each ask of [`Ask`]. An ask is answered from the tables, or done in the asking worker by calls
+//! nested into the ask. The request's deadline bounds all of it; a write that has begun has its grace beyond. What is asked
+//! of vaults and secrets is in `vaults`, `imports`, `secrets` and `values`, what is asked of the server's own tables in
+//! `server` and `shared`.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::protocol::shape::Id;
 
-/// How long a vault whose unlock failed is left in peace.
+/// How long a vault is not unlocked again after an unlock of it failed.
 const PEACE: Duration = Duration::from_secs(60);
 
 /// A vault of a script.

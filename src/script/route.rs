@@ -80,7 +80,7 @@ pub fn decoded(path: &str) -> Option<String> {
     percent_decode_str(path).decode_utf8().ok().map(String::from)
 }
 
-// === impl Routes ===
+// === impl ScriptRoutes ===
 
 impl ScriptRoutes {
     /// Adds a route; `false` where it is there already and that is an error.

@@ -10,7 +10,7 @@ use crate::audit::{AuditedAccess, AuditedAccesses};
 #[derive(Debug, Clone, Default)]
 pub struct SeenAccesses(Arc<Mutex<AuditedAccesses>>);
 
-// === impl Seen ===
+// === impl SeenAccesses ===
 
 impl SeenAccesses {
     /// Notes an access.

@@ -60,7 +60,7 @@ enum WriteStep<'a> {
 }
 
 impl Done {
-    /// Nothing has been begun to be written.
+    /// No write has begun.
     fn without_change(outcome: Result<Outcome, Trouble>) -> Done {
         Done { outcome, change: None }
     }

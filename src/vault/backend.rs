@@ -46,7 +46,7 @@ pub trait Backend: Any + Send + Sync {
         None
     }
 
-    /// Whether what its module may quote of its parameters is secret.
+    /// Whether its parameters are secret. Its module may quote them in an error, where they are then starred out.
     fn has_secret_parameters(&self) -> bool {
         true
     }
@@ -56,7 +56,7 @@ pub trait Backend: Any + Send + Sync {
         None
     }
 
-    /// Whether a value's exact type costs no call of its own.
+    /// Whether a read can tell a value's exact type without another call.
     fn tells_types(&self) -> bool {
         false
     }
@@ -66,7 +66,7 @@ pub trait Backend: Any + Send + Sync {
         false
     }
 
-    /// Whether nothing that a call had begun can still come to pass once its worker is gone.
+    /// Whether a call ends with its worker: once that is gone, nothing that the call had begun can still happen.
     fn ends_with_its_worker(&self) -> bool {
         false
     }
@@ -77,18 +77,18 @@ pub trait Backend: Any + Send + Sync {
         None
     }
 
-    /// Whether one worker has the store to itself, because no other could have its copy read anew.
+    /// Whether one worker alone may use the store, because the copy of a second one could not be refreshed.
     fn has_one_worker(&self) -> bool {
         false
     }
 
-    /// How its configuration is looked at in a worker that starts, or that a script has just `added` it in: alone where
-    /// that may change the store, beside others where it only reads; `None` where nothing is to be configured.
+    /// The lane that [`Backend::configure`] needs, in a worker that starts or in which a script has just `added` the vault:
+    /// exclusive if it may change the store, shared if it only reads. `None` if there is nothing to configure.
     fn configures(&self, _vault: &VaultFacts, _added: bool) -> Option<LaneMode> {
         None
     }
 
-    /// Brings the store to what the plan says. Tells whether that has opened it too.
+    /// Gives the store the configuration that the plan says. Tells whether that has unlocked it too.
     fn configure<'a>(&'a self, _turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, bool> {
         Box::pin(async { Ok(false) })
     }
@@ -192,7 +192,7 @@ pub trait Backend: Any + Send + Sync {
     /// writes, and a write whose caller has hung up is noted too. `after` is what the key holds then.
     fn done(&self, _vault: &VaultFacts, _verb: &Verb, _after: Option<WholeSecret>) {}
 
-    /// Notes a removal of which it is not known what it came to.
+    /// Notes a removal whose outcome is unknown.
     fn may_be_removed(&self, _key: &str) {}
 
     /// Notes what a write has left half done and nobody could put right yet; the next write of the key settles it.
@@ -209,7 +209,7 @@ pub trait Backend: Any + Send + Sync {
     /// Notes what a worker did to the store after its call was given up, now that it is gone.
     fn left_by_a_dead_writer(&self) {}
 
-    /// Looks what others have done to the store, and puts right what is still to be. Called about once a second.
+    /// Looks for changes of the store by others, and puts right what is still owed. Called about once a second.
     fn watch<'a>(&'a self, _vaults: &'a dyn AllVaults) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }

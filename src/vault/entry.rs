@@ -27,7 +27,7 @@ pub struct Entry {
     pub local: Option<Arc<LocalVault>>,
     /// What its last calls showed.
     pub condition: Condition,
-    /// How often what was asked of it, and how long it took.
+    /// What was asked of it, how often, and how long that took.
     pub calls: Arc<Calls>,
     /// Somebody has locked it: it answers nothing until somebody unlocks it.
     closed: AtomicBool,
@@ -53,7 +53,7 @@ impl Deref for Entry {
 }
 
 impl Entry {
-    /// A vault of the table. `number` is its alone in the table's life.
+    /// A vault of the table. No other vault is ever given its `number`.
     pub fn new(
         number: u64,
         plan: Vault,

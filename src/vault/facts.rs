@@ -22,7 +22,7 @@ pub struct VaultFacts {
     pub hooks: Option<Arc<dyn Hooks>>,
     /// Scripts that log every worker in, to be run again when a login is over.
     pub login: Arc<[InitScript]>,
-    /// Whether what its module may quote of its parameters is secret.
+    /// Whether its parameters are secret, which its module may quote in an error.
     pub has_secret_parameters: bool,
     /// The unlock password, resolved once at start.
     pub(super) given: Option<Text>,

@@ -1,4 +1,4 @@
-//! What the vault room notes about a worker.
+//! What this layer notes about a worker.
 
 use std::collections::HashSet;
 

@@ -101,7 +101,7 @@ impl Store {
         lockout
     }
 
-    /// A vault came with a password of its own: what an earlier one met says nothing of it.
+    /// There is a new password: that an earlier one was refused says nothing about it.
     pub fn forget_lockout(&self) {
         *locked(&self.lockout) = None;
     }

@@ -1,4 +1,4 @@
-//! Which vaults there are. Known before the workers are, which are set up by it.
+//! Which vaults there are. The table is made before the workers, which are set up from it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

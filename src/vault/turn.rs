@@ -33,7 +33,7 @@ pub struct Turn<'a> {
 pub enum Trouble {
     /// PowerShell's error. Of a write: nothing was changed.
     Fault(Box<Fault>),
-    /// PowerShell's error of a write of which it is not known what it came to.
+    /// PowerShell's error of a write whose outcome is unknown.
     Unknown(Box<Fault>),
     /// The worker is broken. Nothing was written, if the verb had not begun to write.
     Broken(Broken),

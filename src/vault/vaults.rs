@@ -26,14 +26,14 @@ use crate::pool::lanes::Crew;
 enum AfterDeath {
     /// It is done.
     Done,
-    /// It was not done, and nothing of it can still come to pass.
+    /// It was not done, and nothing of it can still happen.
     Again,
     /// Nobody can tell what it came to.
     Unknown,
 }
 
-/// By whether a read finds it done, where it could be read; `may_repeat`: nothing that its worker had begun can still come
-/// to pass, and it was not repeated yet.
+/// `is_done`: what a read tells, `None` where it could not be read. `may_repeat`: nothing that its worker had begun can
+/// still happen, and it was not repeated yet.
 fn after_death(is_done: Option<bool>, may_repeat: bool) -> AfterDeath {
     match is_done {
         Some(true) => AfterDeath::Done,
@@ -98,9 +98,9 @@ impl Vaults {
         self.table.stores()
     }
 
-    /// Does a verb, by `deadline`. A read whose worker died is tried once more; so is a write that had not
-    /// begun. What became of one that had is read, and in a SecretStore, where nothing of a dead worker can
-    /// still come to pass, one that was not done is done once more.
+    /// Does a verb, by `deadline`. A read whose worker ended is tried once more; so is a write that had not begun. Of a
+    /// write that had begun, a read tells whether it was done. One that was not is done once more, if nothing that its
+    /// worker had begun can still happen.
     pub async fn perform(
         &self,
         entry: &Arc<Entry>,
@@ -114,8 +114,8 @@ impl Vaults {
         entry.noted(action, outcome, begun)
     }
 
-    /// Does what a backend has to do for itself, by `deadline`. Where it had not begun when its worker died, it is
-    /// tried once more.
+    /// Does what a backend has to do for itself, by `deadline`. If it had not begun when its worker ended, it is tried
+    /// once more.
     pub async fn do_chore(
         &self,
         entry: &Arc<Entry>,
@@ -151,7 +151,7 @@ impl Vaults {
         }
     }
 
-    /// After the death of a worker inside a write.
+    /// After a worker has ended inside a write.
     async fn after_death(
         &self,
         entry: &Arc<Entry>,
@@ -193,8 +193,8 @@ impl Vaults {
         &self.limits
     }
 
-    /// Takes over from the vaults of another bridge of this process, which has ended: what it wrote since this one
-    /// started is nobody else's, and what it could not put right is this one's to put right.
+    /// Takes over from the vaults of another bridge of this process, which has ended. Its writes since this one started
+    /// are no other program's, and what it could not put right is left to this one.
     pub fn take_over(&self, old: &Vaults) {
         let theirs = old.stores();
         for backend in self.stores() {
@@ -238,7 +238,7 @@ impl Vaults {
             self.changes.wrote(&entry.store.id, key);
         }
         Err(match answered {
-            // The task was dropped: its worker died with it, or the pool stopped.
+            // The task was dropped: its worker ended with it, or the pool stopped.
             Ok(_) => BridgeError::Worker { reason: "the task was dropped".into(), outcome_unknown },
             Err(_) => BridgeError::Deadline { outcome_unknown },
         })

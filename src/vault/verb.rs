@@ -112,7 +112,7 @@ impl Verb {
         }
     }
 
-    /// Whether a value that is there now, or nothing, is what the verb was to leave; `None` where that cannot be told so.
+    /// Whether what is there `now` is what the verb was to leave; `None` where a read cannot tell.
     pub fn is_done_by(&self, now: Option<&SecretValue>) -> Option<bool> {
         match self {
             // It is not read back whether metadata was written too.

@@ -37,7 +37,7 @@ pub enum BodyBound {
     TwoTypes,
 }
 
-// === impl Bound ===
+// === impl BodyBound ===
 
 impl BodyBound {
     /// Whether there is too much of something (413); else it is of a kind that is never taken (400).

@@ -61,7 +61,7 @@ pub(super) fn reading(head: &Head) -> Reading {
     if asked { Reading::New } else { Reading::Kept }
 }
 
-// === impl Call ===
+// === impl AdmittedCall ===
 
 impl AdmittedCall<'_> {
     /// What the path names, whether or not it is there.

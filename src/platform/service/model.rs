@@ -148,7 +148,7 @@ pub(super) fn unfit(message: impl Into<String>, hint: impl Into<String>) -> Unfi
     Unfit { message: message.into(), hint: hint.into() }
 }
 
-// === impl State ===
+// === impl ServiceCondition ===
 
 impl fmt::Display for ServiceCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

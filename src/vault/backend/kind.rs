@@ -54,8 +54,8 @@ pub trait Kind: Sync {
         VaultWay::Worker
     }
 
-    /// Whether Azure calls the vault behind it so. Modules of somebody's own over Azure take the parameter that Az.KeyVault
-    /// takes.
+    /// Whether this is the name in Azure of the vault behind it. Other modules over Azure take the same parameter as
+    /// Az.KeyVault.
     fn is_called(&self, vault: &Vault, name: &str) -> bool {
         name_in_azure(vault).is_some_and(|named| is_same_name(named, name))
     }

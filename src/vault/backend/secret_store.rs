@@ -1,9 +1,9 @@
 //! SecretStore: every process keeps a copy of its own, and the last one to write wins.
 //!
-//! A worker reads its file again when it unlocks, and only then. So before a read its copy is refreshed if it is
-//! older than our own last write or than the files; before a write always, where somebody else writes too. An answer
-//! that came while the files changed is asked again ([`session`], [`judge`]); after a write that failed, so is any
-//! error, once what was there before is back. The caller holds the store's lane.
+//! A worker reads the file again when it unlocks, and only then. So before a read its copy is refreshed if it is older
+//! than our own last write or than the files; before a write it always is, if another program writes too. An answer that
+//! came while the files changed is asked again ([`session`], [`judge`]). If a failed write has torn the file, what was
+//! there before is put back first. The caller holds the store's lane.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl Backend for SecretStoreBackend {
         true
     }
 
-    /// All that it does it does in its process, to its own files.
+    /// SecretStore works in the worker's process, on its own files.
     fn ends_with_its_worker(&self) -> bool {
         true
     }
@@ -108,7 +108,7 @@ impl Backend for SecretStoreBackend {
         true
     }
 
-    /// Without a password nothing has a worker read its file anew.
+    /// Only an unlock has a worker read the file again, and without a password there is none.
     fn has_one_worker(&self) -> bool {
         self.store.has_no_password()
     }
@@ -205,8 +205,8 @@ impl Backend for SecretStoreBackend {
         Box::pin(async move { Watch { store: &self.store, ledger: &self.ledger, vaults }.look().await })
     }
 
-    /// What the other wrote since this one started is nobody else's, and what it could not put right is this one's to
-    /// put right.
+    /// The other bridge's writes since this one started are no other program's, and what it could not put right is left
+    /// to this one.
     fn take_over(&self, old: Option<&dyn Backend>) {
         self.store.wrote(self.store.files_now());
         let old: Option<&dyn Any> = old.map(|old| old as &dyn Any);

@@ -103,8 +103,8 @@ fn conclusion(
 }
 
 impl ModuleTurn<'_, '_> {
-    /// What is there before a write: read where what the write came to will be read too. An error of that read
-    /// blocks no write, save where the vault is not ready for any call.
+    /// What is there before a write. It is read only if the outcome of the write will be read too. An error of this read
+    /// does not stop the write, unless the vault is not ready for any call.
     pub(super) async fn present(&mut self, key: &str) -> Result<Present, Trouble> {
         if !self.is_verified() {
             self.renew_old_unlock().await?;

@@ -41,7 +41,7 @@ pub(super) enum ModuleAnswer {
 pub(super) struct AnswerContext {
     /// The vault was unlocked, or its login renewed, because of an answer before.
     pub renewed: bool,
-    /// It is the first answer, and the first read of a worker may fail with the general error, and the next one not.
+    /// It is the first answer, and this module's first read in a worker may fail with the general error by mistake.
     pub may_fail_once: bool,
 }
 

@@ -25,7 +25,7 @@ const LOGIN_INTERVAL: Duration = Duration::from_secs(30);
 pub(in crate::vault::backend) struct ModuleQuirks {
     /// It reports every failure of a write, and its writes are one step.
     pub reports_failures: bool,
-    /// The first read of a worker may fail with the module's general error, and the next one not.
+    /// The first read in a worker may fail with the module's general error, although the next one works.
     pub first_read_may_fail: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::vault::turn::{STILL_THERE, Trouble, is_locked, is_not_found};
 /// How often a doubtful answer is asked again while the files go on changing.
 const DOUBTS: u32 = 8;
 
-/// How often a write is done that is acknowledged and not kept while somebody else writes too.
+/// How often a write is tried that is acknowledged but not kept, while another program writes too.
 const BESIDE_ANOTHER: u32 = 2;
 
 /// What an error says.
@@ -234,8 +234,8 @@ impl Attempt {
     }
 }
 
-/// What the caller of a write is told that could not be tried again. `lost`: the error of the try before, which may have
-/// left something half done, so that it is put right.
+/// What the caller is told of a write that could not be tried again. `lost`: the error of the try before. It is told
+/// in place of the new trouble: that try may have left something half done, and only an error of a write has it put right.
 pub(super) fn given_up(lost: Option<Box<Fault>>, trouble: Trouble) -> Trouble {
     match lost {
         Some(fault) if !is_locked(&fault) => Trouble::Fault(fault),

@@ -76,7 +76,7 @@ impl KnownStore {
         self.state().undo.take_if(|undo| undo.is_of(key));
     }
 
-    /// What the write of this key left half done could not be put back yet: nothing else is written before it is.
+    /// A write of this key left it half done, and it could not be put back yet: no other key is written before it is.
     pub fn owe_undo(&self, key: &str) {
         if let Some(undo) = self.state().undo.as_mut().filter(|undo| undo.is_of(key)) {
             undo.owed = true;
@@ -153,7 +153,7 @@ impl KnownStore {
         self.state().kept = KeptFiles::default();
     }
 
-    /// Whether the write has changed the key, which none does but of a store that is wiped in memory.
+    /// Whether the write has changed the store's own key: only one of a store that was wiped in memory does.
     pub fn is_wiped(&self) -> bool {
         let state = self.state();
         let key = state.kept.iter().find(|(path, _)| path.ends_with(KEY_FILE));

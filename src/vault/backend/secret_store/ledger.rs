@@ -145,7 +145,7 @@ impl Ledger {
         !self.lines().missing(mark, names).is_empty()
     }
 
-    /// Takes out, and gives, what is missed so.
+    /// Takes out and gives what [`Ledger::misses`] finds missing.
     pub fn vanished(&self, mark: Mark, names: &HashSet<String>) -> Vec<Acknowledged> {
         let mut all = self.lines();
         let gone = all.missing(mark, names);

@@ -34,8 +34,8 @@ pub(super) async fn registered(
     Ok(())
 }
 
-/// How the configuration is looked at. Where the plan names nothing that a store which is there could lack, it is read
-/// alone, by as many workers as start: that opens the store as well as an unlock does.
+/// The lane for a look at the configuration. If the store is there and the plan names no setting, the configuration is
+/// only read, by any number of workers at once: that opens the store as an unlock does.
 pub(super) fn mode(store: &KnownStore, vault: &VaultFacts, added: bool) -> Option<LaneMode> {
     if !added && store.is_configured() {
         return None;
@@ -101,8 +101,8 @@ impl StoreTurn<'_, '_> {
         Ok(true)
     }
 
-    /// The first call of a module is many times slower than the next, so it is made before anybody waits: about a
-    /// made-up name, which goes to no network. Not a read, whose error takes longer than all the rest of it.
+    /// A module's first call is many times slower than the next, so it is made before anybody waits: for the metadata of
+    /// a made-up name. A read of such a name would end in an error, which takes longer than the call itself.
     async fn warm_up(&mut self) -> Result<(), Trouble> {
         if self.store.authentication() == Authentication::Unknown {
             return Ok(());

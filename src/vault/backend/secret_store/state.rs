@@ -120,13 +120,13 @@ impl KnownStore {
         self.state().generation
     }
 
-    /// Notes a write of our own, of whatever and by whomever, which left the files so.
+    /// Notes a write of our own, of any kind and by any worker, after which the files look so.
     pub fn wrote(&self, files: Fingerprint) -> u64 {
         let mut state = self.state();
         self.note_write(&mut state, files)
     }
 
-    /// Notes a write of a secret of our own, which left the files so; by which worker, if it was acknowledged.
+    /// Notes our own write of a secret, after which the files look so; and the worker, if it was acknowledged.
     pub fn wrote_secret(&self, files: Fingerprint, worker: Option<u64>) -> u64 {
         let mut state = self.state();
         // No such write changes the configuration.
@@ -225,7 +225,7 @@ impl KnownStore {
         std::mem::take(&mut self.state().uninspected)
     }
 
-    /// Puts looking into it off, since it failed; tells whether that is news.
+    /// Looking into it has failed, and has to be tried again. Tells whether that is the first failure.
     pub fn inspect_again(&self) -> bool {
         let mut state = self.state();
         state.uninspected = true;

@@ -1,4 +1,4 @@
-//! What tests of other rooms see of a SecretStore.
+//! What tests of other modules see of a SecretStore.
 
 use std::any::Any;
 use std::collections::HashSet;

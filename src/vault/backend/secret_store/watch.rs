@@ -86,7 +86,7 @@ impl Watch<'_> {
                 Ok(Outcome::List(secrets)) => names.extend(secrets.into_iter().map(|secret| secret.name)),
                 Ok(_) => return None,
                 Err(error) => {
-                    // A worker that died, or a store that is locked: what was erased must still be named later.
+                    // A worker crashed, or the store is locked: what was erased must still be named later.
                     if store.inspect_again() {
                         tracing::error!(store = %store.id, "the changed store could not be looked through yet: {error}");
                     }

@@ -79,13 +79,13 @@ pub(super) fn undo(store: &KnownStore, vault: &str, key: &str) -> Result<bool, T
 }
 
 impl StoreTurn<'_, '_> {
-    /// What a write must know of what it may destroy: whether it is there, and its metadata. Its value only where the
-    /// store's file of before could not put it back: see [`KnownStore::can_undo`].
+    /// What a write must know of the secret that it may destroy: whether it is there, and its metadata. Its value is read
+    /// only if the store's file of before the write could not bring it back: see [`KnownStore::can_undo`].
     pub(super) async fn read_before_write(&mut self, key: &str) -> Result<Present, Trouble> {
         if self.store.must_undo_first(key) {
             return Err(Trouble::Owed);
         }
-        // Here already, so that nothing of what is read is old when it is written.
+        // Waits before the read, so that nothing that is read is old when the write begins.
         self.let_events_come().await;
         if !self.store.can_undo() {
             return self.look_at(key).await;
@@ -173,9 +173,9 @@ impl StoreTurn<'_, '_> {
         self.write(op, &WantedState { key, before, after: None }).await
     }
 
-    /// Writes until the store has it. It reads its file again when somebody else has changed it, and drops what it
-    /// has open when they have changed its configuration, both on a thread of its own and whatever it is doing: a
-    /// write that is under way then is refused, or is acknowledged and not in the file.
+    /// Writes until the store has it. SecretStore reads its file again after another program has changed it, and locks
+    /// itself after a change of its configuration. It does both on a thread of its own, at any moment: a write that is
+    /// under way then is refused, or is acknowledged and not in the file.
     async fn write(&mut self, op: Op, wanted: &WantedState<'_>) -> Result<(), Trouble> {
         let (mut tries, mut lost) = (0, None);
         loop {
@@ -235,7 +235,7 @@ impl StoreTurn<'_, '_> {
         }
         let kept = match self.has_kept(wanted).await {
             Ok(kept) => Some(kept),
-            // Where it cannot be read now, it was acknowledged.
+            // It cannot be read now. That it was acknowledged has to do.
             Err(trouble) if attempt.error.is_none() && !matches!(trouble, Trouble::Broken(_)) => None,
             Err(trouble) => return Err(trouble),
         };
@@ -285,9 +285,10 @@ impl StoreTurn<'_, '_> {
     async fn write_once(&mut self, op: Op, before: &Fingerprint) -> Result<WriteCall, Trouble> {
         let store = self.store;
         let outcome = self.turn.worker.call::<Empty>(op, self.turn.until + self.turn.grace).await;
-        // Whatever the outcome, the files may have changed: every other copy is old now. So is this one after
-        // another's write: about five seconds after that SecretStore reads the file beside whatever it is doing
-        // and may put what it read over what we have just written. Of its own writes it does not.
+        // Whatever the outcome, the files may have changed: the copies of all other workers are old now. So is this
+        // one, if another worker or program wrote before: about five seconds after that SecretStore reads the file
+        // again, at any moment, and what it reads may replace what we have just written. It does not do so after its
+        // own writes.
         let writer = self.turn.worker.number();
         let again = store.last_writer() == Some(writer);
         let files = store.files_now();
