@@ -33,6 +33,13 @@ pub(super) fn service(arguments: &ServiceArgs, global: &Global) -> CommandOutcom
 
 fn install(arguments: &InstallArgs, global: &Global) -> CommandOutcome {
     let steps = service::install(MANAGER, &wanted(arguments, global)?).map_err(unfit)?;
+    let Which { name, user } = &arguments.which;
+    // A manager that cannot be asked says so when it is to do something.
+    if !arguments.dry_run
+        && let Ok(status) = service::status(name, *user)
+    {
+        not_foreign(name, &status)?;
+    }
     carry_out(&steps, arguments.dry_run)
 }
 
@@ -40,8 +47,12 @@ fn uninstall(arguments: &UninstallArgs) -> CommandOutcome {
     let Which { name, user } = &arguments.which;
     let home = user.then(home).transpose()?;
     let steps = service::uninstall(MANAGER, name, home.as_deref()).map_err(unfit)?;
-    if !arguments.dry_run && asked(&arguments.which)?.state == ServiceCondition::Absent {
-        return Err(absent(name));
+    if !arguments.dry_run {
+        let status = asked(&arguments.which)?;
+        if status.state == ServiceCondition::Absent {
+            return Err(absent(name));
+        }
+        not_foreign(name, &status)?;
     }
     carry_out(&steps, arguments.dry_run)
 }
@@ -77,6 +88,13 @@ fn asked(which: &Which) -> Result<service::Status, Failure> {
 fn absent(name: &str) -> Failure {
     let hint = "`secretbridge service install` makes one; one of yours is found with --user";
     Failure::new(Exit::NotFound, format!("there is no service {name}")).hint(hint)
+}
+
+/// A service of another program is neither changed nor removed.
+fn not_foreign(name: &str, status: &service::Status) -> Result<(), Failure> {
+    let Some(command) = service::foreign(status) else { return Ok(()) };
+    let said = format!("the service {name} is another program's, and was left as it is: {command}");
+    Err(Failure::usage(said).hint("--name takes another name"))
 }
 
 fn unfit(what: Unfit) -> Failure {

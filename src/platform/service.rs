@@ -72,6 +72,13 @@ pub fn status(name: &str, user: bool) -> io::Result<Status> {
     system::service::status(name, user)
 }
 
+/// The command of a service that runs another program than this one: nobody meant that one.
+pub fn foreign(status: &Status) -> Option<&str> {
+    let (_, command) = status.details.iter().find(|(name, _)| *name == "command")?;
+    let ours = command.to_ascii_lowercase().contains("secretbridge") || command.contains(scm::AS_SERVICE);
+    (!ours).then_some(command)
+}
+
 /// Runs the work as the service that Windows' service control manager has just started, tells it how that
 /// goes, and gives what the work came to. Elsewhere the work is just run.
 pub fn run(name: &str, work: Box<dyn FnOnce() -> u8 + Send>) -> io::Result<u8> {

@@ -11,6 +11,19 @@ fn a_process_is_known_by_pid_and_start() {
     assert_eq!(started(u32::MAX - 1), None);
 }
 
+/// Windows tells 259 of a process that still runs, and any program may end with it.
+#[test]
+fn a_process_that_has_ended_is_gone_whatever_it_ended_with_and_whoever_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = testing::program(folder.path(), &[], "ends", 259);
+    let mut child = std::process::Command::new(program).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let pid = child.id();
+    // Elsewhere a code has one byte.
+    assert!(matches!(child.wait().unwrap().code(), Some(259 | 3)));
+    assert_eq!(started(pid), None);
+    drop(child);
+}
+
 #[test]
 fn the_home_is_known_even_without_the_variable() {
     assert!(system::home_from_database().is_some());

@@ -96,7 +96,7 @@ pub(super) fn most_open_files() -> Option<u64> {
 
 pub(super) fn resident_memory(pid: u32) -> Option<u64> {
     use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
-    let process = open_process(pid)?;
+    let process = open_process(pid, 0)?;
     let size = size_of::<PROCESS_MEMORY_COUNTERS>() as u32;
     let mut counters = PROCESS_MEMORY_COUNTERS { cb: size, ..PROCESS_MEMORY_COUNTERS::default() };
     // SAFETY: the handle is open, and the structure is ours and of the size given.
@@ -105,26 +105,25 @@ pub(super) fn resident_memory(pid: u32) -> Option<u64> {
 }
 
 pub(super) fn started(pid: u32) -> Option<u64> {
-    use windows_sys::Win32::Foundation::{FILETIME, STILL_ACTIVE};
-    use windows_sys::Win32::System::Threading::{GetExitCodeProcess, GetProcessTimes};
-    let process = open_process(pid)?;
-    let mut code = 0;
+    use windows_sys::Win32::Foundation::{FILETIME, WAIT_TIMEOUT};
+    use windows_sys::Win32::System::Threading::{GetProcessTimes, PROCESS_SYNCHRONIZE, WaitForSingleObject};
+    let process = open_process(pid, PROCESS_SYNCHRONIZE)?;
     let mut times = [FILETIME::default(); 4];
     let [begin, end, kernel, user] = &mut times;
+    // The number of a process that has ended stays taken for as long as somebody holds a handle to it. Its exit code
+    // does not tell that it runs: 259 is what the system says of one that does, and what any program may end with.
     // SAFETY: the handle is open, and all that is written to is ours.
-    let done = unsafe {
-        GetExitCodeProcess(process.as_raw_handle(), &raw mut code) != 0
-            && GetProcessTimes(process.as_raw_handle(), begin, end, kernel, user) != 0
+    let alive = unsafe {
+        GetProcessTimes(process.as_raw_handle(), begin, end, kernel, user) != 0
+            && WaitForSingleObject(process.as_raw_handle(), 0) == WAIT_TIMEOUT
     };
-    // The number of a process that has ended stays taken for as long as somebody holds a handle to it.
-    let alive = done && code == STILL_ACTIVE as u32;
     alive.then(|| u64::from(begin.dwHighDateTime) << 32 | u64::from(begin.dwLowDateTime))
 }
 
-fn open_process(pid: u32) -> Option<OwnedHandle> {
+fn open_process(pid: u32, more: u32) -> Option<OwnedHandle> {
     use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION};
     // SAFETY: takes numbers alone.
-    let handle = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
+    let handle = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | more, 0, pid) };
     // SAFETY: a handle that was just opened, and is nobody else's.
     (!handle.is_null()).then(|| unsafe { OwnedHandle::from_raw_handle(handle) })
 }
@@ -141,7 +140,8 @@ pub(super) fn kill_self() -> ! {
     std::process::abort()
 }
 
-/// Pipes without a name; another program needs a handle to them, and the worker's are given to nobody.
+/// Pipes with one instance each, which is taken: by their name they cannot be opened again, and the worker's handles are
+/// given to nobody.
 pub(super) struct Channel;
 
 impl Channel {

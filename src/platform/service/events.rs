@@ -80,6 +80,21 @@ pub fn id(severity: Severity, part: &str) -> u16 {
     }
 }
 
+/// The text as the Event Viewer shows it whole: it takes `%` and a number for a part of a message, also in the text of
+/// an event, and there is no way to escape that.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        if before == '%' && c.is_ascii_digit() {
+            shown.push(' ');
+        }
+        shown.push(c);
+        before = c;
+    }
+    shown
+}
+
 /// Every number that is used, with its meaning: the table of the documentation.
 #[cfg(test)]
 pub const IDS: [(u16, &str); 22] = [

@@ -61,7 +61,12 @@ pub fn answer(text: Option<&str>) -> Status {
         }
         _ => ServiceCondition::Stopped,
     };
-    let details = [("process", value("pid")), ("account", value("username")), ("unit", value("path"))];
+    let details = [
+        ("process", value("pid")),
+        ("account", value("username")),
+        ("unit", value("path")),
+        ("command", value("program")),
+    ];
     Status { state, details: details.into_iter().filter_map(|(name, value)| Some((name, value?))).collect() }
 }
 

@@ -51,7 +51,8 @@ pub(super) fn uninstall(name: &str, home: Option<&Path>) -> Vec<ServiceStep> {
 /// What asks for the state of a unit.
 #[cfg_attr(windows, allow(dead_code, reason = "for others; its tests run everywhere"))]
 pub fn question(name: &str, user: bool) -> Vec<String> {
-    let properties = "--property=LoadState,ActiveState,SubState,MainPID,UnitFileState,User,FragmentPath";
+    let properties =
+        "--property=LoadState,ActiveState,SubState,MainPID,UnitFileState,User,FragmentPath,ExecStart";
     systemctl(user, &["show", name, properties])
 }
 
@@ -69,11 +70,15 @@ pub fn answer(text: &str) -> Status {
         (_, "failed") => ServiceCondition::Failed,
         _ => ServiceCondition::Stopped,
     };
+    // `{ path=/bin/x ; argv[]=/bin/x a b ; ignore_errors=no ; … }`
+    let command = value("ExecStart");
+    let command = command.split_once("argv[]=").and_then(|(_, rest)| rest.split(" ; ").next());
     let details = [
         ("process", value("MainPID")),
         ("account", value("User")),
         ("starts", value("UnitFileState")),
         ("unit", value("FragmentPath")),
+        ("command", command.unwrap_or_default().to_owned()),
     ];
     let details = details.into_iter().filter(|(_, value)| !value.is_empty() && value != "0");
     Status { details: details.filter(|_| state != ServiceCondition::Absent).collect(), state }

@@ -358,3 +358,33 @@ fn each_part_has_its_number_and_each_number_its_line_in_the_documentation() {
     // Not a service of Windows: nothing is written, and nothing fails.
     report(&ServiceEvent { id: events::SAID, severity: Severity::Information, text: "a test" });
 }
+
+#[test]
+fn an_address_with_a_zone_is_whole_in_an_event() {
+    assert_eq!(
+        events::shown("listening on [fe80::1%12]:80, 50 % of 7%"),
+        "listening on [fe80::1% 12]:80, 50 % of 7%"
+    );
+    assert_eq!(events::shown("%%1 %d"), "%% 1 %d");
+}
+
+#[test]
+fn a_service_that_runs_another_program_is_told_from_ours() {
+    let unit = |command: &str| {
+        let started = format!("{{ path=/x ; argv[]={command} ; ignore_errors=no ; pid=0 }}");
+        systemd::answer(&format!("LoadState=loaded\nActiveState=active\nExecStart={started}\n"))
+    };
+    assert_eq!(foreign(&unit("/usr/sbin/sshd -D")), Some("/usr/sbin/sshd -D"));
+    assert_eq!(foreign(&unit("/usr/bin/secretbridge serve")), None);
+    let job = launchd::answer(Some("system/x = {\n\tprogram = /usr/sbin/cupsd\n}\n"));
+    assert_eq!(foreign(&job), Some("/usr/sbin/cupsd"));
+    let of_windows = |command: &str| Status {
+        state: ServiceCondition::Running,
+        details: vec![("command", command.to_owned())],
+    };
+    assert!(foreign(&of_windows(r"C:\Windows\System32\spoolsv.exe")).is_some());
+    assert_eq!(foreign(&of_windows(r#""C:\Tools\bridge.exe" --as-service web run x.ps1"#)), None);
+    assert_eq!(foreign(&of_windows(r#""C:\SecretBridge.exe" serve"#)), None);
+    // Of what is not told, nothing is known.
+    assert_eq!(foreign(&Status { state: ServiceCondition::Running, details: Vec::new() }), None);
+}

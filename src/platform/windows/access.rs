@@ -12,11 +12,12 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_FILE_OBJECT,
-    SE_OBJECT_TYPE,
+    SE_OBJECT_TYPE, SetNamedSecurityInfoW,
 };
 use windows_sys::Win32::Security::{
-    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE,
-    OWNER_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl,
+    GetSecurityDescriptorOwner, INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION,
+    PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY,
@@ -90,14 +91,25 @@ impl Descriptor {
 }
 
 impl Descriptor {
-    /// Describes from now on what is at a path, its owner too.
+    /// Describes from now on what is at a path, its owner too; nothing is taken over from the folder around it. What
+    /// is in a folder already, and has its rights from it, has these rights then.
     pub(super) fn put(&self, path: &Path) -> io::Result<()> {
-        let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
-        // Held until after the error is read: whatever is freed in between may take it back.
+        let what =
+            OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        let (mut owner, mut list, mut there, mut defaulted) = (ptr::null_mut(), ptr::null_mut(), 0, 0);
         let path = wide_path(path)?;
-        // SAFETY: the path has a zero at its end, and the description is whole.
-        let done = unsafe { SetFileSecurityW(path.as_ptr(), what, self.0) };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        // SAFETY: the description is whole, and owner and list point into it; the path has a zero at its end.
+        let code = unsafe {
+            if GetSecurityDescriptorOwner(self.0, &raw mut owner, &raw mut defaulted) == 0
+                || GetSecurityDescriptorDacl(self.0, &raw mut there, &raw mut list, &raw mut defaulted) == 0
+            {
+                return Err(io::Error::last_os_error());
+            }
+            // `SetFileSecurityW` would leave what is in a folder as it is.
+            let (path, none) = (path.as_ptr(), ptr::null_mut());
+            SetNamedSecurityInfoW(path, SE_FILE_OBJECT, what, owner, none, list, ptr::null())
+        };
+        succeeded(code)
     }
 }
 

@@ -41,3 +41,17 @@ pub(in crate::platform) fn exit_code(status: ExitStatus) -> i32 {
 pub(in crate::platform) fn link_file(file: &Path, place: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(file, place)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_exit_code_has_all_of_its_32_bits() {
+        for code in [0, 255, 256, 259, 70_000, 0xC000_013A_u32] {
+            assert_eq!(exit_code(ExitStatus::from_raw(code)).cast_unsigned(), code);
+        }
+    }
+}

@@ -13,8 +13,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, GetDiskFreeSpaceExW, GetFileInformationByHandle,
-    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
+    BY_HANDLE_FILE_INFORMATION, FILE_FLAG_BACKUP_SEMANTICS, FILE_ID_INFO, FileIdInfo, GetDiskFreeSpaceExW,
+    GetFileInformationByHandle, GetFileInformationByHandleEx, LOCKFILE_EXCLUSIVE_LOCK,
+    LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
 };
 use windows_sys::Win32::System::Com::CoTaskMemFree;
 use windows_sys::Win32::System::IO::{OVERLAPPED, OVERLAPPED_0, OVERLAPPED_0_0};
@@ -77,15 +78,22 @@ pub(in crate::platform) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok(number(file)? == number(&there)?)
 }
 
-/// The disk's number and the file's.
-fn number(file: &File) -> io::Result<(u32, u64)> {
+/// The disk's number and the file's. That has 128 bits in ReFS, where fewer do not tell two files apart.
+fn number(file: &File) -> io::Result<(u64, u128)> {
+    let mut about = FILE_ID_INFO::default();
+    let (handle, size) = (file.as_raw_handle(), size_of::<FILE_ID_INFO>() as u32);
+    // SAFETY: the handle is open, and the structure is ours and of the kind and size said.
+    if unsafe { GetFileInformationByHandleEx(handle, FileIdInfo, (&raw mut about).cast(), size) } != 0 {
+        return Ok((about.VolumeSerialNumber, u128::from_le_bytes(about.FileId.Identifier)));
+    }
+    // What is not on a disk of this machine often has the older number alone.
     let mut about = BY_HANDLE_FILE_INFORMATION::default();
     // SAFETY: the handle is open, and the structure is ours.
-    match unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut about) } {
+    match unsafe { GetFileInformationByHandle(handle, &raw mut about) } {
         0 => Err(io::Error::last_os_error()),
         _ => {
-            let file = u64::from(about.nFileIndexHigh) << 32 | u64::from(about.nFileIndexLow);
-            Ok((about.dwVolumeSerialNumber, file))
+            let file = u128::from(about.nFileIndexHigh) << 32 | u128::from(about.nFileIndexLow);
+            Ok((about.dwVolumeSerialNumber.into(), file))
         }
     }
 }

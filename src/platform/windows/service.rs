@@ -12,7 +12,8 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{
-    ERROR_INVALID_LEVEL, ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_NOT_ACTIVE,
+    ERROR_INVALID_LEVEL, ERROR_SERVICE_CANNOT_ACCEPT_CTRL, ERROR_SERVICE_DOES_NOT_EXIST,
+    ERROR_SERVICE_NEVER_STARTED, ERROR_SERVICE_NOT_ACTIVE,
 };
 
 use crate::platform::service::{Registration, ServiceCondition, ServiceStep, Status};
@@ -161,8 +162,12 @@ fn start(name: &str) -> io::Result<()> {
 fn stop(service: &Service) -> io::Result<()> {
     match service.stop().map_err(of_manager) {
         Err(error) if code(&error) == Some(ERROR_SERVICE_NOT_ACTIVE) => return Ok(()),
-        asked => asked?,
-    };
+        // It stops already.
+        Err(error) if code(&error) == Some(ERROR_SERVICE_CANNOT_ACCEPT_CTRL) => {}
+        asked => {
+            asked?;
+        }
+    }
     let mut waited = Duration::ZERO;
     while service.query_status().map_err(of_manager)?.current_state != ServiceState::Stopped {
         if waited > STOP {

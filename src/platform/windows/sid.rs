@@ -17,6 +17,14 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 /// The account that owns what Windows itself installs.
 const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
 
+/// The system's own accounts that a service may have, and the last part of their numbers, `S-1-5-…`.
+const SYSTEM_ACCOUNTS: [(&str, u8); 4] = [
+    ("LocalSystem", 18),
+    (r"NT AUTHORITY\SYSTEM", 18),
+    (r"NT AUTHORITY\LocalService", 19),
+    (r"NT AUTHORITY\NetworkService", 20),
+];
+
 /// A user or group; a copy of our own.
 #[derive(Clone)]
 pub(super) struct Sid(Vec<u8>);
@@ -42,8 +50,10 @@ impl Sid {
 
     /// An account of this machine, its domain, or a service.
     pub(super) fn of_account(name: &str) -> io::Result<Sid> {
-        if name.eq_ignore_ascii_case("LocalSystem") {
-            return Ok(Sid(vec![1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0]));
+        // Their names are other ones in Windows of another language; the service manager takes these in all.
+        let own = SYSTEM_ACCOUNTS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        if let Some((_, number)) = own {
+            return Ok(Sid(vec![1, 1, 0, 0, 0, 0, 0, 5, *number, 0, 0, 0]));
         }
         let mut sid = vec![0_u64; 9];
         let (mut size, mut domain, mut length, mut kind) = ((sid.len() * 8) as u32, [0_u16; 257], 257, 0);
@@ -179,4 +189,23 @@ fn token_information(class: i32) -> io::Result<Vec<u64>> {
         GetTokenInformation(token.as_raw_handle(), class, buffer.as_mut_ptr().cast(), size, &raw mut used)
     };
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(buffer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_the_system_are_known_in_windows_of_every_language() {
+        for (name, number) in [
+            ("LocalSystem", "S-1-5-18"),
+            (r"nt authority\system", "S-1-5-18"),
+            (r"NT AUTHORITY\LocalService", "S-1-5-19"),
+            (r"NT AUTHORITY\NetworkService", "S-1-5-20"),
+        ] {
+            assert_eq!(Sid::of_account(name).unwrap().text().unwrap(), number, "{name}");
+        }
+        assert!(Sid::of_account("LocalSystem").unwrap().is_system());
+        assert!(!Sid::of_account(r"NT AUTHORITY\LocalService").unwrap().is_system());
+    }
 }

@@ -43,6 +43,9 @@ fn a_service_of_one_user_is_shown_installed_asked_for_and_removed() {
     assert!(text.contains(&format!("serve --config \"{config}\"\n")), "{text}");
     crate::systemd::verify(&unit, true);
     let called = std::fs::read_to_string(&calls).unwrap();
+    // What is there already is asked for first.
+    let (question, called) = called.split_once('\n').unwrap();
+    assert!(question.starts_with("systemctl --user show secretbridge "), "{question}");
     let expected = ["daemon-reload", "enable secretbridge", "restart secretbridge"];
     let expected: String = expected.iter().map(|words| format!("systemctl --user {words}\n")).collect();
     assert_eq!(called, expected);
@@ -71,4 +74,24 @@ fn what_could_not_start_as_a_service_is_told_before_it_is_installed() {
         assert!(said_so.contains(said), "{said_so}");
     }
     assert!(!calls.exists());
+}
+
+/// `service install --name ssh` would else put a unit of ours in the place of the machine's own.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_of_another_program_is_neither_changed_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (line, calls) = with_managers(folder.path());
+    let manager = folder.path().join("bin/systemctl");
+    let text = std::fs::read_to_string(&manager).unwrap();
+    let sshd =
+        "MainPID=7\\nExecStart={ path=/usr/sbin/sshd ; argv[]=/usr/sbin/sshd -D ; ignore_errors=no }\\n";
+    std::fs::write(&manager, text.replace("MainPID=7\\n", sshd)).unwrap();
+    for command in ["install", "uninstall"] {
+        let said = line.fails(64, &["service", command, "--user", "--name", "ssh"], b"");
+        assert!(said.contains("another program's") && said.contains("/usr/sbin/sshd -D"), "{said}");
+    }
+    let called = std::fs::read_to_string(&calls).unwrap();
+    assert!(called.lines().all(|line| line.contains(" show ")), "{called}");
+    assert!(!folder.path().join("home/.config/systemd/user/ssh.service").exists());
 }

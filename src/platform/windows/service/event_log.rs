@@ -13,7 +13,7 @@ use windows_sys::Win32::System::Registry::{
 };
 
 use super::super::text::wide;
-use crate::platform::service::events::{ServiceEvent, Severity};
+use crate::platform::service::events::{self, ServiceEvent, Severity};
 
 /// Where the sources of the log "Application" are.
 const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
@@ -43,7 +43,7 @@ pub(in crate::platform) fn report(event: &ServiceEvent<'_>) {
         Severity::Warning => EVENTLOG_WARNING_TYPE,
         Severity::Error => EVENTLOG_ERROR_TYPE,
     };
-    let mut text = wide(event.text);
+    let mut text = wide(events::shown(event.text));
     if text.len() > LONGEST {
         text.truncate(LONGEST);
         text.push(0);
