@@ -37,6 +37,11 @@ def contents(target):
         if (ROOT / name).exists():
             yield name, (ROOT / name).read_bytes(), 0o644
     yield "LICENCES.txt", LICENCES.encode(), 0o644
+    # On Windows nothing reads manual pages, and there is one shell.
+    pages = BUILT / "pages"
+    for path in sorted(pages.rglob("*.ps1" if "windows" in target else "*")):
+        if path.is_file():
+            yield path.relative_to(pages).as_posix(), path.read_bytes(), 0o644
     extra = {"linux": "systemd", "darwin": "launchd"}
     for system, folder in extra.items():
         if system in target:

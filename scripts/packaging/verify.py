@@ -21,7 +21,8 @@ import zipfile
 from pathlib import Path
 from shutil import which
 
-DOCUMENTS = {"README.md", "LICENSE", "LICENCES.txt"}
+DOCUMENTS = {"README.md", "LICENSE", "LICENCES.txt", "completions/secretbridge.ps1"}
+PAGES = {"man/secretbridge.1", "completions/secretbridge.bash", "completions/_secretbridge", "completions/secretbridge.fish"}
 
 
 def right(condition, what):
@@ -120,7 +121,9 @@ def archives(out, any_program):
         version, target = re.fullmatch(r"secretbridge-([^-]+)-(.+?)\.(?:zip|tar\.gz)", path.name).groups()
         held = archive(path)
         program = "secretbridge.exe" if "windows" in target else "secretbridge"
-        right(DOCUMENTS <= held.keys() and program in held, f"{path.name}: incomplete: {sorted(held)}")
+        wanted = DOCUMENTS | {program} | (set() if "windows" in target else PAGES)
+        right(wanted <= held.keys(), f"{path.name}: these are missing: {sorted(wanted - held.keys())}")
+        right(all(held[name] for name in wanted), f"{path.name}: a file is empty")
         if not any_program:
             PROGRAMS[target](held[program])
         if "darwin" in target:

@@ -9,6 +9,10 @@ class Secretbridge < Formula
 
   def install
     bin.install "secretbridge"
+    man1.install Dir["man/*.1"]
+    bash_completion.install "completions/secretbridge.bash" => "secretbridge"
+    zsh_completion.install "completions/_secretbridge"
+    fish_completion.install "completions/secretbridge.fish"
   end
 
   service do
