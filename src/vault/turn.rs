@@ -233,3 +233,73 @@ pub(super) fn not_kept(finding: &str) -> Box<Fault> {
         ..Fault::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
+    use crate::protocol::InnerFault;
+    use crate::vault::{Entry, Means};
+    use crate::worker::fake::{FakeLauncher, Reaction};
+
+    const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
+
+    fn entry(name: &str, password: Option<&str>, change: impl FnOnce(&mut Extension)) -> Entry {
+        let mut extension = Extension::new("v", SECRET_STORE);
+        change(&mut extension);
+        let plan = Vault::new(name, VaultKind::Extension(extension));
+        let backend = crate::vault::backend::kinds::of(&plan).open(&plan);
+        let means = Means { password: password.map(Into::into), ..Means::default() };
+        Entry::new(0, plan, backend, means, Default::default())
+    }
+
+    #[test]
+    fn a_vault_is_locked_where_its_error_or_one_within_names_the_password() {
+        let by_id = Fault { id: LOCKED.into(), ..Fault::default() };
+        let by_kind = Fault { kind: LOCKED.into(), ..Fault::default() };
+        let inner = vec![InnerFault { kind: LOCKED.into(), message: String::new() }];
+        let within = Fault { inner, ..Fault::default() };
+        let beside = Fault { more: vec![by_id.clone()], ..Fault::default() };
+        let entry = entry("v", None, |_| ());
+        for (fault, locked) in
+            [(by_id, true), (by_kind, true), (within, true), (beside, true), (Fault::default(), false)]
+        {
+            assert_eq!(is_locked(&fault), locked, "{fault:?}");
+            let error = Trouble::Fault(Box::new(fault)).into_error(&entry, Some("k"), false);
+            assert_eq!(matches!(error, BridgeError::Locked { .. }), locked, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_vault_that_lacks_its_password_says_where_to_write_it() {
+        let imported = |extension: &mut Extension| extension.imported = true;
+        assert_eq!(lacks_password(&entry("v", Some("p"), imported)), "it needs a password");
+        assert_eq!(lacks_password(&entry("v", None, |_| ())), "it needs a password, and none was given");
+        for (name, block) in
+            [("my-v_1", "[vaults.my-v_1]"), ("my v", "[vaults.\"my v\"]"), ("a.b", "[vaults.\"a.b\"]")]
+        {
+            let said = lacks_password(&entry(name, None, imported));
+            let with = format!("{block} with module = {SECRET_STORE:?}");
+            assert!(said.contains(&with), "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_is_unlocked_at_the_start_where_the_plan_says_so_and_there_is_a_password() {
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut worker =
+            Worker::start(&FakeLauncher::new(|_, _| Reaction::Hang), 1, until).await.unwrap();
+        let minute = Duration::from_secs(60);
+        for (wanted, password, interval) in
+            [(true, Some("p"), minute), (true, None, Duration::ZERO), (false, Some("p"), minute)]
+        {
+            let entry = entry("v", password, |extension| {
+                extension.unlock_at_start = wanted;
+                extension.unlock_interval = interval;
+            });
+            let turn = Turn { worker: &mut worker, vault: &entry, until, grace: Duration::ZERO };
+            assert_eq!(turn.is_unlocked_at_start(), wanted && password.is_some(), "{wanted}, {password:?}");
+            assert_eq!(turn.unlock_interval(), interval);
+        }
+    }
+}

@@ -61,3 +61,18 @@ impl Backend for CustomBackend {
         Some("it is made of script blocks, and only a script block can call them".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::{Custom, Vault, VaultKind};
+    use crate::vault::{Entry, Verb, rules};
+
+    #[test]
+    fn a_vault_of_script_blocks_is_called_by_nobody_else() {
+        let entry = Entry::bare(Vault::new("v", VaultKind::Custom(Custom::default())));
+        for verb in [Verb::Get { key: "k".into(), detail: false }, Verb::List, Verb::Unlock] {
+            let refused = rules::check(&entry, &verb).unwrap_err().to_string();
+            assert!(refused.contains("only a script block can call them"), "{refused}");
+        }
+    }
+}

@@ -101,6 +101,8 @@ mod tests {
             renewal.renewed(Cause::Locked, false, now);
             assert!(!renewal.may_renew(Cause::Locked, now), "{seconds}");
             assert!(renewal.may_renew(Cause::Suspected, now), "what is only suspected is counted by itself");
+            let almost = Duration::from_secs(seconds) - Duration::from_millis(1);
+            assert!(!renewal.may_renew(Cause::Locked, now + almost), "{seconds}");
             tokio::time::advance(Duration::from_secs(seconds)).await;
         }
         renewal.renewed(Cause::Locked, true, Instant::now());

@@ -1,9 +1,22 @@
-//! Which errors ask for an unlock or a login.
+//! Which errors ask for an unlock or a login, and what a vault is asked again after its login was over.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, advance};
 
 use super::judge::needs_login;
-use crate::protocol::{Fault, InnerFault};
+use crate::plan::{AZ_KEY_VAULT, Extension, InitScript, Vault, VaultKind};
+use crate::protocol::{Empty, Fault, Init, InnerFault, Op};
+use crate::secret::SecretValue;
+use crate::vault::backend::{Present, kinds};
+use crate::vault::turn::{Trouble, Turn};
+use crate::vault::{Entry, Hooks, Means};
+use crate::worker::fake::{FakeLauncher, Reaction, fault, ok};
+use crate::worker::{BoxFuture, CallError, Worker};
 
-fn fault(id: &str, kind: &str, category: &str, inner: &str) -> Fault {
+fn fault_of(id: &str, kind: &str, category: &str, inner: &str) -> Fault {
     let inner = vec![InnerFault { kind: inner.into(), message: String::new() }];
     Fault { id: id.into(), kind: kind.into(), category: category.into(), inner, ..Fault::default() }
 }
@@ -11,25 +24,241 @@ fn fault(id: &str, kind: &str, category: &str, inner: &str) -> Fault {
 #[test]
 fn a_login_that_is_over_is_known_by_kinds_and_categories() {
     let yes = [
-        fault(
+        fault_of(
             "GetSecretInvalidOperation",
             "System.InvalidOperationException",
             "",
             "Azure.Identity.AuthenticationFailedException",
         ),
-        fault("GetSecretInvalidOperation", "", "", "System.UnauthorizedAccessException"),
-        fault("Any", "", "AuthenticationError", ""),
-        fault("Microsoft.PowerShell.SecretManagement.PasswordRequiredException", "", "", ""),
+        fault_of("GetSecretInvalidOperation", "", "", "System.UnauthorizedAccessException"),
+        fault_of("Any", "", "AuthenticationError", ""),
+        fault_of("Microsoft.PowerShell.SecretManagement.PasswordRequiredException", "", "", ""),
     ];
     for fault in yes {
         assert!(needs_login(&fault), "{fault:?}");
         let outer = Fault { id: "Outer".into(), more: vec![fault], ..Fault::default() };
         assert!(needs_login(&outer));
     }
-    assert!(!needs_login(&fault(
+    assert!(!needs_login(&fault_of(
         "GetSecretInvalidOperation",
         "",
         "InvalidOperation",
         "System.IO.IOException"
     )));
+}
+
+/// How the login ends that runs again.
+#[derive(Clone, Copy, PartialEq)]
+enum Login {
+    Opens,
+    Fails,
+    Hangs,
+}
+
+/// A vault in a worker.
+struct Module {
+    open: bool,
+    login: Login,
+    /// The error of each read, whether it is open or not.
+    fault: Option<&'static str>,
+    kept: &'static str,
+    /// It locks itself at the next write, which it acknowledges.
+    locks_itself: bool,
+    list: Value,
+    calls: Vec<String>,
+}
+
+impl Module {
+    fn closed() -> Arc<Mutex<Module>> {
+        let (login, fault, list) = (Login::Opens, None, json!({ "secrets": [] }));
+        let module =
+            Module { open: false, login, fault, kept: "old", locks_itself: false, list, calls: Vec::new() };
+        Arc::new(Mutex::new(module))
+    }
+
+    fn react(&mut self, call: &Value) -> Reaction {
+        let (op, _) = call["op"].as_object().and_then(|op| op.iter().next()).unwrap();
+        self.calls.push(op.clone());
+        let said = match op.as_str() {
+            "init" if self.login == Login::Hangs => return Reaction::Hang,
+            "init" if self.login == Login::Fails => Err("InitFailed"),
+            "init" | "unlock" => {
+                self.open = true;
+                Ok(json!({}))
+            }
+            "test" => Ok(json!({ "ready": self.open })),
+            "info" => Ok(self.list.clone()),
+            "get" => match self.fault {
+                Some(id) => Err(id),
+                None if self.open => Ok(json!({ "value": { "t": "string", "v": self.kept }, "metadata": {} })),
+                None => Err("GetSecretInvalidOperation"),
+            },
+            "set" if self.locks_itself => {
+                (self.open, self.locks_itself) = (false, false);
+                Ok(json!({}))
+            }
+            "set" => {
+                self.kept = "new";
+                Ok(json!({}))
+            }
+            other => panic!("{other}"),
+        };
+        Reaction::Say(vec![said.map_or_else(|id| fault(call, id), |reply| ok(call, &reply))])
+    }
+}
+
+/// A script's init block.
+struct Block {
+    runs: bool,
+}
+
+impl Hooks for Block {
+    fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
+        let init = Op::Init(Init { script: Some("the block".into()), file: None });
+        Box::pin(async move { worker.call::<Empty>(init, until).await.map(drop) })
+    }
+
+    fn has_before(&self) -> bool {
+        self.runs
+    }
+
+    fn after<'a>(&'a self, _: &'a mut Worker, _: Instant) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+async fn worker(module: &Arc<Mutex<Module>>) -> Worker {
+    let module = module.clone();
+    let launcher = FakeLauncher::new(move |_, call: &Value| module.lock().unwrap().react(call));
+    Worker::start(&launcher, 1, Instant::now() + Duration::from_secs(5)).await.unwrap()
+}
+
+/// A vault without a password, save of this one, and with what logs it in.
+fn entry(name: &str, password: Option<&str>, init_script: bool, block: Option<bool>) -> Entry {
+    let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", name)));
+    let hooks = block.map(|runs| Arc::new(Block { runs }) as Arc<dyn Hooks>);
+    let means = Means { password: password.map(Into::into), hooks, ..Means::default() };
+    let login: Vec<_> = init_script.then(|| InitScript::Text("Connect-AzAccount".into())).into_iter().collect();
+    Entry::new(0, plan.clone(), kinds::of(&plan).open(&plan), means, login.into())
+}
+
+fn turn<'a>(worker: &'a mut Worker, entry: &'a Entry) -> Turn<'a> {
+    Turn { worker, vault: entry, until: Instant::now() + Duration::from_secs(10), grace: Duration::ZERO }
+}
+
+/// What a read came to, and the calls that it took.
+async fn read(module: &Arc<Mutex<Module>>, worker: &mut Worker, entry: &Entry) -> (String, Vec<String>) {
+    let outcome = entry.backend.get(&mut turn(worker, entry), "k", false).await;
+    let told = match outcome {
+        Ok(_) => "read".to_owned(),
+        Err(Trouble::Fault(fault)) => fault.id,
+        Err(Trouble::Broken(_)) => "broken".to_owned(),
+        Err(other) => panic!("{other:?}"),
+    };
+    (told, std::mem::take(&mut module.lock().unwrap().calls))
+}
+
+const FAILED: &str = "GetSecretInvalidOperation";
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_without_a_password_is_logged_in_again_by_whatever_logged_it_in() {
+    for (init_script, block, told, calls) in [
+        (true, None, "read", "get test init get"),
+        (false, Some(true), "read", "get test init get"),
+        (true, Some(true), "read", "get test init init get"),
+        (false, Some(false), FAILED, "get"),
+        (false, None, FAILED, "get"),
+    ] {
+        let (module, entry) = (Module::closed(), entry("My.Vault", None, init_script, block));
+        let found = read(&module, &mut worker(&module).await, &entry).await;
+        assert_eq!((found.0.as_str(), found.1.join(" ")), (told, calls.to_owned()), "{init_script}, {block:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_runs_again_at_most_every_thirty_seconds() {
+    let (module, entry) = (Module::closed(), entry("My.Vault", None, true, None));
+    let mut worker = worker(&module).await;
+    for (seconds, told, logins) in [(0, "read", 1), (29, FAILED, 0), (1, "read", 1)] {
+        advance(Duration::from_secs(seconds)).await;
+        module.lock().unwrap().open = false;
+        let (found, calls) = read(&module, &mut worker, &entry).await;
+        let logins_now = calls.iter().filter(|call| *call == "init").count();
+        assert_eq!((found.as_str(), logins_now), (told, logins), "{seconds}: {calls:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_fails_leaves_the_vaults_own_error_and_one_that_hangs_a_broken_worker() {
+    for (init_script, block) in [(true, None), (false, Some(true))] {
+        for (login, told) in [(Login::Fails, FAILED), (Login::Hangs, "broken")] {
+            let (module, entry) = (Module::closed(), entry("My.Vault", None, init_script, block));
+            module.lock().unwrap().login = login;
+            let (found, calls) = read(&module, &mut worker(&module).await, &entry).await;
+            assert_eq!((found.as_str(), calls.len()), (told, 3), "{init_script}: {calls:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_vault_lost_whose_login_was_over_is_done_once_more() {
+    let (module, entry) = (Module::closed(), entry("My.Vault", None, true, None));
+    (module.lock().unwrap().open, module.lock().unwrap().locks_itself) = (true, true);
+    let mut worker = worker(&module).await;
+    let mut turn = turn(&mut worker, &entry);
+    let before = entry.backend.before_write(&mut turn, "k").await.unwrap();
+    entry.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await.unwrap();
+    assert_eq!(module.lock().unwrap().kept, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_with_a_warning_is_believed_only_of_a_vault_that_is_ready() {
+    let entry = entry("My.Vault", None, false, None);
+    let some = json!([{ "name": "k", "type": "String" }]);
+    for (warned, secrets, open, told) in [
+        (true, json!([]), false, Err("TestSecretVaultFalse")),
+        (true, json!([]), true, Ok(0)),
+        (true, some.clone(), false, Ok(1)),
+        (false, json!([]), false, Ok(0)),
+        (false, some, true, Ok(1)),
+    ] {
+        let module = Module::closed();
+        module.lock().unwrap().open = open;
+        module.lock().unwrap().list = json!({ "secrets": secrets, "warned": warned });
+        let mut worker = worker(&module).await;
+        let found = match entry.backend.list(&mut turn(&mut worker, &entry)).await {
+            Ok(list) => Ok(list.len()),
+            Err(Trouble::Fault(fault)) => Err(fault.id),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(found, told.map_err(str::to_owned), "{warned}, {secrets}, {open}");
+    }
+}
+
+/// Nothing blocks a write but a vault that is not ready for any call.
+#[tokio::test(start_paused = true)]
+async fn what_was_there_before_a_write_is_read_where_it_tells_what_the_write_came_to() {
+    const LOCKED: &str = "Microsoft.PowerShell.SecretManagement.PasswordRequiredException";
+    for (module_name, password, fault, open, told, calls) in [
+        ("My.Vault", None, None, true, "there", 1),
+        ("My.Vault", None, Some("GetSecretNotFound"), true, "missing", 1),
+        ("My.Vault", None, Some(LOCKED), true, LOCKED, 1),
+        ("My.Vault", None, Some("Other"), false, "Other", 2),
+        ("My.Vault", None, Some("Other"), true, "unknown", 2),
+        (AZ_KEY_VAULT, None, None, true, "unknown", 0),
+        (AZ_KEY_VAULT, Some("p"), None, true, "unknown", 1),
+    ] {
+        let (module, entry) = (Module::closed(), entry(module_name, password, false, None));
+        (module.lock().unwrap().open, module.lock().unwrap().fault) = (open, fault);
+        let mut worker = worker(&module).await;
+        let found = match entry.backend.before_write(&mut turn(&mut worker, &entry), "k").await {
+            Ok(Present::There(_)) => "there".to_owned(),
+            Ok(Present::Missing) => "missing".to_owned(),
+            Ok(Present::Unknown | Present::Unread(_)) => "unknown".to_owned(),
+            Err(Trouble::Fault(fault)) => fault.id,
+            Err(other) => panic!("{other:?}"),
+        };
+        let calls_now = module.lock().unwrap().calls.len();
+        assert_eq!((found.as_str(), calls_now), (told, calls), "{module_name}, {fault:?}, {open}");
+    }
 }

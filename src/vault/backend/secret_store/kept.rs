@@ -366,10 +366,41 @@ mod tests {
         store.keep();
         assert!(store.begin_undo("k"));
         assert!(store.is_unchanged("K") && !store.is_unchanged("other"));
+        let before = store.generation();
         assert!(matches!(store.undo("k"), Undone::Unchanged));
+        assert!(store.generation() > before, "a worker may have something else in memory");
         fs::remove_file(&file).unwrap();
         store.wrote(store.files_now());
         store.keep();
         assert!(!store.can_undo() && !store.begin_undo("k"));
+    }
+
+    #[test]
+    fn what_a_worker_wrote_that_is_gone_is_ours_and_is_looked_into_once() {
+        let (_folder, file, store) = store();
+        let before = store.generation();
+        store.left_by_a_dead_writer();
+        assert_eq!((store.generation(), store.take_uninspected()), (before, false), "it wrote nothing");
+        store.keep();
+        fs::write(&file, "its last write").unwrap();
+        store.left_by_a_dead_writer();
+        assert!(store.generation() > before, "copies are old");
+        assert!(store.take_uninspected(), "it may have been somebody else");
+        assert!(!store.foreign_change() && store.foreign_changes() == 0);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "its last write");
+    }
+
+    #[test]
+    fn what_a_worker_that_is_gone_has_wiped_comes_back() {
+        let (folder, file, store) = store();
+        let key = folder.path().join(KEY_FILE);
+        fs::write(&key, "the key").unwrap();
+        store.keep();
+        assert!(!store.is_wiped());
+        fs::write(&file, "wiped").unwrap();
+        fs::write(&key, [0; 7]).unwrap();
+        store.left_by_a_dead_writer();
+        assert_eq!(fs::read_to_string(&key).unwrap(), "the key");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "whole");
     }
 }
