@@ -287,8 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_vault_is_unlocked_at_the_start_where_the_plan_says_so_and_there_is_a_password() {
         let until = Instant::now() + Duration::from_secs(5);
-        let mut worker =
-            Worker::start(&FakeLauncher::new(|_, _| Reaction::Hang), 1, until).await.unwrap();
+        let mut worker = Worker::start(&FakeLauncher::new(|_, _| Reaction::Hang), 1, until).await.unwrap();
         let minute = Duration::from_secs(60);
         for (wanted, password, interval) in
             [(true, Some("p"), minute), (true, None, Duration::ZERO), (false, Some("p"), minute)]

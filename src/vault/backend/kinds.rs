@@ -120,5 +120,7 @@ mod tests {
             assert_eq!((of(&vault).title(), of(&vault).line(&vault).as_str()), (title, line));
         }
         assert_eq!(usual_modules().collect::<Vec<_>>(), [SECRET_STORE]);
+        let titles: Vec<_> = folders_of_user().map(|(title, _)| title).collect();
+        assert_eq!(titles, ["SecretStore"]);
     }
 }

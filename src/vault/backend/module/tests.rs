@@ -90,7 +90,9 @@ impl Module {
             "info" => Ok(self.list.clone()),
             "get" => match self.fault {
                 Some(id) => Err(id),
-                None if self.open => Ok(json!({ "value": { "t": "string", "v": self.kept }, "metadata": {} })),
+                None if self.open => {
+                    Ok(json!({ "value": { "t": "string", "v": self.kept }, "metadata": {} }))
+                }
                 None => Err("GetSecretInvalidOperation"),
             },
             "set" if self.locks_itself => {
@@ -138,7 +140,8 @@ fn entry(name: &str, password: Option<&str>, init_script: bool, block: Option<bo
     let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", name)));
     let hooks = block.map(|runs| Arc::new(Block { runs }) as Arc<dyn Hooks>);
     let means = Means { password: password.map(Into::into), hooks, ..Means::default() };
-    let login: Vec<_> = init_script.then(|| InitScript::Text("Connect-AzAccount".into())).into_iter().collect();
+    let login: Vec<_> =
+        init_script.then(|| InitScript::Text("Connect-AzAccount".into())).into_iter().collect();
     Entry::new(0, plan.clone(), kinds::of(&plan).open(&plan), means, login.into())
 }
 
@@ -171,7 +174,11 @@ async fn a_vault_without_a_password_is_logged_in_again_by_whatever_logged_it_in(
     ] {
         let (module, entry) = (Module::closed(), entry("My.Vault", None, init_script, block));
         let found = read(&module, &mut worker(&module).await, &entry).await;
-        assert_eq!((found.0.as_str(), found.1.join(" ")), (told, calls.to_owned()), "{init_script}, {block:?}");
+        assert_eq!(
+            (found.0.as_str(), found.1.join(" ")),
+            (told, calls.to_owned()),
+            "{init_script}, {block:?}"
+        );
     }
 }
 
