@@ -69,7 +69,7 @@ struct Slot {
     worker: Option<Worker>,
     /// The worker that takes over from one that has served its time.
     successor: Option<JoinHandle<Result<Worker, LaunchError>>>,
-    /// After a successor that did not come up.
+    /// After a successor that did not come up, or one that was worn from the start.
     no_successor_before: Option<Instant>,
     /// The last look at the worker's memory.
     looked: MemoryLook,
@@ -144,6 +144,7 @@ impl Slot {
         (self.worker, self.looked) = (None, MemoryLook::default());
         match launch(self.shared.clone(), self.crew.clone()).await {
             Ok(worker) => {
+                self.no_successor_before = worn_at_once(&self.shared.sizes, &worker, &mut self.looked);
                 self.worker = Some(worker);
                 SlotEvent::Up
             }
@@ -185,6 +186,7 @@ impl Slot {
                     match taken {
                         Some(fresh) => {
                             self.looked = MemoryLook::default();
+                            self.no_successor_before = worn_at_once(&self.shared.sizes, &fresh, &mut self.looked);
                             let old = std::mem::replace(worker, fresh);
                             tokio::spawn(old.shut_down(Instant::now() + LEAVE));
                         }
@@ -205,7 +207,7 @@ impl Slot {
                         return SlotEvent::Stop;
                     }
                     let may_try = self.no_successor_before.is_none_or(|until| Instant::now() >= until);
-                    if self.successor.is_none() && may_try && served_its_time(&self.shared.sizes, worker, &mut self.looked) {
+                    if self.successor.is_none() && may_try && worn(&self.shared.sizes, worker, &mut self.looked).is_some() {
                         return SlotEvent::Done;
                     }
                 }
@@ -241,10 +243,10 @@ impl Slot {
     /// Ends a worker that has a store to itself, and has served its time: its store must never have two, so
     /// the next one starts when it is gone. Tells whether it did.
     async fn leave_alone(&mut self) -> bool {
-        if self.crew == Crew::Shared {
+        if self.crew == Crew::Shared || !self.may_be_replaced() {
             return false;
         }
-        match self.worker.take_if(|worker| served_its_time(&self.shared.sizes, worker, &mut self.looked)) {
+        match self.worker.take_if(|worker| worn(&self.shared.sizes, worker, &mut self.looked).is_some()) {
             Some(worker) => {
                 worker.shut_down(Instant::now() + LEAVE).await;
                 true
@@ -257,14 +259,18 @@ impl Slot {
     fn consider_successor(&mut self) {
         if self.successor.is_none()
             && self.crew == Crew::Shared
-            && self.no_successor_before.is_none_or(|until| Instant::now() >= until)
+            && self.may_be_replaced()
             && self
                 .worker
                 .as_ref()
-                .is_some_and(|worker| served_its_time(&self.shared.sizes, worker, &mut self.looked))
+                .is_some_and(|worker| worn(&self.shared.sizes, worker, &mut self.looked).is_some())
         {
             self.successor = Some(tokio::spawn(launch(self.shared.clone(), self.crew.clone())));
         }
+    }
+
+    fn may_be_replaced(&self) -> bool {
+        self.no_successor_before.is_none_or(|until| Instant::now() >= until)
     }
 
     fn note(&self, before: SlotState, now: SlotState, event: SlotEvent) {
@@ -369,13 +375,32 @@ impl MemoryLook {
     }
 }
 
-/// Whether it is time for another.
-fn served_its_time(sizes: &crate::plan::PoolLimits, worker: &Worker, looked: &mut MemoryLook) -> bool {
-    if worker.calls() >= sizes.max_calls || worker.born().elapsed() >= sizes.max_age {
-        return true;
+/// The limit that the worker is beyond, by its name in the configuration: it is time for another.
+fn worn(sizes: &crate::plan::PoolLimits, worker: &Worker, looked: &mut MemoryLook) -> Option<&'static str> {
+    if worker.calls() >= sizes.max_calls {
+        return Some("pool.max_calls");
+    }
+    if worker.born().elapsed() >= sizes.max_age {
+        return Some("pool.max_age");
     }
     let memory = || worker.pid().and_then(platform::resident_memory);
-    looked.is_large(|| memory().is_some_and(|memory| memory > sizes.max_memory))
+    looked.is_large(|| memory().is_some_and(|memory| memory > sizes.max_memory)).then_some("pool.max_memory")
+}
+
+/// Until when a fresh worker stays that is beyond a limit before its first task: the next one would be no better, and
+/// workers would be started without end.
+fn worn_at_once(
+    sizes: &crate::plan::PoolLimits,
+    worker: &Worker,
+    looked: &mut MemoryLook,
+) -> Option<Instant> {
+    let limit = worn(sizes, worker, looked)?;
+    tracing::warn!(
+        worker = worker.number(),
+        "a fresh worker is beyond {limit} before its first task: it is not replaced for {} minutes; raise {limit}",
+        SPARE.as_secs() / 60
+    );
+    Some(Instant::now() + SPARE)
 }
 
 #[cfg(test)]

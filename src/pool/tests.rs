@@ -397,6 +397,22 @@ async fn a_worker_whose_successor_does_not_come_up_goes_on_and_gets_another_afte
     assert_eq!(ping(&pool).await.unwrap(), Ok(3));
 }
 
+/// The hello alone is as many calls as the limit allows, so each worker is beyond it before its first task.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_a_fresh_worker_is_beyond_does_not_start_workers_without_end() {
+    let sizes = plan::PoolLimits { max_calls: 1, ..sizes(1) };
+    let (pool, launcher) = start(sizes, well);
+    pool.ready().await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ping(&pool).await.unwrap(), Ok(1));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(launcher.launched.load(SeqCst), 1);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let launched = launcher.launched.load(SeqCst);
+    assert!((2..=4).contains(&launched), "one in five minutes, not {launched}");
+}
+
 /// What failed in one slot is hardly pwsh itself where another gets its work done.
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_fails_is_tried_more_often_while_others_work() {

@@ -1,6 +1,9 @@
-use futures_util::FutureExt as _;
-use tokio::time::timeout;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout};
+
+use super::queue::WAY_BACK;
 use super::*;
 
 fn lane(store: &str, mode: LaneMode) -> Option<Lane> {
@@ -48,7 +51,7 @@ async fn readers_go_together_and_a_writer_goes_alone() {
     assert!(pulled(&lanes).await.is_none());
     drop(writer);
     assert_eq!(pulled(&lanes).await.unwrap().0, 4);
-    assert!(lanes.shared.state().held.is_empty(), "nothing is kept of a lane that nobody uses");
+    assert!(lanes.shared.queue().holds_no_lane(), "nothing is kept of a lane that nobody uses");
 }
 
 /// The first that leaves takes nothing from the other.
