@@ -77,16 +77,12 @@ impl Task for Restore {
         permit: Option<TaskPermit>,
     ) -> BoxFuture<'a, WorkerVerdict> {
         Box::pin(async move {
-            let outcome = self.look(worker).await;
+            let looked = self.look(worker).await;
             let (vault, key) = (self.entry.plan.name.as_str(), self.key.as_str());
             self.changes.wrote(&self.entry.store.id, key);
-            let trouble = match outcome {
-                Ok(true) => {
-                    tracing::warn!(vault, key, "a write was cut off; the old value is back");
-                    return WorkerVerdict::Keep;
-                }
-                Ok(false) => {
-                    tracing::info!(vault, key, "a write was cut off; the key is there");
+            let trouble = match looked {
+                Ok(put_back) => {
+                    report(vault, key, put_back);
                     return WorkerVerdict::Keep;
                 }
                 Err(trouble) => trouble,
@@ -98,11 +94,10 @@ impl Task for Restore {
             }
             self.tries += 1;
             match permit {
-                Some(permit) if self.tries < RESTORE_TRIES => {
+                Some(permit) if may_try_again(self.tries) => {
                     let crew = lane::crew(&self.entry);
                     permit.park(self, crew);
                 }
-                // Tried again now and then.
                 _ => self.entry.backend.owe(&self.entry, &self.key, &self.change),
             }
             WorkerVerdict::Replace
@@ -112,4 +107,19 @@ impl Task for Restore {
     fn is_dead(&self) -> bool {
         false
     }
+}
+
+/// What a look found, for the log.
+fn report(vault: &str, key: &str, put_back: bool) {
+    if put_back {
+        tracing::warn!(vault, key, "a write was cut off; the old value is back");
+    } else {
+        tracing::info!(vault, key, "a write was cut off; the key is there");
+    }
+}
+
+/// Whether the lane stays closed for one more look. After the last, others may use the store, and the ledger tries again
+/// now and then.
+fn may_try_again(tries: u32) -> bool {
+    tries < RESTORE_TRIES
 }

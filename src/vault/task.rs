@@ -30,7 +30,7 @@ impl Task for VaultTask {
         Box::pin(async move {
             let done = self.act.run(worker).await;
             let permit = match permit {
-                Some(permit) if matches!(done.outcome, Err(Trouble::OldCopy)) && !self.fresh_worker => {
+                Some(permit) if wants_a_fresh_worker(&done.outcome, self.fresh_worker) => {
                     self.fresh_worker = true;
                     let crew = self.crew.clone();
                     permit.park(self, crew);
@@ -38,17 +38,50 @@ impl Task for VaultTask {
                 }
                 permit => permit,
             };
-            // One that answered after its time is slow: its place is taken by one that is not.
-            let slow = Instant::now() > self.act.deadline;
+            let late = Instant::now() > self.act.deadline;
             let VaultTask { act, reply, .. } = *self;
             let (outcome, ending) = act.settle(worker, done, permit);
             let _ = reply.send(outcome);
             ending.finish(worker).await;
-            if worker.broken().is_some() || slow { WorkerVerdict::Replace } else { WorkerVerdict::Keep }
+            verdict(worker.broken().is_some(), late)
         })
     }
 
     fn is_dead(&self) -> bool {
         self.reply.is_closed() || Instant::now() >= self.act.deadline
+    }
+}
+
+/// Whether the act is handed on: the worker's copy of the store is old, and no other worker was asked before.
+fn wants_a_fresh_worker(outcome: &Result<Outcome, Trouble>, was_handed_on: bool) -> bool {
+    matches!(outcome, Err(Trouble::OldCopy)) && !was_handed_on
+}
+
+/// What becomes of the worker. One that answered after the deadline is slow: one that is not takes its place.
+fn verdict(broken: bool, late: bool) -> WorkerVerdict {
+    if broken || late { WorkerVerdict::Replace } else { WorkerVerdict::Keep }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_is_handed_on_once_and_only_for_an_old_copy() {
+        let old_copy = Err(Trouble::OldCopy);
+        assert!(wants_a_fresh_worker(&old_copy, false));
+        assert!(!wants_a_fresh_worker(&old_copy, true), "the second worker's answer is the caller's");
+        assert!(!wants_a_fresh_worker(&Err(Trouble::Owed), false));
+        assert!(!wants_a_fresh_worker(&Ok(Outcome::Done), false));
+    }
+
+    #[test]
+    fn a_broken_worker_and_a_late_one_are_replaced() {
+        for (broken, late, replaced) in
+            [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
+        {
+            let verdict = verdict(broken, late);
+            assert_eq!(matches!(verdict, WorkerVerdict::Replace), replaced, "broken {broken}, late {late}");
+        }
     }
 }
