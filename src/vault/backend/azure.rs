@@ -3,21 +3,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
+use super::Backend;
 use super::kind::{Kind, is_of_module, name_in_azure};
 use super::module::{self, ModuleBackend, ModuleQuirks, discipline};
-use super::{Backend, CallAnswer, Present};
 use crate::plan::{AZ_KEY_VAULT, Vault, VaultKind};
-use crate::protocol::{GetReply, Metadata, SecretInfo, StoreReply};
-use crate::secret::{SecretValue, Text, fold};
+use crate::secret::{SecretValue, fold};
 use crate::store::Discipline;
-use crate::vault::facts::VaultFacts;
 use crate::vault::rules::like_a_date;
 use crate::vault::store::Store;
-use crate::vault::turn::Turn;
 use crate::vault::verb::Verb;
-use crate::worker::{BoxFuture, CallError, Worker};
 
 /// Longest name in an Azure key vault.
 const MAX_NAME: usize = 127;
@@ -28,16 +22,26 @@ const MAX_VALUE: usize = 25_000;
 /// See the module.
 pub(super) struct AzureKind;
 
-/// Serves one.
-struct AzureBackend(ModuleBackend);
-
 impl Kind for AzureKind {
     fn has(&self, kind: &VaultKind) -> bool {
         is_of_module(kind, AZ_KEY_VAULT)
     }
 
     fn open(&self, vault: &Vault) -> Arc<dyn Backend> {
-        Arc::new(AzureBackend::new(vault))
+        // Vaults over one vault of Azure are one store.
+        let id = match name_in_azure(vault) {
+            Some(name) => format!("azure:{}", fold(name)),
+            None => module::id(vault),
+        };
+        let quirks = ModuleQuirks {
+            reports_failures: true,
+            // After a change of subscription.
+            first_read_may_fail: true,
+            has_plain_parameters: true,
+            refusal: Some(refusal),
+        };
+        let store = Store::new(id, discipline(vault, Discipline::Parallel));
+        Arc::new(ModuleBackend::over(store, quirks))
     }
 
     fn title(&self) -> &'static str {
@@ -49,79 +53,13 @@ impl Kind for AzureKind {
     }
 }
 
-impl AzureBackend {
-    /// Vaults over one vault of Azure are one store.
-    fn new(vault: &Vault) -> AzureBackend {
-        let id = match name_in_azure(vault) {
-            Some(name) => format!("azure:{}", fold(name)),
-            None => module::id(vault),
-        };
-        let quirks = ModuleQuirks {
-            reports_failures: true,
-            // After a change of subscription.
-            first_read_may_fail: true,
-        };
-        let store = Store::new(id, discipline(vault, Discipline::Parallel));
-        AzureBackend(ModuleBackend::over(store, quirks))
-    }
-}
-
-impl Backend for AzureBackend {
-    fn store(&self) -> &Arc<Store> {
-        self.0.store()
-    }
-
-    fn registered<'a>(
-        &'a self,
-        worker: &'a mut Worker,
-        vault: &'a VaultFacts,
-        until: Instant,
-    ) -> BoxFuture<'a, Result<(), CallError>> {
-        self.0.registered(worker, vault, until)
-    }
-
-    fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply> {
-        self.0.unlock(turn, password)
-    }
-
-    fn refusal(&self, verb: &Verb) -> Option<String> {
-        name(verb.key()?).or_else(|| held(verb.value()?)).or_else(|| {
-            let given = verb.metadata().is_some_and(|metadata| !metadata.is_empty());
-            given.then(|| "Az.KeyVault's extension keeps no metadata".to_owned())
-        })
-    }
-
-    /// They only say which vault is meant.
-    fn has_secret_parameters(&self) -> bool {
-        false
-    }
-
-    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply> {
-        self.0.get(turn, key, detail)
-    }
-
-    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
-        self.0.list(turn)
-    }
-
-    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
-        self.0.before_write(turn, key)
-    }
-
-    fn set<'a>(
-        &'a self,
-        turn: &'a mut Turn<'_>,
-        key: &'a str,
-        value: &'a SecretValue,
-        metadata: Option<&'a Metadata>,
-        before: &'a Present,
-    ) -> CallAnswer<'a, ()> {
-        self.0.set(turn, key, value, metadata, before)
-    }
-
-    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()> {
-        self.0.remove(turn, key, before)
-    }
+fn refusal(verb: &Verb) -> Option<String> {
+    let no_metadata = || {
+        let given = verb.metadata().is_some_and(|metadata| !metadata.is_empty());
+        let is_meant = given || matches!(verb, Verb::SetInfo { .. });
+        is_meant.then(|| "Az.KeyVault's extension keeps no metadata".to_owned())
+    };
+    name(verb.key()?).or_else(|| held(verb.value()?)).or_else(no_metadata)
 }
 
 fn name(key: &str) -> Option<String> {
@@ -154,5 +92,30 @@ fn held(value: &SecretValue) -> Option<String> {
                 .then(|| "Az.KeyVault keeps a table as JSON: texts only, that look like no date".to_owned())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Metadata, MetadataValue};
+
+    #[test]
+    fn metadata_is_refused_and_its_absence_is_not() {
+        let metadata = Metadata::from([("a".to_owned(), MetadataValue::String("b".into()))]);
+        let of = |metadata| Verb::SetInfo { key: "k".into(), metadata };
+        let set = |metadata| Verb::Set {
+            key: "k".into(),
+            value: Arc::new(SecretValue::String("v".into())),
+            metadata,
+            member: None,
+        };
+        let refused = |verb| refusal(&verb).is_some_and(|reason| reason.contains("keeps no metadata"));
+        assert!(
+            refused(of(metadata.clone())) && refused(of(Metadata::new())),
+            "its extension cannot change it"
+        );
+        assert!(refused(set(Some(metadata))));
+        assert!(!refused(set(Some(Metadata::new()))) && !refused(set(None)));
     }
 }

@@ -14,6 +14,7 @@ use crate::store::Discipline;
 use crate::vault::facts::VaultFacts;
 use crate::vault::store::Store;
 use crate::vault::turn::Turn;
+use crate::vault::verb::Verb;
 use crate::worker::{BoxFuture, CallError, Worker};
 use checked::Checked;
 pub(super) use session::ModuleQuirks;
@@ -77,6 +78,14 @@ pub(super) fn id(vault: &Vault) -> String {
 impl Backend for ModuleBackend {
     fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    fn refusal(&self, verb: &Verb) -> Option<String> {
+        self.vault.quirks.refusal.and_then(|refusal| refusal(verb))
+    }
+
+    fn has_secret_parameters(&self) -> bool {
+        !self.vault.quirks.has_plain_parameters
     }
 
     fn registered<'a>(

@@ -15,6 +15,7 @@ use crate::store::StoreId;
 use crate::vault::init::run_init;
 use crate::vault::noted::about;
 use crate::vault::turn::{Trouble, Turn, is_not_found};
+use crate::vault::verb::Verb;
 use crate::worker::{CallError, LaunchError};
 
 /// A login is renewed in a worker at most this often.
@@ -27,6 +28,10 @@ pub(in crate::vault::backend) struct ModuleQuirks {
     pub reports_failures: bool,
     /// The first read in a worker may fail with the module's general error, although the next one works.
     pub first_read_may_fail: bool,
+    /// Its parameters only say which vault is meant.
+    pub has_plain_parameters: bool,
+    /// Why it cannot hold, or would change in silence, what a verb names.
+    pub refusal: Option<fn(&Verb) -> Option<String>>,
 }
 
 /// What is known of a vault of a module.
