@@ -110,7 +110,18 @@ pub struct Expose {
     pub writable: bool,
 }
 
+/// The name of the embedded vault that there is without a configuration.
+pub(crate) const LOCAL_VAULT: &str = "local";
+
 impl Plan {
+    /// The plan without a configuration: the embedded vault in this folder, and nothing else.
+    pub(crate) fn of_local_vault(folder: PathBuf) -> Plan {
+        Plan {
+            vaults: vec![Vault::new(LOCAL_VAULT, VaultKind::local(Some(folder), None))],
+            ..Plan::default()
+        }
+    }
+
     /// The vault of that friendly name.
     #[must_use]
     pub fn vault(&self, name: &str) -> Option<&Vault> {

@@ -15,7 +15,9 @@
 mod allocations;
 pub mod announce;
 pub mod front;
+pub mod guarded;
 pub mod own;
+pub mod reloads;
 pub mod signals;
 mod starting;
 mod turns;
@@ -175,11 +177,6 @@ impl Server {
             done = work => Some(done),
             () = stopped(&mut self.signals, None) => None,
         }
-    }
-
-    /// The next signal.
-    pub async fn next(&mut self) -> Wish {
-        self.signals.next().await
     }
 
     /// Answers what was accepted and stops the bridge, both within the limit, or within what the system leaves of it. A

@@ -8,25 +8,22 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::time::{MissedTickBehavior, interval};
-
 use super::CommandError;
 use super::access::{self, KeptPolicy};
-use super::serve::LOOK;
-use crate::access::{AccessPolicy, CallCounter, Guard};
+use crate::access::Guard;
+use crate::bridge::Bridge;
 use crate::cli::{Global, PlanFormat, RunArgs};
-use crate::http::{BoundAddress, Certificates, Gate, Native, Site};
-use crate::logging::console::Console;
+use crate::http::{BoundAddress, Certificates, Native};
 use crate::plan::{Bind, Limits, Listener, Pwsh};
-use crate::platform::{self, ServiceNotice};
 use crate::private_file::read_private;
 use crate::registry::user::{RegistryMeans, UserRegistry};
 use crate::script::run::{self, Declared, RunError, RunOptions};
 use crate::script::serve::ScriptSite;
-use crate::server::front::Front;
-use crate::server::signals::Wish;
+use crate::server::announce::{Announcer, STOPPED_EARLY, STOPPING};
+use crate::server::guarded::GuardedSite;
+use crate::server::reloads::{Renewable, Why};
 use crate::server::watch::Looks;
-use crate::server::{Server, Starting, dump};
+use crate::server::{Server, Starting};
 
 /// Checks or serves a script, until a signal says stop or the script closes the server.
 pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandError> {
@@ -53,10 +50,9 @@ pub async fn run(global: &Global, arguments: &RunArgs) -> Result<(), CommandErro
     warn_of_passwords(arguments);
     let registry = UserRegistry::new(RegistryMeans { pwsh: global.pwsh.clone(), ..RegistryMeans::default() });
     server.registers_in(&registry);
-    registry.sweep().await;
     let options =
         RunOptions { registry: arguments.server.register_for_user.then(|| registry.clone()), ..options };
-    let ran = declare_and_serve(server, &options, arguments, kept).await;
+    let ran = declare_and_serve(server, &options, arguments, kept, &registry).await;
     // A start that failed or was stopped may have left something.
     registry.end(options.limits.drain).await;
     ran
@@ -67,13 +63,18 @@ async fn declare_and_serve(
     options: &RunOptions,
     arguments: &RunArgs,
     kept: KeptPolicy,
+    registry: &UserRegistry,
 ) -> Result<(), CommandError> {
     let mut audit = crate::audit::AuditSettings::default();
     arguments.server.audit.apply(&mut audit);
     // Before any listener: what is asked of one is noted from its first request on.
     server.audit(&audit)?;
     let admin = Admin::open(&mut server, arguments)?;
-    let Some(declared) = server.unless_stopped(run::declare(options)).await else { return Ok(()) };
+    let declare = async {
+        registry.sweep().await;
+        run::declare(options).await
+    };
+    let Some(declared) = server.unless_stopped(declare).await else { return Ok(()) };
     let declared = declared?;
     let served = serve(&mut server, &declared, arguments, kept, admin).await;
     server.end(declared.bridge(), declared.limits().drain).await;
@@ -88,45 +89,6 @@ struct Admin {
     token: Option<PathBuf>,
 }
 
-/// A site behind the rule who may call it; the rule can be renewed.
-struct GuardedSite {
-    front: Arc<Front>,
-    access: Arc<AccessPolicy>,
-    counter: Arc<CallCounter>,
-    site: Option<Arc<dyn Site>>,
-}
-
-impl GuardedSite {
-    /// Tells that it starts, until there is something to serve.
-    fn new(access: AccessPolicy, starting: Arc<Starting>) -> GuardedSite {
-        let (access, counter) = (Arc::new(access), Arc::<CallCounter>::default());
-        let gate = Gate::new(access.clone(), starting).counting(counter.clone());
-        GuardedSite { front: Arc::new(Front::new(Arc::new(gate))), access, counter, site: None }
-    }
-
-    fn gate(&self, site: &Arc<dyn Site>) -> Arc<Gate> {
-        Arc::new(Gate::new(self.access.clone(), site.clone()).counting(self.counter.clone()))
-    }
-
-    async fn in_force(&mut self, declared: &Declared, site: Arc<dyn Site>) {
-        let gate = self.gate(&site);
-        self.site = Some(site);
-        self.front.replace(declared.bridge().clone(), gate).await;
-    }
-
-    /// Another rule, from this moment on. Says whether it differs.
-    fn renew(&mut self, access: AccessPolicy) -> bool {
-        if access == *self.access {
-            return false;
-        }
-        self.access = Arc::new(access);
-        if let Some(site) = &self.site {
-            self.front.put(self.gate(site));
-        }
-        true
-    }
-}
-
 impl Admin {
     fn open(server: &mut Server, arguments: &RunArgs) -> Result<Option<Admin>, CommandError> {
         if arguments.admin_listen.is_empty() {
@@ -137,23 +99,23 @@ impl Admin {
         let kept = of_admin(arguments)?;
         let starting = Arc::new(Starting::default());
         let door = GuardedSite::new(kept.access, starting.clone());
-        let addresses = server.open(&listeners, door.front.clone(), &Limits::default())?;
+        let addresses = server.open(&listeners, door.front(), &Limits::default())?;
         Ok(Some(Admin { door, starting, addresses, token: kept.token }))
     }
 
     /// From now on it tells how the script's bridge is.
     async fn in_force(&mut self, declared: &Declared, server: &Server) -> Result<(), CommandError> {
         let site = Native::new(declared.bridge().clone(), None)?.counted(server.metrics().clone());
-        self.door.in_force(declared, Arc::new(site)).await;
+        self.door.replace(declared.bridge().clone(), Arc::new(site), None).await;
         Ok(())
     }
 
-    fn announce(&self) {
+    fn announce(&self, say: &mut Announcer) {
         for address in &self.addresses {
-            say(&format!("watched at {address}: /livez, /readyz, /health, /metrics, /status"));
+            say.line(format_args!("watched at {address}: /livez, /readyz, /health, /metrics, /status"));
         }
         if let Some(file) = &self.token {
-            say(&format!("bearer token for that: {}", file.display()));
+            say.line(format_args!("bearer token for that: {}", file.display()));
         }
     }
 }
@@ -183,33 +145,48 @@ async fn serve(
     let files = kept.files;
     let mut door = GuardedSite::new(kept.access.with_guard(guard.clone()), starting.clone());
     // Before the workers, which take longer than to find a port taken.
-    let addresses = server.open(&listeners, door.front.clone(), &declared.limits())?;
-    let progress = |up, of| starting.workers(up, of);
-    match server.unless_stopped(declared.start_workers_with(progress)).await {
+    let addresses = server.open(&listeners, door.front(), &declared.limits())?;
+    let quiet = core.settings.is_quiet();
+    let mut say = Announcer::to_stderr();
+    let progress = |up, of| {
+        starting.workers(up, of);
+        if !quiet {
+            say.workers(up, of);
+        }
+    };
+    let started = server.unless_stopped(declared.start_workers_with(progress)).await;
+    say.end_progress();
+    match started {
         Some(started) => started?,
-        None => return Ok(()),
+        None => {
+            say.line(STOPPED_EARLY);
+            return Ok(());
+        }
     }
-    if door.access.is_open()
+    if door.is_open()
         && let Some(warning) = run::warning(core)
     {
         tracing::warn!("{warning}");
     }
-    door.in_force(declared, Arc::new(ScriptSite::new(core.clone()))).await;
-    server.in_force();
     if let Some(admin) = &mut admin {
         admin.in_force(declared, server).await?;
     }
-    if !core.settings.is_quiet() {
-        admin.iter().for_each(Admin::announce);
-        say(&access::refused_at_the_door(&names, &open.allow_host, &open.allow_origin));
-        addresses.iter().for_each(|address| say(&format!("listening on {address}")));
+    door.replace(declared.bridge().clone(), Arc::new(ScriptSite::new(core.clone())), None).await;
+    server.in_force();
+    if !quiet {
+        admin.iter().for_each(|admin| admin.announce(&mut say));
+        say.line(access::refused_at_the_door(&names, &open.allow_host, &open.allow_origin));
+        addresses.iter().for_each(|address| say.line(format_args!("listening on {address}")));
     }
     let certificates = server.certificates();
     let script = Looks::of([&arguments.script]);
     let files = files.into_iter().chain(admin.iter().filter_map(|admin| admin.token.clone()));
     let looks = Looks::of(files.chain(certificates.files()));
     let mut renewal = RunRenewal { arguments, guard, certificates, script, looks, door, admin };
-    renewal.heed(server, declared).await;
+    server.serve_until_stopped(&mut renewal, &core.closing).await;
+    if !quiet {
+        say.line(STOPPING);
+    }
     Ok(())
 }
 
@@ -227,54 +204,30 @@ struct RunRenewal<'a> {
     admin: Option<Admin>,
 }
 
-impl RunRenewal<'_> {
-    /// Returns when it is over.
-    async fn heed(&mut self, server: &mut Server, declared: &Declared) {
-        let mut tick = interval(LOOK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                wish = server.next() => match wish {
-                    Wish::Stop => return,
-                    Wish::Reload => {
-                        server.reopen_logs();
-                        platform::notify(ServiceNotice::Reloading);
-                        self.tell("SIGHUP");
-                        platform::notify(ServiceNotice::Ready);
-                    }
-                    Wish::Dump => dump(Some(declared.bridge())),
-                },
-                _ = tick.tick() => {
-                    let now = self.looks.again();
-                    if now != self.looks {
-                        let changed = self.looks.changed(&now);
-                        // A change that is refused is told once.
-                        self.looks = now;
-                        self.tell(&format!("a change of {changed}"));
-                    }
-                }
-                () = declared.core().closing.cancelled() => return,
-            }
-        }
+impl Renewable for RunRenewal<'_> {
+    type Error = CommandError;
+
+    const REFUSED: &'static str = "tokens and certificates stay as they are";
+
+    fn looks(&mut self) -> &mut Looks {
+        &mut self.looks
     }
 
-    fn tell(&mut self, why: &str) {
-        tracing::info!("the reload begins, because of {why}");
-        match self.run() {
-            Ok(what) => tracing::info!("the reload is done: {what}"),
-            Err(error) => {
-                tracing::error!("the reload is refused, tokens and certificates stay as they are: {error}");
-            }
-        }
-        let now = self.script.again();
-        if now != self.script {
-            self.script = now;
+    fn bridge(&self) -> Option<Bridge> {
+        self.door.front().bridge()
+    }
+
+    async fn reload(&mut self, _: &Why) -> Result<String, CommandError> {
+        if self.script.news().is_some() {
             tracing::warn!("the script has changed; it runs at a start alone, so the change needs a restart");
         }
+        self.renew().map(str::to_owned)
     }
+}
 
+impl RunRenewal<'_> {
     /// All is read before anything is changed.
-    fn run(&mut self) -> Result<&'static str, CommandError> {
+    fn renew(&mut self) -> Result<&'static str, CommandError> {
         let kept = access::of_script(
             &self.arguments.server.access,
             &self.arguments.token_file,
@@ -375,11 +328,6 @@ fn value(name: &str, text: &str) -> Result<String, CommandError> {
     let text = std::str::from_utf8(&bytes).map_err(|_| CommandError::ParameterNotText(name.to_owned()))?;
     let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(line.to_owned())
-}
-
-fn say(line: &str) {
-    // A message that cannot be written is no reason to stop.
-    let _ = writeln!(Console::default(), "{line}");
 }
 
 #[cfg(test)]

@@ -13,12 +13,9 @@ use crate::config;
 use crate::error::BridgeError;
 use crate::local;
 use crate::mount::project;
-use crate::plan::{Expose, Mount, Plan, Projection, Vault, VaultKind};
+use crate::plan::{Expose, LOCAL_VAULT, Mount, Plan, Projection, Vault};
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretValue, fold};
-
-/// The name of the embedded vault that there is without a configuration.
-const LOCAL_VAULT: &str = "local";
 
 /// How long the vaults may take to close.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -149,8 +146,7 @@ pub fn plan(connect: &Connect) -> Result<Plan, Failure> {
     let folder = folder.ok_or_else(|| {
         Failure::failed("no home folder is known").hint("set HOME, or name a folder with --local-vault")
     })?;
-    let vault = Vault::new(LOCAL_VAULT, VaultKind::local(Some(folder), None));
-    Ok(Plan { vaults: vec![vault], ..Plan::default() })
+    Ok(Plan::of_local_vault(folder))
 }
 
 /// A vault that is wanted, and is not the plan's, may be one that the user has registered in PowerShell.

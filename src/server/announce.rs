@@ -18,6 +18,12 @@ use crate::vault::backend::kinds;
 /// What is encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Said when a signal ends a start.
+pub const STOPPED_EARLY: &str = "stopped before it was ready";
+
+/// Said when the drain begins.
+pub const STOPPING: &str = "stopping: requests under way are answered first";
+
 /// Says it, line by line.
 pub struct Announcer<W = Console> {
     out: W,

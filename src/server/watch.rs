@@ -17,14 +17,25 @@ impl Looks {
         Looks(files.into_iter().map(|path| (path.as_ref().to_owned(), look(path.as_ref()))).collect())
     }
 
+    /// The names of the files that look different since they were looked at last, if there are any. A change is told once.
+    pub fn news(&mut self) -> Option<String> {
+        let now = self.again();
+        if now == *self {
+            return None;
+        }
+        let changed = self.changed(&now);
+        *self = now;
+        Some(changed)
+    }
+
     /// The names of the files that look different there.
-    pub fn changed(&self, now: &Looks) -> String {
+    fn changed(&self, now: &Looks) -> String {
         let differs = self.0.iter().filter(|look| !now.0.contains(look));
         differs.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// The same files, as they look now.
-    pub fn again(&self) -> Looks {
+    fn again(&self) -> Looks {
         Looks::of(self.0.iter().map(|(path, _)| path))
     }
 }
@@ -38,16 +49,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
         let mut seen = Looks::of([&path]);
-        assert_eq!(seen.again(), seen);
+        assert_eq!(seen.news(), None);
         for content in [Some("a"), Some("ab"), None] {
             match content {
                 Some(content) => std::fs::write(&path, content).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),
             }
-            let now = seen.again();
-            assert_ne!(now, seen, "{content:?}");
-            assert_eq!(seen.changed(&now), path.display().to_string());
-            seen = now;
+            assert_eq!(seen.news(), Some(path.display().to_string()), "{content:?}");
+            assert_eq!(seen.news(), None, "it is told once");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! No circles of imports between the files of `src`, neither between rooms (its top folders) nor between a file and its
-//! parts.
+//! No circles of imports between the files of `src`, so none between a file and its parts either.
 //!
 //! An edge is a path outside of tests that leads to another file: from `crate::`, from `super::`, or to a part of the
-//! file's own module by the part's name. `mod` and a `pub use` of a part, `pub(crate) use` too, are no edges: they only show where it is.
+//! file's own module by the part's name, with `self::` before it or without. `mod` and a `pub use` of a part, `pub(crate) use` too, are no edges: they only show where it is.
 //! Nor is the path in `pub(in …)`, which only says who may see.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,14 +53,15 @@ pub fn code(text: &str) -> String {
     kept
 }
 
-/// The paths that a text names: each `crate::a::b`, `super::a` and `part::a`, and the members of its braces.
+/// The paths that a text names: each `crate::a::b`, `super::a`, `self::a` and `part::a`, and the members of its braces.
 fn paths(text: &str, parts: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for start in ["crate", "super"].iter().chain(parts) {
+    for start in ["crate", "super", "self"].iter().chain(parts) {
         for (at, _) in text.match_indices(&format!("{start}::")) {
             let before = &text[..at];
             let goes_on = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-            let only_shows = (parts.contains(start) && is_shown(before)) || before.ends_with("pub(in ");
+            let is_of_a_part = *start == "self" || parts.contains(start);
+            let only_shows = (is_of_a_part && is_shown(before)) || before.ends_with("pub(in ");
             if !goes_on && !only_shows {
                 expand(&text[at..], String::new(), &mut found);
             }
@@ -117,6 +117,7 @@ fn target(path: &str, from: &str, modules: &BTreeSet<String>) -> Option<String> 
     if let Some(inner) = rest.strip_prefix("crate::") {
         (parts, rest) = (Vec::new(), inner);
     }
+    rest = rest.strip_prefix("self::").unwrap_or(rest);
     while let Some(inner) = rest.strip_prefix("super::") {
         parts.pop();
         rest = inner;
@@ -193,10 +194,17 @@ fn a_circle_is_found_by_paths_and_by_members_of_braces() {
     write("g/part.rs", "use super::{\n    other,\n};\n");
     write("g/other.rs", "");
     write("e.rs", "use crate::a::A;\n");
+    fs::create_dir(folder.path().join("h")).unwrap();
+    write("h.rs", "pub use self::shown::Shown;\nuse self::used::Used;\n");
+    write("h/shown.rs", "use super::H;\n");
+    write("h/used.rs", "use super::H;\n");
     let edges = edges(folder.path());
     assert_eq!(edges["a"], ["b", "d"].map(str::to_owned).into());
-    let groups: [BTreeSet<String>; 2] =
-        [["a", "a::part", "b"].map(str::to_owned).into(), ["f", "f::used"].map(str::to_owned).into()];
+    let groups: [BTreeSet<String>; 3] = [
+        ["a", "a::part", "b"].map(str::to_owned).into(),
+        ["f", "f::used"].map(str::to_owned).into(),
+        ["h", "h::used"].map(str::to_owned).into(),
+    ];
     assert_eq!(circles(&edges), groups);
 }
 

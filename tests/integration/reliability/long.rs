@@ -148,7 +148,7 @@ fn a_long_run_of_mixed_load_and_faults_loses_nothing_and_sticks_nowhere() {
     let builder =
         Builder::new().config(&plan(odd.path(), azure, 0)).pwsh(pwsh).env("STORE_PASSWORD", PASSWORD);
     // A line for each access is not what this is about.
-    let mut server = builder.args(["--log", "warn,secretbridge::commands::serve=info"]).start();
+    let mut server = builder.args(["--log", "warn,secretbridge::server=info"]).start();
     let seen = {
         let vaults = if azure { vec!["store", "odd", "azure"] } else { vec!["store", "odd"] };
         let run = Run {
