@@ -21,6 +21,7 @@ use crate::protocol::{Metadata, SecretInfo};
 use crate::pwsh::{self, Folder};
 use crate::secret::SecretValue;
 use crate::trusted;
+use crate::vault::backend::kinds;
 use crate::vault::condition;
 pub use crate::vault::condition::VaultState;
 use crate::vault::set_up::WorkerSetUp;
@@ -35,10 +36,9 @@ mod stop;
 mod values;
 mod watch;
 
-pub(crate) use start::open_local;
-pub(crate) use start::wait_for;
 pub use start::{FoundVault, StartError};
 use start::{import, password};
+pub(crate) use start::{open_in_process, wait_for};
 use values::Values;
 pub use values::{Answer, Reading};
 pub(crate) use values::{Loading, Loads, Look, value_of};
@@ -139,7 +139,7 @@ impl Bridge {
         let user = start::worker_user(&plan.pwsh, plan.registry)?;
         let found = import(&mut plan)?;
         check_vaults(&plan)?;
-        if !plan.needs_pwsh() {
+        if !plan.vaults.iter().any(kinds::needs_worker) {
             return Bridge::assemble(plan, found, None, progress).await;
         }
         trusted::check_plan(&plan, user.as_ref()).map_err(StartError::Untrusted)?;
@@ -187,8 +187,8 @@ impl Bridge {
     ) -> Result<Bridge, StartError> {
         let table = Arc::new(VaultTable::new(&plan.init));
         for vault in &plan.vaults {
-            let (password, local) = (password(vault)?, open_local(vault)?);
-            table.add(vault.clone(), Means { password, local, hooks: None })?;
+            let means = Means { password: password(vault)?, hooks: None };
+            open_in_process(&*table.add(vault.clone(), means)?)?;
         }
         let (mut folder, mut pool) = (None, None);
         if let Some(workers) = workers {

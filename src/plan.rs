@@ -129,12 +129,6 @@ impl Plan {
         self.vaults.iter().find(|vault| fold(&vault.name) == folded)
     }
 
-    /// Whether anything in the plan needs a pwsh.
-    #[must_use]
-    pub fn needs_pwsh(&self) -> bool {
-        self.vaults.iter().any(|vault| !matches!(vault.kind, VaultKind::Local { .. }))
-    }
-
     /// Environment variables that hold secrets; workers do not get them.
     #[must_use]
     pub fn secret_variables(&self) -> Vec<String> {
@@ -182,14 +176,5 @@ mod tests {
             assert!(extension.module_name().eq_ignore_ascii_case(SECRET_STORE), "{module}");
         }
         assert_eq!(Extension::new("v", "My.SecretStore").module_name(), "My.SecretStore");
-    }
-
-    #[test]
-    fn a_plan_of_local_vaults_needs_no_pwsh() {
-        let mut plan = Plan::default();
-        plan.vaults.push(Vault::new("local", VaultKind::Local { folder: None, key: None }));
-        assert!(!plan.needs_pwsh());
-        plan.vaults.push(Vault::new("az", VaultKind::Extension(Extension::new("az", AZ_KEY_VAULT))));
-        assert!(plan.needs_pwsh());
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::config;
-use crate::local::{LocalError, LocalVault};
+use crate::local::LocalError;
 use crate::plan::{self, Expose, InitScript, Plan, PlanError, Registry, SecretSource, Vault};
 use crate::platform::{self, OtherUser};
 use crate::pool::{Pool, Progress};
@@ -17,8 +17,7 @@ use crate::pwsh::{Folder, PwshError};
 use crate::registry;
 use crate::secret::{Text, fold};
 use crate::trusted;
-use crate::vault::backend::kind::VaultFiles;
-use crate::vault::backend::kinds;
+use crate::vault::Entry;
 use crate::worker::LaunchError;
 use crate::worker::process::{Environment, PwshLauncher};
 
@@ -212,12 +211,10 @@ pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
     vault.unlock().map(resolve).transpose()
 }
 
-pub(crate) fn open_local(vault: &Vault) -> Result<Option<Arc<LocalVault>>, StartError> {
-    let Some(VaultFiles { folder, key, .. }) = kinds::files_of(vault) else { return Ok(None) };
-    let opened = LocalVault::open_with_key(&folder.unwrap_or_default(), key.as_deref());
-    opened
-        .map(|local| Some(Arc::new(local)))
-        .map_err(|source| StartError::Local { vault: vault.name.clone(), source })
+/// Opens a vault that is in this process.
+pub(crate) fn open_in_process(entry: &Entry) -> Result<(), StartError> {
+    let Some(here) = entry.backend.in_process() else { return Ok(()) };
+    here.open().map_err(|source| StartError::Local { vault: entry.plan.name.clone(), source })
 }
 
 pub(crate) async fn wait_for(

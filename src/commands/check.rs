@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::inspect::{Finding, Level, certificates, files, pwsh, vaults};
 use crate::logging::console::Console;
 use crate::plan::{Plan, Vault};
+use crate::vault::backend::kinds;
 
 /// How long vaults may take to be closed again.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -76,12 +77,12 @@ impl CheckFindings {
     /// secret is read.
     async fn deep(&mut self, global: &Global, plan: &Plan) {
         let mut plan = plan.clone();
-        for vault in plan.vaults.iter().filter(|vault| vault.extension().is_none()) {
+        for vault in plan.vaults.iter().filter(|vault| !kinds::needs_worker(vault)) {
             let finding = vaults::reach(&plan, vault, None, plan.limits.deadline).await;
             self.add(Exit::Failure, vec![finding]);
         }
         // A server would make the files of a local vault; a check makes none.
-        plan.vaults.retain(|vault| vault.extension().is_some());
+        plan.vaults.retain(kinds::needs_worker);
         (plan.mounts, plan.routes) = (Vec::new(), Vec::new());
         if plan.vaults.is_empty() && plan.auto_import.expose.is_empty() && plan.init.is_empty() {
             return;

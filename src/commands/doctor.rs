@@ -14,6 +14,7 @@ use crate::inspect::{Finding, Level, certificates, files, machine, pwsh, vaults}
 use crate::plan::{Bind, DEFAULT_ADDRESS, Listener, Plan, Vault};
 use crate::reach::{self, Failure, Reach};
 use crate::secret::fold;
+use crate::vault::backend::kinds;
 use crate::{platform, registry};
 
 pub(super) async fn doctor(arguments: &DoctorArgs, global: &Global) -> CommandOutcome {
@@ -36,8 +37,7 @@ pub(super) async fn doctor(arguments: &DoctorArgs, global: &Global) -> CommandOu
     let (server, running) = server(&arguments.connect).await;
     findings.extend(server);
     for vault in &served {
-        let is_local = vault.extension().is_none();
-        if is_local || (pwsh.usable && !arguments.no_vaults) {
+        if !kinds::needs_worker(vault) || (pwsh.usable && !arguments.no_vaults) {
             let program = pwsh.program.clone();
             findings.push(vaults::reach(&plan, vault, program, arguments.connect.timeout).await);
         } else if !pwsh.usable {

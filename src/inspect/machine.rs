@@ -51,7 +51,7 @@ pub fn disks(plan: &Plan) -> Vec<Finding> {
     if let Destination::File(path) = &plan.audit.to {
         folders.push(("the audit trail".to_owned(), path.clone()));
     }
-    if plan.needs_pwsh() {
+    if plan.vaults.iter().any(kinds::needs_worker) {
         folders.extend(kinds::folders_of_user().map(|(title, folder)| (title.to_owned(), folder)));
     }
     folders.into_iter().filter_map(|(what, folder)| disk(&what, &folder)).collect()

@@ -82,7 +82,7 @@ impl<W: Write> Announcer<W> {
             let reason = vault.reason.as_deref().unwrap_or("see the log");
             self.line(format_args!("vault '{}' is {}: {reason}", vault.name, vault.condition.state));
         }
-        if arguments.config.is_none() && !plan.needs_pwsh() {
+        if arguments.config.is_none() && !plan.vaults.iter().any(kinds::needs_worker) {
             match pwsh::find(global.pwsh.as_deref(), None) {
                 Ok(path) => self.line(format_args!("pwsh: {}, started when a vault of yours is exposed", path.display())),
                 Err(_) => self.line("pwsh: none found; the local vault needs none (SecretManagement vaults need PowerShell 7.4 or later, https://aka.ms/powershell)"),

@@ -14,7 +14,9 @@ use super::job::Chore;
 use super::store::Store;
 use super::turn::{Trouble, Turn};
 use super::verb::{Outcome, Verb};
+use crate::cache::Changes;
 use crate::error::BridgeError;
+use crate::local::LocalError;
 use crate::pool::TaskPermit;
 use crate::pool::lanes::{Lane, LaneMode};
 use crate::protocol::{Fault, GetReply, Metadata, SecretInfo, StoreReply};
@@ -26,7 +28,7 @@ mod azure;
 mod custom;
 pub mod kind;
 pub mod kinds;
-pub(super) mod local;
+mod local;
 mod module;
 pub(crate) mod secret_store;
 pub mod settings;
@@ -74,6 +76,11 @@ pub trait Backend: Any + Send + Sync {
     /// After how long without a call the vault is asked how it is, where the plan does not say; `None` for vaults whose
     /// service may bill each call.
     fn probes(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The vault itself, where it is in this process and no worker is asked.
+    fn in_process(&self) -> Option<&dyn InProcess> {
         None
     }
 
@@ -222,6 +229,21 @@ pub trait Backend: Any + Send + Sync {
     fn damage(&self) -> Damage {
         Damage::default()
     }
+}
+
+/// A vault in this process.
+pub trait InProcess: Sync {
+    /// Opens it, again if it is open, and makes its files where there are none. It opens by itself at its first verb; this
+    /// shows before that what is wrong with it.
+    fn open(&self) -> Result<(), LocalError>;
+
+    /// Does a verb. `changes` is told of a key that it may have changed.
+    fn perform<'a>(
+        &'a self,
+        vault: &'a VaultFacts,
+        verb: Verb,
+        changes: &'a Changes,
+    ) -> BoxFuture<'a, Result<Outcome, BridgeError>>;
 }
 
 /// What a key holds after a write: the whole value, and its metadata where that was written.

@@ -10,7 +10,6 @@ use super::backend::Backend;
 use super::condition::Condition;
 use super::facts::{Hooks, VaultFacts};
 use crate::error::BridgeError;
-use crate::local::LocalVault;
 use crate::metrics::Calls;
 use crate::plan::{InitScript, Vault};
 use crate::secret::Text;
@@ -23,8 +22,6 @@ pub struct Entry {
     facts: VaultFacts,
     /// What serves its store, by the kind that it is of.
     pub backend: Arc<dyn Backend>,
-    /// The embedded vault, if it is one.
-    pub local: Option<Arc<LocalVault>>,
     /// What its last calls showed.
     pub condition: Condition,
     /// What was asked of it, how often, and how long that took.
@@ -38,8 +35,6 @@ pub struct Entry {
 pub struct Means {
     /// The unlock password.
     pub password: Option<Text>,
-    /// The embedded vault, if it is one.
-    pub local: Option<Arc<LocalVault>>,
     /// What a script does for it.
     pub hooks: Option<Arc<dyn Hooks>>,
 }
@@ -61,7 +56,7 @@ impl Entry {
         means: Means,
         login: Arc<[InitScript]>,
     ) -> Entry {
-        let Means { password, local, hooks } = means;
+        let Means { password, hooks } = means;
         let facts = VaultFacts {
             number,
             unlockable: AtomicBool::new(plan.unlock_at_start()),
@@ -76,7 +71,6 @@ impl Entry {
         Entry {
             facts,
             backend,
-            local,
             condition: Condition::default(),
             calls: Arc::default(),
             closed: AtomicBool::new(false),
@@ -103,6 +97,12 @@ impl Entry {
         let word = outcome.as_ref().map_or_else(BridgeError::code, |_| "ok");
         self.calls.note(action, word, begun.elapsed());
         outcome
+    }
+
+    /// Whether its calls can be made in any worker. Those of a vault in this process need none, and some stores have one
+    /// worker to themselves.
+    pub fn takes_any_worker(&self) -> bool {
+        self.backend.in_process().is_none() && !self.backend.has_one_worker()
     }
 
     /// Whether the vault was not called for so long that it is time to ask how it is.

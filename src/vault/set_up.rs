@@ -81,9 +81,6 @@ async fn enter(
 ) -> Result<(), LaunchError> {
     let what = || format!("registering the vault '{}'", entry.plan.name);
     ready(worker, entry, until).await.map_err(|error| named(what(), with_cure(error, entry)))?;
-    if entry.plan.extension().is_none() {
-        return Ok(());
-    }
     let opening = Opening { entry, lanes, until, added: false };
     match opening.open(worker).await {
         Ok(()) => Ok(()),

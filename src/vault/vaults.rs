@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::act::Act;
-use super::backend::{self, Backend};
+use super::backend::Backend;
 use super::began::Began;
 use super::entry::{Entry, Means};
 use super::job::{Chore, Job};
@@ -138,8 +138,8 @@ impl Vaults {
         verb: Verb,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
-        if let Some(local) = &entry.local {
-            return backend::local::perform(entry, local.clone(), verb, self.changes.clone()).await;
+        if let Some(here) = entry.backend.in_process() {
+            return here.perform(entry, verb, &self.changes).await;
         }
         let job = Job::Verb(verb.clone());
         match self.in_worker(entry, &job, deadline).await {

@@ -17,13 +17,16 @@ const ALLOWED: [(&str, &str); 3] = [
 ];
 
 /// What tells one kind from another.
-const MARKS: [&str; 7] = [
+const MARKS: [&str; 10] = [
     "VaultKind::Local",
     "VaultKind::Extension",
     "VaultKind::Custom",
     "SECRET_STORE",
     "AZ_KEY_VAULT",
     "is_secret_store",
+    "is_local =",
+    "entry.local",
+    "extension().is_none()",
     "\"Microsoft.PowerShell.SecretStore",
 ];
 

@@ -103,7 +103,7 @@ impl Asking {
         entry.condition.admit(&entry.plan.name, Instant::now())?;
         let vaults = self.core.bridge.vaults().clone();
         self.begin(&verb)?;
-        if entry.local.is_some() || entry.backend.has_one_worker() {
+        if !entry.takes_any_worker() {
             return vaults.perform(entry, verb, self.deadline).await;
         }
         let pool = vaults.workers()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::imports::{is_imported, search_order};
 use super::words::words_of;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
-use crate::bridge::open_local;
+use crate::bridge::open_in_process;
 use crate::clock;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault};
 use crate::protocol::Parameters;
@@ -45,11 +45,6 @@ impl Asking {
         {
             vaults.forget(&name);
         }
-        let local = if self.core.options.check {
-            None
-        } else {
-            open_local(&plan).map_err(|error| refusal("LocalVault", error.to_string()))?
-        };
         let live = Arc::new(Live::new(add.table, add.reads, add.local));
         custom::say_what_stays(&live, &name, "init", add.stays);
         let hooks: Arc<dyn Hooks> = Arc::new(VaultHooks {
@@ -61,7 +56,7 @@ impl Asking {
             unregister: blocks.get("unregister").copied(),
         });
         let entry = self.core.lives.adding(live, || {
-            let means = Means { password, local, hooks: Some(hooks) };
+            let means = Means { password, hooks: Some(hooks) };
             let entry = vaults.add(plan, means).map_err(|_| {
                 refusal(
                     "SecretVaultExists",
@@ -93,15 +88,13 @@ impl Asking {
     /// Registers, configures and unlocks a vault that was added just now, here. Its init block has run here
     /// already, where the script's own variables are.
     async fn open(&mut self, entry: &Arc<Entry>, worker: &mut Worker) -> Result<(), AskFailure> {
+        open_in_process(entry).map_err(|error| refusal("LocalVault", error.to_string()))?;
         if entry.password().is_some() {
             entry.store.forget_lockout();
         }
         join(worker, entry, self.deadline).await.map_err(as_fault)?;
         if entry.may_unlock() && custom::of(entry).is_some() {
             return self.unlock_custom(worker, entry, entry.password()).await;
-        }
-        if entry.plan.extension().is_none() {
-            return Ok(());
         }
         let bridge = self.bridge()?;
         let pool = bridge.vaults().workers().map_err(fault_of)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::azure::AzureKind;
 use super::custom::CustomKind;
-use super::kind::{Kind, ScriptRefusal, VaultFiles};
+use super::kind::{Kind, ScriptRefusal, VaultFiles, VaultWay};
 use super::local::LocalKind;
 use super::module::ModuleKind;
 use super::secret_store::SecretStoreKind;
@@ -32,6 +32,11 @@ pub fn by_script(extension: Extension, base: Option<&Path>) -> Result<VaultKind,
 /// The files that this program keeps a vault in, where it does.
 pub fn files_of(vault: &Vault) -> Option<VaultFiles> {
     of(vault).files(vault)
+}
+
+/// Whether only a worker can call the vault.
+pub fn needs_worker(vault: &Vault) -> bool {
+    !matches!(of(vault).way(vault), VaultWay::Files(_))
 }
 
 /// The modules that are looked for also where no vault of the plan needs them.
@@ -77,6 +82,14 @@ mod tests {
         assert_ne!(store(&extension("a", "My.Vault")).id, store(&extension("b", "My.Vault")).id);
     }
 
+    /// A script may take a vault out and add one of the same name over another folder.
+    #[test]
+    fn a_folder_is_one_store_whatever_the_vaults_over_it_are_called() {
+        let local = |name: &str, folder: &str| Vault::new(name, VaultKind::local(Some(folder.into()), None));
+        assert_eq!(store(&local("a", "/x")).id, store(&local("b", "/x")).id);
+        assert_ne!(store(&local("a", "/x")).id, store(&local("a", "/y")).id);
+    }
+
     #[test]
     fn azure_vaults_are_parallel_and_known_by_their_real_name() {
         let mut vaults = [extension("a", AZ_KEY_VAULT), extension("b", AZ_KEY_VAULT)];
@@ -88,6 +101,14 @@ mod tests {
         assert_eq!(stores[0].id, stores[1].id);
         assert_eq!(stores[0].discipline, Discipline::Parallel);
         assert_eq!(store(&extension("c", "My.Vault")).discipline, Discipline::Serial);
+    }
+
+    #[test]
+    fn the_embedded_vault_alone_needs_no_worker() {
+        assert!(!needs_worker(&Vault::new("v", VaultKind::local(None, None))));
+        for kind in [VaultKind::from(Custom::default()), Extension::new("v", AZ_KEY_VAULT).into()] {
+            assert!(needs_worker(&Vault::new("v", kind)));
+        }
     }
 
     /// What is refused for one kind is not for another: a table of kinds cannot be mixed up unnoticed.

@@ -1,13 +1,13 @@
 //! The embedded vault: a file of our own, read and written in this process. No worker is asked.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, ScriptRefusal, VaultFiles, VaultWay, fields};
-use super::{Backend, PROBE_EVERY};
+use super::{Backend, InProcess, PROBE_EVERY};
 use crate::cache::Changes;
 use crate::error::{BridgeError, FileTrouble};
 use crate::local::{self, LocalError, LocalVault};
@@ -15,9 +15,10 @@ use crate::plan::{Extension, Vault, VaultKind};
 use crate::protocol::GetReply;
 use crate::secret::fold;
 use crate::store::Discipline;
-use crate::vault::entry::Entry;
+use crate::vault::facts::VaultFacts;
 use crate::vault::store::Store;
 use crate::vault::verb::{Outcome, Verb};
+use crate::worker::BoxFuture;
 
 /// The module by which a script names it.
 const MODULE: &str = "SecretBridge.Local";
@@ -26,7 +27,16 @@ const MODULE: &str = "SecretBridge.Local";
 pub(super) struct LocalKind;
 
 /// Serves one.
-struct LocalBackend(Arc<Store>);
+struct LocalBackend {
+    store: Arc<Store>,
+    file: Arc<LocalFile>,
+}
+
+/// The vault's file, opened at its first use.
+struct LocalFile {
+    files: VaultFiles,
+    opened: Mutex<Option<Arc<LocalVault>>>,
+}
 
 impl Kind for LocalKind {
     fn has(&self, kind: &VaultKind) -> bool {
@@ -34,7 +44,7 @@ impl Kind for LocalKind {
     }
 
     fn open(&self, vault: &Vault) -> Arc<dyn Backend> {
-        Arc::new(LocalBackend::new(vault))
+        Arc::new(LocalBackend::new(files_of(vault)))
     }
 
     fn title(&self) -> &'static str {
@@ -46,9 +56,7 @@ impl Kind for LocalKind {
     }
 
     fn files(&self, vault: &Vault) -> Option<VaultFiles> {
-        let VaultKind::Local { folder, key } = &vault.kind else { return None };
-        let folder = folder.clone().or_else(local::default_folder);
-        Some(VaultFiles { folder, key: key.clone(), names: &local::FILES })
+        self.has(&vault.kind).then(|| files_of(vault))
     }
 
     fn way(&self, vault: &Vault) -> VaultWay {
@@ -87,55 +95,100 @@ impl Kind for LocalKind {
     }
 }
 
+fn files_of(vault: &Vault) -> VaultFiles {
+    let (folder, key) = vault.local().unzip();
+    let folder = folder.flatten().map(Path::to_owned).or_else(local::default_folder);
+    VaultFiles { folder, key: key.flatten().map(Path::to_owned), names: &local::FILES }
+}
+
 impl LocalBackend {
-    fn new(vault: &Vault) -> LocalBackend {
-        LocalBackend(Arc::new(Store::new(format!("local:{}", fold(&vault.name)), Discipline::Parallel)))
+    /// The store is the file, whatever the vaults over it are called.
+    fn new(files: VaultFiles) -> LocalBackend {
+        let id = format!("local:{:?}", (&files.folder, &files.key));
+        let file = LocalFile { files, opened: Mutex::default() };
+        LocalBackend { store: Arc::new(Store::new(id, Discipline::Parallel)), file: Arc::new(file) }
     }
 }
 
 impl Backend for LocalBackend {
     fn store(&self) -> &Arc<Store> {
-        &self.0
+        &self.store
     }
 
     fn probes(&self) -> Option<Duration> {
         Some(PROBE_EVERY)
     }
+
+    fn in_process(&self) -> Option<&dyn InProcess> {
+        Some(self)
+    }
 }
 
-/// Does a verb on a thread that may block. `changes` is told of a key that it may have changed.
-pub(in crate::vault) async fn perform(
-    entry: &Entry,
-    local: Arc<LocalVault>,
-    verb: Verb,
-    changes: Changes,
-) -> Result<Outcome, BridgeError> {
-    let name = entry.plan.name.clone();
-    let key = verb.key().map(str::to_owned);
-    let (store, writes) = (entry.store.id.clone(), verb.writes());
-    let joined = tokio::task::spawn_blocking(move || {
-        let key = verb.key().filter(|_| writes).map(str::to_owned);
-        let done = in_file(&local, verb);
-        // The cache is told here, because the write is done even if its caller has gone.
-        if let Some(key) = key {
-            changes.wrote(&store, &key);
-        }
-        done
-    })
-    .await;
-    match joined {
-        Ok(Ok(Some(outcome))) => Ok(outcome),
-        Ok(Ok(None)) => Err(BridgeError::NotFound { vault: name, key: key.unwrap_or_default() }),
-        Ok(Err(LocalError::Refused { reason })) => {
-            Err(BridgeError::Refused { vault: name, reason: reason.into() })
-        }
-        Ok(Err(error)) => {
-            let (reason, trouble) = (error.to_string(), error.trouble());
-            Err(BridgeError::Local { vault: name, reason, trouble })
-        }
-        Err(_) => {
-            let (reason, trouble) = ("it panicked".to_owned(), FileTrouble::Other);
-            Err(BridgeError::Local { vault: name, reason, trouble })
+impl InProcess for LocalBackend {
+    fn open(&self) -> Result<(), LocalError> {
+        self.file.open().map(drop)
+    }
+
+    fn perform<'a>(
+        &'a self,
+        vault: &'a VaultFacts,
+        verb: Verb,
+        changes: &'a Changes,
+    ) -> BoxFuture<'a, Result<Outcome, BridgeError>> {
+        Box::pin(self.perform_in_file(&vault.plan.name, verb, changes.clone()))
+    }
+}
+
+impl LocalFile {
+    fn open(&self) -> Result<Arc<LocalVault>, LocalError> {
+        let VaultFiles { folder, key, .. } = &self.files;
+        let folder = folder.as_deref().unwrap_or(Path::new(""));
+        let vault = Arc::new(LocalVault::open_with_key(folder, key.as_deref())?);
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(vault.clone());
+        Ok(vault)
+    }
+
+    fn vault(&self) -> Result<Arc<LocalVault>, LocalError> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        opened.map_or_else(|| self.open(), Ok)
+    }
+}
+
+impl LocalBackend {
+    /// Does a verb on a thread that may block.
+    async fn perform_in_file(
+        &self,
+        vault: &str,
+        verb: Verb,
+        changes: Changes,
+    ) -> Result<Outcome, BridgeError> {
+        let vault = vault.to_owned();
+        let key = verb.key().map(str::to_owned);
+        let (file, store, writes) = (self.file.clone(), self.store.id.clone(), verb.writes());
+        let joined = tokio::task::spawn_blocking(move || {
+            let key = verb.key().filter(|_| writes).map(str::to_owned);
+            let done = file.vault().and_then(|local| in_file(&local, verb));
+            // The cache is told here, because the write is done even if its caller has gone.
+            if let Some(key) = key {
+                changes.wrote(&store, &key);
+            }
+            done
+        })
+        .await;
+        match joined {
+            Ok(Ok(Some(outcome))) => Ok(outcome),
+            Ok(Ok(None)) => Err(BridgeError::NotFound { vault, key: key.unwrap_or_default() }),
+            Ok(Err(LocalError::Refused { reason })) => {
+                Err(BridgeError::Refused { vault, reason: reason.into() })
+            }
+            Ok(Err(error)) => {
+                let (reason, trouble) = (error.to_string(), error.trouble());
+                Err(BridgeError::Local { vault, reason, trouble })
+            }
+            Err(_) => {
+                let (reason, trouble) = ("it panicked".to_owned(), FileTrouble::Other);
+                Err(BridgeError::Local { vault, reason, trouble })
+            }
         }
     }
 }
