@@ -239,4 +239,59 @@ mod tests {
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));
     }
+
+    #[test]
+    fn a_line_that_could_not_be_put_back_is_kept_unless_its_key_was_written_anew() {
+        let (ledger, entry) = (Ledger::default(), entry());
+        ledger.note(&entry, &set("k", "old"), after("old"));
+        let missing = |ledger: &Ledger| ledger.vanished(ledger.mark(), &HashSet::new());
+        let line = missing(&ledger).remove(0);
+        assert!(!ledger.has_any());
+        ledger.keep(line.clone());
+        assert_eq!(missing(&ledger).len(), 1);
+        ledger.note(&entry, &set("K", "new"), after("new"));
+        ledger.keep(line);
+        let kept = missing(&ledger).remove(0);
+        assert_eq!(kept.value.map(|(value, _)| value), Some(value("new")));
+        ledger.note(&entry, &set("k", "v"), after("v"));
+        ledger.forget("K");
+        assert!(!ledger.has_any());
+    }
+
+    #[test]
+    fn what_is_owed_is_settled_by_any_write_of_the_key_and_by_nothing_else() {
+        let (ledger, entry) = (Ledger::default(), entry());
+        let change = Change { before: Before::Nothing, after: after("x") };
+        let settles: [fn(&Ledger, &Entry); 4] = [
+            |ledger, entry| ledger.note(entry, &set("K", "1"), after("1")),
+            |ledger, entry| ledger.note(entry, &Verb::Remove { key: "K".into() }, None),
+            |ledger, entry| ledger.note_put_back(entry, "K", (value("1"), None)),
+            |ledger, _| ledger.repaid("K"),
+        ];
+        for settles in settles {
+            ledger.owe(&entry, "k", &change);
+            assert!(ledger.owes("K").is_some() && ledger.owes("other").is_none());
+            ledger.note(&entry, &set("other", "1"), after("1"));
+            ledger.repaid("other");
+            assert_eq!(ledger.owed().iter().map(|debt| debt.key.as_str()).collect::<Vec<_>>(), ["k"]);
+            settles(&ledger, &entry);
+            assert!(ledger.owes("k").is_none() && ledger.owed().is_empty());
+        }
+    }
+
+    #[test]
+    fn values_are_kept_only_where_the_plan_has_them_put_back() {
+        let ledger = Ledger::default();
+        for repair in [true, false] {
+            let mut plan = Vault::new("v", VaultKind::Extension(Extension::new("v", SECRET_STORE)));
+            plan.repair = repair;
+            let entry = Entry::bare(plan);
+            ledger.note(&entry, &set("a", "1"), after("1"));
+            ledger.note_put_back(&entry, "b", (value("1"), None));
+            let info = Verb::SetInfo { key: "c".into(), metadata: Metadata::new() };
+            ledger.note(&entry, &info, after("1"));
+            let kept = ledger.vanished(ledger.mark(), &HashSet::new());
+            assert_eq!(kept.iter().map(|line| line.value.is_some()).collect::<Vec<_>>(), [repair; 3]);
+        }
+    }
 }

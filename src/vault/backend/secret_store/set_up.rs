@@ -115,3 +115,6 @@ impl StoreTurn<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,3 +74,68 @@ pub(super) fn without_defaults(extension: &mut Extension) {
         !defaults.contains(&(fold(name), text.as_str()))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{SECRET_STORE, SecretSource};
+
+    fn said(parameters: &Value, interval: u64) -> Extension {
+        let mut extension = Extension::new("v", SECRET_STORE);
+        extension.unlock = Some(SecretSource::Value("p".into()));
+        extension.unlock_interval = Duration::from_secs(interval);
+        extension.parameters.0 = parameters.as_object().cloned().unwrap();
+        extension
+    }
+
+    #[test]
+    fn what_a_script_says_of_a_store_is_completed_as_pode_does() {
+        for (parameters, interval, expected) in [
+            (
+                json!({}),
+                0,
+                json!({ "Authentication": "Password", "Interaction": "None", "PasswordTimeout": 70 }),
+            ),
+            (
+                json!({ "password": "p", "authentication": "None", "passwordTimeout": 0 }),
+                5,
+                json!({ "authentication": "None", "Interaction": "None", "passwordTimeout": 15 }),
+            ),
+            (
+                json!({ "Interaction": "Prompt", "PasswordTimeout": 1 }),
+                5,
+                json!({ "Authentication": "Password", "Interaction": "Prompt", "PasswordTimeout": 1 }),
+            ),
+        ] {
+            let mut extension = said(&parameters, interval);
+            complete(&mut extension).unwrap();
+            assert_eq!(Value::Object(extension.parameters.0.clone()), expected);
+            let interval = if interval == 0 { UNLOCK_INTERVAL } else { interval };
+            assert_eq!(extension.unlock_interval, Duration::from_secs(interval));
+        }
+        let without = complete(&mut Extension::new("v", SECRET_STORE)).unwrap_err();
+        assert!(without.contains("'UnlockSecret' property is required"), "{without}");
+    }
+
+    #[test]
+    fn a_file_says_only_what_is_not_so_by_itself() {
+        for (parameters, expected) in [
+            (json!({}), json!({})),
+            (json!({ "authentication": "password" }), json!({ "authentication": "password" })),
+            (json!({ "interaction": "None", "PASSWORDTIMEOUT": 70 }), json!({})),
+            (
+                json!({ "Scope": "CurrentUser", "PasswordTimeout": 71 }),
+                json!({ "Scope": "CurrentUser", "PasswordTimeout": 71 }),
+            ),
+        ] {
+            let mut extension = said(&parameters, 60);
+            complete(&mut extension).unwrap();
+            without_defaults(&mut extension);
+            assert_eq!(Value::Object(extension.parameters.0), expected, "{parameters}");
+        }
+    }
+}

@@ -70,10 +70,26 @@ mod tests {
             ("zeros", vec![0; 40], 4096, StoreShape::Broken),
             ("something else", b"This file was restored from a backup tape".to_vec(), 41, StoreShape::Broken),
             ("an index of no blocks", file(32, 47), 200, StoreShape::Broken),
+            ("an index of nothing", file(32, 0), 200, StoreShape::Broken),
+            ("another digest", file(31, 48), 200, StoreShape::Broken),
             ("an index below nothing", file(32, -16), 200, StoreShape::Broken),
             ("text", b"{\"version\":9}".to_vec(), 13, StoreShape::Unknown),
         ] {
             assert_eq!(judge(&head[..head.len().min(40)], length), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_looked_at_as_far_as_its_lengths() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("storefile");
+        assert_eq!(of(&path), StoreShape::Unknown, "it is not there");
+        for (content, expected) in [
+            ([file(32, 48), vec![7; 48]].concat(), StoreShape::Whole),
+            ([file(32, 48), vec![7; 47]].concat(), StoreShape::Broken),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(of(&path), expected);
         }
     }
 }

@@ -321,47 +321,4 @@ impl KnownStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn store(folder: &Path) -> KnownStore {
-        KnownStore::over(vec![folder.join("storefile")])
-    }
-
-    #[test]
-    fn a_foreign_change_is_seen_once_and_our_own_never() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path());
-        let file = folder.path().join("storefile");
-        assert!(!store.foreign_change());
-        std::fs::write(&file, "ours").unwrap();
-        store.wrote(store.files_now());
-        assert!(!store.foreign_change());
-        std::fs::write(&file, "somebody else's").unwrap();
-        let before = store.generation();
-        assert!(store.foreign_change());
-        assert!(!store.foreign_change());
-        assert_eq!((store.generation(), store.foreign_changes()), (before + 1, 1));
-        // By a process whose clock is behind.
-        let file = std::fs::File::options().write(true).open(&file).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert!(store.foreign_change());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_unlock_is_renewed_before_the_password_times_out() {
-        let store = store(Path::new("/nowhere"));
-        let (now, second) = (Instant::now(), Duration::from_secs(1));
-        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 10_000), "no timeout is known");
-        store.told(Some("Password"), Some(100));
-        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 69));
-        assert!(store.unlock_is_old(now, Duration::ZERO, now + second * 70));
-        assert!(store.unlock_is_old(now, second * 5, now + second * 5), "the plan's interval counts too");
-        store.told(None, Some(-1));
-        assert!(!store.unlock_is_old(now, Duration::ZERO, now + second * 10_000));
-        store.told(None, Some(0));
-        assert!(store.unlock_is_old(now, Duration::ZERO, now), "one use each");
-    }
-}
+mod tests;

@@ -386,3 +386,22 @@ async fn nothing_else_is_written_while_a_value_is_still_to_be_put_back() {
     place.write(&mut worker).await.unwrap();
     assert!(!place.backend.store.must_undo_first("other"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_put_back_now_is_an_error_of_the_write_and_is_put_back_later() {
+    let place = Place::new();
+    let store = &place.backend.store;
+    store.keep();
+    assert!(store.begin_undo("k"));
+    fs::remove_file(place.data()).unwrap();
+    fs::create_dir(place.data()).unwrap();
+    store.wrote(store.files_now());
+    let Err(Trouble::Fault(fault)) = undo(store, "v", "k") else { panic!("it is in the way") };
+    let said = (fault.id.as_str(), fault.kind.as_str(), fault.category.as_str());
+    assert_eq!(said, ("UndoFailed", STILL_THERE, "WriteError"));
+    assert!(fault.message.contains("cannot be put back"), "{}", fault.message);
+    fs::remove_dir(place.data()).unwrap();
+    store.wrote(store.files_now());
+    assert!(undo(store, "v", "k").unwrap());
+    assert_eq!(place.content(), "old");
+}
