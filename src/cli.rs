@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub use audit::{AuditCommand, Moment, ShowArgs, VerifyArgs};
 pub use backup::{BackupArgs, RestoreArgs};
 pub use child::{Binding, ExecArgs, ExportArgs, ExportFormat, InjectArgs, InjectFormat, binding};
+pub use complete::{CompleteArgs, NameKind, WantedName};
 pub use doctor::DoctorArgs;
 pub use init::{InitArgs, InitVault, SchemaArgs};
 pub use secrets::{
@@ -34,9 +35,11 @@ use exit_codes::EXIT_CODES;
 mod audit;
 mod backup;
 mod child;
+mod complete;
 mod doctor;
 mod exit_codes;
 mod init;
+mod mistakes;
 mod secrets;
 mod serve;
 mod service;
@@ -163,6 +166,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Print the script with which a shell completes this program's command line.
     Completions(CompletionsArgs),
+    /// Print the names that may stand at a place of a command line; the scripts of `completions` ask for them.
+    #[command(hide = true)]
+    CompleteNames(CompleteArgs),
     /// Print a manual page, or write all of them into a folder.
     Man(ManArgs),
     /// Install the PowerShell module SecretBridge and completions, or take them out.
@@ -199,7 +205,8 @@ where
 {
     let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     child::run_means_exec(&mut arguments);
-    Cli::try_parse_from(arguments)
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    Cli::try_parse_from(arguments).map_err(|error| mistakes::told(error, &words))
 }
 
 /// Whether a command line, right or wrong, asks for a log of JSON lines.

@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod backup;
 pub mod check;
+mod complete;
 mod copy;
 mod doctor;
 mod exec;

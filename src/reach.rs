@@ -46,6 +46,17 @@ impl Reach {
         }
     }
 
+    /// What can be looked at while somebody types: a server or, of the vaults themselves, the wanted one if it is a local
+    /// vault that is there. Nothing else is opened or made, so that no worker starts.
+    pub async fn at_hand(connect: &Connect, global: &Global, vault: Option<&str>) -> Result<Reach, Failure> {
+        if let Some(server) = Reach::server(connect).await? {
+            return Ok(Reach::Server(server));
+        }
+        let wanted = vault.filter(|vault| own::is_local_and_there(connect, vault));
+        let wanted = wanted.map_or(WantedVaults::Nothing, |vault| WantedVaults::Vault(vault.to_owned()));
+        Ok(Reach::Own(Box::new(Own::open(connect, global, &wanted).await?)))
+    }
+
     /// Finds a server, and says where none was found.
     pub async fn needs_server(connect: &Connect) -> Result<RunningServer, Failure> {
         if connect.direct {
@@ -194,6 +205,14 @@ impl Reach {
         match self {
             Reach::Server(server) => server.vaults().await,
             Reach::Own(own) => Ok(own.vaults()),
+        }
+    }
+
+    /// The names of the mounted secrets.
+    pub async fn mounts(&self) -> Result<Vec<String>, Failure> {
+        match self {
+            Reach::Server(server) => server.mounts().await,
+            Reach::Own(own) => Ok(own.mounts()),
         }
     }
 

@@ -107,7 +107,8 @@ fn variable(name: &str) -> Option<OsString> {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\n{GET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct GetArgs {
-    /// The secret: vault/key, or what else NAMES below tells.
+    /// The secret: vault/key, a mount, or secretbridge://vault/key#/member.
+    #[arg(value_name = "SECRET")]
     pub name: SecretName,
     /// Read one member of a table, or `UserName` or `Password` of a credential.
     #[arg(long, short, value_name = "MEMBER")]
@@ -130,7 +131,8 @@ pub struct GetArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\n{SET_AFTER}\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct SetArgs {
-    /// The secret: vault/key, or what else NAMES below tells.
+    /// The secret: vault/key, a mount, or secretbridge://vault/key#/member.
+    #[arg(value_name = "SECRET")]
     pub name: SecretName,
     /// Read the value from this file, exactly as it is. `-` reads standard input, and keeps a newline at its end.
     #[arg(long, short, value_name = "FILE")]
@@ -215,7 +217,8 @@ pub struct ListArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge info team/db-password\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct InfoArgs {
-    /// The secret: vault/key, or what else NAMES below tells.
+    /// The secret: vault/key, a mount, or secretbridge://vault/key#/member.
+    #[arg(value_name = "SECRET")]
     pub name: SecretName,
     /// Print a JSON object.
     #[arg(long)]
@@ -229,8 +232,8 @@ pub struct InfoArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_long_help = format!("{NAMES}\n\nEXAMPLES:\n  secretbridge rm team/db-password team/old\n\n{}", super::exit_codes::EXIT_CODES))]
 pub struct RmArgs {
-    /// The secrets.
-    #[arg(required = true, value_name = "NAME")]
+    /// The secrets: vault/key each, a mount, or secretbridge://vault/key.
+    #[arg(required = true, value_name = "SECRET")]
     pub names: Vec<SecretName>,
     /// Do not fail where a secret is not there.
     #[arg(long, short)]

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 
 use archive::ArchiveItem;
 
-use super::list::is_like;
+use super::list::{is_like, matching, split};
 use super::outcome::{CommandOutcome, with_reach};
 use super::output;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
@@ -21,17 +21,17 @@ use crate::secret::fold;
 /// A vault, and a pattern of names in it.
 struct Chosen<'a> {
     vault: &'a str,
-    pattern: &'a str,
+    pattern: Option<&'a str>,
 }
 
 impl<'a> Chosen<'a> {
     fn of(text: &'a str) -> Chosen<'a> {
-        let (vault, pattern) = text.split_once('/').unwrap_or((text, "*"));
+        let (vault, pattern) = split(text);
         Chosen { vault, pattern }
     }
 
     fn is_it(&self, vault: &str, name: &str) -> bool {
-        fold(vault) == fold(self.vault) && is_like(name, self.pattern)
+        fold(vault) == fold(self.vault) && self.pattern.is_none_or(|pattern| is_like(name, pattern))
     }
 }
 
@@ -69,8 +69,7 @@ async fn read(arguments: &BackupArgs, reach: &Reach) -> Result<Vec<ArchiveItem>,
     };
     let mut listed: Vec<(String, SecretInfo)> = Vec::new();
     for chosen in all.iter().map(|text| Chosen::of(text)) {
-        let mut secrets = reach.list(chosen.vault).await?;
-        secrets.retain(|secret| is_like(&secret.name, chosen.pattern));
+        let mut secrets = matching(reach, chosen.vault, chosen.pattern).await?;
         // Two patterns may fit one secret.
         secrets.retain(|secret| {
             !listed.iter().any(|(vault, other)| {

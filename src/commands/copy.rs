@@ -1,6 +1,6 @@
 //! `copy`: secrets from one vault to another, each read back.
 
-use super::list::is_like;
+use super::list::{matching, split};
 use super::outcome::{CommandOutcome, with_reach};
 use super::output;
 use super::put::{DIFFERS, Putting, Way, bar, by_name};
@@ -10,7 +10,7 @@ use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::fold;
 
 pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> CommandOutcome {
-    let (from, pattern) = arguments.from.split_once('/').unwrap_or((&arguments.from, "*"));
+    let (from, pattern) = split(&arguments.from);
     let to = &arguments.to;
     if fold(from) == fold(to) {
         return Err(Failure::usage(format!("'{from}' is the vault to copy from and to")));
@@ -19,8 +19,7 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> CommandOutcom
     let names = [from, to].map(|vault| SecretName::key(vault, "*"));
     let done = async |reach: &Reach| {
         let there = by_name(reach.list(to).await?);
-        let mut secrets = reach.list(from).await?;
-        secrets.retain(|secret| is_like(&secret.name, pattern));
+        let secrets = matching(reach, from, pattern).await?;
         let mut putting = Putting::new(way, reach);
         let bar = bar(secrets.len());
         let mut differ = 0;
@@ -39,6 +38,8 @@ pub(super) async fn copy(arguments: &CopyArgs, global: &Global) -> CommandOutcom
     };
     match with_reach(&arguments.connect, global, WantedVaults::Names(names.into()), done).await? {
         0 => Ok(Exit::Ok),
+        1 => Err(Failure::failed(format!("1 secret of '{to}' differs and was left alone"))
+            .hint("--overwrite writes over it")),
         differ => Err(Failure::failed(format!("{differ} secrets of '{to}' differ and were left alone"))
             .hint("--overwrite writes over them")),
     }

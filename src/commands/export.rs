@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::list::is_like;
+use super::list::{matching, split};
 use super::outcome::{CommandOutcome, with_reach};
 use super::output;
 use crate::cli::{Binding, ExportArgs, ExportFormat, Global, binding};
@@ -59,10 +59,9 @@ pub(super) async fn bindings(what: &str, reach: &Reach) -> Result<Vec<Binding>, 
             .map(|one| vec![one])
             .map_err(|error| Failure::usage(format!("'{what}': {error}")));
     }
-    let (vault, pattern) = what.split_once('/').unwrap_or((what, "*"));
-    let secrets = reach.list(vault).await?;
-    let matching = secrets.into_iter().filter(|secret| is_like(&secret.name, pattern));
-    Ok(matching
+    let (vault, pattern) = split(what);
+    let found = matching(reach, vault, pattern).await?.into_iter();
+    Ok(found
         .map(|secret| Binding { place: variable(&secret.name), name: SecretName::key(vault, secret.name) })
         .collect())
 }
@@ -109,7 +108,7 @@ fn write(format: ExportFormat, variables: &Variables) -> Result<(), Failure> {
             ExportFormat::Env => format!("{name}={}\n", dotenv(text)),
             ExportFormat::Shell => format!("export {name}={}\n", shell(text)),
             ExportFormat::Powershell => format!("$env:{name} = {}\n", powershell(text)),
-            ExportFormat::Github | ExportFormat::Json => github(name, text),
+            ExportFormat::Github | ExportFormat::Json => github(name, text)?,
         });
     }
     match std::env::var_os("GITHUB_ENV").filter(|path| format == ExportFormat::Github && !path.is_empty()) {
@@ -182,13 +181,12 @@ fn powershell(text: &str) -> String {
     out + "\""
 }
 
-/// With an end that no line of the value is.
-fn github(name: &str, text: &str) -> String {
-    let mut end = "SECRETBRIDGE_END".to_owned();
-    while text.lines().any(|line| line == end) {
-        end.push('_');
-    }
-    format!("{name}<<{end}\n{text}\n{end}\n")
+/// With an end that nobody can guess, and so no line of the value is.
+fn github(name: &str, text: &str) -> Result<String, Failure> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Failure::failed(format!("no random numbers: {error}")))?;
+    let end: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{name}<<SECRETBRIDGE_{end}\n{text}\nSECRETBRIDGE_{end}\n"))
 }
 
 /// As a workflow command asks.
@@ -213,10 +211,10 @@ mod tests {
         assert_eq!(dotenv("with $ and #"), "'with $ and #'");
         assert_eq!(dotenv(hard), "\"a'b\\\"c\\$d\\`e\\\\f\\ng %h\"");
         assert_eq!(dotenv(""), "''");
-        assert_eq!(
-            github("A", "x\nSECRETBRIDGE_END"),
-            "A<<SECRETBRIDGE_END_\nx\nSECRETBRIDGE_END\nSECRETBRIDGE_END_\n"
-        );
+        let [first, second] = [(); 2].map(|()| github("A", "x\nSECRETBRIDGE_END").unwrap());
+        let end = first.lines().last().unwrap();
+        assert_eq!(first, format!("A<<{end}\nx\nSECRETBRIDGE_END\n{end}\n"));
+        assert!(end.len() > 32 && !second.contains(end), "an end is of no use twice");
         assert_eq!(command("50%\n"), "50%25%0A");
     }
 

@@ -25,8 +25,10 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOu
         }
     };
     let text = text_of(&arguments.file)?;
+    let is_said = arguments.format.is_some();
+    let format = if !is_said && read::is_bitwarden(&text) { ImportFormat::Bitwarden } else { format };
     let items = read::items(format, &text)
-        .map_err(|why| Failure::usage(format!("{}: {why}", arguments.file.display())))?;
+        .map_err(|why| Failure::usage(format!("{}: {why}", shown(&arguments.file))))?;
     if let Some(index) = items.iter().position(|item| item.name.trim().is_empty()) {
         return Err(
             Failure::usage(format!("entry {} has no name", index + 1)).hint("give it one in the file")
@@ -103,10 +105,18 @@ pub(super) fn text_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
         true => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
         false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map(drop),
     };
-    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
-    let text = std::str::from_utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes));
-    text.map(|text| Zeroizing::new(text.to_owned()))
-        .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))
+    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", shown(path))))?;
+    // By its first bytes it may be UTF-16, which older PowerShell and Notepad write.
+    let (text, _, is_broken) = encoding_rs::UTF_8.decode(&bytes);
+    let text = Zeroizing::new(text.into_owned());
+    match is_broken {
+        false => Ok(text),
+        true => Err(Failure::usage(format!("{} is not UTF-8 text", shown(path)))),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 fn format_of(path: &Path) -> Option<ImportFormat> {

@@ -22,6 +22,7 @@ use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use place::fill;
 
 mod place;
+mod surroundings;
 
 /// A template asks for a secret.
 type AskSecret = (SecretName, oneshot::Sender<Result<String, String>>);
@@ -83,7 +84,10 @@ async fn filled(
     mut found: Lookups<'_>,
 ) -> Result<Zeroizing<String>, Failure> {
     let (asks, mut asked) = mpsc::channel::<AskSecret>(1);
-    let rendering = tokio::task::spawn_blocking(move || render(&template, asks));
+    // An error of a template holds the functions that the template knew, and with them the other end of `asked`: kept,
+    // it would be waited for without an end.
+    let rendering =
+        tokio::task::spawn_blocking(move || render(&template, asks).map_err(|error| error.to_string()));
     let mut failure = None;
     while let Some((name, answer)) = asked.recv().await {
         let outcome = found.get(&name).await;

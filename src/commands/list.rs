@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::outcome::{CommandOutcome, with_reach};
 use super::output;
 use crate::cli::{Global, InfoArgs, ListArgs, VaultsArgs};
+use crate::error::BridgeError;
 use crate::exit::Exit;
 use crate::http::value;
 use crate::protocol::SecretInfo;
@@ -12,13 +13,10 @@ use crate::reach::{Failure, Reach, SecretName, WantedVaults};
 use crate::secret::fold;
 
 pub(super) async fn list(arguments: &ListArgs, global: &Global) -> CommandOutcome {
-    let (vault, pattern) = match arguments.of.as_deref() {
-        None => (None, None),
-        Some(of) => match of.split_once('/') {
-            Some((vault, pattern)) => (Some(vault), Some(pattern).filter(|pattern| !pattern.is_empty())),
-            None => (Some(of), None),
-        },
-    };
+    let (vault, pattern) = arguments.of.as_deref().map_or((None, None), |of| {
+        let (vault, pattern) = split(of);
+        (Some(vault), pattern)
+    });
     let wanted = vault.map_or(WantedVaults::Everything, |vault| WantedVaults::Vault(vault.to_owned()));
     let look = async |reach: &Reach| {
         let vaults = match vault {
@@ -63,10 +61,8 @@ pub(super) async fn info(arguments: &InfoArgs, global: &Global) -> CommandOutcom
         match found {
             Some(secret) => Ok((vault, secret)),
             None => {
-                let failure =
-                    Failure::new(Exit::NotFound, format!("the vault '{vault}' has no secret named '{key}'"))
-                        .hint("check the spelling of the name; case does not count");
-                Err(reach.with_similar(failure, &SecretName::key(vault, key)).await)
+                let missing = BridgeError::NotFound { vault: vault.clone(), key: key.clone() };
+                Err(reach.with_similar(missing.into(), &SecretName::key(vault, key)).await)
             }
         }
     };
@@ -111,6 +107,36 @@ fn shown(vault: &str, secret: &SecretInfo) -> Value {
         "Type": secret.kind,
         "Metadata": value::shown_metadata(&secret.metadata),
     })
+}
+
+/// A vault and, where there is one, a pattern behind it.
+pub(super) fn split(of: &str) -> (&str, Option<&str>) {
+    match of.split_once('/') {
+        Some((vault, pattern)) => (vault, Some(pattern).filter(|pattern| !pattern.is_empty())),
+        None => (of, None),
+    }
+}
+
+/// The secrets of a vault that are like a pattern. That none is like it is an error where a pattern was said: a program
+/// must not go on without what it was to get. An empty vault is none.
+pub(super) async fn matching(
+    reach: &Reach,
+    vault: &str,
+    pattern: Option<&str>,
+) -> Result<Vec<SecretInfo>, Failure> {
+    let mut secrets = reach.list(vault).await?;
+    let Some(pattern) = pattern else { return Ok(secrets) };
+    secrets.retain(|secret| is_like(&secret.name, pattern));
+    if !secrets.is_empty() {
+        return Ok(secrets);
+    }
+    if pattern.contains(['*', '?']) {
+        let message = format!("the vault '{vault}' has no secret that is like '{pattern}'");
+        return Err(Failure::new(Exit::NotFound, message)
+            .hint(format!("`secretbridge list {vault}` lists those that there are")));
+    }
+    let missing = BridgeError::NotFound { vault: vault.to_owned(), key: pattern.to_owned() };
+    Err(reach.with_similar(missing.into(), &SecretName::key(vault, pattern)).await)
 }
 
 /// Whether a name is like a pattern, in which `*` stands for any text and `?` for any character; without case.

@@ -5,8 +5,8 @@
 
 use super::outcome::CommandOutcome;
 use super::{
-    admin, audit, backup, copy, doctor, exec, export, get, import, init, inject, list, module, rm, service,
-    set, setup, status,
+    admin, audit, backup, complete, copy, doctor, exec, export, get, import, init, inject, list, module, rm,
+    service, set, setup, status,
 };
 use crate::cli::{CacheVerb, Command, Global};
 use crate::reach::Failure;
@@ -35,6 +35,7 @@ pub fn run(command: &Command, global: &Global) -> CommandOutcome {
             Command::Init(arguments) => init::init(arguments),
             Command::Schema(_) => init::schema(),
             Command::Completions(arguments) => setup::completions(arguments),
+            Command::CompleteNames(arguments) => complete::complete(arguments, global).await,
             Command::Man(arguments) => setup::man(arguments),
             Command::Module(arguments) => module::module(arguments),
             Command::Audit(arguments) => audit::audit(arguments),

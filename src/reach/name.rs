@@ -6,7 +6,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What begins a reference.
-const SCHEME: &str = "secretbridge://";
+pub const SCHEME: &str = "secretbridge://";
 
 /// What stands in percent encoding in a part of a path or reference.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -1,5 +1,6 @@
 //! The vaults themselves, opened by this command and closed at its end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -103,6 +104,10 @@ impl Own {
         of_plan.chain(found).collect()
     }
 
+    pub(super) fn mounts(&self) -> Vec<String> {
+        self.plan.mounts.iter().map(|mount| mount.name.clone()).collect()
+    }
+
     pub(super) fn resolve(&self, bare: &str) -> Result<(String, String), Failure> {
         self.place(&SecretName { place: SecretPlace::Bare(bare.to_owned()), members: Vec::new() })
     }
@@ -147,6 +152,14 @@ pub fn plan(connect: &Connect) -> Result<Plan, Failure> {
         Failure::failed("no home folder is known").hint("set HOME, or name a folder with --local-vault")
     })?;
     Ok(Plan::of_local_vault(folder))
+}
+
+/// Whether a vault of the plan is a local one whose file is there: to open it asks for nothing and makes nothing.
+pub(super) fn is_local_and_there(connect: &Connect, vault: &str) -> bool {
+    let Ok(plan) = plan(connect) else { return false };
+    let Some((folder, _)) = plan.vault(vault).and_then(Vault::local) else { return false };
+    let folder = folder.map(Path::to_owned).or_else(local::default_folder);
+    folder.is_some_and(|folder| local::FILES.iter().any(|file| folder.join(file).is_file()))
 }
 
 /// A vault that is wanted, and is not the plan's, may be one that the user has registered in PowerShell.

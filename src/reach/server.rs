@@ -114,6 +114,12 @@ impl RunningServer {
         Ok((vault, bare.to_owned()))
     }
 
+    pub(super) async fn mounts(&self) -> Result<Vec<String>, Failure> {
+        let said = self.json("/mounts").await?;
+        let name = |mount: &Value| mount["Name"].as_str().map(str::to_owned);
+        Ok(said["Mounts"].as_array().map(|all| all.iter().filter_map(name).collect()).unwrap_or_default())
+    }
+
     /// How the server is, in its own JSON.
     pub async fn health(&self) -> Result<Value, Failure> {
         self.json("/health").await

@@ -113,6 +113,25 @@ $null = Test-ModuleManifest -Path $extension
 $needed = 'Get-Secret', 'Set-Secret', 'Remove-Secret', 'Get-SecretInfo', 'Set-SecretInfo', 'Test-SecretVault', 'Unlock-SecretVault'
 $inner = Import-Module $extension -PassThru -Force
 Assert-That (-not (Compare-Object $needed @($inner.ExportedFunctions.Keys))) 'what SecretManagement calls, and nothing else'
+# Whose pipe is told a token: the pure part of what Windows alone can show whole.
+$null = & $inner { New-SocketCallback 'pipe:nowhere' }
+$me, $group = 'S-1-5-21-1-2-3-1001', 'S-1-5-32-544'
+$owners = @(
+    @{ Owner = $me; New = $me; Trusted = $true; Says = 'my pipe, from an ordinary PowerShell' }
+    @{ Owner = $me; New = $group; Trusted = $true; Says = 'my pipe, from an elevated PowerShell' }
+    @{ Owner = $group; New = $me; Trusted = $true; Says = 'a pipe of the administrators' }
+    @{ Owner = 'S-1-5-18'; New = $me; Trusted = $true; Says = 'a pipe of the system' }
+    @{ Owner = 'S-1-5-21-1-2-3-1002'; New = $me; Trusted = $false; Says = 'another user''s pipe' }
+    @{ Owner = 'S-1-5-21-1-2-3-1002'; New = $group; Trusted = $false; Says = 'another user''s pipe, from an elevated PowerShell' }
+    @{ Owner = 'S-1-5-21-1-2-3-100'; New = $me; Trusted = $false; Says = 'the begin of my identifier' }
+    @{ Owner = 'S-1-1-0'; New = $me; Trusted = $false; Says = 'everybody''s pipe' }
+    @{ Owner = ''; New = $me; Trusted = $false; Says = 'nobody''s pipe' }
+)
+foreach ($one in $owners) {
+    $is = [SecretBridge.PipeOwner]::IsTrusted($one.Owner, $me, $one.New)
+    Assert-That ($is -eq $one.Trusted) $one.Says
+}
+Assert-That (-not [SecretBridge.PipeOwner]::IsTrusted('', '', '')) 'an owner that is not known is no match for a user that is not'
 # What was registered wrongly is told with the vault and what to write.
 $wrongly = @(
     @{ Parameters = @{}; Says = '*''far'' names no server*Uri = *' }

@@ -13,8 +13,8 @@ use crate::secret::SecretValue;
 
 /// What goes where.
 pub(super) struct Bindings {
-    /// The variables of our own environment that are references.
-    inherited: BTreeMap<String, BoundVariable>,
+    /// The variables of our own environment that are references. They are read as names where nothing else fills them.
+    inherited: BTreeMap<String, String>,
     /// Vaults, and perhaps patterns, whose secrets are variables by the names of their keys.
     from: Vec<String>,
     variables: BTreeMap<String, BoundVariable>,
@@ -47,40 +47,44 @@ impl Bindings {
         }
         let said = arguments.env.iter();
         variables.extend(said.map(|said| (said.place.clone(), BoundVariable::Secret(said.name.clone()))));
-        let mut inherited = BTreeMap::new();
-        for (variable, text) in std::env::vars_os() {
-            let (Some(variable), Some(text)) = (variable.to_str(), text.to_str()) else { continue };
-            if SecretName::is_reference(text) && !variables.contains_key(variable) {
-                let name = parsed(text, || format!("the variable {variable}"))?;
-                inherited.insert(variable.to_owned(), BoundVariable::Secret(name));
-            }
-        }
+        let texts = std::env::vars_os()
+            .filter_map(|(variable, text)| Some((variable.into_string().ok()?, text.into_string().ok()?)));
+        let inherited = texts
+            .filter(|(variable, text)| SecretName::is_reference(text) && !variables.contains_key(variable))
+            .collect();
         Ok(Bindings { inherited, from: arguments.from.clone(), variables, files: arguments.file.clone() })
     }
 
     /// The vaults that are needed.
     pub(super) fn wanted(&self) -> WantedVaults {
         let of_patterns = self.from.iter().map(|from| SecretName::key(export::vault_of(from), "*"));
-        let of_variables =
-            self.inherited.values().chain(self.variables.values()).filter_map(|variable| match variable {
-                BoundVariable::Secret(name) => Some(name.clone()),
-                BoundVariable::Plain(_) => None,
-            });
+        let of_inherited = self.inherited.values().filter_map(|text| text.parse().ok());
+        let of_variables = self.variables.values().filter_map(|variable| match variable {
+            BoundVariable::Secret(name) => Some(name.clone()),
+            BoundVariable::Plain(_) => None,
+        });
         let of_files = self.files.iter().map(|file| file.name.clone());
-        WantedVaults::Names(of_patterns.chain(of_variables).chain(of_files).collect())
+        WantedVaults::Names(of_patterns.chain(of_inherited).chain(of_variables).chain(of_files).collect())
     }
 
-    /// Reads all of them, each once.
+    /// Reads all that counts, each secret once. What something else names the same variable for is not read.
     pub(super) async fn read(&self, reach: &Reach) -> Result<BoundValues, Failure> {
+        let mut bound = BTreeMap::new();
+        for from in &self.from {
+            bound.extend(
+                export::bindings(from, reach).await?.into_iter().map(|found| (found.place, found.name)),
+            );
+        }
+        for (variable, text) in &self.inherited {
+            if !bound.contains_key(variable) {
+                bound.insert(variable.clone(), parsed(text, || format!("the variable {variable}"))?);
+            }
+        }
+        bound.retain(|variable, _| !self.variables.contains_key(variable));
         let mut known = KnownValues::new();
         let mut variables = BTreeMap::new();
-        for (variable, what) in &self.inherited {
-            variables.insert(variable.clone(), what.read(&mut known, reach).await?);
-        }
-        for from in &self.from {
-            for Binding { place, name } in export::bindings(from, reach).await? {
-                variables.insert(place, read_once(&mut known, reach, &name).await?);
-            }
+        for (variable, name) in bound {
+            variables.insert(variable, read_once(&mut known, reach, &name).await?);
         }
         for (variable, what) in &self.variables {
             variables.insert(variable.clone(), what.read(&mut known, reach).await?);

@@ -59,7 +59,8 @@ fn env(text: &str) -> Result<Vec<ImportItem>, String> {
             continue;
         }
         let entry = rest.trim_start();
-        let entry = entry.strip_prefix("export ").unwrap_or(entry);
+        let exported = entry.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+        let entry = exported.unwrap_or(entry);
         let (name, value) = entry
             .split_once('=')
             .filter(|(name, _)| !name.contains('\n'))
@@ -142,7 +143,10 @@ fn from_json(name: &str, value: &Value) -> Result<SecretValue, String> {
 // === CSV ===
 
 fn csv(text: &str) -> Result<Vec<ImportItem>, String> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    // Where a comma is the decimal point, Excel puts a semicolon between cells.
+    let first = text.lines().next().unwrap_or_default();
+    let between = [b',', b';', b'\t'].into_iter().find(|c| first.contains(char::from(*c))).unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new().delimiter(between).flexible(true).from_reader(text.as_bytes());
     let heading: Vec<String> = match reader.headers() {
         Ok(heading) => heading.iter().map(|title| title.trim().to_ascii_lowercase()).collect(),
         Err(_) => return Err("it has no heading".to_owned()),
@@ -171,6 +175,11 @@ fn csv(text: &str) -> Result<Vec<ImportItem>, String> {
 }
 
 // === Bitwarden ===
+
+/// Whether JSON is an export of Bitwarden, which no other object looks like.
+pub(super) fn is_bitwarden(text: &str) -> bool {
+    parsed(text).is_ok_and(|export| export["encrypted"].is_boolean() && export["items"].is_array())
+}
 
 fn bitwarden(text: &str) -> Result<Vec<ImportItem>, String> {
     let export = parsed(text)?;
@@ -350,6 +359,8 @@ mod tests {
             items(ImportFormat::Json, r#"{"a":["canary"]}"#).err().is_some_and(|why| !why.contains("canary"))
         );
         assert_eq!(read(ImportFormat::Csv, "Name,Value\na,\"x,\"\"y\"\"\"\n"), [one("a", "x,\"y\"")]);
+        assert_eq!(read(ImportFormat::Csv, "name;value\r\na;\"x;y,z\"\r\n"), [one("a", "x;y,z")]);
+        assert_eq!(read(ImportFormat::Csv, "name\tvalue\na\tb,c\n"), [one("a", "b,c")]);
         let credential = serde_json::json!({ "UserName": "sa", "Password": "pw" });
         assert_eq!(
             read(ImportFormat::Csv, "name,username,password,url\na,sa,pw,http://x\n"),
@@ -363,6 +374,9 @@ mod tests {
         let text = r#"{"encrypted":false,"items":[{"name":"a","login":{"username":"sa","password":"p&w","uris":[{"uri":"u"}]}},
             {"name":"note","notes":"text"}]}"#;
         assert_eq!(read(ImportFormat::Bitwarden, text), [one("a", credential.clone()), one("note", "text")]);
+        assert!(
+            is_bitwarden(text) && !is_bitwarden(r#"{"items":"x","encrypted":"no"}"#) && !is_bitwarden("x")
+        );
         assert!(items(ImportFormat::Bitwarden, r#"{"encrypted":true}"#).err().unwrap().contains("encrypted"));
         let entry = |password: &str, history: &str| {
             format!(
@@ -381,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_dotenv_file_of_windows_with_comments_and_awkward_values_is_read() {
-        let text = "A=1\r\nB='q'\r\n  export C = \"x\\\\y\" # c\r\nD= # nothing\r\nE=#hash\r\nF=a#b\tc\r\nG=\u{fc}=\u{1f511}==\r\n";
+        let text = "export\tA=1\r\nB='q'\r\n  export C = \"x\\\\y\" # c\r\nD= # nothing\r\nE=#hash\r\nF=a#b\tc\r\nG=\u{fc}=\u{1f511}==\r\n";
         let expected = [
             one("A", "1"),
             one("B", "q"),

@@ -1,5 +1,6 @@
 //! Where a value stands in a file, and how it is quoted there. Pure.
 
+use super::surroundings::{Surroundings, surroundings};
 use crate::cli::InjectFormat;
 use crate::commands::export::{dotenv, double_quoted};
 
@@ -25,14 +26,6 @@ fn reference_at(text: &str) -> &str {
     let reference = &text[..text.find(ends).unwrap_or(text.len())];
     // At the end of a sentence these characters belong to the sentence.
     reference.trim_end_matches(['.', ':', '!', '?'])
-}
-
-/// What a value stands in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Quotes {
-    None,
-    Single,
-    Double,
 }
 
 /// Replaces marks and references. An error names no value.
@@ -61,72 +54,92 @@ pub(super) fn fill<'a>(
         };
         let line = text[..begin].matches('\n').count() + 1;
         let found = found.ok_or_else(|| format!("line {line}: a reference that is none"))?;
-        let quotes = quotes_before(&text[..begin], format);
-        let whole = is_alone(&text[..begin], &rest[length..]);
-        out.push_str(&quoted(found, format, quotes, whole).map_err(|why| format!("line {line}: {why}"))?);
+        let within = surroundings(&text[..begin], format);
+        let place = Place { format, within, before: &text[..begin], after: &rest[length..] };
+        out.push_str(&place.quoted(found).map_err(|why| format!("line {line}: {why}"))?);
         at = begin + length;
     }
     out.push_str(&text[at..]);
     Ok(out)
 }
 
-/// Whether a place stands in quotes, by what is before it on its line.
-fn quotes_before(before: &str, format: InjectFormat) -> Quotes {
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let escapes = !matches!(format, InjectFormat::Text);
-    let mut state = Quotes::None;
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (state, c) {
-            (Quotes::Double, '\\') if escapes => _ = chars.next(),
-            (Quotes::None, '"') => state = Quotes::Double,
-            (Quotes::None, '\'') => state = Quotes::Single,
-            (Quotes::Double, '"') | (Quotes::Single, '\'') => state = Quotes::None,
-            _ => {}
-        }
-    }
-    state
+/// Where a value is to stand.
+struct Place<'a> {
+    format: InjectFormat,
+    within: Surroundings,
+    before: &'a str,
+    after: &'a str,
 }
 
-/// Whether nothing else is in the same value, as far as the line tells.
-fn is_alone(before: &str, after: &str) -> bool {
-    let before = before.rsplit('\n').next().unwrap_or_default().trim_end();
-    let after = after.split('\n').next().unwrap_or_default().trim_start();
-    (before.is_empty() || before.ends_with([':', '=', '-', '[', ',', '{']))
-        && (after.is_empty() || after.starts_with([',', ']', '}', '#']))
+impl Place<'_> {
+    /// Whether nothing else is in the same value, as far as the line tells.
+    fn is_alone(&self) -> bool {
+        let before = self.before.rsplit('\n').next().unwrap_or_default().trim_end();
+        let after = self.after.split('\n').next().unwrap_or_default().trim_start();
+        (before.is_empty() || before.ends_with([':', '=', '-', '[', ',', '{']))
+            && (after.is_empty() || after.starts_with([',', ']', '}', '#']))
+    }
+
+    fn quoted(&self, text: &str) -> Result<String, String> {
+        use InjectFormat::{Env, Json, Text, Toml, Yaml};
+        use Surroundings::{Block, Double, Literal, Plain, Single};
+        let cannot = |what: &str| Err(format!("the value cannot stand in {what}; use double quotes"));
+        let lines = text.contains(['\n', '\r']);
+        match (self.format, self.within) {
+            (Text, _) => Ok(text.to_owned()),
+            (_, Block { folded }) => self.in_block(text, folded),
+            (Json | Yaml, Double) => Ok(json_inside(text)),
+            (Toml, Double) => Ok(toml_inside(text)),
+            (Env, Double) => Ok(double_quoted(text)),
+            (Toml, Literal) if text.contains("'''") || text.ends_with('\'') || text.contains('\r') => {
+                cannot("triple single quotes")
+            }
+            (Yaml, Single) if !lines => Ok(text.replace('\'', "''")),
+            (Toml | Env | Yaml, Single) if lines || text.contains('\'') => cannot("single quotes"),
+            (_, Single | Literal) => Ok(text.to_owned()),
+            (Env, Plain) if self.is_alone() => Ok(dotenv(text)),
+            (Json | Yaml | Toml, Plain) if self.is_alone() && is_bare(text) => Ok(text.to_owned()),
+            (Json | Yaml, Plain) if self.is_alone() => Ok(format!("\"{}\"", json_inside(text))),
+            (Toml, Plain) if self.is_alone() => Ok(format!("\"{}\"", toml_inside(text))),
+            // A part of a longer value that is not quoted.
+            _ if text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./@%+".contains(c)) => {
+                Ok(text.to_owned())
+            }
+            _ => Err("the value needs quotes around it here".to_owned()),
+        }
+    }
+
+    /// Each line as deep as the first. The line break at the end of a value is the one that the file has there.
+    fn in_block(&self, text: &str, folded: bool) -> Result<String, String> {
+        let ends_line = self.after.starts_with(['\n', '\r']);
+        let text = text.strip_suffix('\n').filter(|_| ends_line).unwrap_or(text);
+        if folded && text.contains('\n') {
+            return Err(
+                "a value of many lines cannot stand in a folded block; begin the block with |".to_owned()
+            );
+        }
+        let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if text.starts_with([' ', '\t', '\n']) || text.contains(is_odd) {
+            return Err("the value cannot stand in a block; use double quotes".to_owned());
+        }
+        let line = self.before.rsplit('\n').next().unwrap_or_default();
+        let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+        let deep = |line: &str| if line.is_empty() { String::new() } else { format!("{indent}{line}") };
+        let (first, more) = text.split_once('\n').map_or((text, None), |(first, more)| (first, Some(more)));
+        let more =
+            more.map(|more| more.split('\n').map(|line| format!("\n{}", deep(line))).collect::<String>());
+        Ok(format!("{first}{}", more.unwrap_or_default()))
+    }
 }
 
-fn quoted(text: &str, format: InjectFormat, quotes: Quotes, alone: bool) -> Result<String, String> {
-    use InjectFormat::{Env, Json, Text, Toml, Yaml};
-    let inside = |text: &str| {
-        let json = serde_json::Value::from(text).to_string();
-        json[1..json.len() - 1].to_owned()
-    };
-    let single = |text: &str| text.contains(['\'', '\n', '\r']);
-    match (format, quotes) {
-        (Text, _) => Ok(text.to_owned()),
-        (Json | Yaml, Quotes::Double) => Ok(inside(text)),
-        (Toml, Quotes::Double) => Ok(toml_inside(text)),
-        (Env, Quotes::Double) => Ok(double_quoted(text)),
-        (Yaml, Quotes::Single) if !text.contains(['\n', '\r']) => Ok(text.replace('\'', "''")),
-        (Toml | Env | Yaml, Quotes::Single) if single(text) => {
-            Err("the value cannot stand in single quotes; use double quotes".to_owned())
-        }
-        (Toml | Env | Json | Yaml, Quotes::Single) => Ok(text.to_owned()),
-        (Env, Quotes::None) if alone => Ok(dotenv(text)),
-        (Json | Yaml | Toml, Quotes::None) if alone && is_bare(text) => Ok(text.to_owned()),
-        (Json | Yaml, Quotes::None) if alone => Ok(format!("\"{}\"", inside(text))),
-        (Toml, Quotes::None) if alone => Ok(format!("\"{}\"", toml_inside(text))),
-        // A part of a longer value that is not quoted.
-        _ if text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./@%+".contains(c)) => Ok(text.to_owned()),
-        _ => Err("the value needs quotes around it here".to_owned()),
-    }
+fn json_inside(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json[1..json.len() - 1].to_owned()
 }
 
 /// JSON's escapes, which TOML has too but for the solidus; DEL must be escaped as well.
 fn toml_inside(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    json[1..json.len() - 1].replace('\u{7f}', "\\u007F")
+    json_inside(text).replace('\u{7f}', "\\u007F")
 }
 
 /// A number or a truth value: without quotes it is meant as such.
@@ -164,6 +177,26 @@ mod tests {
             filled(&format!("see {reference}."), InjectFormat::Text, HARD).unwrap(),
             format!("see {HARD}.")
         );
+    }
+
+    #[test]
+    fn a_value_of_many_lines_keeps_its_lines_where_the_file_has_room_for_them() {
+        let pem = "-----BEGIN KEY-----\nit's \"x\" \\n\n\n  y\n-----END KEY-----\n";
+        let reference = "secretbridge://v/k";
+        assert_eq!(
+            filled(&format!("tls:\n  key: |\n    {reference}\n  next: 1\n"), InjectFormat::Yaml, pem)
+                .unwrap(),
+            "tls:\n  key: |\n    -----BEGIN KEY-----\n    it's \"x\" \\n\n\n      y\n    -----END KEY-----\n  next: 1\n"
+        );
+        assert!(filled(&format!("a: >\n  {reference}\n"), InjectFormat::Yaml, pem).is_err());
+        for quotes in ["\"\"\"", "'''"] {
+            let text = format!("# don't\na = {quotes}\n{reference}{quotes}\n");
+            let toml = filled(&text, InjectFormat::Toml, pem).unwrap();
+            assert_eq!(toml.parse::<toml::Table>().unwrap()["a"].as_str(), Some(pem), "{toml}");
+        }
+        assert!(filled(&format!("a = '''{reference}'''"), InjectFormat::Toml, "x'''y").is_err());
+        let yaml = filled(&format!("a: don't\nb: {reference}\n"), InjectFormat::Yaml, pem).unwrap();
+        assert_eq!(yaml, format!("a: don't\nb: {}\n", serde_json::Value::from(pem)));
     }
 
     #[test]

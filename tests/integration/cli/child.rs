@@ -76,6 +76,75 @@ fn a_program_gets_secrets_in_its_environment_and_its_exit_code_is_kept() {
 }
 
 #[test]
+fn a_secret_is_not_read_for_a_variable_that_something_else_fills() {
+    let (server, line) = with_secrets();
+    let show = ["--", "sh", "-c", "printf %s \"$DB\""];
+    // Read, each of them would end it: one is not there, one is no name.
+    for of_environment in ["secretbridge://local/nope", "secretbridge://local/"] {
+        let line = Line::beside(&server).env("DB", of_environment);
+        for options in [&["--from", "local/db"][..], &["--env", "DB=local/db"]] {
+            let args = [&["exec"], options, &show].concat();
+            assert_eq!(line.ok(&args, b""), "hunter2-canary", "{options:?}");
+        }
+        assert!(!line.run(&[&["exec"][..], &show].concat(), b"").status.success());
+    }
+    std::fs::write(server.folder().join("app.env"), "DB=mine\n").unwrap();
+    let args = [
+        "exec",
+        "--mask",
+        "--from",
+        "local/db",
+        "--env-file",
+        "app.env",
+        "--",
+        "sh",
+        "-c",
+        "printf '%s hunter2-canary' \"$DB\"",
+    ];
+    assert_eq!(line.ok(&args, b""), "mine hunter2-canary", "what is not read is no secret of this program");
+}
+
+#[test]
+fn a_template_that_asks_for_a_secret_that_is_not_there_ends_with_its_name() {
+    let (_server, line) = with_secrets();
+    for template in [
+        "a {{ secret(\"local/nope\") }}\n",
+        "{% for i in [1, 2] %}{{ secret(\"local/nope\") }}{% endfor %}",
+        "{% set all = [secret(\"local/db\"), secret(\"local/nope\")] %}",
+        "a secretbridge://local/nope\n",
+    ] {
+        let told = line.fails(66, &["inject", "-"], template.as_bytes());
+        assert!(told.contains("nope") && !told.contains("canary"), "{template}: {told}");
+    }
+    line.fails(64, &["inject", "-"], b"{{ secret(\"local/\") }}");
+    line.fails(64, &["inject", "-"], b"{{ secret(\"local/db\") | nosuchfilter }}");
+}
+
+#[test]
+fn a_pattern_that_nothing_is_like_is_an_error_where_a_program_waits_for_its_secrets() {
+    let (_server, line) = with_secrets();
+    for args in [
+        &["export", "local/dbb"][..],
+        &["export", "local/zzz*"],
+        &["exec", "--from", "local/dbb", "--", "true"],
+        &["exec", "--from", "local/zzz*", "--", "true"],
+        &["copy", "local/zzz*", "other", "--dry-run"],
+        &["backup", "all.age", "local/zzz*", "--recipient", RECIPIENT],
+    ] {
+        line.fails(66, args, b"");
+    }
+    assert!(line.fails(66, &["export", "local/dbb"], b"").contains("did you mean 'local/db'?"));
+    assert_eq!(line.ok(&["list", "local/zzz*"], b""), "", "what only looks finds nothing");
+    for key in ["db", "login"] {
+        line.ok(&["rm", &format!("local/{key}")], b"");
+    }
+    assert_eq!(line.ok(&["export", "local"], b""), "", "an empty vault is one");
+}
+
+/// One whose identity nobody has.
+const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
+#[test]
 fn files_are_private_and_gone_afterwards() {
     let (server, line) = with_secrets();
     let place = server.folder().join("key.pem");
@@ -181,7 +250,9 @@ fn exports_are_read_back_by_those_they_are_for() {
     let github = Line::beside(&server).env("GITHUB_ENV", file.display().to_string());
     let told = github.ok(&["export", "H=local/hard-one", "--format", "github"], b"");
     assert_eq!(told, "::add-mask::it's \"$HOME\" `id`\n::add-mask::line 2\n");
-    assert!(std::fs::read_to_string(&file).unwrap().starts_with("H<<SECRETBRIDGE_END\nit's"));
+    let written = std::fs::read_to_string(&file).unwrap();
+    let end = written.strip_prefix("H<<").and_then(|rest| rest.lines().next()).unwrap();
+    assert_eq!(written, format!("H<<{end}\nit's \"$HOME\" `id`\nline 2\n{end}\n"));
     line.fails(66, &["export", "nowhere"], b"");
 }
 

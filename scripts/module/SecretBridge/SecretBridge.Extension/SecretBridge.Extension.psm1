@@ -67,11 +67,36 @@ using System.IO;
 using System.IO.Pipes;
 using System.Net.Http;
 using System.Net.Sockets;
+using System.Security.Principal;
 using System.Threading;
 using System.Threading.Tasks;
 
 namespace SecretBridge
 {
+    /// <summary>Whose pipe of Windows may be told a token.</summary>
+    public static class PipeOwner
+    {
+        private const string LocalSystem = "S-1-5-18";
+        private const string Administrators = "S-1-5-32-544";
+
+        /// <summary>Whether this owner is the user, what the user's token gives new things to, or the system. An ordinary
+        /// user cannot make a pipe of any of them. The identifiers are as SDDL writes them.</summary>
+        public static bool IsTrusted(string? owner, string? user, string? ownerOfNewThings) =>
+            !string.IsNullOrEmpty(owner)
+            && (owner == user || owner == ownerOfNewThings || owner == LocalSystem || owner == Administrators);
+
+        /// <summary>Throws where the other end of a connection may be a stranger's. Windows alone has such owners.</summary>
+        public static void Check(NamedPipeClientStream pipe, string name)
+        {
+            using WindowsIdentity us = WindowsIdentity.GetCurrent();
+            string? owner = pipe.GetAccessControl().GetOwner(typeof(SecurityIdentifier))?.Value;
+            if (!IsTrusted(owner, us.User?.Value, us.Owner?.Value))
+            {
+                throw new UnauthorizedAccessException($"the pipe '{name}' is another user's ({owner ?? "nobody's"})");
+            }
+        }
+    }
+
     /// <summary>Leads every connection of a client to one Unix socket, or to one named pipe.</summary>
     public sealed class SocketDoor
     {
@@ -86,14 +111,20 @@ namespace SecretBridge
         public Func<SocketsHttpConnectionContext, CancellationToken, ValueTask<Stream>> Callback =>
             place.StartsWith(Pipe, StringComparison.OrdinalIgnoreCase) ? ConnectToPipeAsync : ConnectAsync;
 
-        // Anybody may make a pipe of any name: a stranger's is not told a token.
+        // Anybody may make a pipe of any name: a stranger's is not told a token, and does not act as this user.
+        //
+        // On Windows CurrentUserOnly asks that the pipe's owner be what this token gives new things to. In an elevated
+        // PowerShell that is the group of administrators, and the server's pipe is its user's in either case.
         private async ValueTask<Stream> ConnectToPipeAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
         {
-            const PipeOptions Options = PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly;
-            var pipe = new NamedPipeClientStream(".", place[Pipe.Length..], PipeDirection.InOut, Options);
+            string name = place[Pipe.Length..];
+            PipeOptions options = PipeOptions.Asynchronous;
+            if (!OperatingSystem.IsWindows()) { options |= PipeOptions.CurrentUserOnly; }
+            var pipe = new NamedPipeClientStream(".", name, PipeDirection.InOut, options, TokenImpersonationLevel.Identification);
             try
             {
                 await pipe.ConnectAsync(cancel).ConfigureAwait(false);
+                if (OperatingSystem.IsWindows()) { PipeOwner.Check(pipe, name); }
                 return pipe;
             }
             catch
