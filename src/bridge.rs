@@ -117,7 +117,7 @@ pub struct VaultHealth {
     pub vanished: Vec<String>,
     /// What was asked of it.
     #[serde(skip)]
-    pub calls: Arc<Calls>,
+    pub(crate) calls: Arc<Calls>,
 }
 
 impl Health {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::pool::lanes::QueueRefusal;
 use crate::protocol::Fault;
 
 /// Why a request was not done.
@@ -134,6 +135,14 @@ pub enum FileTrouble {
 }
 
 impl BridgeError {
+    /// The pool did not take a task in.
+    pub(crate) fn not_queued(refusal: QueueRefusal) -> BridgeError {
+        match refusal {
+            QueueRefusal::Full => BridgeError::Saturated,
+            QueueRefusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
+        }
+    }
+
     /// A short word for logs, metrics and error bodies. Stable.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -8,6 +8,17 @@ pub mod access {
     pub use crate::access::{AccessPolicy, Caller, Token};
 }
 
+/// Answers of a bridge.
+pub mod bridge {
+    use crate::bridge::Answer;
+    use crate::cache::Freshness;
+
+    /// A value with its age.
+    pub fn answer<V>(value: V, freshness: Freshness) -> Answer<V> {
+        Answer { value, freshness }
+    }
+}
+
 /// Configuration files.
 pub mod config {
     pub use crate::config::parse;
@@ -43,6 +54,12 @@ pub mod plan {
 /// The protocol of workers.
 pub mod protocol {
     pub use crate::protocol::*;
+    use crate::secret::SecretType;
+
+    /// A line of a list.
+    pub fn secret_info(name: String, kind: SecretType, metadata: Metadata) -> SecretInfo {
+        SecretInfo { name, kind, metadata }
+    }
 }
 
 /// Script mode.

@@ -45,6 +45,9 @@
 //! - Plain text of secrets is in the types of `secret` alone, which show nothing in `Debug`.
 //! - Errors of PowerShell are told apart by id and type, never by message (`vault::turn`).
 
+// What a user of the library meets has a name that the user can write.
+#![cfg_attr(not(feature = "fake-pwsh"), warn(unnameable_types))]
+
 mod access;
 mod audit;
 mod bridge;
@@ -90,7 +93,9 @@ pub use cache::{CacheUsage, Freshness};
 pub use error::BridgeError;
 pub use exit::Exit;
 pub use library::{Builder, SecretHandle, configuration};
-pub use plan::{Extension, Keep, Mount, Plan, Projection, SECRET_STORE, SecretSource, Vault, VaultKind};
+pub use plan::{
+    Custom, Extension, Keep, Mount, Plan, Projection, SECRET_STORE, SecretSource, Vault, VaultKind,
+};
 pub use pool::WorkerStatus;
 pub use protocol::{Metadata, MetadataValue, Parameters, SecretInfo};
 pub use secret::{Bytes, Credential, SecretType, SecretValue, Text};
@@ -105,11 +110,11 @@ pub mod errors {
     pub use crate::local::LocalError;
     pub use crate::plan::PlanError;
     pub use crate::private_file::PrivateFileError;
-    pub use crate::protocol::Fault;
+    pub use crate::protocol::{Fault, InnerFault, ScriptPosition};
     pub use crate::pwsh::PwshError;
     pub use crate::pwsh::compiled::CompileError;
     pub use crate::registry::user::RegistryError;
-    pub use crate::worker::LaunchError;
+    pub use crate::worker::{Broken, LaunchError};
 }
 
 /// Runs the program with its arguments, the name of the program first.

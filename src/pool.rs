@@ -35,7 +35,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::BridgeError;
 use crate::metrics::Tally;
 use crate::plan;
 use crate::worker::{BoxFuture, Broken, LaunchError, Launcher, Worker};
@@ -133,12 +132,9 @@ impl Pool {
     }
 
     /// Queues a task.
-    pub fn submit(&self, task: Box<dyn Task>, crew: Crew, lane: Option<Lane>) -> Result<(), BridgeError> {
+    pub fn submit(&self, task: Box<dyn Task>, crew: Crew, lane: Option<Lane>) -> Result<(), QueueRefusal> {
         let shared_crew = crew == Crew::Shared;
-        self.shared.lanes.push(task, crew, lane, |task| task.is_dead()).map_err(|refusal| match refusal {
-            QueueRefusal::Full => BridgeError::Saturated,
-            QueueRefusal::Closed => BridgeError::NotReady { reason: "the server is stopping".into() },
-        })?;
+        self.shared.lanes.push(task, crew, lane, |task| task.is_dead())?;
         if shared_crew && self.waiting() > self.shared.idle.load(Ordering::Relaxed) {
             self.add_slot(self.shared.max.load(Ordering::Relaxed));
         }

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-#[cfg(test)]
-pub use fault::InnerFault;
-pub use fault::{Fault, ScriptPosition};
+pub use fault::{Fault, InnerFault, ScriptPosition};
 
 use crate::secret::{SecretType, SecretValue};
 
@@ -374,7 +372,7 @@ pub struct TestReply {
 
 /// A line of `Get-SecretInfo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
+#[non_exhaustive]
 pub struct SecretInfo {
     /// The secret's name.
     pub name: String,

@@ -27,6 +27,7 @@ pub struct Bytes(Vec<u8>);
 /// The serde form is the tagged value of the worker protocol: `{"t":"string","v":"…"}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", content = "v", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum SecretValue {
     /// A .NET string.
     String(Text),

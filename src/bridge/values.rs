@@ -28,7 +28,7 @@ pub enum Reading {
 
 /// A value, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
+#[non_exhaustive]
 pub struct Answer<V = SecretValue> {
     /// The value.
     pub value: V,
@@ -109,7 +109,7 @@ impl Values {
         match self.read_fresh(look, by).await {
             Err(error) if error.may_be_stale() && !look.keep.max_stale.is_zero() => {
                 let kept = self.cache.stale(look.wanted(by.join(look.entry)), Instant::now());
-                kept.map(Answer::from).ok_or(error)
+                kept.map(held).ok_or(error)
             }
             outcome => outcome,
         }
@@ -129,7 +129,7 @@ impl Values {
                     {
                         self.take_off(look, ticket);
                     }
-                    return Ok(hit.into());
+                    return Ok(held(hit));
                 }
                 Lookup::Absent => return Err(look.not_found()),
                 Lookup::Loading(under_way, begun) => (under_way, begun),
@@ -237,10 +237,9 @@ impl Look<'_> {
     }
 }
 
-impl From<Hit> for Answer<Arc<SecretValue>> {
-    fn from(hit: Hit) -> Self {
-        Answer { value: hit.value, freshness: hit.freshness }
-    }
+/// What the cache holds, as an answer.
+fn held(hit: Hit) -> Answer<Arc<SecretValue>> {
+    Answer { value: hit.value, freshness: hit.freshness }
 }
 
 /// What a load came to; `None` if it was given up.

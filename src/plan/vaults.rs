@@ -75,20 +75,20 @@ pub struct Extension {
     pub imported: bool,
 }
 
-/// A vault made of script blocks, by the ids that script mode gave them.
+/// A vault made of script blocks, by the ids that script mode gave them. Only a script makes one.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Custom {
     /// First argument of every block.
-    pub parameters: Parameters,
+    pub(crate) parameters: Parameters,
     /// Block names present, e.g. `read`, `set`.
-    pub blocks: BTreeMap<String, u64>,
+    pub(crate) blocks: BTreeMap<String, u64>,
     /// Password handed to the unlock block.
-    pub unlock: Option<SecretSource>,
+    pub(crate) unlock: Option<SecretSource>,
     /// Unlock at least this often.
-    pub unlock_interval: Duration,
+    pub(crate) unlock_interval: Duration,
     /// Unlock when registered.
-    pub unlock_at_start: bool,
+    pub(crate) unlock_at_start: bool,
 }
 
 /// Where a password comes from.

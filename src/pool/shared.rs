@@ -53,6 +53,7 @@ pub struct Progress {
 
 /// A worker as health shows it.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct WorkerStatus {
     /// Its slot.
     pub slot: usize,

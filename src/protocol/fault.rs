@@ -6,7 +6,7 @@ use crate::redact::Redactor;
 
 /// Why a call failed, in PowerShell's own terms. Classified by `id` and `kind`, never by `message`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(not(feature = "fake-pwsh"), non_exhaustive)]
+#[non_exhaustive]
 pub struct Fault {
     /// The fully qualified error id up to its first comma, e.g. `GetSecretNotFound`.
     pub id: String,

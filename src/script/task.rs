@@ -54,7 +54,8 @@ pub async fn invoke(
     let began = Began::default();
     let task =
         RouteTask { core: core.clone(), op, deadline, began: began.clone(), seen: seen.clone(), reply };
-    pool.submit(Box::new(task), Crew::Shared, None).map_err(Unanswered::Bridge)?;
+    pool.submit(Box::new(task), Crew::Shared, None)
+        .map_err(|refusal| Unanswered::Bridge(BridgeError::not_queued(refusal)))?;
     match timeout_at(deadline, answer).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => {

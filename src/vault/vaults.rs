@@ -228,7 +228,8 @@ impl Vaults {
         let began = Began::default();
         let act = self.act_of(entry, job.clone(), deadline, began.clone());
         let task = VaultTask { act, crew: crew.clone(), fresh_worker: false, reply };
-        pool.submit(Box::new(task), crew, lane::of(&entry.store, job.writes()))?;
+        pool.submit(Box::new(task), crew, lane::of(&entry.store, job.writes()))
+            .map_err(BridgeError::not_queued)?;
         let answered = timeout_at(deadline, answer).await;
         if let Ok(Ok(outcome)) = answered {
             return outcome;

@@ -27,6 +27,7 @@ impl Broken {
     pub const CAUSES: [&'static str; 5] = ["timeout", "ended", "line", "noise", "protocol"];
 
     /// In one word, for counts.
+    #[must_use]
     pub fn cause(&self) -> &'static str {
         match self {
             Broken::TimedOut => "timeout",

@@ -12,6 +12,7 @@ use hyper::{HeaderMap, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use secretbridge::inside::access::{AccessPolicy, Caller};
+use secretbridge::inside::bridge::answer;
 use secretbridge::inside::http::{
     Admitted, Gate, Head, Native, Peer, Problem, RefusedRequest, Reply, Request, Secrets, Service,
     serve_connection,
@@ -145,7 +146,7 @@ impl Secrets for Shelf {
     async fn get(&self, vault: &str, key: &str, _: Reading, _: Instant) -> Result<Answer, BridgeError> {
         let missing = || BridgeError::NotFound { vault: vault.to_owned(), key: key.to_owned() };
         let freshness = Freshness::default();
-        self.kept(key).map(|value| Answer { value, freshness }).ok_or_else(missing)
+        self.kept(key).map(|value| answer(value, freshness)).ok_or_else(missing)
     }
 
     async fn set(

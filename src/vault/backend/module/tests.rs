@@ -139,7 +139,7 @@ async fn worker(module: &Arc<Mutex<Module>>) -> Worker {
 fn entry(name: &str, password: Option<&str>, init_script: bool, block: Option<bool>) -> Entry {
     let plan = Vault::new("v", VaultKind::Extension(Extension::new("v", name)));
     let hooks = block.map(|runs| Arc::new(Block { runs }) as Arc<dyn Hooks>);
-    let means = Means { password: password.map(Into::into), hooks, ..Means::default() };
+    let means = Means { password: password.map(Into::into), hooks };
     let login: Vec<_> =
         init_script.then(|| InitScript::Text("Connect-AzAccount".into())).into_iter().collect();
     Entry::new(0, plan.clone(), kinds::of(&plan).open(&plan), means, login.into())
