@@ -13,7 +13,7 @@ use crate::vault::turn::{Trouble, Turn};
 use crate::worker::BoxFuture;
 
 /// Writes a value that somebody else erased, if the key is still missing then: a client may have written it anew.
-pub(super) struct PutBack {
+pub(super) struct WriteAgain {
     pub(super) store: Arc<KnownStore>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) line: Acknowledged,
@@ -29,7 +29,7 @@ pub(super) struct Repay {
     pub(super) key: String,
 }
 
-impl Chore for PutBack {
+impl Chore for WriteAgain {
     fn key(&self) -> &str {
         &self.line.key
     }
@@ -44,7 +44,7 @@ impl Chore for PutBack {
 
     fn done(&self, vault: &VaultFacts) {
         self.store.ended_well(self.key());
-        self.ledger.note_put_back(vault, self.key(), self.value.clone());
+        self.ledger.note_written_again(vault, self.key(), self.value.clone());
     }
 }
 

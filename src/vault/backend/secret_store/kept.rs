@@ -144,12 +144,12 @@ impl KnownStore {
 
     /// Notes that an unlock worked, which reads the file.
     pub fn unlocked(&self) {
-        self.is_whole();
+        self.found_whole();
         self.base().unlocked();
     }
 
     /// The data was read well since: what was kept is not needed any more.
-    pub fn is_whole(&self) {
+    pub fn found_whole(&self) {
         self.state().kept = KeptFiles::default();
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn a_write_that_is_read_well_later_or_changed_nothing_stays() {
         let (_folder, file, store) = store();
         write(&store, &file, "new");
-        store.is_whole();
+        store.found_whole();
         assert!(!store.put_back("has failed"));
         write(&store, &file, "new");
         assert!(!store.put_back("has failed"));

@@ -80,7 +80,7 @@ impl Ledger {
     }
 
     /// Notes that a value that somebody had erased is there again, in the lane as well.
-    pub fn note_put_back(&self, vault: &VaultFacts, key: &str, value: WholeSecret) {
+    pub fn note_written_again(&self, vault: &VaultFacts, key: &str, value: WholeSecret) {
         let lines = &mut *self.lines();
         lines.owed.remove(&fold(key));
         lines.noted += 1;
@@ -234,7 +234,7 @@ mod tests {
     fn a_value_put_back_does_not_hide_a_newer_one() {
         let (ledger, entry) = (Ledger::default(), entry());
         ledger.note(&entry, &set("k", "new"), after("new"));
-        ledger.note_put_back(&entry, "K", (value("old"), None));
+        ledger.note_written_again(&entry, "K", (value("old"), None));
         let gone = ledger.vanished(ledger.mark(), &HashSet::new());
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].value.as_ref().map(|(value, _)| value.clone()), Some(value("new")));
@@ -265,7 +265,7 @@ mod tests {
         let settles: [fn(&Ledger, &Entry); 4] = [
             |ledger, entry| ledger.note(entry, &set("K", "1"), after("1")),
             |ledger, entry| ledger.note(entry, &Verb::Remove { key: "K".into() }, None),
-            |ledger, entry| ledger.note_put_back(entry, "K", (value("1"), None)),
+            |ledger, entry| ledger.note_written_again(entry, "K", (value("1"), None)),
             |ledger, _| ledger.repaid("K"),
         ];
         for settles in settles {
@@ -287,7 +287,7 @@ mod tests {
             plan.repair = repair;
             let entry = Entry::bare(plan);
             ledger.note(&entry, &set("a", "1"), after("1"));
-            ledger.note_put_back(&entry, "b", (value("1"), None));
+            ledger.note_written_again(&entry, "b", (value("1"), None));
             let info = Verb::SetInfo { key: "c".into(), metadata: Metadata::new() };
             ledger.note(&entry, &info, after("1"));
             let kept = ledger.vanished(ledger.mark(), &HashSet::new());

@@ -218,7 +218,7 @@ impl StoreTurn<'_, '_> {
         }
         // What comes from memory says nothing of the file.
         if outcome.is_ok() && (refresh || unlocked_now || !self.can_refresh()) {
-            store.is_whole();
+            store.found_whole();
         }
         Ok(outcome)
     }

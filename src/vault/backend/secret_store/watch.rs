@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::chores::{PutBack, Repay};
+use super::chores::{Repay, WriteAgain};
 use super::ledger::{Acknowledged, Debt, Ledger, Mark};
 use super::state::{FOREIGN_STEPS, KnownStore};
 use crate::error::BridgeError;
@@ -25,7 +25,7 @@ impl Watch<'_> {
     /// Looks at the store, now.
     pub(super) async fn look(&self) {
         let store = self.store;
-        self.put_back().await;
+        self.repay().await;
         if !store.looks_changed() {
             return;
         }
@@ -44,7 +44,7 @@ impl Watch<'_> {
     }
 
     /// Puts back what failed writes of ours have destroyed and could not restore at once.
-    async fn put_back(&self) {
+    async fn repay(&self) {
         for line in self.ledger.owed() {
             let Debt { vault, key, .. } = line;
             let (store, ledger) = (self.store.clone(), self.ledger.clone());
@@ -107,8 +107,8 @@ impl Watch<'_> {
         let Acknowledged { vault, key, value, .. } = line.clone();
         let Some(value) = value else { return };
         let (store, ledger) = (self.store.clone(), self.ledger.clone());
-        let put_back = PutBack { store, ledger, line: line.clone(), value };
-        match self.vaults.chore(&vault, Arc::new(put_back)).await {
+        let again = WriteAgain { store, ledger, line: line.clone(), value };
+        match self.vaults.chore(&vault, Arc::new(again)).await {
             Ok(()) => tracing::warn!(vault, key, "the erased secret was written again"),
             Err(BridgeError::UnknownVault { .. }) => {}
             Err(error) => {

@@ -231,7 +231,7 @@ impl StoreTurn<'_, '_> {
         let store = self.store;
         if attempt.error.is_none() && !self.can_refresh() {
             // What is read then comes from memory, and says nothing of the file.
-            store.is_whole();
+            store.found_whole();
         }
         let kept = match self.has_kept(wanted).await {
             Ok(kept) => Some(kept),
@@ -266,7 +266,7 @@ impl StoreTurn<'_, '_> {
             }
         }
         // What was kept may be torn: somebody else never stops writing.
-        store.is_whole();
+        store.found_whole();
         Ok(store.files_now())
     }
 
@@ -298,7 +298,7 @@ impl StoreTurn<'_, '_> {
         let alone = again && !reconfigured && !changed_nothing && !store.is_shared();
         if outcome.is_ok() {
             if alone {
-                store.is_whole();
+                store.found_whole();
             }
             if !reconfigured && (again || !self.can_refresh()) {
                 let unlocked = self.seen().and_then(|seen| seen.unlocked);
