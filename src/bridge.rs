@@ -124,7 +124,7 @@ impl Health {
     /// A worker is up, or none is needed.
     #[must_use]
     pub fn has_worker(&self) -> bool {
-        self.workers.is_empty() || self.workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"))
+        self.workers.is_empty() || self.workers.iter().any(WorkerStatus::is_up)
     }
 }
 
@@ -355,8 +355,7 @@ impl Bridge {
     pub fn health(&self) -> Health {
         let pool = self.vaults().pool();
         let workers = pool.map(Pool::workers).unwrap_or_default();
-        let has_worker =
-            pool.is_none() || workers.iter().any(|worker| matches!(worker.state, "ready" | "busy"));
+        let has_worker = pool.is_none() || workers.iter().any(WorkerStatus::is_up);
         let vaults: Vec<_> = self.vaults().all().iter().map(|entry| vault_health(entry)).collect();
         let restart_causes = pool.map(Pool::restarts).unwrap_or_default();
         Health {

@@ -1,5 +1,6 @@
-//! What must hold between the parts of a plan, whoever made it: a file, a builder, the command line, a script or the
-//! user's registry.
+//! What must hold between the parts of a plan that is served as a whole: of a file, a builder, the command line or the
+//! user's registry. A script adds one vault after the other, by Pode's rules: a friendly name is taken once, and of two
+//! vaults with one name in PowerShell the last one serves both, with a warning where they differ.
 //!
 //! The rules give the places of what is at fault, so that the reader of a file can say where that is. [`check`] and
 //! [`check_vaults`] are the same rules over a whole [`Plan`]. Names are compared without case.

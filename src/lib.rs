@@ -6,8 +6,8 @@
 //! http ─► gate ─► route ─► mount ─► cache ─► vault ─► lane ─► pool ─► worker ─► pwsh
 //! ```
 //!
-//! A [`Plan`] says what is served. It comes from a TOML file, a PowerShell script or a [`Builder`], and is checked by one
-//! set of rules. A [`Bridge`] serves it to routes, to scripts and to whoever uses the library.
+//! A [`Plan`] says what is served. It comes from a TOML file or a [`Builder`], and is checked by one set of rules; a
+//! PowerShell script puts its own together by Pode's rules. A [`Bridge`] serves it to routes, to scripts and to whoever uses the library.
 //!
 //! As a library, with a vault that needs no PowerShell:
 //!

@@ -68,3 +68,11 @@ pub struct WorkerStatus {
     /// Resident bytes, where the system tells.
     pub memory: Option<u64>,
 }
+
+impl WorkerStatus {
+    /// It waits for a task or runs one.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, "ready" | "busy")
+    }
+}

@@ -118,11 +118,11 @@ impl Exchange<'_> {
     }
 
     fn out_of_bounds(&self, route: &ScriptRoute, bound: BodyBound) -> Reply {
-        let status = if bound.is_size() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        let description = bound.to_string();
+        let problem = Problem::Bound(bound);
+        let (status, description) = (problem.status(), problem.to_string());
         let mut reply = self.full_page(status, Some(&description), None, Some(route), None);
         reply.reason = ReasonPhrase::try_from(description.into_bytes()).ok();
-        reply.note.code = bound.code();
+        reply.note.code = problem.code();
         reply
     }
 

@@ -9,6 +9,7 @@ use super::imports::{is_imported, search_order};
 use super::words::words_of;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
 use crate::bridge::open_in_process;
+use crate::check::same_registrations;
 use crate::clock;
 use crate::plan::{Custom, Extension, Keep, SecretSource, Vault};
 use crate::protocol::Parameters;
@@ -22,12 +23,34 @@ use crate::secret::{SecretValue, Text, fold};
 use crate::vault::backend::kinds;
 use crate::vault::set_up::{self, Opening, join, unregister};
 use crate::vault::turn::Trouble;
-use crate::vault::{Entry, Hooks, Means, Outcome, Verb};
+use crate::vault::{Entry, Hooks, Means, Outcome, Vaults, Verb};
 use crate::worker::Worker;
 
 /// Whole minutes; nothing below one.
 pub(super) fn minutes(count: i64) -> Duration {
     u64::try_from(count).map_or(Duration::ZERO, |count| Duration::from_secs(count.saturating_mul(60)))
+}
+
+/// Pode registers each vault with `-AllowClobber`: of two that PowerShell knows by one name, the last one serves both. A
+/// script of Pode's may mean that, so it is no error; a plan of a file refuses it.
+fn say_what_it_replaces(vaults: &Vaults, added: &Vault) {
+    let present = vaults.all();
+    let mut all: Vec<&Vault> = present.iter().map(|entry| &entry.plan).collect();
+    all.push(added);
+    let is_added = |at: usize| at + 1 == all.len();
+    for twin in same_registrations(&all).into_iter().filter(|twin| is_added(twin.again)) {
+        let (first, registered) = (all[twin.first], added.extension().map(|extension| &extension.registered));
+        if first.kind != added.kind
+            && let Some(registered) = registered
+        {
+            tracing::warn!(
+                "vaults {} and {} both have the name {registered} in PowerShell, with different modules or parameters: \
+                 the one registered last serves both, as with Pode; give each a -VaultName of its own",
+                first.name,
+                added.name
+            );
+        }
+    }
 }
 
 impl Asking {
@@ -45,6 +68,7 @@ impl Asking {
         {
             vaults.forget(&name);
         }
+        say_what_it_replaces(vaults, &plan);
         let live = Arc::new(Live::new(add.table, add.reads, add.local));
         custom::say_what_stays(&live, &name, "init", add.stays);
         let hooks: Arc<dyn Hooks> = Arc::new(VaultHooks {

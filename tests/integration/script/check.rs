@@ -146,3 +146,28 @@ fn a_check_refuses_the_placeholders_of_the_file_that_it_prints() {
     let accepted = run(&filled);
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
 }
+
+/// Pode registers with `-AllowClobber`.
+#[test]
+fn two_vaults_that_powershell_knows_by_one_name_are_told_where_they_differ() {
+    let pwsh = need_pwsh!();
+    let vaults = |second: &str| {
+        format!(
+            "Start-PodeServer {{
+                Add-PodeEndpoint -Address localhost -Port 0 -Protocol Http
+                Register-PodeSecretVault -Name One -VaultName Same -ModuleName Az.KeyVault -VaultParameters @{{ AZKVaultName = 'a' }}
+                Register-PodeSecretVault -Name Two -VaultName Same -ModuleName Az.KeyVault -VaultParameters @{{ AZKVaultName = '{second}' }}
+            }}"
+        )
+    };
+    for (second, is_told) in [("b", true), ("a", false)] {
+        let output = check(&pwsh, &vaults(second), "text");
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(
+            said.contains("vaults One and Two both have the name Same in PowerShell"),
+            is_told,
+            "{said}"
+        );
+    }
+}
