@@ -18,6 +18,7 @@ use crate::registry;
 use crate::secret::{Text, fold};
 use crate::trusted;
 use crate::vault::Entry;
+use crate::vault::backend::ServedBy;
 use crate::worker::LaunchError;
 use crate::worker::process::{Environment, PwshLauncher};
 
@@ -213,7 +214,7 @@ pub(super) fn password(vault: &Vault) -> Result<Option<Text>, StartError> {
 
 /// Opens a vault that is in this process.
 pub(crate) fn open_in_process(entry: &Entry) -> Result<(), StartError> {
-    let Some(here) = entry.backend.in_process() else { return Ok(()) };
+    let ServedBy::ThisProcess(here) = entry.backend.served_by() else { return Ok(()) };
     here.open().map_err(|source| StartError::Local { vault: entry.plan.name.clone(), source })
 }
 

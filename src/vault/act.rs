@@ -149,8 +149,8 @@ impl Act {
                 return self.write(&mut turn, verb).await;
             }
             Verb::Get { key, detail } => self.get(&mut turn, key, *detail).await.map(Outcome::Value),
-            Verb::List => self.entry.backend.list(&mut turn).await.map(Outcome::List),
-            Verb::Probe => self.entry.backend.probe(&mut turn).await.map(|()| Outcome::Done),
+            Verb::List => self.list(&mut turn).await,
+            Verb::Probe => self.probe(&mut turn).await,
             Verb::Unlock => self.unlock(&mut turn, self.entry.password()).await,
             Verb::UnlockWith { password } => {
                 // The lock-out was for an earlier password.
@@ -162,7 +162,15 @@ impl Act {
     }
 
     async fn unlock(&self, turn: &mut Turn<'_>, password: Option<Text>) -> Result<Outcome, Trouble> {
-        self.entry.backend.unlock(turn, password).await.map(|_| Outcome::Done)
+        self.entry.calls()?.unlock(turn, password).await.map(|_| Outcome::Done)
+    }
+
+    async fn list(&self, turn: &mut Turn<'_>) -> Result<Outcome, Trouble> {
+        self.entry.calls()?.list(turn).await.map(Outcome::List)
+    }
+
+    async fn probe(&self, turn: &mut Turn<'_>) -> Result<Outcome, Trouble> {
+        self.entry.calls()?.probe(turn).await.map(|()| Outcome::Done)
     }
 
     async fn chore(&self, turn: &mut Turn<'_>, chore: &dyn Chore) -> Done {
@@ -183,11 +191,15 @@ impl Act {
 
     async fn recover(&self, turn: &mut Turn<'_>, key: &str, change: &Change) -> Result<Outcome, Trouble> {
         self.begin()?;
-        self.entry.backend.recover(turn, key, change).await.map(|_| Outcome::Done)
+        self.recovered(turn, key, change).await.map(|_| Outcome::Done)
+    }
+
+    async fn recovered(&self, turn: &mut Turn<'_>, key: &str, change: &Change) -> Result<bool, Trouble> {
+        self.entry.calls()?.recover(turn, key, change).await
     }
 
     async fn get(&self, turn: &mut Turn<'_>, key: &str, detail: bool) -> Result<GetReply, Trouble> {
-        let got = self.entry.backend.get(turn, key, detail).await;
+        let got = self.entry.calls()?.get(turn, key, detail).await;
         let now = match &got {
             Ok(reply) => Some(&reply.value),
             Err(Trouble::Fault(fault)) if is_not_found(fault) => None,
@@ -210,24 +222,30 @@ impl Act {
 
     async fn carry_out(&self, turn: &mut Turn<'_>, write: PlannedWrite<'_>) -> Done {
         let PlannedWrite { key, before, step, change } = write;
-        let backend = &self.entry.backend;
         let outcome = match self.begin() {
             Err(trouble) => Err(trouble),
             Ok(()) => {
-                let written = match &step {
-                    WriteStep::Set(value, metadata) => {
-                        backend.set(turn, key, value, *metadata, &before).await
-                    }
-                    WriteStep::SetInfo(value, metadata) => {
-                        backend.set_info(turn, key, value, metadata, &before).await
-                    }
-                    WriteStep::Remove => backend.remove(turn, key, &before).await,
-                };
+                let written = self.take(turn, key, &step, &before).await;
                 self.mend(turn, key, &change, &written).await;
                 written
             }
         };
         Done { outcome: outcome.map(|()| Outcome::Done), change: Some(change) }
+    }
+
+    async fn take(
+        &self,
+        turn: &mut Turn<'_>,
+        key: &str,
+        step: &WriteStep<'_>,
+        before: &Present,
+    ) -> Result<(), Trouble> {
+        let calls = self.entry.calls()?;
+        match step {
+            WriteStep::Set(value, metadata) => calls.set(turn, key, value, *metadata, before).await,
+            WriteStep::SetInfo(value, metadata) => calls.set_info(turn, key, value, metadata, before).await,
+            WriteStep::Remove => calls.remove(turn, key, before).await,
+        }
     }
 
     /// What is to be written, by what is there now; nothing where it is so already.
@@ -237,7 +255,7 @@ impl Act {
         verb: &'v Verb,
     ) -> Result<Option<PlannedWrite<'v>>, Trouble> {
         let Some(key) = verb.key() else { return Ok(None) };
-        let before = self.entry.backend.before_write(turn, key).await?;
+        let before = self.entry.calls()?.before_write(turn, key).await?;
         let is_owed = self.entry.backend.owes(key).is_some();
         let (step, after) = match verb {
             // The other members are still to be put back, so they cannot be merged.
@@ -254,7 +272,7 @@ impl Act {
                 // The value is written again as it is.
                 let value = match before.reply() {
                     Some(now) => now.value.clone(),
-                    None => self.entry.backend.get(turn, key, true).await?.value,
+                    None => self.entry.calls()?.get(turn, key, true).await?.value,
                 };
                 let after = (Arc::new(value.clone()), Some(metadata.clone()));
                 (WriteStep::SetInfo(value, metadata), Some(after))
@@ -283,7 +301,7 @@ impl Act {
             Present::Missing => return Ok(made(None)),
             Present::Unknown | Present::Unread(_) => {}
         }
-        match self.entry.backend.get(turn, key, false).await {
+        match self.entry.calls()?.get(turn, key, false).await {
             Ok(now) => Ok(made(Some(&now.value))),
             Err(Trouble::Fault(fault)) if is_not_found(&fault) => Ok(made(None)),
             Err(trouble) => Err(trouble),
@@ -303,7 +321,7 @@ impl Act {
             return;
         }
         let vault = self.entry.plan.name.as_str();
-        match backend.recover(turn, key, change).await {
+        match self.recovered(turn, key, change).await {
             Ok(true) => tracing::warn!(vault, key, "a write failed half-way; the old value is back"),
             // Where the worker broke, the next worker looks at what is left.
             Ok(false) | Err(Trouble::Broken(_)) => {}

@@ -1,7 +1,7 @@
 //! The kinds of vaults: where their calls go, who may be in them together, and what their answers are worth.
 //!
-//! A kind is one implementation of [`Backend`] in a file or folder of its own; each store has one of its own, which keeps
-//! what is known of it. What the rest of the program asks beside calls is the kind's [`kind::Kind`], beside its backend.
+//! A kind is one implementation of [`Backend`] in a file or folder of its own, and of [`InWorker`] or [`InProcess`] for its calls; each
+//! store has one of its own, which keeps what is known of it. What the rest of the program asks beside calls is the kind's [`kind::Kind`], beside its backend.
 //! To add a kind: write both, and name it in the table of [`kinds`]. Nothing else in the program asks what kind a vault is.
 
 use std::any::Any;
@@ -38,7 +38,7 @@ pub use super::change::{Present, UnreadValue};
 /// What a call in a worker gives.
 pub type CallAnswer<'a, T> = BoxFuture<'a, Result<T, Trouble>>;
 
-/// What differs between kinds of vaults. The calls are made in a worker that holds the vault's lane.
+/// What differs between kinds of vaults, beside their calls.
 pub trait Backend: Any + Send + Sync {
     /// The store: its identity, who may be in its lane together, and its files.
     fn store(&self) -> &Arc<Store>;
@@ -79,120 +79,12 @@ pub trait Backend: Any + Send + Sync {
         None
     }
 
-    /// The vault itself, where it is in this process and no worker is asked.
-    fn in_process(&self) -> Option<&dyn InProcess> {
-        None
-    }
+    /// Who does its verbs.
+    fn served_by(&self) -> ServedBy<'_>;
 
     /// Whether one worker alone may use the store, because the copy of a second one could not be refreshed.
     fn has_one_worker(&self) -> bool {
         false
-    }
-
-    /// The lane that [`Backend::configure`] needs, in a worker that starts or in which a script has just `added` the vault:
-    /// exclusive if it may change the store, shared if it only reads. `None` if there is nothing to configure.
-    fn configures(&self, _vault: &VaultFacts, _added: bool) -> Option<LaneMode> {
-        None
-    }
-
-    /// Gives the store the configuration that the plan says. Tells whether that has unlocked it too.
-    fn configure<'a>(&'a self, _turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, bool> {
-        Box::pin(async { Ok(false) })
-    }
-
-    /// Once in a worker, after the vault was registered there.
-    fn registered<'a>(
-        &'a self,
-        _worker: &'a mut Worker,
-        _vault: &'a VaultFacts,
-        _until: tokio::time::Instant,
-    ) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    /// Makes a registered vault ready in a worker; `opened` is what [`Backend::configure`] told.
-    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _opened: bool) -> CallAnswer<'a, ()> {
-        Box::pin(unlock_at_start(self, turn))
-    }
-
-    /// Unlocks with this password.
-    fn unlock<'a>(&'a self, _turn: &'a mut Turn<'_>, _password: Option<Text>) -> CallAnswer<'a, StoreReply> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// Asks the module's own test how the vault is. One that is locked is unlocked, as after a call that failed.
-    fn probe<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, ()> {
-        Box::pin(probe(self, turn))
-    }
-
-    /// Reads a value; with `detail` its exact type and metadata, which may cost another call.
-    fn get<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str, _detail: bool) -> CallAnswer<'a, GetReply> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// Lists names, types and metadata.
-    fn list<'a>(&'a self, _turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// What is there before a write, as far as a write needs to know.
-    fn before_write<'a>(&'a self, _turn: &'a mut Turn<'_>, _key: &'a str) -> CallAnswer<'a, Present> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// What is there now, its value included, after a write that was cut off.
-    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
-        self.before_write(turn, key)
-    }
-
-    /// Puts back a value that was not read before a write. Tells whether it did.
-    fn undo(&self, _turn: &Turn<'_>, _key: &str) -> Result<bool, Trouble> {
-        Ok(false)
-    }
-
-    /// Writes a value; `before` is what [`Backend::before_write`] gave, in the same lane.
-    fn set<'a>(
-        &'a self,
-        _turn: &'a mut Turn<'_>,
-        _key: &'a str,
-        _value: &'a SecretValue,
-        _metadata: Option<&'a Metadata>,
-        _before: &'a Present,
-    ) -> CallAnswer<'a, ()> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// Gives a secret this metadata and leaves its value, which is this.
-    fn set_info<'a>(
-        &'a self,
-        _turn: &'a mut Turn<'_>,
-        _key: &'a str,
-        _value: &'a SecretValue,
-        _metadata: &'a Metadata,
-        _before: &'a Present,
-    ) -> CallAnswer<'a, ()> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// Removes a key; `before` is what [`Backend::before_write`] gave, in the same lane.
-    fn remove<'a>(
-        &'a self,
-        _turn: &'a mut Turn<'_>,
-        _key: &'a str,
-        _before: &'a Present,
-    ) -> CallAnswer<'a, ()> {
-        Box::pin(async { Err(Trouble::NotInWorker) })
-    }
-
-    /// Puts back what was there before a write that was cut off, if that left neither the old value nor the new
-    /// one: an overwrite may delete first, and a table may be written member by member. Tells whether it did.
-    fn recover<'a>(
-        &'a self,
-        turn: &'a mut Turn<'_>,
-        key: &'a str,
-        change: &'a Change,
-    ) -> CallAnswer<'a, bool> {
-        Box::pin(recover(self, turn, key, change))
     }
 
     /// Notes a verb that was done, by a caller that still holds the store's lane: so the order of notes is that of the
@@ -228,6 +120,106 @@ pub trait Backend: Any + Send + Sync {
     /// What others have done to the store.
     fn damage(&self) -> Damage {
         Damage::default()
+    }
+}
+
+/// Who does the verbs of a vault.
+pub enum ServedBy<'a> {
+    /// This process.
+    ThisProcess(&'a dyn InProcess),
+    /// A worker that holds the vault's lane.
+    Worker(&'a dyn InWorker),
+    /// A script, in the worker that asks. Nobody else calls the vault.
+    Script,
+}
+
+/// The calls of a vault that a worker makes, which holds the vault's lane.
+pub trait InWorker: Backend {
+    /// The lane that [`InWorker::configure`] needs, in a worker that starts or in which a script has just `added` the vault:
+    /// exclusive if it may change the store, shared if it only reads. `None` if there is nothing to configure.
+    fn configures(&self, _vault: &VaultFacts, _added: bool) -> Option<LaneMode> {
+        None
+    }
+
+    /// Gives the store the configuration that the plan says. Tells whether that has unlocked it too.
+    fn configure<'a>(&'a self, _turn: &'a mut Turn<'_>, _added: bool) -> CallAnswer<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Once in a worker, after the vault was registered there.
+    fn registered<'a>(
+        &'a self,
+        _worker: &'a mut Worker,
+        _vault: &'a VaultFacts,
+        _until: tokio::time::Instant,
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Makes a registered vault ready in a worker; `opened` is what [`InWorker::configure`] told.
+    fn prepare<'a>(&'a self, turn: &'a mut Turn<'_>, _opened: bool) -> CallAnswer<'a, ()> {
+        Box::pin(unlock_at_start(self, turn))
+    }
+
+    /// Unlocks with this password.
+    fn unlock<'a>(&'a self, turn: &'a mut Turn<'_>, password: Option<Text>) -> CallAnswer<'a, StoreReply>;
+
+    /// Asks the module's own test how the vault is. One that is locked is unlocked, as after a call that failed.
+    fn probe<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, ()> {
+        Box::pin(probe(self, turn))
+    }
+
+    /// Reads a value; with `detail` its exact type and metadata, which may cost another call.
+    fn get<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, detail: bool) -> CallAnswer<'a, GetReply>;
+
+    /// Lists names, types and metadata.
+    fn list<'a>(&'a self, turn: &'a mut Turn<'_>) -> CallAnswer<'a, Vec<SecretInfo>>;
+
+    /// What is there before a write, as far as a write needs to know.
+    fn before_write<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present>;
+
+    /// What is there now, its value included, after a write that was cut off.
+    fn look<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str) -> CallAnswer<'a, Present> {
+        self.before_write(turn, key)
+    }
+
+    /// Puts back a value that was not read before a write. Tells whether it did.
+    fn undo(&self, _turn: &Turn<'_>, _key: &str) -> Result<bool, Trouble> {
+        Ok(false)
+    }
+
+    /// Writes a value; `before` is what [`InWorker::before_write`] gave, in the same lane.
+    fn set<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: Option<&'a Metadata>,
+        before: &'a Present,
+    ) -> CallAnswer<'a, ()>;
+
+    /// Gives a secret this metadata and leaves its value, which is this.
+    fn set_info<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        value: &'a SecretValue,
+        metadata: &'a Metadata,
+        before: &'a Present,
+    ) -> CallAnswer<'a, ()>;
+
+    /// Removes a key; `before` is what [`InWorker::before_write`] gave, in the same lane.
+    fn remove<'a>(&'a self, turn: &'a mut Turn<'_>, key: &'a str, before: &'a Present) -> CallAnswer<'a, ()>;
+
+    /// Puts back what was there before a write that was cut off, if that left neither the old value nor the new
+    /// one: an overwrite may delete first, and a table may be written member by member. Tells whether it did.
+    fn recover<'a>(
+        &'a self,
+        turn: &'a mut Turn<'_>,
+        key: &'a str,
+        change: &'a Change,
+    ) -> CallAnswer<'a, bool> {
+        Box::pin(recover(self, turn, key, change))
     }
 }
 
@@ -276,7 +268,7 @@ pub trait AllVaults: Sync {
     fn changed_by_others(&self, store: &StoreId);
 }
 
-async fn unlock_at_start<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
+async fn unlock_at_start<B: InWorker + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
     if !turn.is_unlocked_at_start() || backend.has_one_worker() {
         return Ok(());
     }
@@ -286,7 +278,7 @@ async fn unlock_at_start<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) 
     }
 }
 
-async fn probe<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
+async fn probe<B: InWorker + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<(), Trouble> {
     if turn.is_ready().await? {
         return Ok(());
     }
@@ -297,8 +289,8 @@ async fn probe<B: Backend + ?Sized>(backend: &B, turn: &mut Turn<'_>) -> Result<
     Err(Trouble::Locked { reason, retry_after: Duration::from_secs(10) })
 }
 
-/// See [`Backend::recover`].
-async fn recover<B: Backend + ?Sized>(
+/// See [`InWorker::recover`].
+async fn recover<B: InWorker + ?Sized>(
     backend: &B,
     turn: &mut Turn<'_>,
     key: &str,

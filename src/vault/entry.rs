@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
-use super::backend::Backend;
+use super::backend::{Backend, InWorker, ServedBy};
 use super::condition::Condition;
 use super::facts::{Hooks, VaultFacts};
+use super::turn::Trouble;
 use crate::error::BridgeError;
 use crate::metrics::Calls;
 use crate::plan::{InitScript, Vault};
@@ -99,10 +100,18 @@ impl Entry {
         outcome
     }
 
+    /// The calls that a worker makes of it.
+    pub fn calls(&self) -> Result<&dyn InWorker, Trouble> {
+        match self.backend.served_by() {
+            ServedBy::Worker(calls) => Ok(calls),
+            ServedBy::ThisProcess(_) | ServedBy::Script => Err(Trouble::NotInWorker),
+        }
+    }
+
     /// Whether its calls can be made in any worker. Those of a vault in this process need none, and some stores have one
     /// worker to themselves.
     pub fn takes_any_worker(&self) -> bool {
-        self.backend.in_process().is_none() && !self.backend.has_one_worker()
+        matches!(self.backend.served_by(), ServedBy::Worker(_)) && !self.backend.has_one_worker()
     }
 
     /// Whether the vault was not called for so long that it is time to ask how it is.

@@ -66,7 +66,7 @@ impl Restore {
         let until = Instant::now() + RESTORE_LIMIT;
         ready(worker, &self.entry, until).await?;
         let mut turn = Turn { worker, vault: &self.entry, until, grace: Duration::ZERO };
-        self.entry.backend.recover(&mut turn, &self.key, &self.change).await
+        self.entry.calls()?.recover(&mut turn, &self.key, &self.change).await
     }
 }
 

@@ -109,7 +109,9 @@ pub async fn ready(worker: &mut Worker, entry: &Entry, until: Instant) -> Result
 pub async fn join(worker: &mut Worker, entry: &Entry, until: Instant) -> Result<(), CallError> {
     if let Some(extension) = entry.plan.extension() {
         register(worker, extension, until).await?;
-        entry.backend.registered(worker, entry, until).await?;
+    }
+    if let Ok(calls) = entry.calls() {
+        calls.registered(worker, entry, until).await?;
     }
     about(worker).vaults.insert(entry.number);
     Ok(())
@@ -163,14 +165,16 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// Does it: what may write the configuration or create the store alone, the rest beside other workers.
     pub async fn open(&self, worker: &mut Worker) -> Result<(), Trouble> {
-        let (entry, backend) = (self.entry, &self.entry.backend);
+        let entry = self.entry;
+        // There is nothing in a worker of a vault that no worker calls.
+        let Ok(calls) = entry.calls() else { return Ok(()) };
         let mut turn = Turn { worker, vault: entry, until: self.until, grace: Duration::ZERO };
         let mut opened = false;
-        if let Some(mode) = backend.configures(entry, self.added) {
+        if let Some(mode) = calls.configures(entry, self.added) {
             let _permit = self.permit(mode).await?;
             // Another worker may have done it while this one waited.
-            if backend.configures(entry, self.added).is_some() {
-                opened = backend.configure(&mut turn, self.added).await?;
+            if calls.configures(entry, self.added).is_some() {
+                opened = calls.configure(&mut turn, self.added).await?;
             }
         }
         let _permit = match entry.store.discipline {
@@ -178,7 +182,7 @@ impl Opening<'_> {
             Discipline::Readers => Some(self.permit(LaneMode::Shared).await?),
             Discipline::Serial => Some(self.permit(LaneMode::Exclusive).await?),
         };
-        backend.prepare(&mut turn, opened).await
+        calls.prepare(&mut turn, opened).await
     }
 
     async fn permit(&self, mode: LaneMode) -> Result<TaskPermit, Trouble> {

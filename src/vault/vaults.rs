@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::act::Act;
-use super::backend::Backend;
+use super::backend::{Backend, ServedBy};
 use super::began::Began;
 use super::entry::{Entry, Means};
 use super::job::{Chore, Job};
@@ -138,7 +138,7 @@ impl Vaults {
         verb: Verb,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
-        if let Some(here) = entry.backend.in_process() {
+        if let ServedBy::ThisProcess(here) = entry.backend.served_by() {
             return here.perform(entry, verb, &self.changes).await;
         }
         let job = Job::Verb(verb.clone());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::Backend;
 use super::kind::{Kind, VaultWay, fields};
+use super::{Backend, ServedBy};
 use crate::plan::{Vault, VaultKind};
 use crate::secret::fold;
 use crate::store::Discipline;
@@ -55,6 +55,10 @@ impl CustomBackend {
 impl Backend for CustomBackend {
     fn store(&self) -> &Arc<Store> {
         &self.0
+    }
+
+    fn served_by(&self) -> ServedBy<'_> {
+        ServedBy::Script
     }
 
     fn refusal(&self, _verb: &Verb) -> Option<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, ScriptRefusal, VaultFiles, VaultWay, fields};
-use super::{Backend, InProcess, PROBE_EVERY};
+use super::{Backend, InProcess, PROBE_EVERY, ServedBy};
 use crate::cache::Changes;
 use crate::error::{BridgeError, FileTrouble};
 use crate::local::{self, LocalError, LocalVault};
@@ -119,8 +119,8 @@ impl Backend for LocalBackend {
         Some(PROBE_EVERY)
     }
 
-    fn in_process(&self) -> Option<&dyn InProcess> {
-        Some(self)
+    fn served_by(&self) -> ServedBy<'_> {
+        ServedBy::ThisProcess(self)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::kind::Kind;
-use super::{Backend, CallAnswer, Present};
+use super::{Backend, CallAnswer, InWorker, Present, ServedBy};
 use crate::plan::{Vault, VaultKind};
 use crate::protocol::{GetReply, Info, InfoReply, Metadata, Op, Remove, SecretInfo, Set, StoreReply};
 use crate::secret::{SecretValue, Text, fold};
@@ -80,6 +80,10 @@ impl Backend for ModuleBackend {
         &self.store
     }
 
+    fn served_by(&self) -> ServedBy<'_> {
+        ServedBy::Worker(self)
+    }
+
     fn refusal(&self, verb: &Verb) -> Option<String> {
         self.vault.quirks.refusal.and_then(|refusal| refusal(verb))
     }
@@ -87,7 +91,9 @@ impl Backend for ModuleBackend {
     fn has_secret_parameters(&self) -> bool {
         !self.vault.quirks.has_plain_parameters
     }
+}
 
+impl InWorker for ModuleBackend {
     fn registered<'a>(
         &'a self,
         worker: &'a mut Worker,

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AllVaults, Backend, CallAnswer, Damage, PROBE_EVERY, Present, WholeSecret, recover};
+use super::{
+    AllVaults, Backend, CallAnswer, Damage, InWorker, PROBE_EVERY, Present, ServedBy, WholeSecret, recover,
+};
 use crate::error::BridgeError;
 use crate::pool::lanes::LaneMode;
 use crate::protocol::{Fault, GetReply, Metadata, SecretInfo, StoreReply};
@@ -79,6 +81,10 @@ impl Backend for SecretStoreBackend {
         Some(PROBE_EVERY)
     }
 
+    fn served_by(&self) -> ServedBy<'_> {
+        ServedBy::Worker(self)
+    }
+
     fn store(&self) -> &Arc<Store> {
         self.store.base()
     }
@@ -113,6 +119,55 @@ impl Backend for SecretStoreBackend {
         self.store.has_no_password()
     }
 
+    fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<WholeSecret>) {
+        if let Some(key) = verb.key() {
+            self.store.ended_well(key);
+        }
+        self.ledger.note(vault, verb, after);
+    }
+
+    fn may_be_removed(&self, key: &str) {
+        self.ledger.forget(key);
+    }
+
+    fn owe(&self, vault: &VaultFacts, key: &str, change: &Change) {
+        self.store.owe_undo(key);
+        self.ledger.owe(vault, key, change);
+    }
+
+    fn owes(&self, key: &str) -> Option<Change> {
+        self.ledger.owes(key)
+    }
+
+    fn forget_undo(&self, key: &str) {
+        self.store.forget_undo(key);
+    }
+
+    fn left_by_a_dead_writer(&self) {
+        self.store.left_by_a_dead_writer();
+    }
+
+    fn watch<'a>(&'a self, vaults: &'a dyn AllVaults) -> BoxFuture<'a, ()> {
+        Box::pin(async move { Watch { store: &self.store, ledger: &self.ledger, vaults }.look().await })
+    }
+
+    /// The other bridge's writes since this one started are no other program's, and what it could not put right is left
+    /// to this one.
+    fn take_over(&self, old: Option<&dyn Backend>) {
+        self.store.wrote(self.store.files_now());
+        let old: Option<&dyn Any> = old.map(|old| old as &dyn Any);
+        if let Some(old) = old.and_then(|old| old.downcast_ref::<SecretStoreBackend>()) {
+            self.store.take_from(&old.store);
+            self.ledger.take_from(&old.ledger);
+        }
+    }
+
+    fn damage(&self) -> Damage {
+        Damage { changes: self.store.foreign_changes(), vanished: self.store.vanished() }
+    }
+}
+
+impl InWorker for SecretStoreBackend {
     fn configures(&self, vault: &VaultFacts, added: bool) -> Option<LaneMode> {
         set_up::mode(&self.store, vault, added)
     }
@@ -171,53 +226,6 @@ impl Backend for SecretStoreBackend {
 
     fn undo(&self, turn: &Turn<'_>, key: &str) -> Result<bool, Trouble> {
         write::undo(&self.store, &turn.vault.plan.name, key)
-    }
-
-    fn done(&self, vault: &VaultFacts, verb: &Verb, after: Option<WholeSecret>) {
-        if let Some(key) = verb.key() {
-            self.store.ended_well(key);
-        }
-        self.ledger.note(vault, verb, after);
-    }
-
-    fn may_be_removed(&self, key: &str) {
-        self.ledger.forget(key);
-    }
-
-    fn owe(&self, vault: &VaultFacts, key: &str, change: &Change) {
-        self.store.owe_undo(key);
-        self.ledger.owe(vault, key, change);
-    }
-
-    fn owes(&self, key: &str) -> Option<Change> {
-        self.ledger.owes(key)
-    }
-
-    fn forget_undo(&self, key: &str) {
-        self.store.forget_undo(key);
-    }
-
-    fn left_by_a_dead_writer(&self) {
-        self.store.left_by_a_dead_writer();
-    }
-
-    fn watch<'a>(&'a self, vaults: &'a dyn AllVaults) -> BoxFuture<'a, ()> {
-        Box::pin(async move { Watch { store: &self.store, ledger: &self.ledger, vaults }.look().await })
-    }
-
-    /// The other bridge's writes since this one started are no other program's, and what it could not put right is left
-    /// to this one.
-    fn take_over(&self, old: Option<&dyn Backend>) {
-        self.store.wrote(self.store.files_now());
-        let old: Option<&dyn Any> = old.map(|old| old as &dyn Any);
-        if let Some(old) = old.and_then(|old| old.downcast_ref::<SecretStoreBackend>()) {
-            self.store.take_from(&old.store);
-            self.ledger.take_from(&old.ledger);
-        }
-    }
-
-    fn damage(&self) -> Damage {
-        Damage { changes: self.store.foreign_changes(), vanished: self.store.vanished() }
     }
 
     fn set<'a>(

@@ -151,7 +151,7 @@ fn turn<'a>(worker: &'a mut Worker, entry: &'a Entry) -> Turn<'a> {
 
 /// What a read came to, and the calls that it took.
 async fn read(module: &Arc<Mutex<Module>>, worker: &mut Worker, entry: &Entry) -> (String, Vec<String>) {
-    let outcome = entry.backend.get(&mut turn(worker, entry), "k", false).await;
+    let outcome = entry.calls().unwrap().get(&mut turn(worker, entry), "k", false).await;
     let told = match outcome {
         Ok(_) => "read".to_owned(),
         Err(Trouble::Fault(fault)) => fault.id,
@@ -213,8 +213,8 @@ async fn a_write_that_a_vault_lost_whose_login_was_over_is_done_once_more() {
     (module.lock().unwrap().open, module.lock().unwrap().locks_itself) = (true, true);
     let mut worker = worker(&module).await;
     let mut turn = turn(&mut worker, &entry);
-    let before = entry.backend.before_write(&mut turn, "k").await.unwrap();
-    entry.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await.unwrap();
+    let before = entry.calls().unwrap().before_write(&mut turn, "k").await.unwrap();
+    entry.calls().unwrap().set(&mut turn, "k", &SecretValue::string("new"), None, &before).await.unwrap();
     assert_eq!(module.lock().unwrap().kept, "new");
 }
 
@@ -233,7 +233,7 @@ async fn an_empty_list_with_a_warning_is_believed_only_of_a_vault_that_is_ready(
         module.lock().unwrap().open = open;
         module.lock().unwrap().list = json!({ "secrets": secrets, "warned": warned });
         let mut worker = worker(&module).await;
-        let found = match entry.backend.list(&mut turn(&mut worker, &entry)).await {
+        let found = match entry.calls().unwrap().list(&mut turn(&mut worker, &entry)).await {
             Ok(list) => Ok(list.len()),
             Err(Trouble::Fault(fault)) => Err(fault.id),
             Err(other) => panic!("{other:?}"),
@@ -258,7 +258,7 @@ async fn what_was_there_before_a_write_is_read_where_it_tells_what_the_write_cam
         let (module, entry) = (Module::closed(), entry(module_name, password, false, None));
         (module.lock().unwrap().open, module.lock().unwrap().fault) = (open, fault);
         let mut worker = worker(&module).await;
-        let found = match entry.backend.before_write(&mut turn(&mut worker, &entry), "k").await {
+        let found = match entry.calls().unwrap().before_write(&mut turn(&mut worker, &entry), "k").await {
             Ok(Present::There(_)) => "there".to_owned(),
             Ok(Present::Missing) => "missing".to_owned(),
             Ok(Present::Unknown | Present::Unread(_)) => "unknown".to_owned(),

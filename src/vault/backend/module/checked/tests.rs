@@ -159,8 +159,8 @@ fn entry(module: &str, password: Option<&str>) -> Entry {
 async fn put(entry: &Entry, worker: &mut Worker) -> Result<(), Trouble> {
     let until = Instant::now() + Duration::from_secs(10);
     let mut turn = Turn { worker, vault: entry, until, grace: Duration::ZERO };
-    let before = entry.backend.before_write(&mut turn, "k").await?;
-    entry.backend.set(&mut turn, "k", &text("new"), None, &before).await
+    let before = entry.calls().unwrap().before_write(&mut turn, "k").await?;
+    entry.calls().unwrap().set(&mut turn, "k", &text("new"), None, &before).await
 }
 
 fn says(outcome: Result<(), Trouble>, entry: &Entry) -> String {

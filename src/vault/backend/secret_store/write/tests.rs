@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::vault::Entry;
-use crate::vault::backend::Backend as _;
+use crate::vault::backend::InWorker;
 use crate::vault::backend::secret_store::SecretStoreBackend;
 use crate::vault::backend::secret_store::session::{StoreNotes, StoreView};
 use crate::vault::change::{Before, Change};
