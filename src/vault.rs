@@ -66,5 +66,5 @@ pub use facts::Hooks;
 pub use init::run_init;
 pub use job::Chore;
 pub use table::VaultTable;
-pub use vaults::Vaults;
+pub use vaults::{Performs, Vaults};
 pub use verb::{Outcome, Verb};

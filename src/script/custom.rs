@@ -69,18 +69,17 @@ impl Asking {
             let message = format!("The custom Secret Vault '{name}' uses itself: {}", way.join(" -> "));
             return Err(refusal("SecretVaultCycle", message));
         }
-        entry.condition.admit(name, Instant::now()).map_err(fault_of)?;
+        let action = if call.kind == "set" { "write" } else { call.kind };
+        let admitted = entry.admit(action).map_err(fault_of)?;
         let live = self.core.lives.get(entry.number);
         let reads = live.only_reads(call.kind) && !self.is_unlock_due(&live, entry);
         let key = self.enter(worker, entry, if reads { LockMode::Shared } else { LockMode::Alone }).await?;
         self.chain.push((entry.number, name.clone()));
-        let action = if call.kind == "set" { "write" } else { call.kind };
-        let begun = Instant::now();
         let outcome = self.inside(worker, entry, &live, block, call).await;
         self.chain.pop();
         self.core.locks.give_back(&key, self.owner);
         let failed = |fault| BridgeError::Vault { vault: name.clone(), fault, outcome_unknown: false };
-        entry.noted(action, outcome.map_err(failed), begun).map_err(fault_of)
+        admitted.ended(outcome.map_err(failed)).map_err(fault_of)
     }
 
     /// Makes a vault ready in this worker, then takes its lock; in this order, since the init block may need

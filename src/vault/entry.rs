@@ -31,6 +31,14 @@ pub struct Entry {
     closed: AtomicBool,
 }
 
+/// A call that a vault was open to.
+#[must_use = "what it comes to is to be noted"]
+pub struct AdmittedCall<'a> {
+    entry: &'a Entry,
+    action: &'static str,
+    begun: Instant,
+}
+
 /// What a vault needs beside the plan's word.
 #[derive(Default)]
 pub struct Means {
@@ -78,9 +86,16 @@ impl Entry {
         }
     }
 
+    /// Lets a call in, unless the vault asks its callers to wait. `action` is its name in what is counted.
+    pub fn admit(&self, action: &'static str) -> Result<AdmittedCall<'_>, BridgeError> {
+        let begun = Instant::now();
+        self.condition.admit(&self.plan.name, begun)?;
+        Ok(AdmittedCall { entry: self, action, begun })
+    }
+
     /// Takes in what a call that began at this moment came to, for the vault's state and for what is counted; what was
     /// refused because the vault throttles was no call.
-    pub fn noted<T>(
+    fn noted<T>(
         &self,
         action: &'static str,
         outcome: Result<T, BridgeError>,
@@ -141,6 +156,13 @@ impl Entry {
     /// Whether somebody has locked it.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl AdmittedCall<'_> {
+    /// Takes in what it came to.
+    pub fn ended<T>(self, outcome: Result<T, BridgeError>) -> Result<T, BridgeError> {
+        self.entry.noted(self.action, outcome, self.begun)
     }
 }
 

@@ -42,6 +42,38 @@ fn after_death(is_done: Option<bool>, may_repeat: bool) -> AfterDeath {
     }
 }
 
+/// Who makes the calls of a verb. What goes before and after them is the same for all.
+pub trait Performs: Send {
+    /// The last moment at which nothing is asked of the vault. An error says nothing about the vault.
+    fn begin(&self, verb: &Verb) -> Result<(), BridgeError>;
+
+    /// Does a verb that was let in.
+    fn perform(
+        &mut self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcome, BridgeError>> + Send;
+}
+
+/// For callers without a worker.
+struct Queue<'a>(&'a Vaults);
+
+impl Performs for Queue<'_> {
+    fn begin(&self, _verb: &Verb) -> Result<(), BridgeError> {
+        Ok(())
+    }
+
+    async fn perform(
+        &mut self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+    ) -> Result<Outcome, BridgeError> {
+        self.0.perform_admitted(entry, verb, deadline).await
+    }
+}
+
 /// The vaults of a bridge, with what serves them.
 pub struct Vaults {
     table: Arc<VaultTable>,
@@ -107,11 +139,21 @@ impl Vaults {
         verb: Verb,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
+        self.perform_by(entry, verb, deadline, &mut Queue(self)).await
+    }
+
+    /// As [`Vaults::perform`], by whoever has a worker.
+    pub async fn perform_by(
+        &self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+        by: &mut impl Performs,
+    ) -> Result<Outcome, BridgeError> {
         rules::check(entry, &verb)?;
-        entry.condition.admit(&entry.plan.name, Instant::now())?;
-        let (action, begun) = (verb.action(), Instant::now());
-        let outcome = self.perform_unnoted(entry, verb, deadline).await;
-        entry.noted(action, outcome, begun)
+        let call = entry.admit(verb.action())?;
+        by.begin(&verb)?;
+        call.ended(by.perform(entry, verb, deadline).await)
     }
 
     /// Does what a backend has to do for itself, by `deadline`. If it had not begun when its worker ended, it is tried
@@ -123,16 +165,17 @@ impl Vaults {
         deadline: Instant,
     ) -> Result<(), BridgeError> {
         rules::admits(entry, true)?;
-        entry.condition.admit(&entry.plan.name, Instant::now())?;
-        let (job, begun) = (Job::Chore(chore), Instant::now());
+        let job = Job::Chore(chore);
+        let call = entry.admit(job.action())?;
         let mut outcome = self.in_worker(entry, &job, deadline).await;
         if let Err(BridgeError::Worker { outcome_unknown: false, .. }) = outcome {
             outcome = self.in_worker(entry, &job, deadline).await;
         }
-        entry.noted(job.action(), outcome, begun).map(drop)
+        call.ended(outcome).map(drop)
     }
 
-    async fn perform_unnoted(
+    /// Does a verb that was let in, in this process or through the queue.
+    pub async fn perform_admitted(
         &self,
         entry: &Arc<Entry>,
         verb: Verb,
@@ -249,6 +292,66 @@ impl Vaults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Cache;
+    use crate::plan::{CacheLimits, Extension};
+    use crate::protocol::Fault;
+    use crate::vault::condition::VaultState;
+
+    /// What a double was asked, and what it says.
+    #[derive(Default)]
+    struct Asked {
+        not_begun: bool,
+        performed: u32,
+    }
+
+    impl Performs for Asked {
+        fn begin(&self, _verb: &Verb) -> Result<(), BridgeError> {
+            if self.not_begun { Err(BridgeError::Deadline { outcome_unknown: false }) } else { Ok(()) }
+        }
+
+        async fn perform(
+            &mut self,
+            _entry: &Arc<Entry>,
+            verb: Verb,
+            _deadline: Instant,
+        ) -> Result<Outcome, BridgeError> {
+            self.performed += 1;
+            let fault = Box::new(Fault { id: "Broken".into(), ..Fault::default() });
+            match verb {
+                Verb::List => Err(BridgeError::Vault { vault: "v".into(), fault, outcome_unknown: false }),
+                _ => Ok(Outcome::Done),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_the_worker_the_rules_go_before_a_verb_and_what_it_came_to_is_noted() {
+        let vaults = Vaults::new(
+            Arc::new(VaultTable::new(&[])),
+            None,
+            Limits::default(),
+            Changes::to(Arc::new(Cache::new(CacheLimits::default()))),
+        );
+        let plan = Vault { read_only: true, ..Vault::new("v", Extension::new("v", "My.Vault")) };
+        let entry = vaults.add(plan, Means::default()).unwrap();
+        let mut by = Asked::default();
+        let perform = async |verb: Verb, by: &mut Asked| {
+            vaults.perform_by(&entry, verb, Instant::now(), by).await.map(drop)
+        };
+        let remove = Verb::Remove { key: "k".into() };
+        assert!(matches!(perform(remove, &mut by).await, Err(BridgeError::ReadOnly { .. })));
+        assert_eq!((by.performed, entry.condition.state()), (0, VaultState::Unknown));
+        by.not_begun = true;
+        perform(Verb::Probe, &mut by).await.unwrap_err();
+        assert_eq!((by.performed, entry.condition.state()), (0, VaultState::Unknown), "it says nothing");
+        by.not_begun = false;
+        perform(Verb::List, &mut by).await.unwrap_err();
+        assert_eq!((by.performed, entry.condition.state()), (1, VaultState::Failing));
+        let throttled = Fault { status: Some(429), retry_after: Some(60), ..Fault::default() };
+        entry.condition.heed(&throttled, Instant::now());
+        assert!(matches!(perform(Verb::Unlock, &mut by).await, Err(BridgeError::Throttled { .. })));
+        assert_eq!(by.performed, 1);
+    }
 
     #[test]
     fn a_write_in_which_a_worker_ended_is_repeated_only_where_it_was_surely_not_done() {

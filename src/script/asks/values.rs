@@ -16,8 +16,9 @@ use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::vault::Began;
+use crate::vault::set_up::ready;
 use crate::vault::turn::Trouble;
-use crate::vault::{Entry, Outcome, Verb, lane, rules};
+use crate::vault::{Entry, Outcome, Performs, Vaults, Verb, lane};
 use crate::worker::Worker;
 
 /// What a look at the plan gives for a value.
@@ -91,51 +92,16 @@ impl Asking {
         outcome.map_err(|error| words_of(error, entry, &verb))
     }
 
-    /// Does a verb in this worker, in the store's lane. A store that one worker has to itself is asked there;
-    /// that worker runs no scripts, so it never waits for this one.
+    /// Does a verb in this worker, where it may.
     pub(super) async fn verb(
         &mut self,
         worker: &mut Worker,
         entry: &Arc<Entry>,
         verb: Verb,
     ) -> Result<Outcome, BridgeError> {
-        rules::check(entry, &verb)?;
-        entry.condition.admit(&entry.plan.name, Instant::now())?;
-        let vaults = self.core.bridge.vaults().clone();
-        self.begin(&verb)?;
-        if !entry.takes_any_worker() {
-            return vaults.perform(entry, verb, self.deadline).await;
-        }
-        let pool = vaults.workers()?;
-        // What a script does before a vault's first use may need lanes itself, so it goes first.
-        if let Err(error) = crate::vault::set_up::ready(worker, entry, self.deadline).await {
-            return Err(Trouble::from(error).into_error(entry, verb.key(), false));
-        }
-        let permit = match lane::of(&entry.store, verb.writes()) {
-            Some(lane) => {
-                let waited = timeout_at(self.deadline, pool.lane(lane)).await;
-                Some(waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })?)
-            }
-            None => None,
-        };
-        let (action, begun) = (verb.action(), Instant::now());
-        let act = vaults.act(entry, verb.clone(), self.deadline, Began::default());
-        let done = act.run(worker).await;
-        if let Err(Trouble::OldCopy) = done.outcome {
-            drop(permit);
-            return vaults.perform(entry, verb, self.deadline).await;
-        }
-        let (outcome, ending) = act.settle(worker, done, permit);
-        ending.finish(worker).await;
-        entry.noted(action, outcome, begun)
-    }
-
-    /// What a script writes counts as begun as soon as it asks for it; not after its caller has given up.
-    fn begin(&self, verb: &Verb) -> Result<(), BridgeError> {
-        if !verb.writes() || self.began.note() {
-            return Ok(());
-        }
-        Err(BridgeError::Deadline { outcome_unknown: false })
+        let (vaults, deadline) = (self.core.bridge.vaults().clone(), self.deadline);
+        let mut by = OwnCalls { began: &self.began, vaults: &vaults, worker };
+        vaults.perform_by(entry, verb, deadline, &mut by).await
     }
 
     /// A value that is still kept, of a vault that was taken out.
@@ -146,6 +112,69 @@ impl Asking {
         }
         let name = cached_name(&mount.key, arguments);
         self.core.bridge.values().kept(&store, &name)
+    }
+}
+
+/// A script that makes the calls of a verb in its own worker, in the store's lane.
+struct OwnCalls<'a> {
+    began: &'a Began,
+    vaults: &'a Vaults,
+    worker: &'a mut Worker,
+}
+
+impl Performs for OwnCalls<'_> {
+    /// What a script writes counts as begun as soon as it asks for it; not after its caller has given up.
+    fn begin(&self, verb: &Verb) -> Result<(), BridgeError> {
+        if !verb.writes() || self.began.note() {
+            return Ok(());
+        }
+        Err(BridgeError::Deadline { outcome_unknown: false })
+    }
+
+    /// A store that one worker has to itself is asked there; that worker runs no scripts, so it never waits for this one.
+    async fn perform(
+        &mut self,
+        entry: &Arc<Entry>,
+        verb: Verb,
+        deadline: Instant,
+    ) -> Result<Outcome, BridgeError> {
+        if entry.takes_any_worker()
+            && let Some(outcome) = self.perform_here(entry, &verb, deadline).await?
+        {
+            return Ok(outcome);
+        }
+        self.vaults.perform_admitted(entry, verb, deadline).await
+    }
+}
+
+impl OwnCalls<'_> {
+    /// Does it in this worker; nothing where only the worker that has the store to itself can.
+    async fn perform_here(
+        &mut self,
+        entry: &Arc<Entry>,
+        verb: &Verb,
+        deadline: Instant,
+    ) -> Result<Option<Outcome>, BridgeError> {
+        let pool = self.vaults.workers()?;
+        // What a script does before a vault's first use may need lanes itself, so it goes first.
+        if let Err(error) = ready(self.worker, entry, deadline).await {
+            return Err(Trouble::from(error).into_error(entry, verb.key(), false));
+        }
+        let permit = match lane::of(&entry.store, verb.writes()) {
+            Some(lane) => {
+                let waited = timeout_at(deadline, pool.lane(lane)).await;
+                Some(waited.map_err(|_| BridgeError::Deadline { outcome_unknown: false })?)
+            }
+            None => None,
+        };
+        let act = self.vaults.act(entry, verb.clone(), deadline, Began::default());
+        let done = act.run(self.worker).await;
+        if let Err(Trouble::OldCopy) = done.outcome {
+            return Ok(None);
+        }
+        let (outcome, ending) = act.settle(self.worker, done, permit);
+        ending.finish(self.worker).await;
+        outcome.map(Some)
     }
 }
 

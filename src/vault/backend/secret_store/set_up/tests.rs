@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plan::{Extension, SECRET_STORE, Vault, VaultKind};
-use crate::vault::backend::Backend as _;
+use crate::vault::backend::InWorker as _;
 use crate::vault::backend::secret_store::SecretStoreBackend;
 use crate::vault::backend::secret_store::session::StoreNotes;
 use crate::vault::turn::Turn;
