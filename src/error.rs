@@ -190,13 +190,13 @@ impl BridgeError {
     pub fn hint(&self) -> &'static str {
         match self {
             BridgeError::UnknownMount { .. } => "name it under [secrets] in the configuration, or mount it",
-            BridgeError::UnknownVault { .. } => "the server's start lists the vaults that it knows",
+            BridgeError::UnknownVault { .. } => "`secretbridge vaults` lists the vaults that there are",
             BridgeError::NotFound { .. } => "check the spelling of the name; case does not count",
             BridgeError::NoMember { .. } => "the secret must be a table with that member",
             BridgeError::Refused { .. } => "docs/types.md lists what each vault can hold",
             BridgeError::ReadOnly { .. } => "expose it with :rw, or drop read_only, to write to it",
             BridgeError::Locked { .. } => {
-                "check that unlock in the configuration gives the vault's password, and that the vault's files or service are whole"
+                "unlock it with `secretbridge unlock`, or check that unlock in the configuration gives the vault's password and that the vault's files or service are whole"
             }
             BridgeError::Throttled { .. } => {
                 "come again after Retry-After; a cache_ttl spares the vault, max_stale bridges the time"

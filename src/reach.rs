@@ -19,6 +19,7 @@ pub use error::Failure;
 pub use name::{SecretName, SecretPlace};
 use own::Own;
 pub use own::plan;
+pub use server::CLOSED;
 use server::RunningServer;
 pub use terms::{Secret, VaultLine, WantedVaults};
 

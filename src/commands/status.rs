@@ -6,7 +6,7 @@ use super::outcome::CommandOutcome;
 use super::output;
 use crate::cli::StatusArgs;
 use crate::exit::Exit;
-use crate::reach::Reach;
+use crate::reach::{CLOSED, Reach};
 
 pub(super) async fn status(arguments: &StatusArgs) -> CommandOutcome {
     let server = Reach::needs_server(&arguments.connect).await?;
@@ -37,7 +37,7 @@ fn text(address: &str, health: &Value) -> String {
     lines.push(format!("cache    {} hits, {} misses", health["cache"]["hits"], health["cache"]["misses"]));
     for vault in list("vaults") {
         let reason = vault["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let state = if vault["closed"] == true { "locked by hand".to_owned() } else { word(&vault["state"]) };
+        let state = if vault["closed"] == true { CLOSED.to_owned() } else { word(&vault["state"]) };
         lines.push(format!("vault    {} {state}{reason}", word(&vault["name"])));
     }
     lines.join("\n") + "\n"

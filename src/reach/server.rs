@@ -15,6 +15,9 @@ use crate::private_file::{PrivateFileError, read_private};
 use crate::protocol::{Metadata, SecretInfo};
 use crate::secret::{SecretType, SecretValue, Text, fold};
 
+/// The state of a vault that somebody has locked, whatever it was before.
+pub const CLOSED: &str = "locked by hand";
+
 const JSON: &str = "application/json";
 
 /// A server that runs somewhere.
@@ -89,7 +92,11 @@ impl RunningServer {
             let vault = vaults
                 .iter()
                 .find(|vault| vault["name"].as_str().is_some_and(|of| fold(of) == fold(name)))?;
-            vault["state"].as_str().map(str::to_owned)
+            if vault["closed"] == true {
+                Some(CLOSED.to_owned())
+            } else {
+                vault["state"].as_str().map(str::to_owned)
+            }
         };
         let line = |vault: &Value| {
             let name = vault["Name"].as_str()?.to_owned();

@@ -11,6 +11,7 @@ use crate::support::server::{Builder, Server};
 mod backup;
 mod checking;
 mod child;
+mod completing;
 mod docs;
 mod doctor;
 mod found;
