@@ -18,6 +18,7 @@ mod vaults;
 pub use limits::{BodyLimits, Limits, PoolLimits};
 pub use names::{PlanError, Twin, same_names};
 pub use serving::{Access, Action, Bind, DEFAULT_ADDRESS, Listener, Route, Template, Tls};
+pub(crate) use vaults::BlockKind;
 pub use vaults::{
     AZ_KEY_VAULT, CacheLimits, Custom, Extension, Keep, Mount, Projection, SECRET_STORE, SecretSource, Vault,
     VaultKind,

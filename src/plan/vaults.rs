@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::Parameters;
 use crate::secret::Text;
 
@@ -75,14 +77,60 @@ pub struct Extension {
     pub imported: bool,
 }
 
+/// What a block of a custom vault is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BlockKind {
+    /// Prepares the vault.
+    Init,
+    /// Reads a secret.
+    #[default]
+    Read,
+    /// Writes one.
+    Set,
+    /// Removes one.
+    Remove,
+    /// Unlocks the vault.
+    Unlock,
+    /// Is called when the vault goes.
+    Unregister,
+}
+
+impl BlockKind {
+    /// Whether it changes secrets.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, BlockKind::Set | BlockKind::Remove)
+    }
+
+    /// Its name.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            BlockKind::Init => "init",
+            BlockKind::Read => "read",
+            BlockKind::Set => "set",
+            BlockKind::Remove => "remove",
+            BlockKind::Unlock => "unlock",
+            BlockKind::Unregister => "unregister",
+        }
+    }
+
+    /// What is done with it, in the words of verbs.
+    pub(crate) fn action(self) -> &'static str {
+        match self {
+            BlockKind::Set => "write",
+            kind => kind.word(),
+        }
+    }
+}
+
 /// A vault made of script blocks, by the ids that script mode gave them. Only a script makes one.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Custom {
     /// First argument of every block.
     pub(crate) parameters: Parameters,
-    /// Block names present, e.g. `read`, `set`.
-    pub(crate) blocks: BTreeMap<String, u64>,
+    /// The blocks that there are.
+    pub(crate) blocks: BTreeMap<BlockKind, u64>,
     /// Password handed to the unlock block.
     pub(crate) unlock: Option<SecretSource>,
     /// Unlock at least this often.

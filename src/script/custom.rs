@@ -21,7 +21,7 @@ use super::{Core, STEP_LIMIT};
 use crate::clock;
 use crate::error::BridgeError;
 use crate::mount::merge;
-use crate::plan::Custom;
+use crate::plan::{BlockKind, Custom};
 use crate::secret::{SecretValue, Text};
 use crate::vault::set_up::ready;
 use crate::vault::{Entry, Hooks};
@@ -60,7 +60,7 @@ impl Asking {
         call: CustomCall<'_>,
     ) -> Result<CustomReply, AskFailure> {
         let name = &entry.plan.name;
-        let Some(block) = of(entry).and_then(|custom| custom.blocks.get(call.kind)).copied() else {
+        let Some(block) = of(entry).and_then(|custom| custom.blocks.get(&call.kind)).copied() else {
             return Err(no_block(call.kind, name));
         };
         if self.chain.iter().any(|(number, _)| *number == entry.number) {
@@ -69,8 +69,7 @@ impl Asking {
             let message = format!("The custom Secret Vault '{name}' uses itself: {}", way.join(" -> "));
             return Err(refusal("SecretVaultCycle", message));
         }
-        let action = if call.kind == "set" { "write" } else { call.kind };
-        let admitted = entry.admit(action).map_err(fault_of)?;
+        let admitted = entry.admit(call.kind.action()).map_err(fault_of)?;
         let live = self.core.lives.get(entry.number);
         let reads = live.only_reads(call.kind) && !self.is_unlock_due(&live, entry);
         let key = self.enter(worker, entry, if reads { LockMode::Shared } else { LockMode::Alone }).await?;
@@ -137,7 +136,7 @@ impl Asking {
         secret: Option<Text>,
     ) -> Result<(), AskFailure> {
         entry.allow_unlock();
-        let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
+        let call = CustomCall { kind: BlockKind::Unlock, secret: secret.as_ref(), ..CustomCall::default() };
         self.custom(worker, entry, call).await?;
         if let Some(secret) = secret {
             entry.learn(secret);
@@ -151,7 +150,7 @@ impl Asking {
         worker: &mut Worker,
         entry: &Arc<Entry>,
     ) -> Result<(), AskFailure> {
-        let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() else {
+        let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get(&BlockKind::Unlock)).copied() else {
             return Ok(());
         };
         let live = self.core.lives.get(entry.number);
@@ -181,13 +180,13 @@ impl Asking {
         call: CustomCall<'_>,
     ) -> Result<CustomReply, AskFailure> {
         self.core.clone().session.load(worker, self.deadline).await.map_err(as_fault)?;
-        if call.kind == "unlock" {
+        if call.kind == BlockKind::Unlock {
             return self.unlock_now(worker, entry, live, block, call.secret).await;
         }
-        if let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get("unlock")).copied() {
+        if let Some(unlock) = of(entry).and_then(|custom| custom.blocks.get(&BlockKind::Unlock)).copied() {
             self.keep_unlocked(worker, entry, live, unlock).await?;
         }
-        let writes = matches!(call.kind, "set" | "remove");
+        let writes = call.kind.writes();
         if writes && !self.began.note() {
             return Err(fault_of(BridgeError::Deadline { outcome_unknown: false }));
         }
@@ -223,7 +222,8 @@ impl Asking {
         let seen = about(worker).ran.get(&entry.number).copied().unwrap_or_default();
         if live.lacks_unlock(seen) && entry.may_unlock() {
             let unlocks = live.unlocks();
-            let call = CustomCall { kind: "unlock", secret: secret.as_ref(), ..CustomCall::default() };
+            let call =
+                CustomCall { kind: BlockKind::Unlock, secret: secret.as_ref(), ..CustomCall::default() };
             let step = BlockRun { vault: &entry.plan.name, live, local: true };
             step.run(self, worker, unlock, &call, self.deadline).await?;
             about(worker).ran.insert(entry.number, unlocks);
@@ -239,7 +239,7 @@ impl Asking {
         block: u64,
         secret: Option<&Text>,
     ) -> Result<CustomReply, AskFailure> {
-        let call = CustomCall { kind: "unlock", secret, ..CustomCall::default() };
+        let call = CustomCall { kind: BlockKind::Unlock, secret, ..CustomCall::default() };
         let now = Instant::now();
         let reply = self.call(worker, entry, live, block, &call, self.deadline).await?;
         let interval = of(entry).map_or(Duration::ZERO, |custom| custom.unlock_interval);
@@ -357,7 +357,7 @@ impl VaultHooks {
     async fn run(
         &self,
         worker: &mut Worker,
-        kind: &'static str,
+        kind: BlockKind,
         block: Option<u64>,
         until: Instant,
     ) -> Result<(), CallError> {
@@ -365,7 +365,7 @@ impl VaultHooks {
         core.session.load(worker, until).await?;
         let call = CustomCall { kind, ..CustomCall::default() };
         let mut asking = Asking::new(core, until);
-        let step = BlockRun { vault: &self.name, live: &self.live, local: kind == "init" };
+        let step = BlockRun { vault: &self.name, live: &self.live, local: kind == BlockKind::Init };
         match step.run(&mut asking, worker, block, &call, until).await {
             Ok(_) => Ok(()),
             Err(fault) => Err(worker.broken().map_or(CallError::Fault(fault), CallError::Broken)),
@@ -375,13 +375,13 @@ impl VaultHooks {
     /// The init block of a custom vault ran when it was registered; it runs again only for what that has left
     /// in the process. A module is prepared in each.
     fn init(&self) -> Option<u64> {
-        self.init.filter(|_| !self.custom || self.live.is_local("init"))
+        self.init.filter(|_| !self.custom || self.live.is_local(BlockKind::Init))
     }
 }
 
 impl Hooks for VaultHooks {
     fn before<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(self.run(worker, "init", self.init(), until))
+        Box::pin(self.run(worker, BlockKind::Init, self.init(), until))
     }
 
     fn has_before(&self) -> bool {
@@ -389,7 +389,12 @@ impl Hooks for VaultHooks {
     }
 
     fn after<'a>(&'a self, worker: &'a mut Worker, until: Instant) -> BoxFuture<'a, Result<(), CallError>> {
-        Box::pin(self.run(worker, "unregister", self.unregister, until.min(Instant::now() + STEP_LIMIT)))
+        Box::pin(self.run(
+            worker,
+            BlockKind::Unregister,
+            self.unregister,
+            until.min(Instant::now() + STEP_LIMIT),
+        ))
     }
 }
 
@@ -415,18 +420,20 @@ pub fn as_fault(error: CallError) -> AskFailure {
     }
 }
 
-fn no_block(kind: &str, vault: &str) -> AskFailure {
+fn no_block(kind: BlockKind, vault: &str) -> AskFailure {
     let what = match kind {
-        "set" => "No Set ScriptBlock supplied for updating/creating secrets in the vault",
-        "remove" => "No Remove ScriptBlock supplied for removing secrets from the vault",
-        "unlock" => "No Unlock ScriptBlock supplied for unlocking the vault",
-        _ => "No such ScriptBlock supplied for the vault",
+        BlockKind::Set => "No Set ScriptBlock supplied for updating/creating secrets in the vault",
+        BlockKind::Remove => "No Remove ScriptBlock supplied for removing secrets from the vault",
+        BlockKind::Unlock => "No Unlock ScriptBlock supplied for unlocking the vault",
+        BlockKind::Init | BlockKind::Read | BlockKind::Unregister => {
+            "No such ScriptBlock supplied for the vault"
+        }
     };
     refusal("SecretVaultNoBlock", format!("{what} '{vault}'"))
 }
 
 /// Notes what a block has left that cannot leave its worker, and says so once by name.
-pub fn say_what_stays(live: &Live, vault: &str, kind: &str, things: Vec<String>) {
+pub fn say_what_stays(live: &Live, vault: &str, kind: BlockKind, things: Vec<String>) {
     for thing in live.leaves(kind, things) {
         tracing::warn!(
             vault,

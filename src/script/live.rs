@@ -11,9 +11,10 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::protocol::shape::Id;
+use crate::plan::BlockKind;
 
 /// How long a vault is not unlocked again after an unlock of it failed.
-const PEACE: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A vault of a script.
 #[derive(Default)]
@@ -21,14 +22,14 @@ pub struct Live {
     /// Its table, the first argument of its blocks; none is `$null`.
     pub table: Option<Id>,
     /// Kinds of blocks whose syntax shows that they only read the table.
-    reads: BTreeSet<String>,
+    reads: BTreeSet<BlockKind>,
     state: Mutex<LiveState>,
 }
 
 #[derive(Default)]
 struct LiveState {
     /// Kinds of blocks that each worker runs for itself: they leave what cannot travel.
-    local: BTreeSet<String>,
+    local: BTreeSet<BlockKind>,
     /// Things that were named in the log.
     named: BTreeSet<String>,
     /// How often it was unlocked.
@@ -48,25 +49,25 @@ pub struct Lives(Mutex<HashMap<u64, Arc<Live>>>);
 impl Live {
     /// A vault whose table is this, with blocks of `reads` that only read it, and blocks of `local` that
     /// change their process too.
-    pub fn new(table: Option<Id>, reads: BTreeSet<String>, local: BTreeSet<String>) -> Live {
+    pub fn new(table: Option<Id>, reads: BTreeSet<BlockKind>, local: BTreeSet<BlockKind>) -> Live {
         Live { table, reads, state: Mutex::new(LiveState { local, ..LiveState::default() }) }
     }
 
     /// Whether a block of this kind only reads.
-    pub fn only_reads(&self, kind: &str) -> bool {
-        self.reads.contains(kind)
+    pub fn only_reads(&self, kind: BlockKind) -> bool {
+        self.reads.contains(&kind)
     }
 
     /// Whether each worker runs the block of this kind for itself.
-    pub fn is_local(&self, kind: &str) -> bool {
-        self.state().local.contains(kind)
+    pub fn is_local(&self, kind: BlockKind) -> bool {
+        self.state().local.contains(&kind)
     }
 
     /// A block of this kind left things that cannot travel; those that were not yet named.
-    pub fn leaves(&self, kind: &str, things: Vec<String>) -> Vec<String> {
+    pub fn leaves(&self, kind: BlockKind, things: Vec<String>) -> Vec<String> {
         let mut state = self.state();
         if !things.is_empty() {
-            state.local.insert(kind.to_owned());
+            state.local.insert(kind);
         }
         things.into_iter().filter(|thing| state.named.insert(thing.clone())).collect()
     }
@@ -79,7 +80,7 @@ impl Live {
     /// Whether a worker that has seen so many unlocks lacks what the unlock block leaves in each.
     pub fn lacks_unlock(&self, seen: u64) -> bool {
         let state = self.state();
-        state.unlocks > seen && state.local.contains("unlock")
+        state.unlocks > seen && state.local.contains(&BlockKind::Unlock)
     }
 
     /// It was unlocked, until then: how often now.
@@ -93,7 +94,7 @@ impl Live {
     /// Its unlock failed, when it was due: it is tried again a while later.
     pub fn not_unlocked(&self, now: Instant) {
         let mut state = self.state();
-        state.next = state.next.map(|next| next.max(now + PEACE));
+        state.next = state.next.map(|next| next.max(now + RETRY_AFTER));
     }
 
     /// How often it was unlocked.
@@ -162,7 +163,7 @@ mod tests {
         assert!(live.is_due(Instant::now()));
         live.not_unlocked(Instant::now());
         assert!(!live.is_due(Instant::now()), "a failed one is not tried at every call");
-        tokio::time::advance(PEACE).await;
+        tokio::time::advance(RETRY_AFTER).await;
         assert!(live.is_due(Instant::now()));
     }
 
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn a_worker_runs_again_what_leaves_things_that_cannot_travel() {
-        let live = Live::new(None, BTreeSet::new(), BTreeSet::from(["init".to_owned()]));
-        assert!(live.is_local("init") && !live.is_local("unlock"));
+        let live = Live::new(None, BTreeSet::new(), BTreeSet::from([BlockKind::Init]));
+        assert!(live.is_local(BlockKind::Init) && !live.is_local(BlockKind::Unlock));
         live.unlocked(None, None);
         assert!(!live.lacks_unlock(0), "a token travels");
-        assert_eq!(live.leaves("unlock", vec!["Connection".into()]), ["Connection"]);
-        assert!(live.leaves("unlock", vec!["Connection".into()]).is_empty(), "named once");
+        assert_eq!(live.leaves(BlockKind::Unlock, vec!["Connection".into()]), ["Connection"]);
+        assert!(live.leaves(BlockKind::Unlock, vec!["Connection".into()]).is_empty(), "named once");
         assert!(live.lacks_unlock(0) && !live.lacks_unlock(1));
     }
 }

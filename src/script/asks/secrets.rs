@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::vaults::minutes;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, not_mounted, refusal};
-use crate::plan::{Mount, Projection};
+use crate::plan::{BlockKind, Mount, Projection};
 use crate::protocol::Metadata;
 use crate::script::custom;
 use crate::script::protocol::AskReply;
@@ -152,7 +152,7 @@ impl Asking {
             return self.said(worker, entry, verb).await.map(|_| AskReply::done());
         }
         let call = CustomCall {
-            kind: "set",
+            kind: BlockKind::Set,
             key: Some(key),
             value: Some(&value),
             metadata: metadata.as_ref(),
@@ -179,7 +179,7 @@ impl Asking {
             let verb = Verb::Remove { key: key.to_owned() };
             return self.said(worker, entry, verb).await.map(drop);
         }
-        let call = CustomCall { kind: "remove", key: Some(key), arguments, ..CustomCall::default() };
+        let call = CustomCall { kind: BlockKind::Remove, key: Some(key), arguments, ..CustomCall::default() };
         self.custom(worker, entry, call).await.map(drop)
     }
 }

@@ -10,7 +10,7 @@ use super::{AskFailure, Asking, refusal};
 use crate::bridge::{Loading, Loads, Look, Reading, value_of};
 use crate::cache::{Join, LoadResult, Ticket};
 use crate::error::BridgeError;
-use crate::plan::{Keep, Mount};
+use crate::plan::{BlockKind, Keep, Mount};
 use crate::script::custom;
 use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
@@ -68,7 +68,7 @@ impl Asking {
         if custom::of(entry).is_none() {
             return value_of(self.verb(worker, entry, get(key)).await?);
         }
-        let call = CustomCall { kind: "read", key: Some(key), arguments, ..CustomCall::default() };
+        let call = CustomCall { kind: BlockKind::Read, key: Some(key), arguments, ..CustomCall::default() };
         let read = self.custom(worker, entry, call).await.and_then(|reply| {
             let secret = reply.value.unwrap_or_else(Portable::null).to_secret();
             secret.ok_or_else(|| refusal("SecretValue", "a script block is no secret's value"))

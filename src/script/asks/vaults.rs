@@ -11,7 +11,7 @@ use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
 use crate::bridge::open_in_process;
 use crate::check::same_registrations;
 use crate::clock;
-use crate::plan::{Custom, Extension, Keep, SecretSource, Vault};
+use crate::plan::{BlockKind, Custom, Extension, Keep, SecretSource, Vault};
 use crate::protocol::Parameters;
 use crate::registry::user::WantedVault;
 use crate::script::custom::{self, VaultHooks, as_fault};
@@ -70,14 +70,14 @@ impl Asking {
         }
         say_what_it_replaces(vaults, &plan);
         let live = Arc::new(Live::new(add.table, add.reads, add.local));
-        custom::say_what_stays(&live, &name, "init", add.stays);
+        custom::say_what_stays(&live, &name, BlockKind::Init, add.stays);
         let hooks: Arc<dyn Hooks> = Arc::new(VaultHooks {
             core: Arc::downgrade(&self.core),
             name: name.clone(),
             live: live.clone(),
             custom: plan.custom().is_some(),
             init: add.init.map(|block| self.core.session.add_block(block)),
-            unregister: blocks.get("unregister").copied(),
+            unregister: blocks.get(&BlockKind::Unregister).copied(),
         });
         let entry = self.core.lives.adding(live, || {
             let means = Means { password, hooks: Some(hooks) };
@@ -144,9 +144,9 @@ impl Asking {
     }
 
     /// The numbers of blocks, by their kinds.
-    fn numbered(&self, blocks: &BTreeMap<String, Option<Block>>) -> BTreeMap<String, u64> {
-        let there = blocks.iter().filter_map(|(kind, block)| Some((kind, block.clone()?)));
-        there.map(|(kind, block)| (kind.to_ascii_lowercase(), self.core.session.add_block(block))).collect()
+    fn numbered(&self, blocks: &BTreeMap<BlockKind, Option<Block>>) -> BTreeMap<BlockKind, u64> {
+        let there = blocks.iter().filter_map(|(kind, block)| Some((*kind, block.clone()?)));
+        there.map(|(kind, block)| (kind, self.core.session.add_block(block))).collect()
     }
 
     pub(super) async fn vault_remove(
@@ -223,7 +223,7 @@ impl Asking {
 /// The vault's plan, checked as Pode checks it. `base`: what its paths are relative to, wherever the program was started.
 fn plan(
     add: &VaultAdd,
-    blocks: &BTreeMap<String, u64>,
+    blocks: &BTreeMap<BlockKind, u64>,
     password: Option<Text>,
     base: Option<&Path>,
 ) -> Result<Vault, AskFailure> {
@@ -251,14 +251,14 @@ fn plan(
 
 fn custom_plan(
     add: &VaultAdd,
-    blocks: &BTreeMap<String, u64>,
+    blocks: &BTreeMap<BlockKind, u64>,
     unlock: Option<SecretSource>,
     parameters: Parameters,
 ) -> Result<Custom, AskFailure> {
-    if !blocks.contains_key("read") {
+    if !blocks.contains_key(&BlockKind::Read) {
         return Err(refusal("SecretVault", "a custom vault needs a ScriptBlock to read with"));
     }
-    if unlock.is_some() && !blocks.contains_key("unlock") {
+    if unlock.is_some() && !blocks.contains_key(&BlockKind::Unlock) {
         let message =
             "Unlock secret supplied for custom Secret Vault type, but no Unlock ScriptBlock supplied";
         return Err(refusal("SecretVaultNoBlock", message));
@@ -312,7 +312,7 @@ mod tests {
             json!({ "name": "v", "type": "secretmanagement", "module": "Microsoft.PowerShell.SecretStore" });
         ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let add: VaultAdd = serde_json::from_value(ask).unwrap();
-        let blocks = add.blocks.keys().map(|kind| (kind.clone(), 1)).collect();
+        let blocks = add.blocks.keys().map(|kind| (*kind, 1)).collect();
         let password = add.unlock.as_ref().and_then(SecretValue::as_text).map(Text::from);
         plan(&add, &blocks, password, Some(Path::new("/script")))
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::shape::{Block, Id};
-use crate::plan::Template;
+use crate::plan::{BlockKind, Template};
 use crate::protocol::{LogLevel, Metadata, Parameters, ScriptPosition};
 use crate::script::value::Portable;
 use crate::secret::{SecretValue, Text};
@@ -54,19 +54,19 @@ pub struct VaultAdd {
     pub module: Option<String>,
     /// Its name in SecretManagement's registry.
     pub vault_name: Option<String>,
-    /// A custom vault's blocks: `read set remove unlock unregister`.
+    /// A custom vault's blocks, save for the init block.
     #[serde(default)]
-    pub blocks: BTreeMap<String, Option<Block>>,
+    pub blocks: BTreeMap<BlockKind, Option<Block>>,
     /// Runs in each worker before the vault is registered there.
     pub init: Option<Block>,
     /// The first argument of its blocks.
     pub table: Option<Id>,
     /// Blocks that only read it.
     #[serde(default)]
-    pub reads: BTreeSet<String>,
+    pub reads: BTreeSet<BlockKind>,
     /// Blocks that leave in their process what the others need.
     #[serde(default)]
-    pub local: BTreeSet<String>,
+    pub local: BTreeSet<BlockKind>,
     /// What its init block left that cannot leave this worker.
     #[serde(default)]
     pub stays: Vec<String>,

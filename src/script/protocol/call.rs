@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::shape::{Block, ChangedObject, Function, GivenObject, Variable};
+use crate::plan::BlockKind;
 use crate::protocol::{Fault, Metadata, Op, ScriptPosition};
 use crate::script::value::Portable;
 use crate::secret::{Bytes, SecretValue, Text};
@@ -295,8 +296,8 @@ pub struct CustomInvoke<'a> {
 /// The block of a custom vault to call, with what it is given.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CustomCall<'a> {
-    /// `init read set remove unlock unregister`.
-    pub kind: &'static str,
+    /// Which block.
+    pub kind: BlockKind,
     /// The secret's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,

@@ -11,6 +11,7 @@ use super::call::{
 };
 use super::shape::{Block, ChangedObject, Function, Variable};
 use super::*;
+use crate::plan::BlockKind;
 use crate::protocol::{AnswerLine, CallLine, CoreLine, MetadataValue, WorkerLine};
 use crate::secret::{Bytes, SecretType, SecretValue, Text};
 
@@ -214,17 +215,17 @@ fn calls() -> Vec<CoreLine> {
         push(Invoke::Custom(CustomInvoke { vault: "own", block, table, reads, local, call: &call }));
     };
     let table = || Some(given(9, 1, Some("[\"table\",\"hashtable\",\"Count\",1]")));
-    let read = |key| CustomCall { kind: "read", key: Some(key), ..CustomCall::default() };
+    let read = |key| CustomCall { kind: BlockKind::Read, key: Some(key), ..CustomCall::default() };
     custom(3, table(), false, false, CustomCall { arguments: &one, ..read("k") });
     custom(3, Some(given(9, 2, None)), true, false, CustomCall { arguments: &one, ..read("k") });
     let secret = Text::from("open");
-    let unlock = CustomCall { kind: "unlock", secret: Some(&secret), ..CustomCall::default() };
+    let unlock = CustomCall { kind: BlockKind::Unlock, secret: Some(&secret), ..CustomCall::default() };
     custom(4, None, false, true, unlock);
     let whole = SecretValue::Hashtable([("User".to_owned(), SecretValue::string("in"))].into());
     let value = SecretValue::string("new");
     let metadata = [("Owner".to_owned(), MetadataValue::String("me".into()))].into();
     let set = CustomCall {
-        kind: "set",
+        kind: BlockKind::Set,
         key: Some("k"),
         value: Some(&value),
         member: Some(Member { name: "Pass", whole: &whole }),
@@ -299,7 +300,7 @@ fn asks_say_what_the_worker_meant() {
         _ => None,
     });
     let add = add.unwrap();
-    assert_eq!(add.blocks.keys().collect::<Vec<_>>(), ["read", "set", "unlock"]);
+    assert_eq!(add.blocks.keys().map(|kind| kind.word()).collect::<Vec<_>>(), ["read", "set", "unlock"]);
     assert_eq!((add.unlock.as_ref().and_then(SecretValue::as_text), add.table), (Some("open"), Some(2)));
     let by = all.iter().filter_map(|ask| match ask {
         Ask::VaultGet(get) => Some(get.by),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, VaultWay, fields};
 use super::{Backend, ServedBy};
-use crate::plan::{Vault, VaultKind};
+use crate::plan::{BlockKind, Vault, VaultKind};
 use crate::secret::fold;
 use crate::store::Discipline;
 use crate::vault::store::Store;
@@ -38,7 +38,7 @@ impl Kind for CustomKind {
 
     fn shown(&self, vault: &Vault) -> Map<String, Value> {
         let Some(custom) = vault.custom() else { return Map::new() };
-        let (blocks, parameters): (Vec<&String>, Vec<&String>) =
+        let (blocks, parameters): (Vec<&BlockKind>, Vec<&String>) =
             (custom.blocks.keys().collect(), custom.parameters.0.keys().collect());
         fields(
             json!({ "type": "custom", "blocks": blocks, "parameters": parameters, "unlocks": custom.unlock.is_some() }),

@@ -161,7 +161,7 @@ fn two_vaults_that_powershell_knows_by_one_name_are_told_where_they_differ() {
         )
     };
     for (second, is_told) in [("b", true), ("a", false)] {
-        let output = check(&pwsh, &vaults(second), "text");
+        let output = check(pwsh, &vaults(second), "text");
         let said = text(&output.stderr);
         assert!(output.status.success(), "{said}");
         assert_eq!(
