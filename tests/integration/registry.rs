@@ -2,6 +2,7 @@
 //! server runs, and afterwards nothing is left and nothing of the user's is lost.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -150,6 +151,24 @@ fn a_scripts_server_that_was_killed_can_start_again() {
     assert_eq!(seen(pwsh, home.path()), "Shown=TestVault*");
     assert!(second.stop(SOON).success());
     assert_eq!(seen(pwsh, home.path()), "");
+}
+
+/// What a killed server left is taken out by a pwsh, before the script is read.
+#[test]
+fn a_signal_to_stop_is_heeded_while_run_takes_out_what_a_killed_server_left() {
+    let pwsh = need_pwsh!();
+    let home = tempfile::tempdir().unwrap();
+    let mut killed = script(pwsh, home.path(), &["--register-for-user"]).start();
+    kill(&mut killed);
+    let (hanging, reached) = (home.path().join("hanging-pwsh"), home.path().join("reached"));
+    fs::write(&hanging, format!("#!/bin/sh\n: >'{}'\nexec sleep 600\n", reached.display())).unwrap();
+    fs::set_permissions(&hanging, fs::Permissions::from_mode(0o755)).unwrap();
+    let (mut process, _folder) = script(pwsh, home.path(), &[]).env("SECRETBRIDGE_PWSH", &hanging).launch();
+    wait_until("the pwsh that takes it out runs", SOON, || reached.exists());
+    process.signal(Signal::TERM);
+    let status = process.wait_exit(SOON);
+    assert!(status.success(), "{status}: {}", process.stderr.text());
+    assert_eq!(seen(pwsh, home.path()), "Shown=TestVault*", "the next start takes it out");
 }
 
 #[test]
