@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use audit::{AuditCommand, Moment, ShowArgs, VerifyArgs};
 pub use backup::{BackupArgs, RestoreArgs};
@@ -206,7 +206,7 @@ where
     let mut arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     child::run_means_exec(&mut arguments);
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    Cli::try_parse_from(arguments).map_err(|error| mistakes::told(error, &words))
+    Cli::try_parse_from(arguments).map_err(|error| mistakes::told(Cli::command(), error, &words))
 }
 
 /// Whether a command line, right or wrong, asks for a log of JSON lines.

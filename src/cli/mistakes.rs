@@ -1,9 +1,7 @@
 //! What is said of a wrong command line, where clap says too little or too much. Pure.
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory as _};
-
-use super::Cli;
 
 /// Two letters that changed places, one too many or one too few: clap's own measure of likeness finds none of these
 /// in a word as short as `get`.
@@ -12,22 +10,22 @@ const SLIPS: usize = 1;
 /// Options of other programs that take a secret.
 const VALUE_OPTIONS: [&str; 3] = ["--value", "--password", "--secret"];
 
-/// A better error, where there is one.
-pub(super) fn told(error: clap::Error, arguments: &[String]) -> clap::Error {
-    match secret_as_argument(&error, arguments) {
+/// A better error, where there is one. `program` is the whole command line that clap knows.
+pub(super) fn told(program: Command, error: clap::Error, arguments: &[String]) -> clap::Error {
+    match secret_as_argument(&program, &error, arguments) {
         Some(better) => better,
-        None => suggest(error, arguments),
+        None => suggest(program, error, arguments),
     }
 }
 
 /// A secret that was given as an argument. clap would print it, and others read what a program prints.
-fn secret_as_argument(error: &clap::Error, arguments: &[String]) -> Option<clap::Error> {
+fn secret_as_argument(program: &Command, error: &clap::Error, arguments: &[String]) -> Option<clap::Error> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     let is_value = !word.starts_with('-') || VALUE_OPTIONS.contains(&word.as_str());
     if error.kind() != ErrorKind::UnknownArgument || !is_value {
         return None;
     }
-    let mut command = command_of(arguments, word);
+    let mut command = command_of(program.clone(), arguments, word);
     let (what, instead) = match command.get_name() {
         "set" => ("the value of a secret", "standard input, --file"),
         "unlock" => ("a password", "--password-file"),
@@ -43,7 +41,7 @@ fn secret_as_argument(error: &clap::Error, arguments: &[String]) -> Option<clap:
 }
 
 /// Adds the names that are one slip of the keyboard away from a wrong one.
-fn suggest(mut error: clap::Error, arguments: &[String]) -> clap::Error {
+fn suggest(program: Command, mut error: clap::Error, arguments: &[String]) -> clap::Error {
     let (wrong, told) = match error.kind() {
         ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, ContextKind::SuggestedSubcommand),
         ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
@@ -53,7 +51,7 @@ fn suggest(mut error: clap::Error, arguments: &[String]) -> clap::Error {
     if error.get(told).is_some() {
         return error;
     }
-    let command = command_of(arguments, &word);
+    let command = command_of(program, arguments, &word);
     let names = match told {
         ContextKind::SuggestedSubcommand => near(&word, subcommands(&command)),
         _ => near(word.split('=').next().unwrap_or_default(), options(&command)),
@@ -68,8 +66,7 @@ fn suggest(mut error: clap::Error, arguments: &[String]) -> clap::Error {
 }
 
 /// The command that the words before the wrong one name.
-fn command_of(arguments: &[String], wrong: &str) -> Command {
-    let mut command = Cli::command();
+fn command_of(mut command: Command, arguments: &[String], wrong: &str) -> Command {
     // Gives each command the options that all of them take.
     command.build();
     for word in arguments.iter().skip(1).take_while(|word| *word != wrong) {

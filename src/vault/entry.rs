@@ -33,7 +33,7 @@ pub struct Entry {
 
 /// A call that a vault was open to.
 #[must_use = "what it comes to is to be noted"]
-pub struct AdmittedCall<'a> {
+pub struct VaultCall<'a> {
     entry: &'a Entry,
     action: &'static str,
     begun: Instant,
@@ -87,10 +87,10 @@ impl Entry {
     }
 
     /// Lets a call in, unless the vault asks its callers to wait. `action` is its name in what is counted.
-    pub fn admit(&self, action: &'static str) -> Result<AdmittedCall<'_>, BridgeError> {
+    pub fn admit(&self, action: &'static str) -> Result<VaultCall<'_>, BridgeError> {
         let begun = Instant::now();
         self.condition.admit(&self.plan.name, begun)?;
-        Ok(AdmittedCall { entry: self, action, begun })
+        Ok(VaultCall { entry: self, action, begun })
     }
 
     /// Takes in what a call that began at this moment came to, for the vault's state and for what is counted; what was
@@ -159,7 +159,7 @@ impl Entry {
     }
 }
 
-impl AdmittedCall<'_> {
+impl VaultCall<'_> {
     /// Takes in what it came to.
     pub fn ended<T>(self, outcome: Result<T, BridgeError>) -> Result<T, BridgeError> {
         self.entry.noted(self.action, outcome, self.begun)

@@ -57,9 +57,9 @@ pub trait Performs: Send {
 }
 
 /// For callers without a worker.
-struct Queue<'a>(&'a Vaults);
+struct ByThePool<'a>(&'a Vaults);
 
-impl Performs for Queue<'_> {
+impl Performs for ByThePool<'_> {
     fn begin(&self, _verb: &Verb) -> Result<(), BridgeError> {
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Vaults {
         verb: Verb,
         deadline: Instant,
     ) -> Result<Outcome, BridgeError> {
-        self.perform_by(entry, verb, deadline, &mut Queue(self)).await
+        self.perform_by(entry, verb, deadline, &mut ByThePool(self)).await
     }
 
     /// As [`Vaults::perform`], by whoever has a worker.
