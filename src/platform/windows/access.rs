@@ -16,8 +16,8 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl,
-    GetSecurityDescriptorOwner, INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION,
-    PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
+    INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR,
+    PSID, SECURITY_ATTRIBUTES, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY,
@@ -91,25 +91,33 @@ impl Descriptor {
 }
 
 impl Descriptor {
-    /// Describes from now on what is at a path, its owner too; nothing is taken over from the folder around it. What
-    /// is in a folder already, and has its rights from it, has these rights then.
+    /// Describes from now on what is at a path, its owner too.
     pub(super) fn put(&self, path: &Path) -> io::Result<()> {
-        let what =
-            OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-        let (mut owner, mut list, mut there, mut defaulted) = (ptr::null_mut(), ptr::null_mut(), 0, 0);
+        let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+        // Held until after the error is read: whatever is freed in between may take it back.
         let path = wide_path(path)?;
-        // SAFETY: the description is whole, and owner and list point into it; the path has a zero at its end.
+        // SAFETY: the path has a zero at its end, and the description is whole.
+        let done = unsafe { SetFileSecurityW(path.as_ptr(), what, self.0) };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// As [`Descriptor::put`] for a folder, and has what is in it already use the new rights where it has its own
+    /// from the folder: `put` alone leaves that as it is.
+    pub(super) fn put_on_all(&self, folder: &Path) -> io::Result<()> {
+        let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        let (mut list, mut there, mut defaulted) = (ptr::null_mut(), 0, 0);
+        let path = wide_path(folder)?;
+        let none = ptr::null_mut();
+        // SAFETY: the description is whole, and the list points into it; the path has a zero at its end.
         let code = unsafe {
-            if GetSecurityDescriptorOwner(self.0, &raw mut owner, &raw mut defaulted) == 0
-                || GetSecurityDescriptorDacl(self.0, &raw mut there, &raw mut list, &raw mut defaulted) == 0
-            {
+            if GetSecurityDescriptorDacl(self.0, &raw mut there, &raw mut list, &raw mut defaulted) == 0 {
                 return Err(io::Error::last_os_error());
             }
-            // `SetFileSecurityW` would leave what is in a folder as it is.
-            let (path, none) = (path.as_ptr(), ptr::null_mut());
-            SetNamedSecurityInfoW(path, SE_FILE_OBJECT, what, owner, none, list, ptr::null())
+            SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, none, none, list, ptr::null())
         };
-        succeeded(code)
+        succeeded(code)?;
+        // Wine adds what the folder around it passes on.
+        self.put(folder)
     }
 }
 

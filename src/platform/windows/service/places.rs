@@ -36,7 +36,8 @@ pub(super) fn folder(path: &Path, account: &str) -> io::Result<()> {
             if !fs::symlink_metadata(path)?.is_dir() {
                 return Err(io::Error::other("something that is not a folder is there"));
             }
-            take_over(path, &list)
+            refuse_a_stranger_s(path)?;
+            list.put_on_all(path)
         }
         made => made,
     }
@@ -51,17 +52,20 @@ pub(super) fn file(path: &Path, account: &str, r#use: Use) -> io::Result<()> {
     };
     let list = Descriptor::read(&format!("O:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;{may};;;{account})"))?;
     match create_file(path, &list) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => take_over(path, &list),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            refuse_a_stranger_s(path)?;
+            list.put(path)
+        }
         made => made.map(drop),
     }
 }
 
-fn take_over(path: &Path, list: &Descriptor) -> io::Result<()> {
+fn refuse_a_stranger_s(path: &Path) -> io::Result<()> {
     if let FileOwner::Other(who) = access_at(path)?.owner {
         let text = format!("{} belongs to {who}: look at it, and move it away", path.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
-    list.put(path)
+    Ok(())
 }
 
 /// Lets an account log on as a service. The manager does that by itself for accounts that a person types in.
