@@ -61,6 +61,9 @@ def mach(data, processor):
         if command == 0x0C:  # LC_LOAD_DYLIB
             library = data[at + place:at + size].split(b"\0")[0].decode()
             right(library.startswith(("/usr/lib/", "/System/Library/")), f"the program needs {library}, which macOS has not")
+        elif command == 0x32:  # LC_BUILD_VERSION
+            oldest = struct.unpack_from("<I", data, at + 12)[0] >> 16
+            right(oldest <= 11, f"the program is for macOS {oldest} and later alone")
         elif command == 0x1D:  # LC_CODE_SIGNATURE
             signed = place
         at += size
