@@ -21,6 +21,7 @@ use crate::protocol::{Empty, Fault};
 use crate::vault::Began;
 use crate::worker::{Asks, BoxFuture, Broken, Worker};
 
+mod asked;
 pub(super) mod imports;
 mod secrets;
 mod server;

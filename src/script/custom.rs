@@ -47,7 +47,7 @@ pub struct VaultHooks {
 pub struct Loader(pub Arc<Session>);
 
 /// The custom vault behind an entry.
-pub fn of(entry: &Entry) -> Option<&Custom> {
+fn of(entry: &Entry) -> Option<&Custom> {
     entry.plan.custom()
 }
 

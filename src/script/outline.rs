@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Core;
-use super::custom;
 use super::endpoint::Endpoint;
 use super::protocol::ask::Lift;
 use super::protocol::call::Needs;
@@ -64,7 +63,7 @@ impl Outline {
         let has_init = |entry: &&Arc<Entry>| entry.hooks.as_ref().is_some_and(|hooks| hooks.has_before());
         let initialised = entries.clone().filter(has_init).map(|entry| entry.plan.name.clone()).collect();
         let declared: Vec<Vault> = entries.map(|entry| entry.plan.clone()).collect();
-        let is_custom = |name: &str| vaults.get(name).is_ok_and(|entry| custom::of(&entry).is_some());
+        let is_custom = |name: &str| vaults.get(name).is_ok_and(|entry| entry.is_scripts_own());
         let kept: Vec<plan::Mount> =
             mounts.iter().filter(|mount| !is_custom(&mount.vault)).cloned().collect();
         let mut routes = Vec::new();

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::Core;
 use super::asks::Asking;
-use super::{Core, custom};
 use crate::pool::lanes::Crew;
 use crate::pool::{Task, TaskPermit, WorkerVerdict};
 use crate::vault::Entry;
@@ -39,7 +39,7 @@ pub async fn renew_unlocks(core: Weak<Core>) {
         }
         let now = Instant::now();
         let is_due = |entry: &Arc<Entry>| {
-            custom::of(entry).is_some() && entry.may_unlock() && core.lives.get(entry.number).is_due(now)
+            entry.is_scripts_own() && entry.may_unlock() && core.lives.get(entry.number).is_due(now)
         };
         let due: Vec<_> = bridge.vaults().all().into_iter().filter(is_due).collect();
         join_all(due.into_iter().map(|entry| renew(&core, entry))).await;

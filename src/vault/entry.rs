@@ -123,6 +123,11 @@ impl Entry {
         }
     }
 
+    /// Whether only a script can call it, by blocks of its own.
+    pub fn is_scripts_own(&self) -> bool {
+        matches!(self.backend.served_by(), ServedBy::Script)
+    }
+
     /// Whether its calls can be made in any worker. Those of a vault in this process need none, and some stores have one
     /// worker to themselves.
     pub fn takes_any_worker(&self) -> bool {

@@ -10,14 +10,16 @@ use crate::imports::{code, files};
 const AT_HOME: [&str; 3] = ["plan.rs", "plan/", "vault/backend/"];
 
 /// Files that name a kind all the same, and what they may name it for.
-const ALLOWED: [(&str, &str); 3] = [
+const ALLOWED: [(&str, &str); 5] = [
     ("lib.rs", "the library shows what a plan is made of"),
+    ("config/write.rs", "it writes what a plan is made of"),
+    ("script/custom.rs", "it runs the blocks"),
     ("commands/init.rs", "its options offer three kinds by name"),
     ("commands/init/ask.rs", "its questions offer three kinds by name"),
 ];
 
 /// What tells one kind from another.
-const MARKS: [&str; 10] = [
+const MARKS: [&str; 11] = [
     "VaultKind::Local",
     "VaultKind::Extension",
     "VaultKind::Custom",
@@ -25,6 +27,7 @@ const MARKS: [&str; 10] = [
     "AZ_KEY_VAULT",
     "is_secret_store",
     "is_local =",
+    ".custom()",
     "entry.local",
     "extension().is_none()",
     "\"Microsoft.PowerShell.SecretStore",

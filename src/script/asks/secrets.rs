@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use super::asked::{Asked, ScriptWrite};
 use super::vaults::minutes;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, not_mounted, refusal};
-use crate::plan::{BlockKind, Mount, Projection};
+use crate::plan::{Mount, Projection};
 use crate::protocol::Metadata;
-use crate::script::custom;
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{self, Dismount, NamedAsk, ReadAsk, RemoveAsk, SecretSet, SetAsk};
-use crate::script::protocol::call::CustomCall;
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::vault::{Entry, Verb};
@@ -147,22 +146,8 @@ impl Asking {
         let value = value.to_secret().ok_or_else(|| {
             refusal("SecretValue", "Secret value is of an invalid type. Expected types: String, SecureString, HashTable, Byte[], or PSCredential")
         })?;
-        if custom::of(entry).is_none() {
-            let verb = Verb::Set { key: key.to_owned(), value: Arc::new(value), metadata, member };
-            return self.said(worker, entry, verb).await.map(|_| AskReply::done());
-        }
-        let call = CustomCall {
-            kind: BlockKind::Set,
-            key: Some(key),
-            value: Some(&value),
-            metadata: metadata.as_ref(),
-            arguments,
-            ..CustomCall::default()
-        };
-        let Some(member) = member else {
-            return self.custom(worker, entry, call).await.map(|_| AskReply::done());
-        };
-        self.custom_member(worker, entry, call, &member).await.map(|()| AskReply::done())
+        let written = ScriptWrite { key, value, metadata, member, arguments };
+        Asked::of(entry).write(self, worker, written).await.map(|()| AskReply::done())
     }
 
     async fn remove_key(
@@ -175,12 +160,7 @@ impl Asking {
         if self.core.options.check {
             return Ok(());
         }
-        if custom::of(entry).is_none() {
-            let verb = Verb::Remove { key: key.to_owned() };
-            return self.said(worker, entry, verb).await.map(drop);
-        }
-        let call = CustomCall { kind: BlockKind::Remove, key: Some(key), arguments, ..CustomCall::default() };
-        self.custom(worker, entry, call).await.map(drop)
+        Asked::of(entry).remove(self, worker, key, arguments).await
     }
 }
 

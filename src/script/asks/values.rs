@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::asked::Asked;
 use super::words::words_of;
-use super::{AskFailure, Asking, refusal};
-use crate::bridge::{Loading, Loads, Look, Reading, value_of};
+use super::{AskFailure, Asking};
+use crate::bridge::{Loading, Loads, Look, Reading};
 use crate::cache::{Join, LoadResult, Ticket};
 use crate::error::BridgeError;
-use crate::plan::{BlockKind, Keep, Mount};
-use crate::script::custom;
-use crate::script::protocol::call::CustomCall;
+use crate::plan::{Keep, Mount};
 use crate::script::value::Portable;
 use crate::secret::SecretValue;
 use crate::vault::Began;
@@ -65,20 +64,7 @@ impl Asking {
         if self.core.options.check {
             return Ok(Arc::new(SecretValue::string(UNREAD)));
         }
-        if custom::of(entry).is_none() {
-            return value_of(self.verb(worker, entry, get(key)).await?);
-        }
-        let call = CustomCall { kind: BlockKind::Read, key: Some(key), arguments, ..CustomCall::default() };
-        let read = self.custom(worker, entry, call).await.and_then(|reply| {
-            let secret = reply.value.unwrap_or_else(Portable::null).to_secret();
-            secret.ok_or_else(|| refusal("SecretValue", "a script block is no secret's value"))
-        });
-        let vault = || entry.plan.name.clone();
-        read.map(Arc::new).map_err(|fault| BridgeError::Vault {
-            vault: vault(),
-            fault,
-            outcome_unknown: false,
-        })
+        Asked::of(entry).read(self, worker, key, arguments).await
     }
 
     /// Does a verb, with its error in the module's words.
@@ -188,7 +174,7 @@ struct OwnWorker<'a> {
 impl Loads for OwnWorker<'_> {
     fn join(&self, entry: &Entry) -> Join {
         // A custom vault's load may wait for what this call holds, so it is never joined.
-        if custom::of(entry).is_some() { Join::Never } else { Join::InWorker }
+        if entry.is_scripts_own() { Join::Never } else { Join::InWorker }
     }
 
     fn is_anothers(&self, _error: &BridgeError) -> bool {

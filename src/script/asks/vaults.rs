@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asked::Asked;
 use super::imports::{is_imported, search_order};
 use super::words::words_of;
 use super::{AskFailure, AskOutcome, Asking, fault_of, no_vault, refusal};
@@ -75,7 +76,7 @@ impl Asking {
             core: Arc::downgrade(&self.core),
             name: name.clone(),
             live: live.clone(),
-            custom: plan.custom().is_some(),
+            custom: add.kind == VaultType::Custom,
             init: add.init.map(|block| self.core.session.add_block(block)),
             unregister: blocks.get(&BlockKind::Unregister).copied(),
         });
@@ -117,8 +118,10 @@ impl Asking {
             entry.store.forget_lockout();
         }
         join(worker, entry, self.deadline).await.map_err(as_fault)?;
-        if entry.may_unlock() && custom::of(entry).is_some() {
-            return self.unlock_custom(worker, entry, entry.password()).await;
+        if let asked @ Asked::Blocks(_) = Asked::of(entry)
+            && entry.may_unlock()
+        {
+            return asked.unlock(self, worker, None).await;
         }
         let bridge = self.bridge()?;
         let pool = bridge.vaults().workers().map_err(fault_of)?;
@@ -184,15 +187,7 @@ impl Asking {
         if self.core.options.check || (given.is_none() && entry.password().is_none()) {
             return Ok(AskReply::done());
         }
-        if custom::of(&entry).is_some() {
-            let secret = given.or_else(|| entry.password());
-            self.unlock_custom(worker, &entry, secret).await?;
-        } else {
-            let verb = given.map_or(Verb::Unlock, |password| Verb::UnlockWith { password });
-            self.said(worker, &entry, verb).await?;
-            self.core.lives.get(entry.number).unlocked_since(clock::now());
-        }
-        Ok(AskReply::done())
+        Asked::of(&entry).unlock(self, worker, given).await.map(|()| AskReply::done())
     }
 
     pub(super) fn vault_get(&self, names: &VaultGet) -> AskOutcome {
@@ -288,7 +283,7 @@ fn shown(entry: &Entry, live: &Live) -> VaultShown {
     let of_kind = kinds::of(&entry.plan).module();
     VaultShown {
         name: entry.plan.name.clone(),
-        kind: if entry.plan.custom().is_some() { "custom" } else { "secretmanagement" },
+        kind: if entry.is_scripts_own() { "custom" } else { "secretmanagement" },
         module: extension.map(|extension| extension.module.clone()).or_else(|| of_kind.map(str::to_owned)),
         vault_name: extension.map(|extension| extension.registered.clone()),
         auto_imported: extension.is_some_and(|extension| extension.imported),

@@ -8,11 +8,11 @@ use super::exchange::Exchange;
 use crate::audit::AuditedAccess;
 use crate::error::BridgeError;
 use crate::http::Reply;
+use crate::script::lift;
 use crate::script::protocol::ask::Lift;
 use crate::script::route::ScriptRoute;
 use crate::script::seen;
 use crate::script::task::Unanswered;
-use crate::script::{custom, lift};
 use crate::secret::{self, SecretValue};
 
 impl Exchange<'_> {
@@ -69,7 +69,7 @@ impl Exchange<'_> {
     fn is_of_extension(&self, mount: &str) -> bool {
         let bridge = &self.core.bridge;
         let entry = bridge.mounts().get(mount).and_then(|mount| bridge.vaults().get(&mount.vault).ok());
-        entry.is_some_and(|entry| custom::of(&entry).is_none())
+        entry.is_some_and(|entry| !entry.is_scripts_own())
     }
 
     /// An error of a lifted route: the block fails in its own words, where it can be tried without harm.
