@@ -62,8 +62,10 @@ fn find(is_it: impl Fn(&dyn Kind) -> bool) -> &'static dyn Kind {
 mod tests {
     use std::sync::Arc;
 
+    use serde_json::json;
+
     use super::*;
-    use crate::plan::{AZ_KEY_VAULT, Custom, SECRET_STORE};
+    use crate::plan::{AZ_KEY_VAULT, Custom, SECRET_STORE, SecretSource};
     use crate::store::Discipline;
     use crate::vault::store::Store;
 
@@ -143,5 +145,56 @@ mod tests {
         assert_eq!(usual_modules().collect::<Vec<_>>(), [SECRET_STORE]);
         let titles: Vec<_> = folders_of_user().map(|(title, _)| title).collect();
         assert_eq!(titles, ["SecretStore"]);
+    }
+
+    #[test]
+    fn a_script_names_the_embedded_vault_by_its_folder_and_by_nothing_else() {
+        let base = Path::new("/scripts");
+        let said = |parameters: serde_json::Value, unlock: Option<SecretSource>| {
+            let mut extension = Extension::new("v", "secretbridge.local");
+            extension.parameters.0 = parameters.as_object().cloned().unwrap_or_default();
+            extension.unlock = unlock;
+            by_script(extension, Some(base))
+        };
+        for (parameters, folder) in [
+            (json!({}), None),
+            (json!({ "Folder": "mine" }), Some(base.join("mine"))),
+            (json!({ "path": "/elsewhere" }), Some(base.join("/elsewhere"))),
+        ] {
+            assert_eq!(said(parameters, None), Ok(VaultKind::local(folder, None)));
+        }
+        for parameters in [json!({ "Folder": 7 }), json!({ "Folder": "mine", "Key": "k" })] {
+            assert_eq!(said(parameters, None).unwrap_err().id, "SecretVault");
+        }
+        let unlock = Some(SecretSource::Value("p".into()));
+        assert_eq!(said(json!({}), unlock).unwrap_err().id, "LocalVaultUnlock");
+    }
+
+    /// Names and no values: what a parameter holds may be secret.
+    #[test]
+    fn a_vault_is_shown_with_the_names_of_its_parameters() {
+        let mut mine = Extension::new("registered", "My.Vault");
+        mine.parameters.0.insert("Token".into(), "canary".into());
+        mine.unlock = Some(SecretSource::Value("canary".into()));
+        let custom = Custom { blocks: [("read".to_owned(), 1)].into(), ..Custom::default() };
+        for (vault, members) in [
+            (
+                Vault::new("v", VaultKind::local(Some("/here".into()), None)),
+                json!({ "type": "local", "folder": "/here" }),
+            ),
+            (
+                Vault::new("v", custom),
+                json!({ "type": "custom", "blocks": ["read"], "parameters": [], "unlocks": false }),
+            ),
+            (
+                Vault::new("v", mine),
+                json!({
+                    "type": "secretmanagement", "module": "My.Vault", "vault_name": "registered", "imported": false,
+                    "parameters": ["Token"], "unlocks": true, "unlock_at_start": true, "unlock_interval_seconds": 0,
+                }),
+            ),
+        ] {
+            assert_eq!(serde_json::Value::Object(of(&vault).shown(&vault)), members);
+        }
     }
 }
