@@ -378,3 +378,20 @@ async fn it_may_be_filled_to_its_last_byte_and_may_keep_nothing_at_all() {
     }
     assert_eq!(filled(CacheLimits { max_entries: 0, ..CacheLimits::default() }, &["a"]).entries, 0);
 }
+
+#[test]
+fn what_is_left_of_a_values_time_is_in_whole_seconds_and_below_nothing_once_it_is_over() {
+    let second = Duration::from_secs(1);
+    let bound = second * 20;
+    for (age, kept, left) in [
+        (second * 5, true, 15),
+        (bound - second / 2, true, 0),
+        (bound, true, -1),
+        (bound + second / 2, true, -1),
+        (bound + second * 5, true, -6),
+        // It was not kept, but read for this answer.
+        (bound + second, false, 0),
+    ] {
+        assert_eq!(Freshness { age, bound, kept }.left(), left, "{age:?}, {kept}");
+    }
+}

@@ -123,3 +123,13 @@ fn report(vault: &str, key: &str, put_back: bool) {
 fn may_try_again(tries: u32) -> bool {
     tries < RESTORE_TRIES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_tried_five_times() {
+        assert_eq!([1, 4, 5, 6].map(may_try_again), [true, true, false, false]);
+    }
+}

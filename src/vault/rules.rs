@@ -153,6 +153,8 @@ mod tests {
             ("empty string", text(""), [false, true, false]),
             ("odd string", text("a\0\u{2028}\"\r\n"), [false, false, false]),
             ("date-like string", text(date), [false, false, false]),
+            ("longest text of Azure", text(&"é".repeat(25_000)), [false, false, false]),
+            ("too long for Azure", text(&"é".repeat(25_001)), [false, true, false]),
             ("1 MiB", text(&"x".repeat(1 << 20)), [false, true, false]),
             ("SecureString", secure("v"), [false, false, false]),
             ("NUL in a SecureString", secure("a\0b"), [true, true, true]),

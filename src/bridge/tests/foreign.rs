@@ -95,3 +95,27 @@ async fn a_key_that_stays_missing_is_named_and_written_again_where_the_plan_says
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_write_of_a_worker_that_died_in_it_is_not_taken_for_anothers() {
+    let files = Files::new();
+    let disk = Disk::with(&[("k", "old")]);
+    let (folder, deaths) = (files.0.path().to_owned(), AtomicUsize::new(0));
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "set", "k") && deaths.fetch_add(1, SeqCst) == 0 {
+                let reaction = disk.serve(worker, call);
+                assert!(matches!(reaction, Reaction::Say(_)));
+                std::fs::write(Files::data(&folder), "its last write").unwrap();
+                return Reaction::Die;
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(1, script).await;
+    write(&bridge, "k", "new").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(bridge.health().vaults[0].foreign_changes, 0);
+    assert_eq!(read(&bridge, "k").await.unwrap(), "new");
+}

@@ -253,3 +253,79 @@ async fn a_key_whose_write_failed_is_still_missed_when_somebody_erases_it() {
     let missed = missed(&*bridge.vaults().get("store").unwrap().backend);
     assert_eq!(missed.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["k"]);
 }
+
+/// The lane is closed for five tries, and no longer; then the key alone waits.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_put_back_in_five_tries_is_owed_and_put_back_later() {
+    let (disk, full) = (Disk::with(&[("k", "old"), ("other", "o")]), Arc::new(AtomicBool::new(true)));
+    let sets = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, full, sets) = (disk.clone(), full.clone(), sets.clone());
+        move |worker, call: &Value| {
+            if is(call, "set", "k") && full.load(SeqCst) {
+                disk.secrets.lock().unwrap().remove("k");
+                return match sets.fetch_add(1, SeqCst) {
+                    0 => Reaction::Die,
+                    _ => Reaction::Say(vec![fault(call, "DiskFull")]),
+                };
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(1, script).await;
+    write(&bridge, "k", "new").await.unwrap_err();
+    let after_the_write = sets.load(SeqCst);
+    assert_eq!(read(&bridge, "other").await.unwrap(), "o", "the rest is served");
+    assert!(after_the_write >= 6, "a write and five looks: {after_the_write}");
+    let seen = read(&bridge, "k").await;
+    assert!(matches!(seen, Err(BridgeError::NotReady { .. })), "{seen:?}");
+    full.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(read(&bridge, "k").await.unwrap(), "old");
+}
+
+/// Nobody erased it but its own removal.
+#[tokio::test(start_paused = true)]
+async fn a_key_in_whose_removal_a_worker_ended_is_not_missed() {
+    let disk = Disk::with(&[]);
+    let deaths = AtomicUsize::new(0);
+    let script = {
+        let disk = disk.clone();
+        move |worker, call: &Value| {
+            if is(call, "remove", "k") && deaths.fetch_add(1, SeqCst) == 0 {
+                disk.secrets.lock().unwrap().remove("k");
+                return Reaction::Die;
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let bridge = bridge(1, script).await;
+    write(&bridge, "k", "v").await.unwrap();
+    bridge.remove("store", "k", soon()).await.unwrap();
+    let entry = bridge.vaults().get("store").unwrap();
+    assert_eq!(missed(&*entry.backend).len(), 0);
+}
+
+/// What a module's worker had begun may still come to pass.
+#[tokio::test(start_paused = true)]
+async fn a_write_to_a_module_in_which_a_worker_ended_is_unknown_and_not_done_twice() {
+    let disk = Disk::with(&[("k", "old")]);
+    let sets = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, sets) = (disk.clone(), sets.clone());
+        move |worker, call: &Value| {
+            if is(call, "set", "k") {
+                sets.fetch_add(1, SeqCst);
+                return Reaction::Die;
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let mut plan = plan(2);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    extension.module = "My.Vault".into();
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    let outcome = write(&bridge, "k", "new").await;
+    assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
+    assert_eq!(sets.load(SeqCst), 1);
+}

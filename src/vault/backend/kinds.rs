@@ -159,7 +159,7 @@ mod tests {
         for (parameters, folder) in [
             (json!({}), None),
             (json!({ "Folder": "mine" }), Some(base.join("mine"))),
-            (json!({ "path": "/elsewhere" }), Some(base.join("/elsewhere"))),
+            (json!({ "path": "/elsewhere" }), Some("/elsewhere".into())),
         ] {
             assert_eq!(said(parameters, None), Ok(VaultKind::local(folder, None)));
         }
@@ -195,6 +195,25 @@ mod tests {
             ),
         ] {
             assert_eq!(serde_json::Value::Object(of(&vault).shown(&vault)), members);
+        }
+    }
+
+    #[test]
+    fn each_kind_says_its_module_its_files_and_how_often_it_may_be_asked() {
+        let local = Vault::new("v", VaultKind::local(Some("/here".into()), Some("/key".into())));
+        let half_a_minute = Some(std::time::Duration::from_secs(30));
+        for (vault, module, folder, probes) in [
+            (local, Some("SecretBridge.Local"), Some("/here"), half_a_minute),
+            (Vault::new("v", Custom::default()), None, None, None),
+            (extension("v", SECRET_STORE), Some(SECRET_STORE), None, half_a_minute),
+            (extension("v", AZ_KEY_VAULT), Some(AZ_KEY_VAULT), None, None),
+            (extension("v", "My.Vault"), None, None, None),
+        ] {
+            assert_eq!(of(&vault).module(), module);
+            let files = files_of(&vault);
+            assert_eq!(files.as_ref().and_then(|files| files.folder.as_deref()), folder.map(Path::new));
+            assert_eq!(files.and_then(|files| files.key).is_some(), folder.is_some());
+            assert_eq!(of(&vault).open(&vault).probes(), probes);
         }
     }
 }

@@ -204,4 +204,14 @@ mod tests {
             assert_eq!(found, expected, "{cause:?}, {not_found}, {may_renew}");
         }
     }
+
+    #[test]
+    fn a_reply_shows_that_a_renewal_has_helped_and_a_second_failure_that_it_was_in_vain() {
+        use AnswerJudgement::{Again, Believe, Fail, InVain, Renew};
+        for (judgement, helped) in
+            [(Believe, Some(true)), (InVain, Some(false)), (Fail, None), (Again, None), (Renew, None)]
+        {
+            assert_eq!(judgement.tells_of_renewal(), helped, "{judgement:?}");
+        }
+    }
 }

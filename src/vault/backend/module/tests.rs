@@ -8,7 +8,7 @@ use tokio::time::{Instant, advance};
 
 use super::judge::needs_login;
 use crate::plan::{AZ_KEY_VAULT, Extension, InitScript, Vault, VaultKind};
-use crate::protocol::{Empty, Fault, Init, InnerFault, Op};
+use crate::protocol::{Empty, Fault, GetReply, Init, InnerFault, Metadata, MetadataValue, Op};
 use crate::secret::SecretValue;
 use crate::vault::backend::{Present, kinds};
 use crate::vault::turn::{Trouble, Turn};
@@ -32,6 +32,8 @@ fn a_login_that_is_over_is_known_by_kinds_and_categories() {
         ),
         fault_of("GetSecretInvalidOperation", "", "", "System.UnauthorizedAccessException"),
         fault_of("Any", "", "AuthenticationError", ""),
+        fault_of("Any", "System.Security.Authentication.InvalidCredentialException", "", ""),
+        fault_of("CredentialUnavailable", "", "", ""),
         fault_of("Microsoft.PowerShell.SecretManagement.PasswordRequiredException", "", "", ""),
     ];
     for fault in yes {
@@ -235,7 +237,11 @@ async fn an_empty_list_with_a_warning_is_believed_only_of_a_vault_that_is_ready(
         let mut worker = worker(&module).await;
         let found = match entry.calls().unwrap().list(&mut turn(&mut worker, &entry)).await {
             Ok(list) => Ok(list.len()),
-            Err(Trouble::Fault(fault)) => Err(fault.id),
+            Err(Trouble::Fault(fault)) => {
+                assert_eq!(fault.category, "ResourceUnavailable");
+                assert!(fault.message.contains("Test-SecretVault"), "{}", fault.message);
+                Err(fault.id)
+            }
             Err(other) => panic!("{other:?}"),
         };
         assert_eq!(found, told.map_err(str::to_owned), "{warned}, {secrets}, {open}");
@@ -267,5 +273,120 @@ async fn what_was_there_before_a_write_is_read_where_it_tells_what_the_write_cam
         };
         let calls_now = module.lock().unwrap().calls.len();
         assert_eq!((found.as_str(), calls_now), (told, calls), "{module_name}, {fault:?}, {open}");
+    }
+}
+
+/// A worker of a module of which one verb is of interest.
+async fn worker_of(answer: impl Fn(&str, &Value) -> Reaction + Send + Sync + 'static) -> Worker {
+    let launcher = FakeLauncher::new(move |_, call: &Value| {
+        let (op, _) = call["op"].as_object().and_then(|op| op.iter().next()).unwrap();
+        answer(op, call)
+    });
+    Worker::start(&launcher, 1, Instant::now() + Duration::from_secs(5)).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_workers_own_is_no_refusal_of_the_password() {
+    const OWN: &str = "NoRememberedPassword";
+    let entry = entry("My.Vault", Some("p"), false, None);
+    let mut worker = worker_of(|_, call| Reaction::Say(vec![fault(call, OWN)])).await;
+    for _ in 0..3 {
+        let outcome = entry.backend.unlock(&mut turn(&mut worker, &entry), entry.password()).await;
+        assert!(matches!(&outcome, Err(Trouble::Fault(fault)) if fault.id == OWN), "{outcome:?}");
+    }
+    assert_eq!(entry.store.lockout(Instant::now()), None);
+}
+
+/// A warning beside it may mean that the vault could not look.
+#[tokio::test(start_paused = true)]
+async fn a_missing_secret_with_a_warning_is_believed_of_a_vault_that_is_ready() {
+    for (ready, calls) in [(true, "unlock get test"), (false, "unlock get test unlock get")] {
+        let entry = entry("My.Vault", Some("p"), false, None);
+        let called = Arc::new(Mutex::new(Vec::new()));
+        let noted = called.clone();
+        let mut worker = worker_of(move |op, call| {
+            noted.lock().unwrap().push(op.to_owned());
+            let warned = json!({ "id": "GetSecretNotFound", "message": "m", "warned": true });
+            Reaction::Say(vec![match op {
+                "get" => json!({ "reply": { "id": call["id"], "fault": warned } }).to_string(),
+                "test" => ok(call, &json!({ "ready": ready })),
+                _ => ok(call, &json!({})),
+            }])
+        })
+        .await;
+        let missing = entry.backend.get(&mut turn(&mut worker, &entry), "k", false).await;
+        assert!(matches!(missing, Err(Trouble::Fault(_))), "{missing:?}");
+        assert_eq!(called.lock().unwrap().join(" "), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_unlocks_where_there_is_a_password_and_else_says_that_it_is_not_ready() {
+    for (open, password, calls, well) in [
+        (true, Some("p"), "test", true),
+        (false, Some("p"), "test unlock", true),
+        (false, None, "test", false),
+    ] {
+        let (module, entry) = (Module::closed(), entry("My.Vault", password, false, None));
+        module.lock().unwrap().open = open;
+        let mut worker = worker(&module).await;
+        let outcome = entry.backend.probe(&mut turn(&mut worker, &entry)).await;
+        assert_eq!((outcome.is_ok(), module.lock().unwrap().calls.join(" ").as_str()), (well, calls));
+        assert!(well || matches!(outcome, Err(Trouble::Locked { .. })), "{outcome:?}");
+    }
+}
+
+/// The call as the worker got it, for what the caller gave and what was there.
+#[tokio::test(start_paused = true)]
+async fn a_write_sends_the_metadata_that_it_was_given_or_else_what_was_there() {
+    let some = |name: &str| Metadata::from([(name.to_owned(), MetadataValue::Int(1))]);
+    let there = |metadata: Metadata| Present::There(GetReply { value: SecretValue::string("old"), metadata });
+    for (given, before, keeps, sent, kept) in [
+        (Some(some("new")), there(some("old")), true, Some("new"), false),
+        (None, there(some("old")), true, Some("old"), true),
+        (None, there(some("old")), false, Some("old"), false),
+        (None, there(Metadata::new()), true, None, true),
+        (Some(Metadata::new()), there(some("old")), true, None, false),
+        (None, Present::Missing, false, None, false),
+    ] {
+        let mut extension = Extension::new("v", "My.Vault");
+        (extension.keep_metadata, extension.verify) = (keeps, Some(false));
+        let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
+        let set = Arc::new(Mutex::new(Value::Null));
+        let noted = set.clone();
+        let mut worker = worker_of(move |_, call| {
+            noted.lock().unwrap().clone_from(&call["op"]["set"]);
+            Reaction::Say(vec![ok(call, &json!({}))])
+        })
+        .await;
+        let value = SecretValue::string("new");
+        let mut turn = turn(&mut worker, &entry);
+        entry.backend.set(&mut turn, "k", &value, given.as_ref(), &before).await.unwrap();
+        let set = set.lock().unwrap();
+        let names = set["metadata"].as_object().and_then(|all| all.keys().next());
+        assert_eq!((names.map(String::as_str), set["keep_metadata"] == true), (sent, kept), "{given:?}");
+    }
+}
+
+/// It is not read back whether metadata was written too.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_write_with_metadata_leaves_it_unknown_though_the_value_is_there() {
+    for (metadata, done) in [
+        (None, true),
+        (Some(Metadata::new()), true),
+        (Some(Metadata::from([("m".to_owned(), MetadataValue::Int(1))])), false),
+    ] {
+        let entry = entry("My.Vault", None, false, None);
+        let mut worker = worker_of(|op, call| {
+            Reaction::Say(vec![match op {
+                "get" => ok(call, &json!({ "value": { "t": "string", "v": "new" }, "metadata": {} })),
+                _ => fault(call, "SetSecretInvalidOperation"),
+            }])
+        })
+        .await;
+        let (value, mut turn) = (SecretValue::string("new"), turn(&mut worker, &entry));
+        let outcome = entry.backend.set(&mut turn, "k", &value, metadata.as_ref(), &Present::Missing).await;
+        assert_eq!(outcome.is_ok(), done, "{metadata:?}: {outcome:?}");
+        assert!(done || matches!(outcome, Err(Trouble::Unknown(_))), "{outcome:?}");
     }
 }

@@ -427,6 +427,7 @@ mod tests {
         const LOCKED: &str = "Microsoft.PowerShell.SecretStore.PasswordRequiredException";
         for (lost, kept) in [(None, false), (Some(LOCKED), false), (Some("Other"), true)] {
             let told = given_up(lost.map(fault), Trouble::OldCopy);
+            assert_eq!(matches!(told, Trouble::OldCopy), !kept, "{lost:?}");
             assert_eq!(matches!(told, Trouble::Fault(fault) if fault.id == "Other"), kept, "{lost:?}");
         }
     }

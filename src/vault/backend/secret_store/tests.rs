@@ -210,3 +210,36 @@ fn an_error_does_not_repeat_the_parameters_of_a_vault() {
     assert!(told("My.Vault").contains("failed: *** and ***"), "{}", told("My.Vault"));
     assert!(told(AZ_KEY_VAULT).contains("t0ken-number-1"), "they only say which vault is meant");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_a_password_is_served_by_one_worker() {
+    let place = Place::new();
+    for (told, alone) in [(None, false), (Some("None"), true), (Some("Password"), false)] {
+        place.backend.store.told(told, None);
+        assert_eq!(place.backend.has_one_worker(), alone, "{told:?}");
+    }
+}
+
+/// Its worker cannot unlock, so that the file is read anew only by itself.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_a_write_has_torn_is_back_before_a_store_without_a_password_is_asked_again() {
+    let place = Place::new();
+    let store = &place.backend.store;
+    store.told(Some("None"), None);
+    store.keep();
+    std::fs::write(&place.file, "torn").unwrap();
+    store.wrote(store.files_now());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let mut worker = worker(move |call| match counted.fetch_add(1, SeqCst) {
+        0 => Reaction::Say(vec![fault(call, "GetSecretInvalidOperation")]),
+        _ => value(call),
+    })
+    .await;
+    let seen =
+        session::StoreView { generation: store.generation(), files: store.files_now(), unlocked: None };
+    worker.notes.of::<session::StoreNotes>().0 = Some(seen);
+    place.backend.get(&mut place.turn(&mut worker), "k", false).await.unwrap();
+    assert_eq!(asked.load(SeqCst), 2);
+    assert_eq!(std::fs::read_to_string(&place.file).unwrap(), "as we know it");
+}

@@ -293,3 +293,79 @@ async fn an_unlock_that_does_not_help_is_not_repeated_at_each_call() {
     }
     assert_eq!(module.lock().unwrap().calls.iter().filter(|call| *call == "unlock").count(), 1);
 }
+
+/// A vault that writes as it is told to, what is read of it after, and the calls.
+async fn written(
+    module: &'static str,
+    verify: Option<bool>,
+    write: Result<(), &'static str>,
+    after: Result<&'static str, &'static str>,
+    after_is: Option<&SecretValue>,
+) -> (&'static str, String) {
+    let mut extension = Extension::new("v", module);
+    extension.verify = verify;
+    let entry = Entry::bare(Vault::new("v", VaultKind::Extension(extension)));
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let noted = calls.clone();
+    let launcher = FakeLauncher::new(move |_, call: &Value| {
+        let (op, _) = call["op"].as_object().and_then(|op| op.iter().next()).unwrap();
+        let mut calls = noted.lock().unwrap();
+        let has_written = calls.iter().any(|call| call == "set" || call == "remove");
+        calls.push(op.clone());
+        let value = |text: &str| json!({ "value": { "t": "string", "v": text }, "metadata": {} });
+        let said = match op.as_str() {
+            "get" if has_written => after.map(value),
+            "get" => Ok(value("old")),
+            "test" => Ok(json!({ "ready": true })),
+            _ => write.map(|()| json!({})),
+        };
+        Reaction::Say(vec![said.map_or_else(|id| fault(call, id), |reply| ok(call, &reply))])
+    });
+    let until = Instant::now() + Duration::from_secs(10);
+    let mut worker = Worker::start(&launcher, 1, until).await.unwrap();
+    let mut turn = Turn { worker: &mut worker, vault: &entry, until, grace: Duration::ZERO };
+    let before = entry.backend.before_write(&mut turn, "k").await.unwrap();
+    let outcome = match after_is {
+        Some(value) => entry.backend.set(&mut turn, "k", value, None, &before).await,
+        None => entry.backend.remove(&mut turn, "k", &before).await,
+    };
+    let told = match outcome {
+        Ok(()) => "written",
+        Err(Trouble::Fault(_)) => "refused",
+        Err(Trouble::Unknown(_)) => "unknown",
+        Err(other) => panic!("{other:?}"),
+    };
+    (told, calls.lock().unwrap().join(" "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_believed_of_a_module_that_reports_every_failure_and_is_not_to_be_verified() {
+    const MISSING: Result<&str, &str> = Err("GetSecretNotFound");
+    const FAILED: Result<(), &str> = Err("SetSecretInvalidOperation");
+    let new = text("new");
+    for (module, verify, after, told) in [
+        (AZ_KEY_VAULT, None, Ok("old"), "refused"),
+        (AZ_KEY_VAULT, Some(true), MISSING, "unknown"),
+        ("Any.Module", Some(false), Ok("old"), "unknown"),
+        ("Any.Module", None, Ok("old"), "refused"),
+    ] {
+        let (found, calls) = written(module, verify, FAILED, after, Some(&new)).await;
+        assert_eq!(found, told, "{module}, {verify:?}");
+        assert_eq!(calls.matches("set").count(), 1, "it is not tried again: {calls}");
+    }
+    let (found, calls) =
+        written("Any.Module", None, Err("ValueNotRepresentable"), Ok("new"), Some(&new)).await;
+    assert_eq!((found, calls.as_str()), ("refused", "get set"), "nothing was called");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_done_where_the_key_is_missing_and_unknown_where_it_cannot_be_read() {
+    for (after, told) in [
+        (Err("GetSecretNotFound"), "written"),
+        (Err("GetSecretInvalidOperation"), "unknown"),
+        (Ok("old"), "refused"),
+        (Ok("odd"), "unknown"),
+    ] {
+        assert_eq!(written("Any.Module", None, Ok(()), after, None).await.0, told, "{after:?}");
+    }
+}

@@ -27,6 +27,8 @@ struct Place {
     entry: Arc<Entry>,
     /// The kinds of calls so far.
     calls: Arc<Mutex<Vec<String>>>,
+    /// What somebody else writes while the next value is read.
+    theirs: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Place {
@@ -39,7 +41,7 @@ impl Place {
         let backend = Arc::new(SecretStoreBackend::over(KnownStore::over(files)));
         backend.store.foreign_change();
         let entry = Arc::new(Entry::over(backend.clone(), "right"));
-        Place { folder: Arc::new(folder), backend, entry, calls: Arc::default() }
+        Place { folder: Arc::new(folder), backend, entry, calls: Arc::default(), theirs: Arc::default() }
     }
 
     fn data(&self) -> PathBuf {
@@ -75,6 +77,9 @@ impl Place {
             let before = place.count(kind);
             place.calls.lock().unwrap().push(kind.clone());
             let done = |outcome: Value| Reaction::Say(vec![ok(call, &outcome)]);
+            if let Some(theirs) = place.theirs.lock().unwrap().take_if(|_| kind == "get") {
+                fs::write(place.data(), theirs).unwrap();
+            }
             match kind.as_str() {
                 "unlock" => done(json!({ "authentication": "Password" })),
                 "get" if place.content().is_empty() => Reaction::Say(vec![fault(call, "GetSecretNotFound")]),
@@ -332,6 +337,7 @@ async fn what_a_write_destroyed_that_had_not_read_it_comes_back_with_the_file() 
         let before = place.backend.before_write(&mut turn, "k").await.unwrap();
         let refused = place.backend.set(&mut turn, "k", &SecretValue::string("new"), None, &before).await;
         assert!(matches!(refused, Err(Trouble::Fault(_))), "{refused:?}");
+        place.backend.store.owe_undo("k");
         let recovered = place.backend.recover(&mut turn, "k", &change(&before)).await.unwrap();
         assert_eq!((recovered, place.content().as_str()), (is_back, content), "{left:?}");
         let again = place.backend.before_write(&mut place.turn(&mut worker), "other").await;
@@ -404,4 +410,14 @@ async fn a_file_that_cannot_be_put_back_now_is_an_error_of_the_write_and_is_put_
     store.wrote(store.files_now());
     assert!(undo(store, "v", "k").unwrap());
     assert_eq!(place.content(), "old");
+}
+
+/// Ours was there, for all that anybody can tell.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_somebody_else_has_overwritten_before_the_look_is_done() {
+    let place = Place::new();
+    *place.theirs.lock().unwrap() = Some("theirs");
+    let mut worker = place.worker(|_, _| None).await;
+    place.write(&mut worker).await.unwrap();
+    assert_eq!((place.content().as_str(), place.count("set")), ("theirs", 1));
 }
