@@ -65,7 +65,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::{AZ_KEY_VAULT, Custom, SECRET_STORE, SecretSource};
+    use crate::plan::{AZ_KEY_VAULT, BlockKind, Custom, SECRET_STORE, SecretSource};
     use crate::store::Discipline;
     use crate::vault::store::Store;
 
@@ -176,7 +176,7 @@ mod tests {
         let mut mine = Extension::new("registered", "My.Vault");
         mine.parameters.0.insert("Token".into(), "canary".into());
         mine.unlock = Some(SecretSource::Value("canary".into()));
-        let custom = Custom { blocks: [("read".to_owned(), 1)].into(), ..Custom::default() };
+        let custom = Custom { blocks: [(BlockKind::Read, 1)].into(), ..Custom::default() };
         for (vault, members) in [
             (
                 Vault::new("v", VaultKind::local(Some("/here".into()), None)),

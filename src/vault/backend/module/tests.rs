@@ -291,7 +291,7 @@ async fn a_refusal_of_the_workers_own_is_no_refusal_of_the_password() {
     let entry = entry("My.Vault", Some("p"), false, None);
     let mut worker = worker_of(|_, call| Reaction::Say(vec![fault(call, OWN)])).await;
     for _ in 0..3 {
-        let outcome = entry.backend.unlock(&mut turn(&mut worker, &entry), entry.password()).await;
+        let outcome = entry.calls().unwrap().unlock(&mut turn(&mut worker, &entry), entry.password()).await;
         assert!(matches!(&outcome, Err(Trouble::Fault(fault)) if fault.id == OWN), "{outcome:?}");
     }
     assert_eq!(entry.store.lockout(Instant::now()), None);
@@ -314,7 +314,7 @@ async fn a_missing_secret_with_a_warning_is_believed_of_a_vault_that_is_ready() 
             }])
         })
         .await;
-        let missing = entry.backend.get(&mut turn(&mut worker, &entry), "k", false).await;
+        let missing = entry.calls().unwrap().get(&mut turn(&mut worker, &entry), "k", false).await;
         assert!(matches!(missing, Err(Trouble::Fault(_))), "{missing:?}");
         assert_eq!(called.lock().unwrap().join(" "), calls);
     }
@@ -330,7 +330,7 @@ async fn a_probe_unlocks_where_there_is_a_password_and_else_says_that_it_is_not_
         let (module, entry) = (Module::closed(), entry("My.Vault", password, false, None));
         module.lock().unwrap().open = open;
         let mut worker = worker(&module).await;
-        let outcome = entry.backend.probe(&mut turn(&mut worker, &entry)).await;
+        let outcome = entry.calls().unwrap().probe(&mut turn(&mut worker, &entry)).await;
         assert_eq!((outcome.is_ok(), module.lock().unwrap().calls.join(" ").as_str()), (well, calls));
         assert!(well || matches!(outcome, Err(Trouble::Locked { .. })), "{outcome:?}");
     }
@@ -361,7 +361,7 @@ async fn a_write_sends_the_metadata_that_it_was_given_or_else_what_was_there() {
         .await;
         let value = SecretValue::string("new");
         let mut turn = turn(&mut worker, &entry);
-        entry.backend.set(&mut turn, "k", &value, given.as_ref(), &before).await.unwrap();
+        entry.calls().unwrap().set(&mut turn, "k", &value, given.as_ref(), &before).await.unwrap();
         let set = set.lock().unwrap();
         let names = set["metadata"].as_object().and_then(|all| all.keys().next());
         assert_eq!((names.map(String::as_str), set["keep_metadata"] == true), (sent, kept), "{given:?}");
@@ -385,7 +385,8 @@ async fn an_error_of_a_write_with_metadata_leaves_it_unknown_though_the_value_is
         })
         .await;
         let (value, mut turn) = (SecretValue::string("new"), turn(&mut worker, &entry));
-        let outcome = entry.backend.set(&mut turn, "k", &value, metadata.as_ref(), &Present::Missing).await;
+        let outcome =
+            entry.calls().unwrap().set(&mut turn, "k", &value, metadata.as_ref(), &Present::Missing).await;
         assert_eq!(outcome.is_ok(), done, "{metadata:?}: {outcome:?}");
         assert!(done || matches!(outcome, Err(Trouble::Unknown(_))), "{outcome:?}");
     }

@@ -324,10 +324,10 @@ async fn written(
     let until = Instant::now() + Duration::from_secs(10);
     let mut worker = Worker::start(&launcher, 1, until).await.unwrap();
     let mut turn = Turn { worker: &mut worker, vault: &entry, until, grace: Duration::ZERO };
-    let before = entry.backend.before_write(&mut turn, "k").await.unwrap();
+    let before = entry.calls().unwrap().before_write(&mut turn, "k").await.unwrap();
     let outcome = match after_is {
-        Some(value) => entry.backend.set(&mut turn, "k", value, None, &before).await,
-        None => entry.backend.remove(&mut turn, "k", &before).await,
+        Some(value) => entry.calls().unwrap().set(&mut turn, "k", value, None, &before).await,
+        None => entry.calls().unwrap().remove(&mut turn, "k", &before).await,
     };
     let told = match outcome {
         Ok(()) => "written",
