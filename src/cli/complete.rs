@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _};
+use clap::{Arg, ArgMatches, Args, Command};
 
-use super::Cli;
 use super::secrets::Connect;
 
 /// Arguments of `complete-names`, which the scripts of `completions` call.
@@ -50,9 +49,9 @@ pub enum NameKind {
 }
 
 impl CompleteArgs {
-    /// The name that may stand there, if one may.
-    pub fn wanted(&self) -> Option<WantedName> {
-        let mut command = Cli::command();
+    /// The name that may stand there by what the program takes, if one may.
+    pub fn wanted(&self, mut command: Command) -> Option<WantedName> {
+        let plain = command.clone();
         command.build();
         let argument = argument_at(&command, &self.before, &self.word)?;
         let shown = argument.get_value_names()?.first()?.as_str();
@@ -68,7 +67,7 @@ impl CompleteArgs {
             _ if shown.starts_with("VAULT[/") || shown.starts_with("FROM[/") => NameKind::VaultOrSecret,
             _ => return None,
         };
-        Some(WantedName { what, lead, begin: begin.to_owned(), connect: connect(&self.before) })
+        Some(WantedName { what, lead, begin: begin.to_owned(), connect: connect(plain, &self.before) })
     }
 }
 
@@ -116,9 +115,9 @@ fn value_of<'a>(command: &'a Command, said: &str) -> Option<&'a Arg> {
 }
 
 /// Where the command would look, as far as its words tell.
-fn connect(before: &[String]) -> Connect {
+fn connect(command: Command, before: &[String]) -> Connect {
     let words = std::iter::once("secretbridge").chain(before.iter().map(String::as_str));
-    let Ok(matches) = Cli::command().ignore_errors(true).try_get_matches_from(words) else {
+    let Ok(matches) = command.ignore_errors(true).try_get_matches_from(words) else {
         return Connect::default();
     };
     let mut leaf = &matches;
@@ -141,12 +140,14 @@ fn connect(before: &[String]) -> Connect {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     fn wanted(line: &str) -> Option<WantedName> {
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let word = words.pop().unwrap();
-        CompleteArgs { word, before: words }.wanted()
+        CompleteArgs { word, before: words }.wanted(super::super::Cli::command())
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use clap::CommandFactory as _;
+
 use super::outcome::CommandOutcome;
 use super::output;
-use crate::cli::{CompleteArgs, Global, NameKind, WantedName};
+use crate::cli::{Cli, CompleteArgs, Global, NameKind, WantedName};
 use crate::exit::Exit;
 use crate::reach::name::{SCHEME, encode};
 use crate::reach::{Failure, Reach, SecretName};
@@ -14,7 +16,7 @@ use crate::secret::fold;
 const LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn complete(arguments: &CompleteArgs, global: &Global) -> CommandOutcome {
-    let Some(mut wanted) = arguments.wanted() else { return Ok(Exit::Ok) };
+    let Some(mut wanted) = arguments.wanted(Cli::command()) else { return Ok(Exit::Ok) };
     wanted.connect.timeout = LIMIT;
     let found = tokio::time::timeout(LIMIT, names(&wanted, global)).await;
     let lines: String = found

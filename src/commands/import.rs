@@ -16,32 +16,7 @@ use zeroize::Zeroizing;
 mod read;
 
 pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOutcome {
-    let format = match arguments.format.or_else(|| format_of(&arguments.file)) {
-        Some(format) => format,
-        None => {
-            return Err(
-                Failure::usage("the file's name does not tell its format").hint("name it with --format")
-            );
-        }
-    };
-    let text = text_of(&arguments.file)?;
-    let is_said = arguments.format.is_some();
-    let format = if !is_said && read::is_bitwarden(&text) { ImportFormat::Bitwarden } else { format };
-    let items = read::items(format, &text)
-        .map_err(|why| Failure::usage(format!("{}: {why}", shown(&arguments.file))))?;
-    if let Some(index) = items.iter().position(|item| item.name.trim().is_empty()) {
-        return Err(
-            Failure::usage(format!("entry {} has no name", index + 1)).hint("give it one in the file")
-        );
-    }
-    let twins = twins(&items);
-    if !twins.is_empty() {
-        return Err(Failure::usage(format!(
-            "more than one entry is named {}; nothing was written",
-            twins.join(", ")
-        ))
-        .hint("a vault does not tell names apart by case; rename all but one of each in the file"));
-    }
+    let items = items(arguments)?;
     let write = async |reach: &Reach| {
         let there = reach.list(&arguments.vault).await?;
         let is_there = |name: &str| there.iter().any(|known| fold(&known.name) == fold(name));
@@ -76,6 +51,32 @@ pub(super) async fn import(arguments: &ImportArgs, global: &Global) -> CommandOu
     };
     let wanted = WantedVaults::Vault(arguments.vault.clone());
     with_reach(&arguments.connect, global, wanted, write).await.map(|()| Exit::Ok)
+}
+
+/// What the file holds, if all of it can be told apart in a vault.
+fn items(arguments: &ImportArgs) -> Result<Vec<ImportItem>, Failure> {
+    let by_name = || format_of(&arguments.file);
+    let format = arguments.format.or_else(by_name).ok_or_else(|| {
+        Failure::usage("the file's name does not tell its format").hint("name it with --format")
+    })?;
+    let text = text_of(&arguments.file)?;
+    let is_said = arguments.format.is_some();
+    let format = if !is_said && read::is_bitwarden(&text) { ImportFormat::Bitwarden } else { format };
+    let items = read::items(format, &text)
+        .map_err(|why| Failure::usage(format!("{}: {why}", shown(&arguments.file))))?;
+    if let Some(index) = items.iter().position(|item| item.name.trim().is_empty()) {
+        return Err(
+            Failure::usage(format!("entry {} has no name", index + 1)).hint("give it one in the file")
+        );
+    }
+    match twins(&items).as_slice() {
+        [] => Ok(items),
+        twins => Err(Failure::usage(format!(
+            "more than one entry is named {}; nothing was written",
+            twins.join(", ")
+        ))
+        .hint("a vault does not tell names apart by case; rename all but one of each in the file")),
+    }
 }
 
 /// Names that more than one item has, each once and in quotes.

@@ -30,7 +30,7 @@ const GUID: &str = "5b0a7f0e-6d0c-4f5a-9a5e-6f2f3c1d7b42";
 const COMPLETION: &str = "secretbridge.completion.ps1";
 
 /// The module's files, by their path in it.
-const MODULE: [(&str, &str); 4] = [
+const MODULE: [(&str, &str); 6] = [
     ("SecretBridge.psd1", include_str!("../../scripts/module/SecretBridge/SecretBridge.psd1")),
     ("SecretBridge.psm1", include_str!("../../scripts/module/SecretBridge/SecretBridge.psm1")),
     (
@@ -40,6 +40,14 @@ const MODULE: [(&str, &str); 4] = [
     (
         "SecretBridge.Extension/SecretBridge.Extension.psm1",
         include_str!("../../scripts/module/SecretBridge/SecretBridge.Extension/SecretBridge.Extension.psm1"),
+    ),
+    (
+        "SecretBridge.Extension/Platform.cs",
+        include_str!("../../scripts/module/SecretBridge/SecretBridge.Extension/Platform.cs"),
+    ),
+    (
+        "SecretBridge.Extension/SocketDoor.cs",
+        include_str!("../../scripts/module/SecretBridge/SecretBridge.Extension/SocketDoor.cs"),
     ),
 ];
 

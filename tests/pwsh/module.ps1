@@ -128,10 +128,10 @@ $owners = @(
     @{ Owner = ''; New = $me; Trusted = $false; Says = 'nobody''s pipe' }
 )
 foreach ($one in $owners) {
-    $is = [SecretBridge.PipeOwner]::IsTrusted($one.Owner, $me, $one.New)
+    $is = [SecretBridge.OwnPipe]::IsTrusted($one.Owner, $me, $one.New)
     Assert-That ($is -eq $one.Trusted) $one.Says
 }
-Assert-That (-not [SecretBridge.PipeOwner]::IsTrusted('', '', '')) 'an owner that is not known is no match for a user that is not'
+Assert-That (-not [SecretBridge.OwnPipe]::IsTrusted('', '', '')) 'an owner that is not known is no match for a user that is not'
 # What was registered wrongly is told with the vault and what to write.
 $wrongly = @(
     @{ Parameters = @{}; Says = '*''far'' names no server*Uri = *' }

@@ -15,7 +15,8 @@
     AliasesToExport      = @()
     FileList             = @(
         'SecretBridge.psd1', 'SecretBridge.psm1',
-        'SecretBridge.Extension/SecretBridge.Extension.psd1', 'SecretBridge.Extension/SecretBridge.Extension.psm1'
+        'SecretBridge.Extension/SecretBridge.Extension.psd1', 'SecretBridge.Extension/SecretBridge.Extension.psm1',
+        'SecretBridge.Extension/Platform.cs', 'SecretBridge.Extension/SocketDoor.cs'
     )
     PrivateData          = @{
         PSData = @{

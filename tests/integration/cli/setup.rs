@@ -22,7 +22,7 @@ fn completions_and_pages_are_there_for_every_shell_and_command() {
 }
 
 /// What is in a home after an install.
-const INSTALLED: [&str; 9] = [
+const INSTALLED: [&str; 11] = [
     ".local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.psd1",
     ".local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.psm1",
     ".local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.Extension/SecretBridge.Extension.psd1",
@@ -32,6 +32,8 @@ const INSTALLED: [&str; 9] = [
     ".zfunc/_secretbridge",
     ".config/fish/completions/secretbridge.fish",
     ".config/powershell/profile.ps1",
+    ".local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.Extension/Platform.cs",
+    ".local/share/powershell/Modules/SecretBridge/0.1.0/SecretBridge.Extension/SocketDoor.cs",
 ];
 
 #[test]
