@@ -108,17 +108,10 @@ impl Pool {
             if now.up >= self.shared.min.load(Ordering::Relaxed) && now.own_up >= own {
                 return Ok(());
             }
-            if let Some((error, attempts)) = now.failure {
-                let hopeless = !matches!(
-                    error,
-                    LaunchError::Broken(_)
-                        | LaunchError::BrokenIn { .. }
-                        | LaunchError::Spawn(_)
-                        | LaunchError::Ended { circumstances: None, .. }
-                );
-                if hopeless || attempts >= 3 {
-                    return Err(error);
-                }
+            if let Some((error, attempts)) = now.failure
+                && state::is_hopeless(&error, attempts)
+            {
+                return Err(error);
             }
             match timeout_at(until, progress.changed()).await {
                 Ok(Ok(())) => {}

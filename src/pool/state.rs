@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::worker::LaunchError;
+
+/// How often a start is tried that another try may mend.
+const MOST_TRIES: u32 = 3;
+
 /// Where a slot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotState {
@@ -116,9 +121,48 @@ fn back_off(attempt: u32, now: Instant) -> SlotState {
     SlotState::BackingOff { attempt: attempt.saturating_add(1), until: now + wait }
 }
 
+/// Whether a pool that starts gives up after this failure, of so many in a row.
+pub(super) fn is_hopeless(error: &LaunchError, attempts: u32) -> bool {
+    let may_pass = match error {
+        LaunchError::Broken(_)
+        | LaunchError::BrokenIn { .. }
+        | LaunchError::Spawn(_)
+        | LaunchError::Ended { circumstances: None, .. } => true,
+        LaunchError::Ended { circumstances: Some(_), .. }
+        | LaunchError::Version { .. }
+        | LaunchError::TooOld { .. }
+        | LaunchError::SetUp { .. } => false,
+    };
+    !may_pass || attempts >= MOST_TRIES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Fault;
+    use crate::worker::Broken;
+
+    #[test]
+    fn a_start_is_given_up_at_once_where_no_other_try_mends_it_and_else_at_the_third() {
+        let ended = |circumstances: Option<&str>| LaunchError::Ended {
+            how: "exit code 1".into(),
+            circumstances: circumstances.map(str::to_owned),
+        };
+        let what = || "registering".to_owned();
+        for (error, first, second, third) in [
+            (LaunchError::Spawn("no memory".into()), false, false, true),
+            (LaunchError::Broken(Broken::TimedOut), false, false, true),
+            (LaunchError::BrokenIn { what: what(), broken: Broken::TimedOut }, false, false, true),
+            (ended(None), false, false, true),
+            (ended(Some("no home")), true, true, true),
+            (LaunchError::Version { theirs: 0 }, true, true, true),
+            (LaunchError::TooOld { version: "7.2".into() }, true, true, true),
+            (LaunchError::SetUp { what: what(), fault: Box::new(Fault::default()) }, true, true, true),
+        ] {
+            let given_up = [1, 2, 3].map(|attempts| is_hopeless(&error, attempts));
+            assert_eq!(given_up, [first, second, third], "{error:?}");
+        }
+    }
 
     const ALL: [SlotEvent; 7] = [
         SlotEvent::Up,

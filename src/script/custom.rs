@@ -243,18 +243,12 @@ impl Asking {
         let now = Instant::now();
         let reply = self.call(worker, entry, live, block, &call, self.deadline).await?;
         let interval = of(entry).map_or(Duration::ZERO, |custom| custom.unlock_interval);
-        let expiry = match reply.expiry.as_deref() {
-            Some(expiry) => Some(expiry.to_owned()),
-            None => (!interval.is_zero()).then(|| round_trip(clock::now() + interval)),
-        };
-        let left = expiry.as_deref().and_then(remaining);
-        if left.is_some_and(|left| left.is_zero()) {
-            let then = expiry.unwrap_or_default();
+        let end = unlock_end(reply.expiry.as_deref(), interval).map_err(|then| {
             let message =
                 format!("Secret Vault unlock expiry date is in the past (UTC): {}", pode_date(&then));
-            return Err(refusal("UnlockExpired", message));
-        }
-        let unlocks = live.unlocked(left.map(|left| now + left), expiry);
+            refusal("UnlockExpired", message)
+        })?;
+        let unlocks = live.unlocked(end.left.map(|left| now + left), end.expiry);
         about(worker).ran.insert(entry.number, unlocks);
         Ok(reply)
     }
@@ -447,6 +441,27 @@ fn is_opaque(value: &SecretValue) -> bool {
     matches!(value, SecretValue::Clixml(document) if !document.expose().ends_with("\"><Nil /></Objs>"))
 }
 
+/// When an unlock ends.
+#[derive(Debug, PartialEq, Eq)]
+struct UnlockEnd {
+    /// As the block said it, or by the plan's interval; nothing where it does not end.
+    expiry: Option<String>,
+    /// How long until then; nothing where that is no date either.
+    left: Option<Duration>,
+}
+
+/// By what the unlock block said, or else by the plan's interval. The error is a date that is over.
+fn unlock_end(said: Option<&str>, interval: Duration) -> Result<UnlockEnd, String> {
+    let by_plan = || (!interval.is_zero()).then(|| round_trip(clock::now() + interval));
+    let Some(expiry) = said.map(str::to_owned).or_else(by_plan) else {
+        return Ok(UnlockEnd { expiry: None, left: None });
+    };
+    match remaining(&expiry) {
+        Some(Duration::ZERO) => Err(expiry),
+        left => Ok(UnlockEnd { expiry: Some(expiry), left }),
+    }
+}
+
 /// How long until then; nothing if it is no date.
 fn remaining(expiry: &str) -> Option<Duration> {
     let then = time::OffsetDateTime::parse(expiry, &time::format_description::well_known::Rfc3339).ok()?;
@@ -470,6 +485,28 @@ mod tests {
     use time::format_description::well_known::Rfc3339;
 
     use super::*;
+
+    #[test]
+    fn an_unlock_ends_when_its_block_says_or_else_by_the_plan() {
+        let hour = Duration::from_secs(3600);
+        let (later, before) = (round_trip(clock::now() + hour * 5), round_trip(clock::now() - hour));
+        let hours = |said: Option<&str>, interval: Duration| {
+            unlock_end(said, interval).map(|end| {
+                let hours = end.left.map(|left| (left.as_secs() + 60) / 3600);
+                (end.expiry.is_some(), hours)
+            })
+        };
+        for (said, interval, expected) in [
+            (None, Duration::ZERO, Ok((false, None))),
+            (None, hour, Ok((true, Some(1)))),
+            (Some(later.as_str()), hour, Ok((true, Some(5)))),
+            (Some(later.as_str()), Duration::ZERO, Ok((true, Some(5)))),
+            (Some("tomorrow"), hour, Ok((true, None))),
+            (Some(before.as_str()), hour, Err(before.clone())),
+        ] {
+            assert_eq!(hours(said, interval), expected, "{said:?}, {interval:?}");
+        }
+    }
 
     #[test]
     fn an_expiry_is_a_length_of_time_from_the_clock_as_it_is_at_that_moment() {

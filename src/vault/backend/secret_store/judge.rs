@@ -108,6 +108,33 @@ pub(super) enum AfterWrite {
     Look,
 }
 
+/// What a call that writes shows of the files around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WrittenFiles {
+    /// This worker wrote last before it too.
+    pub again: bool,
+    /// The store's configuration has changed beside it.
+    pub reconfigured: bool,
+    /// The file with the secrets is as it was.
+    pub changed_nothing: bool,
+    /// Other programs use the store.
+    pub shared: bool,
+    /// The worker can read the file again.
+    pub refreshes: bool,
+}
+
+impl WrittenFiles {
+    /// Whether nobody else can have written between this worker's last read and the call.
+    pub(super) fn is_alone(self) -> bool {
+        self.again && !self.reconfigured && !self.changed_nothing && !self.shared
+    }
+
+    /// Whether the worker's copy is that of the file then. One that cannot read the file again has to be taken for it.
+    pub(super) fn is_seen(self) -> bool {
+        !self.reconfigured && (self.again || !self.refreshes)
+    }
+}
+
 /// What an attempt to write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteEnd {
@@ -255,6 +282,31 @@ pub(super) fn write_fault(mut fault: Box<Fault>, removes: bool, was_there: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_is_alone_and_its_copy_is_that_of_the_file_only_where_nobody_else_can_have_written() {
+        let files = |[again, reconfigured, changed_nothing, shared, refreshes]: [bool; 5]| WrittenFiles {
+            again,
+            reconfigured,
+            changed_nothing,
+            shared,
+            refreshes,
+        };
+        let (o, x) = (false, true);
+        for (seen, alone, is_seen) in [
+            ([x, o, o, o, x], true, true),
+            ([x, o, o, o, o], true, true),
+            ([x, x, o, o, x], false, false),
+            ([x, o, x, o, x], false, true),
+            ([x, o, o, x, x], false, true),
+            ([o, o, o, o, x], false, false),
+            ([o, o, o, o, o], false, true),
+            ([o, x, o, o, o], false, false),
+        ] {
+            let files = files(seen);
+            assert_eq!((files.is_alone(), files.is_seen()), (alone, is_seen), "{files:?}");
+        }
+    }
 
     const NOT_FOUND: Complaint = Complaint { not_found: true, locked: false, refused: false };
     const LOCKED: Complaint = Complaint { not_found: false, locked: true, refused: false };

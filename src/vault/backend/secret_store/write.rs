@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::judge::{self, AfterWrite, Attempt, Complaint, CopyUse, WriteEnd};
+use super::judge::{self, AfterWrite, Attempt, Complaint, CopyUse, WriteEnd, WrittenFiles};
 use super::kept::{Undone, WIPED};
 use super::session::StoreTurn;
 use super::state::KnownStore;
@@ -295,12 +295,19 @@ impl StoreTurn<'_, '_> {
         let generation = store.wrote_secret(files.clone(), outcome.is_ok().then_some(writer));
         let reconfigured = !files.has_configuration_of(before);
         let changed_nothing = files.has_data_of(before);
-        let alone = again && !reconfigured && !changed_nothing && !store.is_shared();
+        let call = WrittenFiles {
+            again,
+            reconfigured,
+            changed_nothing,
+            shared: store.is_shared(),
+            refreshes: self.can_refresh(),
+        };
+        let alone = call.is_alone();
         if outcome.is_ok() {
             if alone {
                 store.found_whole();
             }
-            if !reconfigured && (again || !self.can_refresh()) {
+            if call.is_seen() {
                 let unlocked = self.seen().and_then(|seen| seen.unlocked);
                 self.saw(generation, files, unlocked);
             }
