@@ -126,6 +126,7 @@ pub enum Command {
     Run(RunArgs),
     /// Read the audit trail: who got at which secret; and check that nobody changed it.
     #[command(subcommand)]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge audit show team/db --since 24h\n  secretbridge audit verify\n\n{}", exit_codes::EXIT_CODES))]
     Audit(AuditCommand),
     /// Read a secret.
     #[command(visible_alias = "read")]
@@ -149,6 +150,7 @@ pub enum Command {
     /// Show the state of a running server and of its vaults.
     Status(StatusArgs),
     /// Clear the cache of a running server.
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge cache clear\n\n{}", exit_codes::EXIT_CODES))]
     Cache(CacheArgs),
     /// Run a program with secrets in its environment or in files.
     Exec(ExecArgs),
@@ -172,12 +174,15 @@ pub enum Command {
     /// Print a manual page, or write all of them into a folder.
     Man(ManArgs),
     /// Install the PowerShell module SecretBridge and completions, or take them out.
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge module install\n  secretbridge module uninstall\n\n{}", exit_codes::EXIT_CODES))]
     Module(ModuleArgs),
     /// Make a bearer token, or print the hash of one.
     #[command(subcommand)]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge token new --file web.token\n  secretbridge token hash web.token\n\n{}", exit_codes::EXIT_CODES))]
     Token(TokenArgs),
     /// Run this program as a service of Windows, systemd or launchd.
     #[command(subcommand)]
+    #[command(after_long_help = format!("EXAMPLES:\n  secretbridge service install\n  secretbridge service status\n\n{}", exit_codes::EXIT_CODES))]
     Service(ServiceArgs),
 }
 

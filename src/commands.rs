@@ -70,6 +70,12 @@ pub enum CommandError {
         /// What is wrong with it.
         source: TokenError,
     },
+    /// The argument of `token hash`, which may be the token itself.
+    #[error(
+        "there is no file of the name that was given; the name is not printed, since it may be a token (hint: name the file \
+         that holds the token, or give the token on standard input: secretbridge token hash < FILE)"
+    )]
+    NoTokenFile,
     /// The folder of the bearer token.
     #[error(transparent)]
     Folder(#[from] PrivateFileError),
@@ -134,6 +140,7 @@ impl CommandError {
         match self {
             CommandError::Config(_)
             | CommandError::Token { .. }
+            | CommandError::NoTokenFile
             | CommandError::Routes(_)
             | CommandError::NoToken(_)
             | CommandError::NotText(_)

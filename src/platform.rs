@@ -55,9 +55,9 @@ pub mod testing;
 
 pub use other_user::{OtherUser, read_of_vaults, serve_vaults_of, vaults_of, with_files_of_vaults};
 pub use places::{
-    cache_folder, config_folder, data_folder, home, machine_name, own_folder, own_names, own_socket,
-    own_socket_to_call, runtime_folder, runtime_folder_for_others, secret_store, system_config_folder,
-    user_tag, variable, vault_registry,
+    cache_folder, config_folder, data_folder, home, machine_name, memory_folder, own_folder, own_names,
+    own_socket, own_socket_to_call, runtime_folder, runtime_folder_for_others, secret_store,
+    system_config_folder, user_tag, variable, vault_registry,
 };
 pub use system::Signals;
 pub use system::child::{PassedOn, TERMINATE};

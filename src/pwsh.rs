@@ -168,9 +168,9 @@ impl Folder {
         })
     }
 
-    /// As [`Folder::create`], with nothing in it.
-    pub fn bare() -> io::Result<Folder> {
-        Folder::bare_in(&platform::runtime_folder(), None)
+    /// A private folder below this one, with nothing in it.
+    pub fn bare(place: &Path) -> io::Result<Folder> {
+        Folder::bare_in(place, None)
     }
 
     fn bare_in(place: &Path, user: Option<&OtherUser>) -> io::Result<Folder> {

@@ -24,6 +24,10 @@ pub fn token(arguments: &TokenArgs) -> Result<(), CommandError> {
             }
         }
         TokenArgs::Hash { file: Some(path) } => {
+            // Somebody may have given the token itself: it is not printed.
+            if !path.exists() {
+                return Err(CommandError::NoTokenFile);
+            }
             say(&format!("{}\n", Token::load(path).map_err(refused)?.hash()));
         }
         TokenArgs::Hash { file: None } => {

@@ -168,6 +168,17 @@ pub(super) fn runtime_folder_for_others() -> PathBuf {
     shared_memory.unwrap_or_else(std::env::temp_dir)
 }
 
+pub(super) fn memory_folder() -> Option<PathBuf> {
+    [runtime_folder(), runtime_folder_for_others()].into_iter().find(|folder| is_in_memory(folder))
+}
+
+/// Whether a folder is of a file system without a disk: tmpfs or ramfs, by their numbers in `statfs(2)`.
+fn is_in_memory(folder: &Path) -> bool {
+    const TMPFS: i128 = 0x0102_1994;
+    const RAMFS: i128 = 0x8584_58f6;
+    rustix::fs::statfs(folder).is_ok_and(|found| [TMPFS, RAMFS].contains(&i128::from(found.f_type)))
+}
+
 /// The abstract name that the other end has bound itself to. What accepting tells of it is not the whole.
 pub(super) fn name_of_peer(stream: &tokio::net::UnixStream) -> Option<super::local::LocalName> {
     let address = rustix::net::getpeername(stream).ok()??;

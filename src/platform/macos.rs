@@ -128,6 +128,11 @@ pub(super) fn runtime_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// macOS has none that a program can rely on; the folder of the user's own is the best there is.
+pub(super) fn memory_folder() -> Option<PathBuf> {
+    Some(runtime_folder())
+}
+
 /// Sockets of macOS have files, or no address at all.
 pub(super) fn name_of_peer(_stream: &tokio::net::UnixStream) -> Option<super::local::LocalName> {
     None

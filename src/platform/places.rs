@@ -9,6 +9,11 @@ pub fn runtime_folder() -> PathBuf {
     system::runtime_folder()
 }
 
+/// As [`runtime_folder`], but not on a disk, where the system has folders in memory and one of them can be written.
+pub fn memory_folder() -> Option<PathBuf> {
+    system::memory_folder()
+}
+
 /// As [`runtime_folder`], for files that another user may come to.
 pub fn runtime_folder_for_others() -> PathBuf {
     system::runtime_folder_for_others()

@@ -203,6 +203,11 @@ pub(super) fn inherited_tcp(_address: SocketAddr) -> Option<TcpListener> {
     None
 }
 
+/// Windows has none; the folder of the user's own is the best there is.
+pub(super) fn memory_folder() -> Option<PathBuf> {
+    Some(runtime_folder())
+}
+
 pub(super) fn runtime_folder_for_others() -> PathBuf {
     std::env::temp_dir()
 }

@@ -299,6 +299,11 @@ fn named_tokens_alone_let_in_nobody_else_and_are_kept_as_hashes() {
             |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
         (word("token"), word("hash"))
     };
+    // Somebody gives the token where its file is meant: it is not printed.
+    let mistaken = Builder::new().args(["token", "hash", &hash.0]).run(SOON);
+    let told = String::from_utf8(mistaken.stderr).unwrap();
+    assert_eq!(mistaken.status.code(), Some(64), "{told}");
+    assert!(told.contains("may be a token") && !told.contains(&hash.0), "{told}");
     let tokens = format!("[[tokens]]\nname = \"ci\"\nhash = \"{}\"\nallow = [\"* mine\"]\n", hash.1);
     let server = Builder::new().config(&plan(&tokens)).start();
     set(&server.with_token(&hash.0), "k", "v");

@@ -22,7 +22,7 @@ impl SecretFiles {
         let mut files = SecretFiles { folder: None, links: Vec::new() };
         for (index, (place, value)) in wanted.enumerate() {
             if files.folder.is_none() {
-                let made = Folder::bare();
+                let made = Folder::bare(&place_of_files());
                 files.folder =
                     Some(made.map_err(|error| Failure::failed(format!("the private folder: {error}")))?);
             }
@@ -70,4 +70,17 @@ impl Drop for SecretFiles {
             }
         }
     }
+}
+
+/// In memory, so that no secret stays on a disk. Where the system has no folder there, the usual one, and that is said.
+fn place_of_files() -> PathBuf {
+    platform::memory_folder().unwrap_or_else(|| {
+        let folder = platform::runtime_folder();
+        tracing::warn!(
+            "the files with secrets are below {}, which is on a disk: neither XDG_RUNTIME_DIR nor /dev/shm is a folder in \
+             memory that can be written",
+            folder.display()
+        );
+        folder
+    })
 }

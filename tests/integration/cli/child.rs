@@ -149,17 +149,23 @@ fn files_are_private_and_gone_afterwards() {
     let (server, line) = with_secrets();
     let place = server.folder().join("key.pem");
     let place = place.to_str().unwrap();
-    let script = format!("cat {place}; stat -L -c ' %a' {place}; cat \"$SECRETBRIDGE_FILES/bare\"");
+    let folder = server.folder().join("folder");
+    let script = format!(
+        "cat {place}; stat -L -c ' %a' {place}; cat \"$SECRETBRIDGE_FILES/bare\"; \
+         printf '%s %s' \"$(stat -f -c %T \"$SECRETBRIDGE_FILES\")\" \"$SECRETBRIDGE_FILES\" > '{}'",
+        folder.display()
+    );
     let binding = format!("{place}=local/db");
     let out =
         line.ok(&["exec", "--file", &binding, "--file", "bare=local/db", "--", "sh", "-c", &script], b"");
     assert_eq!(out, "hunter2-canary 600\nhunter2-canary");
     assert!(!std::path::Path::new(place).is_symlink());
-    let left: Vec<_> = files_below(&server.folder().join("run"));
-    assert!(
-        left.iter().all(|path| !std::fs::read_to_string(path).unwrap_or_default().contains("canary")),
-        "{left:?}"
-    );
+    let kept = std::fs::read_to_string(folder).unwrap();
+    let (system, kept) = kept.split_once(' ').unwrap();
+    assert!(!std::path::Path::new(kept).exists(), "{kept}");
+    if rustix::fs::access("/dev/shm", rustix::fs::Access::WRITE_OK).is_ok() {
+        assert_eq!(system, "tmpfs", "in memory, also where XDG_RUNTIME_DIR is on a disk: {kept}");
+    }
     std::fs::write(place, "mine").unwrap();
     let told = line.fails(64, &["exec", "--file", &binding, "--", "true"], b"");
     assert!(told.contains("key.pem"), "{told}");
@@ -177,8 +183,8 @@ fn masked_output_shows_no_value_and_both_streams_are_kept_apart() {
 
 #[test]
 fn signals_are_passed_on_and_files_go_even_then() {
-    let (server, line) = with_secrets();
-    let script = "trap 'echo got; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
+    let (_server, line) = with_secrets();
+    let script = "trap 'echo got; exit 9' TERM; echo \"in $SECRETBRIDGE_FILES\"; ls \"$SECRETBRIDGE_FILES\"; echo ready; while :; do sleep 0.05; done";
     let mut process =
         Process::start(line.command(&["exec", "--file", "x=local/db", "--", "sh", "-c", script]));
     wait_until("it runs", SOON, || process.stdout.text().contains("ready"));
@@ -186,8 +192,9 @@ fn signals_are_passed_on_and_files_go_even_then() {
     assert_eq!(process.wait_exit(SOON).code(), Some(9));
     process.drain();
     assert!(process.stdout.text().contains("got"));
-    let left = files_below(&server.folder().join("run"));
-    assert!(left.iter().all(|path| !path.ends_with("x")), "{left:?}");
+    let folders = said(&process, "in ");
+    assert!(process.stdout.text().lines().any(|line| line == "x"), "the file was there");
+    assert!(folders.len() == 1 && !std::path::Path::new(&folders[0]).exists(), "{folders:?}");
 }
 
 #[test]
@@ -393,9 +400,9 @@ fn a_file_that_is_filled_in_place_is_never_seen_by_halves_and_a_link_stays_one()
 
 #[test]
 fn a_program_that_does_not_end_at_a_change_is_killed_and_its_files_go() {
-    let (server, line) = with_secrets();
+    let (_server, line) = with_secrets();
     // It says what it has heard, and stays.
-    let script = "trap 'echo asked' TERM; echo \"started $(cat \"$SECRETBRIDGE_FILES/x\")\"; while :; do sleep 0.05; done";
+    let script = "trap 'echo asked' TERM; echo \"in $SECRETBRIDGE_FILES\"; echo \"started $(cat \"$SECRETBRIDGE_FILES/x\")\"; while :; do sleep 0.05; done";
     let args = [
         "exec",
         "--watch",
@@ -415,9 +422,11 @@ fn a_program_that_does_not_end_at_a_change_is_killed_and_its_files_go() {
     line.ok(&["set", "local/db"], b"two");
     wait_until("it runs again", SOON, || process.stdout.text().contains("started two"));
     assert!(process.stdout.text().contains("asked"), "TERM came before KILL");
+    let folders = said(&process, "in ");
     let holds = |what: &str| {
-        files_below(&server.folder().join("run"))
+        folders
             .iter()
+            .flat_map(|folder| files_below(std::path::Path::new(folder)))
             .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text == what))
             .count()
     };

@@ -180,7 +180,8 @@ fn a_server_that_runs_is_asked_how_its_vaults_are() {
 fn a_local_vault_that_is_half_there_leads_to_its_cure_in_doctor_and_in_check() {
     let folder = tempfile::tempdir().unwrap();
     let line = Line::alone(folder.path());
-    let toml = "[vaults.v]\nlocal = true\nfolder = \"v\"\nexpose = true\n";
+    // Port 0: the usual one may be taken on the machine of the test.
+    let toml = "listen = \"127.0.0.1:0\"\n[vaults.v]\nlocal = true\nfolder = \"v\"\nexpose = true\n";
     std::fs::write(folder.path().join("secretbridge.toml"), toml).unwrap();
     let vault = folder.path().join("v");
     let deep = |line: &Line| line.run(&["check", "--deep"], b"");
