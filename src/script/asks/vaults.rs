@@ -18,8 +18,8 @@ use crate::registry::user::WantedVault;
 use crate::script::custom::{self, VaultHooks, as_fault};
 use crate::script::live::Live;
 use crate::script::protocol::AskReply;
-use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet, VaultType, VaultUnlock};
-use crate::script::protocol::shape::{Block, VaultShown};
+use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet, VaultUnlock};
+use crate::script::protocol::shape::{Block, VaultShown, VaultType};
 use crate::secret::{SecretValue, Text, fold};
 use crate::vault::backend::kinds;
 use crate::vault::set_up::{self, Opening, join, unregister};
@@ -283,7 +283,7 @@ fn shown(entry: &Entry, live: &Live) -> VaultShown {
     let of_kind = kinds::of(&entry.plan).module();
     VaultShown {
         name: entry.plan.name.clone(),
-        kind: if entry.is_scripts_own() { "custom" } else { "secretmanagement" },
+        kind: if entry.is_scripts_own() { VaultType::Custom } else { VaultType::SecretManagement },
         module: extension.map(|extension| extension.module.clone()).or_else(|| of_kind.map(str::to_owned)),
         vault_name: extension.map(|extension| extension.registered.clone()),
         auto_imported: extension.is_some_and(|extension| extension.imported),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::shape::{Block, Id};
+use super::shape::{Block, Id, VaultType};
 use crate::plan::{BlockKind, Template};
 use crate::protocol::{LogLevel, Metadata, Parameters, ScriptPosition};
 use crate::script::value::Portable;
@@ -70,16 +70,6 @@ pub struct VaultAdd {
     /// What its init block left that cannot leave this worker.
     #[serde(default)]
     pub stays: Vec<String>,
-}
-
-/// What a vault is made of.
-#[derive(Debug, Deserialize, PartialEq, Eq, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-pub enum VaultType {
-    /// An extension module.
-    SecretManagement,
-    /// Script blocks.
-    Custom,
 }
 
 /// Of `vault-unlock`.

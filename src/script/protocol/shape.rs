@@ -71,14 +71,24 @@ pub struct ChangedObject {
     pub value: Text,
 }
 
+/// What a vault is made of.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub enum VaultType {
+    /// An extension module.
+    SecretManagement,
+    /// Script blocks.
+    Custom,
+}
+
 /// A vault as `Get-PodeSecretVault` shows it, without its secrets.
 #[derive(Debug, Serialize)]
 pub struct VaultShown {
     /// Its friendly name.
     pub name: String,
-    /// `secretmanagement` or `custom`.
+    /// What it is made of.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: VaultType,
     /// The extension module.
     pub module: Option<String>,
     /// Its name in SecretManagement's registry.

@@ -9,7 +9,7 @@ use super::call::{
     CustomCall, CustomInvoke, CustomReply, Load, Member, MergeReply, NumberedBlock, PlanCall, PlanReply,
     RouteCall, RouteReply, SetVariable, WebEvent, WebEventEndpoint, WebEventRoute,
 };
-use super::shape::{Block, ChangedObject, Function, Variable};
+use super::shape::{Block, ChangedObject, Function, Variable, VaultType};
 use super::*;
 use crate::plan::BlockKind;
 use crate::protocol::{AnswerLine, CallLine, CoreLine, MetadataValue, WorkerLine};
@@ -34,7 +34,7 @@ fn given(id: Id, version: u64, value: Option<&str>) -> GivenObject {
     GivenObject { id, version, value: value.map(Text::from) }
 }
 
-fn vault(name: &str, kind: &'static str) -> VaultShown {
+fn vault(name: &str, kind: VaultType) -> VaultShown {
     VaultShown {
         name: name.into(),
         kind,
@@ -62,7 +62,7 @@ fn answers() -> Vec<AskReply> {
         unlock: true,
         expiry: Some("2026-11-23T10:00:00.0000000Z".into()),
         table: Some(1),
-        ..vault("mine", "secretmanagement")
+        ..vault("mine", VaultType::SecretManagement)
     };
     let login = |name: &str| Some((name.to_owned(), SecretValue::string("in")));
     let members = SecretValue::Hashtable(login("User").into_iter().collect());
@@ -296,7 +296,7 @@ fn there_is_a_golden_line_of_every_ask() {
 fn asks_say_what_the_worker_meant() {
     let all: Vec<Ask> = asks().iter().map(|(_, what)| Ask::read(what).ok().unwrap()).collect();
     let add = all.iter().find_map(|ask| match ask {
-        Ask::VaultAdd(add) if add.kind == ask::VaultType::Custom => Some(add),
+        Ask::VaultAdd(add) if add.kind == VaultType::Custom => Some(add),
         _ => None,
     });
     let add = add.unwrap();
