@@ -15,6 +15,15 @@ fn main() {
     println!("cargo::rustc-env=SECRETBRIDGE_PROFILE={}", variable("PROFILE"));
     println!("cargo::rustc-env=SECRETBRIDGE_RUSTC={rustc}");
     println!("cargo::rustc-env=SECRETBRIDGE_COMMIT={commit}");
-    // A new commit alone does not build everything anew: the sources that it changes do.
     println!("cargo::rerun-if-changed=Cargo.toml");
+    // Only a release has to tell its commit right: a development build is not made anew for each commit.
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        for file in ["HEAD", "logs/HEAD"] {
+            if let Some(path) = said("git", &["rev-parse", "--git-path", file])
+                && std::path::Path::new(&path).exists()
+            {
+                println!("cargo::rerun-if-changed={path}");
+            }
+        }
+    }
 }
