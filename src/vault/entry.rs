@@ -288,4 +288,16 @@ mod tests {
         entry.noted(PROBE, Ok(()), now).unwrap();
         assert_eq!(entry.condition.state(), VaultState::Ok, "what a probe found a probe ends");
     }
+
+    #[test]
+    fn a_vault_takes_any_worker_unless_it_needs_none_or_has_one_to_itself() {
+        use crate::plan::Custom;
+        let local = Entry::bare(Vault::new("v", VaultKind::local(None, None)));
+        let custom = Entry::bare(Vault::new("v", Custom::default()));
+        let store = entry(SECRET_STORE, None);
+        let found = [&local, &custom, &store, &entry("My.Vault", None)].map(Entry::takes_any_worker);
+        assert_eq!(found, [false, false, true, true]);
+        crate::vault::backend::secret_store::testing::known(&*store.backend).told(Some("None"), None);
+        assert!(!store.takes_any_worker());
+    }
 }

@@ -174,6 +174,11 @@ mod tests {
             ("date-like member", table([("a", text(date))]), [false, true, false]),
             ("nameless member", table([("", text("b"))]), [false, true, false]),
             ("members alike", table([("a", text("1")), ("A", text("2"))]), [true, true, true]),
+            (
+                "20 members",
+                SecretValue::Hashtable(many.clone().into_iter().skip(1).collect()),
+                [false, false, false],
+            ),
             ("21 members", SecretValue::Hashtable(many), [true, false, false]),
         ] {
             let found =

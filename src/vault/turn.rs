@@ -301,4 +301,13 @@ mod tests {
             assert_eq!(turn.unlock_interval(), interval);
         }
     }
+
+    #[test]
+    fn a_write_that_is_not_shown_is_an_error_and_says_what_was_found() {
+        let fault = not_kept("it is not there");
+        let said = (fault.id.as_str(), fault.kind.as_str(), fault.category.as_str());
+        assert_eq!(said, ("WriteNotKept", STILL_THERE, "WriteError"));
+        assert!(fault.message.ends_with("does not show it: it is not there"), "{}", fault.message);
+        assert!(!is_not_found(&fault) && !is_locked(&fault));
+    }
 }

@@ -165,4 +165,33 @@ mod tests {
             assert_eq!(verb.is_done_by(now.as_ref()), expected, "{verb:?}, {now:?}");
         }
     }
+
+    #[test]
+    fn every_verb_has_its_word_and_says_what_it_writes() {
+        let key = || "k".to_owned();
+        let some = Metadata::new();
+        let set = |metadata: Option<Metadata>| Verb::Set {
+            key: key(),
+            value: Arc::new(SecretValue::string("v")),
+            metadata,
+            member: None,
+        };
+        // The verb, its word, whether it writes, has a key, a value, metadata.
+        for (verb, word, writes, has_key, has_value, has_metadata) in [
+            (Verb::Get { key: key(), detail: true }, "read", false, true, false, false),
+            (Verb::List, "list", false, false, false, false),
+            (Verb::Probe, "probe", false, false, false, false),
+            (Verb::Unlock, "unlock", false, false, false, false),
+            (Verb::UnlockWith { password: "p".into() }, "unlock", false, false, false, false),
+            (Verb::Remove { key: key() }, "remove", true, true, false, false),
+            (set(None), "write", true, true, true, false),
+            (set(Some(some.clone())), "write", true, true, true, true),
+            (Verb::SetInfo { key: key(), metadata: some.clone() }, "write", true, true, false, true),
+        ] {
+            assert_eq!((verb.action(), verb.writes()), (word, writes), "{verb:?}");
+            assert_eq!(verb.key().is_some(), has_key, "{verb:?}");
+            assert_eq!((verb.value().is_some(), verb.metadata().is_some()), (has_value, has_metadata));
+            assert_eq!(crate::vault::job::Job::Verb(verb).action(), word);
+        }
+    }
 }

@@ -329,3 +329,90 @@ async fn a_write_to_a_module_in_which_a_worker_ended_is_unknown_and_not_done_twi
     assert!(matches!(outcome, Err(BridgeError::Worker { outcome_unknown: true, .. })), "{outcome:?}");
     assert_eq!(sets.load(SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_read_is_told_also_of_a_key_that_is_still_to_be_put_back() {
+    let (disk, fails) = (Disk::with(&[("k", "old")]), Arc::new(AtomicBool::new(false)));
+    let script = {
+        let (disk, fails) = (disk.clone(), fails.clone());
+        move |worker, call: &Value| match call {
+            call if is(call, "set", "k") => {
+                disk.secrets.lock().unwrap().remove("k");
+                Reaction::Say(vec![fault(call, "DiskFull")])
+            }
+            call if is(call, "get", "k") && fails.load(SeqCst) => Reaction::Say(vec![fault(call, "Other")]),
+            call => disk.serve(worker, call),
+        }
+    };
+    let bridge = bridge(1, script).await;
+    write(&bridge, "k", "new").await.unwrap_err();
+    for (failing, told) in [(false, "not_ready"), (true, "vault_error")] {
+        fails.store(failing, SeqCst);
+        let seen = read(&bridge, "k").await;
+        let found = match &seen {
+            Err(BridgeError::NotReady { .. }) => "not_ready",
+            Err(BridgeError::Vault { .. }) => "vault_error",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, told, "{seen:?}");
+    }
+}
+
+/// A plan with a vault of a module that is not read before its writes.
+fn unread(module: &str) -> Plan {
+    let mut plan = plan(1);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    (extension.module, extension.verify) = (module.into(), Some(false));
+    plan
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_of_what_was_not_read_is_written_beside_what_is_there_or_alone_and_not_after_an_error() {
+    for (there, error, written) in [
+        (Some(table(&[("a", "1")])), None, Some(table(&[("a", "1"), ("b", "2")]))),
+        (None, None, Some(table(&[("b", "2")]))),
+        (None, Some("Other"), None),
+    ] {
+        let disk = Disk::with(&[]);
+        if let Some(there) = &there {
+            disk.secrets.lock().unwrap().insert("k".into(), json_of(there));
+        }
+        let script = {
+            let disk = disk.clone();
+            move |worker, call: &Value| match error {
+                Some(id) if is(call, "get", "k") => Reaction::Say(vec![fault(call, id)]),
+                _ => disk.serve(worker, call),
+            }
+        };
+        let bridge =
+            Bridge::start_with(unread("My.Vault"), Arc::new(FakeLauncher::new(script))).await.unwrap();
+        let member = Some("b".to_owned());
+        let outcome = bridge.set_member("store", "k", member, SecretValue::string("2"), None, soon()).await;
+        assert_eq!(outcome.is_ok(), written.is_some(), "{outcome:?}");
+        assert_eq!(disk.secrets.lock().unwrap().get("k").cloned(), written.as_ref().map(json_of));
+    }
+}
+
+/// Its write is one step for all that is known, and what it has left is for its caller to see.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_put_back_in_a_vault_that_does_not_overwrite_in_steps() {
+    let disk = Disk::with(&[("k", "old")]);
+    let sets = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let (disk, sets) = (disk.clone(), sets.clone());
+        move |worker, call: &Value| {
+            if is(call, "set", "k") {
+                sets.fetch_add(1, SeqCst);
+                disk.secrets.lock().unwrap().remove("k");
+                return Reaction::Say(vec![fault(call, "ValueNotRepresentable")]);
+            }
+            disk.serve(worker, call)
+        }
+    };
+    let mut plan = plan(1);
+    let VaultKind::Extension(extension) = &mut plan.vaults[0].kind else { unreachable!() };
+    extension.module = "My.Vault".into();
+    let bridge = Bridge::start_with(plan, Arc::new(FakeLauncher::new(script))).await.unwrap();
+    write(&bridge, "k", "new").await.unwrap_err();
+    assert_eq!((sets.load(SeqCst), disk.text("k")), (1, None));
+}

@@ -373,42 +373,4 @@ impl HeldLane {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lane_admits_readers_together_a_writer_alone_and_beside_a_parked_task_who_starts() {
-        use LaneMode::{Exclusive, Shared};
-        let held = |shared, exclusive, parked| HeldLane { shared, exclusive, parked };
-        for (held, mode, starting, admits) in [
-            (held(0, false, false), Shared, false, true),
-            (held(0, false, false), Exclusive, false, true),
-            (held(2, false, false), Shared, false, true),
-            (held(1, false, false), Exclusive, false, false),
-            (held(0, true, false), Shared, false, false),
-            (held(0, true, false), Exclusive, false, false),
-            (held(0, false, true), Shared, false, false),
-            (held(0, false, true), Exclusive, false, false),
-            (held(0, false, true), Shared, true, true),
-            (held(0, false, true), Exclusive, true, true),
-            (held(1, false, true), Exclusive, true, false),
-            (held(0, true, true), Shared, true, false),
-        ] {
-            assert_eq!(held.admits(mode, starting), admits, "{held:?} {mode:?} starting: {starting}");
-        }
-    }
-
-    #[test]
-    fn a_parked_task_whose_caller_has_gone_opens_its_lane() {
-        let mut queue = TaskQueue::new(2);
-        let lane = Lane { store: "s".into(), mode: LaneMode::Exclusive };
-        queue.push("first", Crew::Shared, Some(lane.clone()), |_| false).unwrap();
-        assert!(matches!(queue.next(1, &Crew::Shared), Next::Task("first", Some(_))));
-        queue.park(&lane, "parked", Crew::Shared);
-        let caller = queue.push_caller(lane, false);
-        assert!(!queue.admit(caller), "the lane is closed until the parked task is done");
-        assert!(queue.drop_dead(|task| *task == "parked"));
-        assert!(queue.admit(caller), "nothing is parked any more");
-        assert_eq!(queue.waiting(), 0);
-    }
-}
+mod tests;

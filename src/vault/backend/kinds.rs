@@ -143,8 +143,9 @@ mod tests {
             assert_eq!((of(&vault).title(), of(&vault).line(&vault).as_str()), (title, line));
         }
         assert_eq!(usual_modules().collect::<Vec<_>>(), [SECRET_STORE]);
-        let titles: Vec<_> = folders_of_user().map(|(title, _)| title).collect();
-        assert_eq!(titles, ["SecretStore"]);
+        let folder = Path::new("/of/a/user");
+        crate::vault::backend::secret_store::use_folder(folder);
+        assert_eq!(folders_of_user().collect::<Vec<_>>(), [("SecretStore", folder.to_owned())]);
     }
 
     #[test]
@@ -215,5 +216,15 @@ mod tests {
             assert_eq!(files.and_then(|files| files.key).is_some(), folder.is_some());
             assert_eq!(of(&vault).open(&vault).probes(), probes);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_made_of_a_script_leaves_out_what_a_script_need_not_say_either() {
+        let mut said = Extension::new("v", SECRET_STORE);
+        said.unlock = Some(SecretSource::Value("p".into()));
+        let Ok(VaultKind::Extension(mut extension)) = by_script(said, None) else { panic!("it is one") };
+        assert_eq!(extension.parameters.0.len(), 3);
+        of(&Vault::new("v", extension.clone())).for_file(&mut extension);
+        assert_eq!(extension.parameters.0.len(), 0);
     }
 }

@@ -294,4 +294,15 @@ mod tests {
             assert_eq!(kept.iter().map(|line| line.value.is_some()).collect::<Vec<_>>(), [repair; 3]);
         }
     }
+
+    #[test]
+    fn a_key_is_missed_where_it_was_noted_before_the_mark_and_is_not_listed() {
+        let (ledger, entry) = (Ledger::default(), entry());
+        let before = ledger.mark();
+        ledger.note(&entry, &set("k", "1"), after("1"));
+        let (there, nothing) = (HashSet::from(["K".to_owned()]), HashSet::new());
+        assert!(!ledger.misses(before, &nothing), "written since");
+        assert!(ledger.misses(ledger.mark(), &nothing) && !ledger.misses(ledger.mark(), &there));
+        assert!(ledger.has_any(), "asking takes nothing out");
+    }
 }

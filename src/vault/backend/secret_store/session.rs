@@ -250,3 +250,31 @@ fn why_refused(id: &str, files: &Fingerprint) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Discipline;
+    use crate::vault::store::Store;
+
+    #[test]
+    fn a_refused_unlock_says_what_is_wrong_with_the_stores_files() {
+        let folder = tempfile::tempdir().unwrap();
+        place::use_folder(folder.path());
+        let file = folder.path().join("storefile");
+        let store = Store::in_files("s", Discipline::Readers, vec![file.clone()]);
+        let whole = [&32_i32.to_le_bytes()[..], &[7; 32], &48_i32.to_le_bytes(), &[7; 48]].concat();
+        for (content, says) in [
+            (None, "are gone"),
+            (Some(b"torn".to_vec()), "is damaged"),
+            (Some(whole), "the password is wrong"),
+            (Some(b"{}".to_vec()), "the password may be wrong"),
+        ] {
+            if let Some(content) = content {
+                std::fs::write(&file, content).unwrap();
+            }
+            let said = why_refused("TheId", &store.files_now());
+            assert!(said.contains(says) && said.contains("(TheId)"), "{said}");
+        }
+    }
+}

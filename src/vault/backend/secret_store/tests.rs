@@ -243,3 +243,88 @@ async fn a_file_that_a_write_has_torn_is_back_before_a_store_without_a_password_
     assert_eq!(asked.load(SeqCst), 2);
     assert_eq!(std::fs::read_to_string(&place.file).unwrap(), "as we know it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_is_refused_while_the_files_change_is_tried_again() {
+    let place = Place::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (counted, file) = (asked.clone(), place.file.clone());
+    let script = move |_, call: &Value| match counted.fetch_add(1, SeqCst) {
+        n if n < 3 => {
+            std::fs::write(&file, "x".repeat(n + 1)).unwrap();
+            Reaction::Say(vec![fault(call, "SecretStoreUnlockFailed")])
+        }
+        _ => Reaction::Say(vec![ok(call, &json!({ "authentication": "Password" }))]),
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    let mut worker = Worker::start(&FakeLauncher::new(script), 1, until).await.unwrap();
+    place.backend.unlock(&mut place.turn(&mut worker), place.entry.password()).await.unwrap();
+    assert_eq!(asked.load(SeqCst), 4);
+}
+
+/// What comes from memory says nothing of the file.
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_before_a_write_is_dropped_only_by_an_answer_that_shows_the_file() {
+    for (authentication, is_old, dropped) in
+        [("Password", false, false), ("Password", true, true), ("None", false, true)]
+    {
+        let place = Place::new();
+        let store = &place.backend.store;
+        store.told(Some(authentication), None);
+        store.keep();
+        std::fs::write(&place.file, "by our write").unwrap();
+        store.wrote(store.files_now());
+        let mut worker = worker(value).await;
+        let generation = if is_old { 0 } else { store.generation() };
+        let seen =
+            session::StoreView { generation, files: store.files_now(), unlocked: Some(Instant::now()) };
+        worker.notes.of::<session::StoreNotes>().0 = Some(seen);
+        place.backend.get(&mut place.turn(&mut worker), "k", false).await.unwrap();
+        assert_eq!(store.put_back("has failed"), !dropped, "{authentication}, {is_old}");
+    }
+}
+
+/// What they wrote would not be in what we write; but they may never stop.
+#[tokio::test(start_paused = true)]
+async fn a_look_before_a_write_is_repeated_once_where_somebody_else_writes_meanwhile() {
+    for (authentication, foreign, looks) in
+        [("Password", 9, 2), ("Password", 1, 2), ("Password", 0, 1), ("None", 9, 1)]
+    {
+        let place = Place::new();
+        let store = &place.backend.store;
+        store.told(Some(authentication), None);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (counted, file) = (asked.clone(), place.file.clone());
+        let mut worker = worker(move |call| {
+            let before = counted.fetch_add(1, SeqCst);
+            if before < foreign {
+                std::fs::write(&file, "x".repeat(before + 1)).unwrap();
+            }
+            value(call)
+        })
+        .await;
+        let seen = session::StoreView { generation: 0, files: store.files_now(), unlocked: None };
+        worker.notes.of::<session::StoreNotes>().0 = Some(seen);
+        let found = place.backend.look(&mut place.turn(&mut worker), "k").await.unwrap();
+        assert!(found.is_there());
+        assert_eq!(asked.load(SeqCst), looks, "{authentication}, {foreign}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_look_before_a_write_is_not_taken_for_a_missing_key() {
+    for (id, is_missing) in [("GetSecretNotFound", true), ("Other", false)] {
+        let place = Place::new();
+        let mut worker = worker(move |call| Reaction::Say(vec![fault(call, id)])).await;
+        let mut turn = place.turn(&mut worker);
+        let before =
+            [place.backend.before_write(&mut turn, "k").await, place.backend.look(&mut turn, "k").await];
+        for found in before {
+            match found {
+                Ok(Present::Missing) => assert!(is_missing),
+                Err(Trouble::Fault(fault)) => assert!(!is_missing && fault.id == id),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
