@@ -339,11 +339,58 @@ impl Act {
 }
 
 #[cfg(test)]
+impl Act {
+    /// A verb on a vault without a pool.
+    pub(super) fn bare(entry: Entry, verb: Verb, deadline: Instant) -> Act {
+        let changes = Changes::to(Arc::new(crate::cache::Cache::new(crate::plan::CacheLimits::default())));
+        let (entry, job) = (Arc::new(entry), Job::Verb(verb));
+        Act { entry, job, deadline, grace: Duration::ZERO, began: Began::default(), changes }
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::super::change::Before;
     use super::*;
     use crate::store::Discipline;
+    use crate::vault::backend::{Backend, ServedBy};
     use crate::vault::store::Store;
+    use crate::worker::Broken;
+
+    /// Notes the keys that may be removed.
+    struct Removals {
+        store: Arc<Store>,
+        keys: Mutex<Vec<String>>,
+    }
+
+    impl Backend for Removals {
+        fn store(&self) -> &Arc<Store> {
+            &self.store
+        }
+
+        fn served_by(&self) -> ServedBy<'_> {
+            ServedBy::Script
+        }
+
+        fn may_be_removed(&self, key: &str) {
+            self.keys.lock().unwrap().push(key.to_owned());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_may_be_removed_only_if_the_removal_had_begun_when_the_worker_ended() {
+        let begun = Change { before: Before::Nothing, after: None };
+        for (change, keys) in [(None, Vec::new()), (Some(begun), vec!["k".to_owned()])] {
+            let store = Arc::new(Store::new("s", Discipline::Serial));
+            let backend = Arc::new(Removals { store, keys: Mutex::default() });
+            let verb = Verb::Remove { key: "k".into() };
+            let act = Act::bare(Entry::over(backend.clone(), "p"), verb, Instant::now());
+            act.note(Done { outcome: Err(Trouble::Broken(Broken::Closed)), change }).unwrap_err();
+            assert_eq!(*backend.keys.lock().unwrap(), keys);
+        }
+    }
 
     #[test]
     fn debug_of_a_verb_its_outcome_and_its_change_shows_no_value() {

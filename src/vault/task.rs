@@ -64,7 +64,30 @@ fn verdict(broken: bool, late: bool) -> WorkerVerdict {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::plan::{Extension, Vault};
+    use crate::vault::entry::Entry;
+    use crate::vault::verb::Verb;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_is_dead_when_its_caller_has_gone_or_its_deadline_has_passed() {
+        let limit = Duration::from_secs(3);
+        let task = || {
+            let entry = Entry::bare(Vault::new("v", Extension::new("v", "My.Vault")));
+            let (reply, answer) = oneshot::channel();
+            let act = Act::bare(entry, Verb::List, Instant::now() + limit);
+            (VaultTask { act, crew: Crew::Shared, fresh_worker: false, reply }, answer)
+        };
+        let (waited_for, _caller) = task();
+        assert!(!waited_for.is_dead());
+        let (left, caller) = task();
+        drop(caller);
+        assert!(left.is_dead());
+        tokio::time::advance(limit).await;
+        assert!(waited_for.is_dead());
+    }
 
     #[test]
     fn an_act_is_handed_on_once_and_only_for_an_old_copy() {
