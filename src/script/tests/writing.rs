@@ -76,3 +76,24 @@ async fn after_a_write_to_a_custom_vault_nothing_of_it_is_kept() {
         }
     }
 }
+
+/// The new vault has the store of the old one, by its name.
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_takes_the_name_of_another_is_not_served_with_what_was_kept_of_that() {
+    let read = block(json!([{ "do": "state-get", "name": "n" }]));
+    let vault = custom("c", json!({ "read": read }));
+    let steps = vec![
+        vault.clone(),
+        json!({ "do": "mount", "name": "a", "vault": "c", "key": "a", "cache_ttl": 5 }),
+        route("GET", "/a", json!([get("a")])),
+        route("GET", "/other", json!([{ "do": "vault-remove", "name": "c" }, vault])),
+    ];
+    let running = running(script(2, "My.Vault", steps)).await;
+    let state = &running.declared.core().state;
+    state.set("n", serde_json::from_value(string("old")).unwrap(), Vec::new());
+    assert_eq!(running.get("/a").await, (200, "old".into()));
+    state.set("n", serde_json::from_value(string("new")).unwrap(), Vec::new());
+    assert_eq!(running.get("/a").await, (200, "old".into()), "it is kept");
+    assert_eq!(running.get("/other").await.0, 200);
+    assert_eq!(running.get("/a").await, (200, "new".into()));
+}
