@@ -20,6 +20,7 @@ pub mod asks;
 mod core;
 mod custom;
 pub mod endpoint;
+mod expiry;
 pub mod json;
 pub mod lift;
 mod live;

@@ -16,6 +16,7 @@ use crate::plan::{BlockKind, Custom, Extension, Keep, SecretSource, Vault};
 use crate::protocol::Parameters;
 use crate::registry::user::WantedVault;
 use crate::script::custom::{self, VaultHooks, as_fault};
+use crate::script::expiry::round_trip;
 use crate::script::live::Live;
 use crate::script::protocol::AskReply;
 use crate::script::protocol::ask::{InfoAsk, LookBy, NamedAsk, VaultAdd, VaultGet, VaultUnlock};
@@ -290,7 +291,7 @@ fn shown(entry: &Entry, live: &Live) -> VaultShown {
         interval: interval.as_secs() / 60,
         cache_ttl: entry.plan.keep.ttl.as_secs() / 60,
         unlock: entry.password().is_some(),
-        expiry: live.expiry().or_else(|| live.next_unlock(interval, clock::now()).map(custom::round_trip)),
+        expiry: live.expiry().or_else(|| live.next_unlock(interval, clock::now()).map(round_trip)),
         table: live.table,
     }
 }
